@@ -1,0 +1,113 @@
+//! What can become of a connection in the kernel?
+
+/// Every way that a program can decide, each with a counter. The discriminant is the index of the counter.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// connect: brought to the proxy.
+    ConnectRedirected,
+    /// connect: the caller is the proxy itself.
+    ConnectProxy,
+    /// connect: not a TCP socket.
+    ConnectNotTcp,
+    /// connect: the workload is joining or leaving.
+    ConnectNotCaptured,
+    /// connect: to loopback.
+    ConnectLoopback,
+    /// connect: to the pod's own address.
+    ConnectOwnAddress,
+    /// connect: the port is skipped.
+    ConnectSkippedPort,
+    /// connect: the subnet is skipped.
+    ConnectSkippedSubnet,
+    /// connect: no proxy, went directly.
+    ConnectFailOpen,
+    /// connect: no proxy, refused.
+    ConnectFailClosed,
+    /// connect: no memory for the socket's storage, refused.
+    ConnectNoStorage,
+    /// sockops: the original destination was handed to the accepted socket.
+    RendezvousMet,
+    /// sockops: the rendezvous map is full; the proxy will refuse the connection.
+    RendezvousFull,
+    /// sockops: no memory for the accepted socket's storage; the proxy will refuse the connection.
+    RendezvousNoStorage,
+    /// sockops: an application began to listen.
+    ListenerOpened,
+    /// sockops: an application stopped listening.
+    ListenerClosed,
+    /// sockops: the map of listeners is full; the listener is found by the next look from user space.
+    ListenerFull,
+    /// sockops: the map of the node's own connections is full; a probe may be treated as a stranger's.
+    HostFull,
+    /// sk_lookup: brought to the proxy.
+    InboundSteered,
+    /// sk_lookup: the address is no workload's.
+    InboundUnknown,
+    /// sk_lookup: the workload is joining or leaving.
+    InboundNotCaptured,
+    /// sk_lookup: from the pod itself.
+    InboundOwnAddress,
+    /// sk_lookup: from the node itself.
+    InboundHost,
+    /// sk_lookup: the port is skipped.
+    InboundSkippedPort,
+    /// sk_lookup: the subnet is skipped.
+    InboundSkippedSubnet,
+    /// sk_lookup: no application listens there, refused.
+    InboundNoListener,
+    /// sk_lookup: no proxy, went directly.
+    InboundFailOpen,
+    /// sk_lookup: no proxy, refused.
+    InboundFailClosed,
+}
+
+impl Outcome {
+    /// Every outcome with the hook and the name that its metric has.
+    pub const ALL: &[(Outcome, &str, &str)] = &[
+        (Outcome::ConnectRedirected, "connect", "redirected"),
+        (Outcome::ConnectProxy, "connect", "bypassed_proxy"),
+        (Outcome::ConnectNotTcp, "connect", "bypassed_not_tcp"),
+        (Outcome::ConnectNotCaptured, "connect", "bypassed_not_captured"),
+        (Outcome::ConnectLoopback, "connect", "bypassed_loopback"),
+        (Outcome::ConnectOwnAddress, "connect", "bypassed_own_address"),
+        (Outcome::ConnectSkippedPort, "connect", "bypassed_skipped_port"),
+        (Outcome::ConnectSkippedSubnet, "connect", "bypassed_skipped_subnet"),
+        (Outcome::ConnectFailOpen, "connect", "bypassed_fail_open"),
+        (Outcome::ConnectFailClosed, "connect", "refused_fail_closed"),
+        (Outcome::ConnectNoStorage, "connect", "refused_no_storage"),
+        (Outcome::RendezvousMet, "sockops", "handed_over"),
+        (Outcome::RendezvousFull, "sockops", "map_full_rendezvous"),
+        (Outcome::RendezvousNoStorage, "sockops", "failed_no_storage"),
+        (Outcome::ListenerOpened, "sockops", "listener_opened"),
+        (Outcome::ListenerClosed, "sockops", "listener_closed"),
+        (Outcome::ListenerFull, "sockops", "map_full_listeners"),
+        (Outcome::HostFull, "sockops", "map_full_host"),
+        (Outcome::InboundSteered, "sk_lookup", "redirected"),
+        (Outcome::InboundUnknown, "sk_lookup", "bypassed_unknown_address"),
+        (Outcome::InboundNotCaptured, "sk_lookup", "bypassed_not_captured"),
+        (Outcome::InboundOwnAddress, "sk_lookup", "bypassed_own_address"),
+        (Outcome::InboundHost, "sk_lookup", "bypassed_host"),
+        (Outcome::InboundSkippedPort, "sk_lookup", "bypassed_skipped_port"),
+        (Outcome::InboundSkippedSubnet, "sk_lookup", "bypassed_skipped_subnet"),
+        (Outcome::InboundNoListener, "sk_lookup", "refused_no_listener"),
+        (Outcome::InboundFailOpen, "sk_lookup", "bypassed_fail_open"),
+        (Outcome::InboundFailClosed, "sk_lookup", "refused_fail_closed"),
+    ];
+
+    /// How many there are.
+    pub const COUNT: u32 = Self::ALL.len() as u32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_counters() {
+        for (index, (outcome, ..)) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, index);
+        }
+        assert_eq!(Outcome::InboundFailClosed as u32 + 1, Outcome::COUNT);
+    }
+}

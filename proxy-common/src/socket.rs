@@ -1,0 +1,52 @@
+//! What does weft keep with a socket?
+
+use crate::Addr;
+
+/// Kept in the socket's own storage (BPF_MAP_TYPE_SK_STORAGE): lives exactly as long as the socket.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SocketState {
+    /// The address that the flags speak of.
+    pub peer: Addr,
+    /// `SocketState::HIDE_PEER`, …
+    pub flags: u32,
+}
+
+const _: () = assert!(size_of::<SocketState>() == 24);
+
+impl SocketState {
+    /// getpeername() answers `peer`: the address that the application dialled, or its real client's.
+    pub const HIDE_PEER: u32 = 1;
+    /// getsockname() answers the pod's address where the socket has loopback's.
+    pub const HIDE_LOCAL: u32 = 2;
+    /// An application's connection, redirected: `peer` is where it was going.
+    pub const REDIRECTED: u32 = 4;
+    /// The proxy's connection to an application: `peer` is the client that it stands for. Set by the proxy.
+    pub const ON_BEHALF: u32 = 8;
+    /// Accepted by the proxy from an application: `peer` is the original destination.
+    pub const ORIGINAL: u32 = 16;
+
+    /// What the other end's accepted socket is to get, if this one is weft's.
+    #[inline(always)]
+    pub fn handed_over(&self) -> Option<Rendezvous> {
+        if self.flags & Self::REDIRECTED != 0 {
+            Some(Rendezvous { addr: self.peer, flags: Self::ORIGINAL })
+        } else if self.flags & Self::ON_BEHALF != 0 {
+            Some(Rendezvous { addr: self.peer, flags: Self::HIDE_PEER })
+        } else {
+            None
+        }
+    }
+}
+
+/// On its way from a connecting socket to the accepted one.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Rendezvous {
+    /// Becomes the accepted socket's `peer`.
+    pub addr: Addr,
+    /// Becomes the accepted socket's `flags`.
+    pub flags: u32,
+}
+
+const _: () = assert!(size_of::<Rendezvous>() == 24);

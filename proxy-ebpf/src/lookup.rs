@@ -1,0 +1,127 @@
+//! How do connections to a pod reach the proxy?
+//!
+//! netns/sk_lookup, kernel 5.9, one link per pod. Runs for packets that match no connection, before the search
+//! for a listener. The chosen listener is bound to loopback and thus not reachable by itself; the accepted
+//! socket keeps the address that the client dialled. If the proxy is gone, its listener has left the map:
+//! refused (RST) or, in fail-open workloads, passed to the application.
+
+use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
+use weft_common::{Addr, Ip, ListenKey, Outcome, Tuple, Verdict, Workload, inbound as decide, unserved};
+
+use crate::maps::{
+    ADDRESSES, HOST, INBOUND, LISTENERS, SEEDED, beating, count, skipped_subnet, workload,
+};
+
+const PASS: u32 = 1;
+const DROP: u32 = 0;
+const AF_INET: u32 = 2;
+const IPPROTO_TCP: u32 = 6;
+
+macro_rules! field {
+    ($place:expr) => {
+        core::ptr::read_volatile(&raw const $place)
+    };
+}
+
+#[sk_lookup]
+pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
+    let lookup = ctx.lookup;
+    // SAFETY: fields of the kernel's context.
+    unsafe {
+        if field!((*lookup).protocol) != IPPROTO_TCP {
+            return PASS;
+        }
+        let port = field!((*lookup).local_port);
+        let remote_port = u32::from(u16::from_be(field!((*lookup).remote_port)));
+        let (local, remote) = if field!((*lookup).family) == AF_INET {
+            (Ip::v4(field!((*lookup).local_ip4)), Ip::v4(field!((*lookup).remote_ip4)))
+        } else {
+            let local = [
+                field!((*lookup).local_ip6[0]),
+                field!((*lookup).local_ip6[1]),
+                field!((*lookup).local_ip6[2]),
+                field!((*lookup).local_ip6[3]),
+            ];
+            let remote = [
+                field!((*lookup).remote_ip6[0]),
+                field!((*lookup).remote_ip6[1]),
+                field!((*lookup).remote_ip6[2]),
+                field!((*lookup).remote_ip6[3]),
+            ];
+            (Ip(local), Ip(remote))
+        };
+        let Some(netns) = ADDRESSES.get(local) else {
+            if !local.is_loopback() {
+                count(Outcome::InboundUnknown);
+            }
+            return PASS;
+        };
+        let netns = *netns;
+        let Some(workload) = workload(netns) else { return PASS };
+        if !workload.is(Workload::CAPTURE) {
+            count(Outcome::InboundNotCaptured);
+            return PASS;
+        }
+        // By address, not by interface: a pod's packet to its own address does not always come over lo. The
+        // proxy's own connections to the application come this way.
+        if workload.owns(&remote) || remote.is_loopback() {
+            count(Outcome::InboundOwnAddress);
+            return PASS;
+        }
+        let opener = Tuple {
+            netns: 0,
+            local: Addr { ip: remote, port: remote_port },
+            remote: Addr { ip: local, port },
+        };
+        if HOST.get(opener).is_some() {
+            count(Outcome::InboundHost);
+            return PASS;
+        }
+        let verdict = decide(
+            workload,
+            port,
+            || skipped_subnet(netns, &remote),
+            || listens(workload, netns, &local, port),
+            beating,
+        );
+        match verdict {
+            Verdict::Redirect(outcome) => {
+                if INBOUND.redirect_sk_lookup(&ctx, local, 0).is_ok() {
+                    count(outcome);
+                    return PASS;
+                }
+                finish(unserved(workload, Outcome::InboundFailOpen, Outcome::InboundFailClosed))
+            }
+            verdict => finish(verdict),
+        }
+    }
+}
+
+#[inline(always)]
+fn finish(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Redirect(outcome) | Verdict::Pass(outcome) => {
+            count(outcome);
+            PASS
+        }
+        Verdict::Refuse(outcome) => {
+            count(outcome);
+            DROP
+        }
+    }
+}
+
+/// Whether an application listens on the address itself or on the wildcard of a family that takes it.
+#[inline(always)]
+fn listens(workload: &Workload, netns: u64, ip: &Ip, port: u32) -> bool {
+    let seeded = workload.is(Workload::SEEDED);
+    let at = |ip: Ip| {
+        let key = ListenKey { netns, ip, port, pad: 0 };
+        // SAFETY: values are plain integers.
+        unsafe {
+            LISTENERS.get(key).is_some_and(|n| *n != 0)
+                || (seeded && SEEDED.get(key).is_some_and(|n| *n != 0))
+        }
+    };
+    at(*ip) || at(Ip::ANY_V6) || (ip.is_v4() && at(Ip::ANY_V4))
+}

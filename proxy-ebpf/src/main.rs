@@ -1,0 +1,31 @@
+//! How do a pod's connections come to the proxy?
+//!
+//! | program | attach point | since | what it does |
+//! |---|---|---|---|
+//! | `weft_connect4`, `weft_connect6` | cgroup/connect4, connect6 | 5.18 | points an application's socket at the proxy |
+//! | `weft_getpeername4`, `6`, `weft_getsockname4`, `6` | cgroup/get*name* | 5.18 | keeps that invisible |
+//! | `weft_sockops` | cgroup/sock_ops | 5.15 | hands the original destination to the accepted socket; learns who listens |
+//! | `weft_lookup` | netns/sk_lookup | 5.9 | hands a pod's incoming connections to the proxy |
+//!
+//! Each file states what happens when its program fails. None of them can lose a connection of a workload
+//! that it does not know: those pass.
+#![no_std]
+#![no_main]
+// Atomic addition on map values (sockops.rs).
+#![feature(asm_experimental_arch)]
+
+mod connect;
+mod lookup;
+mod maps;
+mod names;
+mod sockops;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Never reached: the verifier accepts no program that could panic.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

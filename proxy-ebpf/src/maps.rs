@@ -1,0 +1,112 @@
+//! What do the programs keep, and how full may it get?
+//!
+//! All maps are pinned, so that they outlive a restart of the proxy. None of them evicts: a full map is an
+//! outcome with a counter.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::SkStorage,
+    helpers::{bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_sk_release, bpf_sk_storage_get},
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, SockHash, lpm_trie::Key},
+};
+use weft_common::{Config, Ip, ListenKey, Outcome, Rendezvous, SocketState, SubnetKey, Tuple, Workload};
+
+/// Workloads by netns cookie.
+#[map]
+pub static WORKLOADS: HashMap<u64, Workload> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+/// Workloads' addresses: sk_lookup cannot read the netns cookie.
+#[map]
+pub static ADDRESSES: HashMap<Ip, u64> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+/// The proxy's outbound listeners by `listener_key`. A closed listener leaves by itself.
+#[map]
+pub static OUTBOUND: SockHash<u64> = SockHash::with_max_entries(8192, 0);
+/// The proxy's inbound listeners by pod address.
+#[map]
+pub static INBOUND: SockHash<Ip> = SockHash::with_max_entries(8192, 0);
+/// Original destinations between connect() and accept(): as many as handshakes at one time.
+#[map]
+pub static RENDEZVOUS: HashMap<Tuple, Rendezvous> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+/// Connections that the node itself is opening to pods.
+#[map]
+pub static HOST: HashMap<Tuple, u8> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// Applications' listeners: how many sockets on one address. Zero is as good as absent.
+#[map]
+pub static LISTENERS: HashMap<ListenKey, u64> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+/// Listeners that are older than the workload's joining, written by user space.
+#[map]
+pub static SEEDED: HashMap<ListenKey, u64> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+/// Subnets that workloads leave alone.
+#[map]
+pub static SUBNETS: LpmTrie<SubnetKey, u8> = LpmTrie::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// The proxy's own cgroups; more than one while one generation relieves another.
+#[map]
+pub static PROXIES: HashMap<u64, u8> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);
+#[map]
+pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+/// When the proxy last said that it is alive: nanoseconds of CLOCK_MONOTONIC.
+#[map]
+pub static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+pub static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
+#[btf_map]
+pub static SOCKETS: SkStorage<SocketState> = SkStorage::new();
+
+#[inline(always)]
+pub fn count(outcome: Outcome) {
+    if let Some(counter) = OUTCOMES.get_ptr_mut(outcome as u32) {
+        // SAFETY: a per-CPU slot; a program is not preempted by another run of itself on its CPU.
+        unsafe { *counter += 1 }
+    }
+}
+
+#[inline(always)]
+pub fn workload(netns: u64) -> Option<&'static Workload> {
+    // SAFETY: entries are replaced whole by user space; a torn read is at worst an old or a new value of one field.
+    unsafe { WORKLOADS.get(netns) }
+}
+
+/// The state kept with a socket; with `create`, made (zeroed) if there is none. Null: none, or no memory.
+///
+/// # Safety
+/// `socket` must be a socket pointer of the program's context.
+#[inline(always)]
+pub unsafe fn socket_state(socket: *mut c_void, create: bool) -> *mut SocketState {
+    let map = core::ptr::addr_of!(SOCKETS).cast_mut().cast::<c_void>();
+    // SAFETY: the caller's socket, checked by the verifier.
+    unsafe { bpf_sk_storage_get(map, socket, core::ptr::null_mut(), create as u64).cast() }
+}
+
+/// Whether the proxy has said lately that it is alive.
+#[inline(always)]
+pub fn beating() -> bool {
+    let (Some(config), Some(beat)) = (CONFIG.get(0), HEARTBEAT.get(0)) else { return false };
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    now.wrapping_sub(*beat) < config.stale_after_ns || *beat > now
+}
+
+/// Whether the proxy's outbound listener is open and the proxy alive.
+#[inline(always)]
+pub fn outbound_served(key: u64) -> bool {
+    if !beating() {
+        return false;
+    }
+    let map = core::ptr::addr_of!(OUTBOUND).cast_mut().cast::<c_void>();
+    // SAFETY: a lookup in a SOCKHASH takes a reference to the socket, released at once.
+    unsafe {
+        let listener = bpf_map_lookup_elem(map, core::ptr::addr_of!(key).cast());
+        if listener.is_null() {
+            return false;
+        }
+        bpf_sk_release(listener);
+    }
+    true
+}
+
+#[inline(always)]
+pub fn skipped_subnet(netns: u64, ip: &Ip) -> bool {
+    SUBNETS.get(Key::new(SubnetKey::BITS, SubnetKey::new(netns, ip))).is_some()
+}

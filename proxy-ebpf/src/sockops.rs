@@ -1,0 +1,215 @@
+//! How does the proxy's accepted socket learn the original destination, and who listens where?
+//!
+//! cgroup/sock_ops, kernel 5.15 (netns cookie). TCP_CONNECT_CB runs with the source port chosen and before the
+//! SYN leaves, PASSIVE_ESTABLISHED_CB before accept() can return the child: the hand-over cannot be late. When
+//! it fails (map full, no memory) the child has no state and the proxy refuses the connection.
+
+use core::{arch::asm, ffi::c_void};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_LISTEN,
+        BPF_TCP_SYN_SENT, bpf_sock_ops,
+    },
+    helpers::{bpf_get_netns_cookie, bpf_sock_ops_cb_flags_set},
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use weft_common::{Addr, Ip, ListenKey, Outcome, SocketState, Tuple};
+
+use crate::maps::{CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload};
+
+const AF_INET: u32 = 2;
+const BPF_ANY: u64 = 0;
+const BPF_NOEXIST: u64 = 1;
+
+// LLVM merges neighbouring reads of the context into forms that the verifier refuses ("dereference of
+// modified ctx ptr", seen with 6.18): each field is read for itself.
+macro_rules! field {
+    ($place:expr) => {
+        core::ptr::read_volatile(&raw const $place)
+    };
+}
+
+#[sock_ops]
+pub fn weft_sockops(ctx: SockOpsContext) -> u32 {
+    // SAFETY: the context is the kernel's.
+    unsafe {
+        match ctx.op() {
+            BPF_SOCK_OPS_TCP_CONNECT_CB => on_connect(&ctx),
+            BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => on_accepted(&ctx),
+            BPF_SOCK_OPS_TCP_LISTEN_CB => on_listen(&ctx),
+            BPF_SOCK_OPS_STATE_CB => on_state(&ctx),
+            _ => {}
+        }
+    }
+    0
+}
+
+#[inline(always)]
+unsafe fn on_connect(ctx: &SockOpsContext) {
+    // SAFETY: as in the program.
+    unsafe {
+        let netns = bpf_get_netns_cookie(ctx.as_ptr());
+        if is_host(netns) {
+            let (local, remote) = ends(ctx.ops);
+            if HOST.insert(Tuple { netns: 0, local, remote }, 1, BPF_ANY).is_err() {
+                count(Outcome::HostFull);
+            }
+            watch_state(ctx);
+            return;
+        }
+        if workload(netns).is_none() {
+            return;
+        }
+        let socket = field!((*ctx.ops).__bindgen_anon_2.sk);
+        if socket.is_null() {
+            return;
+        }
+        let state = socket_state(socket.cast::<c_void>(), false);
+        if state.is_null() {
+            return;
+        }
+        let Some(rendezvous) = (*state).handed_over() else { return };
+        let (local, remote) = ends(ctx.ops);
+        if RENDEZVOUS.insert(Tuple { netns, local, remote }, rendezvous, BPF_ANY).is_err() {
+            count(Outcome::RendezvousFull);
+        }
+        watch_state(ctx);
+    }
+}
+
+#[inline(always)]
+unsafe fn on_accepted(ctx: &SockOpsContext) {
+    // SAFETY: as in the program.
+    unsafe {
+        let netns = bpf_get_netns_cookie(ctx.as_ptr());
+        if workload(netns).is_none() {
+            return;
+        }
+        let (local, remote) = ends(ctx.ops);
+        let tuple = Tuple { netns, local: remote, remote: local };
+        let Some(rendezvous) = RENDEZVOUS.get(tuple) else {
+            let _ = HOST.remove(Tuple { netns: 0, ..tuple });
+            return;
+        };
+        let rendezvous = *rendezvous;
+        let _ = RENDEZVOUS.remove(tuple);
+        let socket = field!((*ctx.ops).__bindgen_anon_2.sk);
+        if socket.is_null() {
+            return;
+        }
+        let state = socket_state(socket.cast::<c_void>(), true);
+        if state.is_null() {
+            count(Outcome::RendezvousNoStorage);
+            return;
+        }
+        *state = SocketState { peer: rendezvous.addr, flags: rendezvous.flags };
+        count(Outcome::RendezvousMet);
+    }
+}
+
+#[inline(always)]
+unsafe fn on_listen(ctx: &SockOpsContext) {
+    // SAFETY: as in the program.
+    unsafe {
+        let netns = bpf_get_netns_cookie(ctx.as_ptr());
+        if workload(netns).is_none() {
+            return;
+        }
+        let key = listen_key(ctx, netns);
+        if key.ip.is_loopback() {
+            return;
+        }
+        if !add(&key, 1) && LISTENERS.insert(key, 1, BPF_NOEXIST).is_err() && !add(&key, 1) {
+            count(Outcome::ListenerFull);
+            return;
+        }
+        count(Outcome::ListenerOpened);
+        watch_state(ctx);
+    }
+}
+
+#[inline(always)]
+unsafe fn on_state(ctx: &SockOpsContext) {
+    // SAFETY: as in the program.
+    unsafe {
+        let args = (*ctx.ops).__bindgen_anon_1.args;
+        let (old, new) = (args[0], args[1]);
+        if new != BPF_TCP_CLOSE {
+            return;
+        }
+        let netns = bpf_get_netns_cookie(ctx.as_ptr());
+        if old == BPF_TCP_LISTEN {
+            let key = listen_key(ctx, netns);
+            if add(&key, u64::MAX) {
+                count(Outcome::ListenerClosed);
+            }
+        } else if old == BPF_TCP_SYN_SENT {
+            let (local, remote) = ends(ctx.ops);
+            let _ = RENDEZVOUS.remove(Tuple { netns, local, remote });
+            if is_host(netns) {
+                let _ = HOST.remove(Tuple { netns: 0, local, remote });
+            }
+        }
+    }
+}
+
+/// Adds to the count of a listening address, modulo 2^64; false: there is none.
+#[inline(always)]
+unsafe fn add(key: &ListenKey, n: u64) -> bool {
+    let Some(value) = LISTENERS.get_ptr_mut(key) else { return false };
+    // Workers that share a port begin to listen at the same time on several CPUs. Written out because core has
+    // no read-modify-write atomics for this target.
+    // SAFETY: a live map value, aligned, changed by this instruction only.
+    unsafe { asm!("lock *(u64 *)({value} + 0) += {n}", value = in(reg) value, n = in(reg) n) };
+    true
+}
+
+#[inline(always)]
+unsafe fn listen_key(ctx: &SockOpsContext, netns: u64) -> ListenKey {
+    // SAFETY: as in the program.
+    let (local, _) = unsafe { ends(ctx.ops) };
+    ListenKey { netns, ip: local.ip, port: local.port, pad: 0 }
+}
+
+#[inline(always)]
+fn is_host(netns: u64) -> bool {
+    CONFIG.get(0).is_some_and(|config| config.host_netns == netns)
+}
+
+#[inline(always)]
+unsafe fn watch_state(ctx: &SockOpsContext) {
+    // SAFETY: the context is the kernel's.
+    unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, BPF_SOCK_OPS_STATE_CB_FLAG as i32) };
+}
+
+/// The socket's two ends.
+#[inline(always)]
+unsafe fn ends(ops: *mut bpf_sock_ops) -> (Addr, Addr) {
+    // SAFETY: as in the program.
+    unsafe {
+        let local_port = field!((*ops).local_port);
+        let remote_port = u32::from_be(field!((*ops).remote_port));
+        let (local, remote) = if field!((*ops).family) == AF_INET {
+            (Ip::v4(field!((*ops).local_ip4)), Ip::v4(field!((*ops).remote_ip4)))
+        } else {
+            let local = [
+                field!((*ops).local_ip6[0]),
+                field!((*ops).local_ip6[1]),
+                field!((*ops).local_ip6[2]),
+                field!((*ops).local_ip6[3]),
+            ];
+            let remote = [
+                field!((*ops).remote_ip6[0]),
+                field!((*ops).remote_ip6[1]),
+                field!((*ops).remote_ip6[2]),
+                field!((*ops).remote_ip6[3]),
+            ];
+            (Ip(local), Ip(remote))
+        };
+        (Addr { ip: local, port: local_port }, Addr { ip: remote, port: remote_port })
+    }
+}
