@@ -1,1 +1,174 @@
-//! placeholder
+//! What does the proxy tell of its work?
+//!
+//! Linkerd's families, names and labels, with the workload's own labels on each series, and a few of weft's.
+//! A connection looks its counters up once; counting is nothing but atomics.
+#![forbid(unsafe_code)]
+
+mod events;
+mod histogram;
+mod identity;
+mod intern;
+mod labels;
+mod process;
+mod text;
+mod transport;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use prometheus_client::{
+    collector::Collector,
+    encoding::DescriptorEncoder,
+    metrics::{MetricType, counter::ConstCounter},
+    registry::Registry,
+};
+
+pub use self::{
+    events::AuthzOutcome,
+    identity::IdentityMetrics,
+    labels::{
+        AuthzLabels, Direction, Peer, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason, sanitize,
+    },
+    transport::{OpenConn, Transport},
+};
+use self::{events::Events, process::Process, transport::Transports};
+
+/// The proxy's metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: RwLock<Registry>,
+    transports: Arc<Transports>,
+    events: Arc<Events>,
+    identity: IdentityMetrics,
+}
+
+/// How much is kept.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most label sets of connections; of other things, a fraction of it.
+    pub label_sets: usize,
+    /// How long a label set without connections and changes is kept.
+    pub idle: Duration,
+}
+
+/// How a scrape is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus text format 0.0.4.
+    Text,
+}
+
+impl Metrics {
+    /// With the default limits. `rustls` are the labels of `rustls_info`.
+    pub fn new(rustls: &[(&'static str, String)]) -> Self {
+        Self::with_limits(rustls, &Limits::default())
+    }
+
+    /// With other limits.
+    pub fn with_limits(rustls: &[(&'static str, String)], limits: &Limits) -> Self {
+        let transports = Arc::new(Transports::new(limits));
+        let events = Arc::new(Events::new(limits));
+        let identity = IdentityMetrics::default();
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(transports.clone()));
+        registry.register_collector(Box::new(events.clone()));
+        registry.register_collector(Box::new(identity.clone()));
+        registry.register_collector(Box::new(Process::new(rustls)));
+        registry.register_collector(Box::new(Overflow(transports.clone(), events.clone())));
+        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, identity }))
+    }
+
+    /// The counters of a connection's leg. Look them up once per connection.
+    pub fn transport(&self, labels: &TransportLabels) -> Arc<Transport> {
+        self.0.transports.get(labels)
+    }
+
+    /// A connection asked to come in.
+    pub fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
+        self.0.events.authz(outcome, labels);
+    }
+
+    /// A connection to a workload could not be served.
+    pub fn inbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        self.0.events.inbound_error(workload, error);
+    }
+
+    /// A connection from a workload could not be served.
+    pub fn outbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        self.0.events.outbound_error(workload, error);
+    }
+
+    /// Where the identity store counts.
+    pub fn identity(&self) -> IdentityMetrics {
+        self.0.identity.clone()
+    }
+
+    /// Adds families of another module.
+    pub fn register_collector(&self, collector: Box<dyn Collector>) {
+        self.0.registry.write().register_collector(collector);
+    }
+
+    /// Adds families of another module through prometheus-client's own types.
+    pub fn register(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.0.registry.write());
+    }
+
+    /// Everything, as text. Takes time in proportion to the number of series: not for an async worker thread.
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0.registry.read())?;
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Text => text::from_openmetrics(&text),
+        })
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { label_sets: 20_000, idle: Duration::from_secs(600) }
+    }
+}
+
+impl Format {
+    /// What a scraper gets that says it accepts `accept`.
+    pub fn negotiate(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The value of the content-type header.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Counts what is not told.
+#[derive(Debug)]
+struct Overflow(Arc<Transports>, Arc<Events>);
+
+impl Collector for Overflow {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        use prometheus_client::encoding::EncodeMetric as _;
+        let count = ConstCounter::new(self.0.overflow() + self.1.overflow());
+        let help =
+            "Times that a label set found no room and was counted together with others, or not at all.";
+        let name = "weft_metrics_label_sets_overflow";
+        count.encode(transport::describe(&mut encoder, name, help, MetricType::Counter)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Which authorization decisions and errors were there?
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet},
+    metrics::MetricType,
+};
+
+use super::{
+    Limits,
+    intern::{Interner, Series},
+    labels::{AuthzLabels, ErrorLabels, WorkloadLabels},
+    transport::describe,
+};
+
+/// What became of a connection that asked to come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthzOutcome {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny,
+    /// It was allowed first; then policy changed and it was ended.
+    Terminate,
+}
+
+/// Counters of things that happen once per connection at most.
+#[derive(Debug)]
+pub(super) struct Events {
+    authz: Interner<AuthzLabels, Authz>,
+    inbound_errors: Interner<ErrorLabels, Count>,
+    outbound_errors: Interner<ErrorLabels, Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+#[derive(Debug, Default)]
+struct Authz {
+    allow: AtomicU64,
+    deny: AtomicU64,
+    terminate: AtomicU64,
+}
+
+impl Events {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            authz: Interner::new(limits.label_sets / 4, limits.idle),
+            inbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
+            outbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
+        }
+    }
+
+    pub(super) fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
+        if let Some(counters) = self.authz.get(labels) {
+            counters.of(outcome).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn inbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        count(&self.inbound_errors, workload, error);
+    }
+
+    pub(super) fn outbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        count(&self.outbound_errors, workload, error);
+    }
+
+    pub(super) fn overflow(&self) -> u64 {
+        self.authz.overflow() + self.inbound_errors.overflow() + self.outbound_errors.overflow()
+    }
+}
+
+fn count(errors: &Interner<ErrorLabels, Count>, workload: &Arc<WorkloadLabels>, error: &'static str) {
+    if let Some(counter) = errors.get(&ErrorLabels { workload: workload.clone(), error }) {
+        counter.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Authz {
+    fn of(&self, outcome: AuthzOutcome) -> &AtomicU64 {
+        match outcome {
+            AuthzOutcome::Allow => &self.allow,
+            AuthzOutcome::Deny => &self.deny,
+            AuthzOutcome::Terminate => &self.terminate,
+        }
+    }
+}
+
+impl Series for Count {
+    fn fingerprint(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Series for Authz {
+    fn fingerprint(&self) -> u64 {
+        // Every change adds one.
+        [&self.allow, &self.deny, &self.terminate].iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+}
+
+// === encoding ===
+
+impl Collector for Events {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let authz = self.authz.snapshot();
+        for (outcome, name, help) in AUTHZ {
+            let counts = authz.iter().map(|(labels, counters)| {
+                let mut labels = AuthzLabels::clone(labels);
+                if outcome == AuthzOutcome::Deny {
+                    labels.authz_name = None;
+                }
+                (labels, counters.of(outcome).load(Ordering::Relaxed))
+            });
+            write(&mut encoder, name, help, counts)?;
+        }
+        for (errors, name, help) in [
+            (&self.inbound_errors, "inbound_tcp_errors", INBOUND_ERRORS),
+            (&self.outbound_errors, "outbound_tcp_errors", OUTBOUND_ERRORS),
+        ] {
+            let errors = errors.snapshot();
+            let counts =
+                errors.iter().map(|(labels, count)| (ErrorLabels::clone(labels), count.fingerprint()));
+            write(&mut encoder, name, help, counts)?;
+        }
+        Ok(())
+    }
+}
+
+fn write<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counts: impl Iterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut family = describe(encoder, name, help, MetricType::Counter)?;
+    for (labels, count) in counts.filter(|(_, count)| *count > 0) {
+        family.encode_family(&labels)?.encode_counter::<L, u64, u64>(&count, None)?;
+    }
+    Ok(())
+}
+
+const AUTHZ: [(AuthzOutcome, &str, &str); 3] = [
+    (
+        AuthzOutcome::Allow,
+        "inbound_tcp_authz_allow",
+        "The total number of inbound TCP connections that were authorized.",
+    ),
+    (
+        AuthzOutcome::Deny,
+        "inbound_tcp_authz_deny",
+        "The total number of inbound TCP connections that were denied.",
+    ),
+    (
+        AuthzOutcome::Terminate,
+        "inbound_tcp_authz_terminate",
+        "The total number of inbound TCP connections that were ended because policy changed.",
+    ),
+];
+const INBOUND_ERRORS: &str = "The total number of inbound TCP connections that could not be served.";
+const OUTBOUND_ERRORS: &str = "The total number of outbound TCP connections that could not be served.";

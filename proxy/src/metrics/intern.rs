@@ -1,0 +1,200 @@
+//! Where do the series live, and when do they go?
+//!
+//! A label set is looked up once per connection; from then on the connection holds its counters and touches
+//! nothing but atomics. Label sets that nobody holds and that have not changed for a while are dropped, and
+//! there are never more than a fixed number of them.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::RwLock;
+
+/// Counters that can tell whether they have changed.
+pub(super) trait Series: Default {
+    /// A number that is another one after every change.
+    fn fingerprint(&self) -> u64;
+}
+
+/// Label sets of one kind, and their counters.
+#[derive(Debug)]
+pub(super) struct Interner<K, V> {
+    table: RwLock<Table<K, V>>,
+    limit: usize,
+    idle: Duration,
+    /// How often a label set found no room.
+    overflow: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Table<K, V> {
+    entries: HashMap<Arc<K>, Entry<V>>,
+    swept: Instant,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: Arc<V>,
+    fingerprint: u64,
+    changed: Instant,
+}
+
+impl<K: Hash + Eq + Clone, V: Series> Interner<K, V> {
+    pub(super) fn new(limit: usize, idle: Duration) -> Self {
+        let table = Table { entries: HashMap::new(), swept: Instant::now() };
+        Self { table: RwLock::new(table), limit, idle, overflow: AtomicU64::new(0) }
+    }
+
+    /// The counters of a label set; `None` if there is no room for another one.
+    pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.get_at(key, Instant::now())
+    }
+
+    fn get_at(&self, key: &K, now: Instant) -> Option<Arc<V>> {
+        if let Some(entry) = self.table.read().entries.get(key) {
+            return Some(entry.value.clone());
+        }
+        let mut table = self.table.write();
+        // Another thread may have been faster between the two locks.
+        if let Some(entry) = table.entries.get(key) {
+            return Some(entry.value.clone());
+        }
+        let full = table.entries.len() >= self.limit;
+        table.sweep_if_due(if full { SWEEP_WHEN_FULL } else { SWEEP }, self.idle, now);
+        if table.entries.len() >= self.limit {
+            self.overflow.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let value = Arc::new(V::default());
+        let entry = Entry { value: value.clone(), fingerprint: value.fingerprint(), changed: now };
+        table.entries.insert(Arc::new(key.clone()), entry);
+        Some(value)
+    }
+
+    /// All series, for a scrape. Nothing is locked while they are written out.
+    pub(super) fn snapshot(&self) -> Vec<(Arc<K>, Arc<V>)> {
+        self.table.write().sweep_if_due(SWEEP, self.idle, Instant::now());
+        let table = self.table.read();
+        table.entries.iter().map(|(key, entry)| (key.clone(), entry.value.clone())).collect()
+    }
+
+    pub(super) fn overflow(&self) -> u64 {
+        self.overflow.load(Ordering::Relaxed)
+    }
+}
+
+impl<K: Hash + Eq, V: Series> Table<K, V> {
+    fn sweep_if_due(&mut self, every: Duration, idle: Duration, now: Instant) {
+        if now.saturating_duration_since(self.swept) >= every {
+            self.sweep(idle, now);
+        }
+    }
+
+    fn sweep(&mut self, idle: Duration, now: Instant) {
+        self.swept = now;
+        self.entries.retain(|_, entry| {
+            // `get_mut` succeeds only where nobody else holds the counters, and nobody can get hold of them
+            // while the table is locked: nothing that was counted can be lost by dropping them.
+            let Some(value) = Arc::get_mut(&mut entry.value) else {
+                entry.changed = now;
+                return true;
+            };
+            let fingerprint = value.fingerprint();
+            if fingerprint != entry.fingerprint {
+                entry.fingerprint = fingerprint;
+                entry.changed = now;
+            }
+            now.saturating_duration_since(entry.changed) < idle
+        });
+    }
+}
+
+const SWEEP: Duration = Duration::from_secs(60);
+/// A full table is looked through more often, but not for every new connection.
+const SWEEP_WHEN_FULL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Count(AtomicU64);
+
+    impl Series for Count {
+        fn fingerprint(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    const IDLE: Duration = Duration::from_secs(600);
+
+    fn interner(limit: usize) -> Interner<u32, Count> {
+        Interner::new(limit, IDLE)
+    }
+
+    #[test]
+    fn one_label_set_has_one_series() {
+        let interner = interner(10);
+        let first = interner.get(&1).unwrap();
+        let second = interner.get(&1).unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(interner.snapshot().len(), 1);
+    }
+
+    #[test]
+    fn held_and_changed_series_stay_and_idle_ones_go() {
+        let interner = interner(10);
+        let start = Instant::now();
+        let held = interner.get(&1).unwrap();
+        drop(interner.get(&2).unwrap());
+        interner.get(&3).unwrap().0.fetch_add(1, Ordering::Relaxed);
+        let later = start + IDLE / 2;
+        interner.table.write().sweep(IDLE, later);
+        assert_eq!(interner.snapshot().len(), 3);
+        // 2 has been as it is since the start; 3 was first seen changed by the sweep.
+        interner.table.write().sweep(IDLE, start + IDLE + Duration::from_secs(1));
+        let mut left: Vec<u32> = interner.snapshot().iter().map(|(key, _)| **key).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 3]);
+        drop(held);
+        interner.table.write().sweep(IDLE, start + 3 * IDLE);
+        assert!(interner.snapshot().is_empty());
+    }
+
+    #[test]
+    fn a_full_table_counts_what_it_turns_away_and_makes_room_when_it_can() {
+        let interner = interner(2);
+        let start = Instant::now();
+        drop((interner.get(&1), interner.get(&2)));
+        assert!(interner.get(&3).is_none());
+        assert_eq!(interner.overflow(), 1);
+        assert!(interner.get(&1).is_some(), "a known label set is found in a full table too");
+        assert!(interner.get_at(&3, start + 2 * IDLE).is_some());
+    }
+
+    #[test]
+    fn nothing_is_lost_while_sweeping() {
+        let interner = Arc::new(Interner::<u32, Count>::new(10, Duration::from_secs(3600)));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let interner = interner.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..20_000 {
+                        interner.get(&7).unwrap().0.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        while !threads.iter().all(std::thread::JoinHandle::is_finished) {
+            interner.table.write().sweep(Duration::from_secs(3600), Instant::now());
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(interner.get(&7).unwrap().0.load(Ordering::Relaxed), 80_000);
+    }
+}

@@ -1,0 +1,365 @@
+//! Which labels does a series carry, and how are they written?
+//!
+//! Names and values are Linkerd's, so that its dashboards and queries work unchanged. A proxy per node serves
+//! many pods, so the labels that Linkerd's scrape configuration would add (namespace, pod, owner) are ours to write.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use prometheus_client::encoding::{
+    EncodeLabel, EncodeLabelKey, EncodeLabelSet, LabelKeyEncoder, LabelSetEncoder, LabelValueEncoder,
+};
+
+use crate::identity::Identity;
+
+/// Why a connection carries no TLS: values of `no_tls_reason`.
+pub mod reason {
+    /// The other side is on this very machine, in the same pod.
+    pub const LOOPBACK: &str = "loopback";
+    /// Discovery knows no identity for the endpoint.
+    pub const NOT_PROVIDED_BY_SERVICE_DISCOVERY: &str = "not_provided_by_service_discovery";
+    /// The client sent something that is no TLS for us.
+    pub const NO_TLS_FROM_REMOTE: &str = "no_tls_from_remote";
+    /// The port is left alone by configuration.
+    pub const PORT_SKIPPED: &str = "port_skipped";
+}
+
+/// Which workload a series belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WorkloadLabels {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    extra: BTreeMap<String, String>,
+}
+
+/// Which way a connection goes, seen from the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the workload.
+    Inbound,
+    /// From the workload.
+    Outbound,
+}
+
+/// Which of the two legs of a proxied connection is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// The leg that the proxy accepted.
+    Src,
+    /// The leg that the proxy opened.
+    Dst,
+}
+
+/// How a leg is secured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tls {
+    /// mTLS, and the other side proved this identity.
+    Established(Identity),
+    /// TLS was terminated, but the client showed no certificate.
+    Anonymous,
+    /// Both ends are on this node: the kernel vouches for the identity, no TLS is needed.
+    Local(Identity),
+    /// Plaintext, for one of [`reason`].
+    NoIdentity(&'static str),
+    /// The application's own TLS, passed through.
+    Opaque {
+        /// The server name that the client asked for.
+        sni: Option<String>,
+    },
+}
+
+/// The Server resource (or the default policy standing in for it) that governs a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerLabels {
+    /// API group; empty for a default.
+    pub group: String,
+    /// `server`, or `default`.
+    pub kind: String,
+    /// The resource's name, or the default policy's.
+    pub name: String,
+    /// The port that it governs.
+    pub port: u16,
+}
+
+/// What tells the series of one leg from another's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TransportLabels {
+    /// Which way.
+    pub direction: Direction,
+    /// Which leg.
+    pub peer: Peer,
+    /// Whose connection.
+    pub workload: Arc<WorkloadLabels>,
+    /// How it is secured.
+    pub tls: Tls,
+    /// The address that the leg is for.
+    pub target: SocketAddr,
+    /// The policy of the port, inbound.
+    pub server: Option<Arc<ServerLabels>>,
+    /// `dst_*` labels of the endpoint, outbound.
+    pub destination: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// What tells the series of one authorization decision from another's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AuthzLabels {
+    /// The workload that was asked for.
+    pub workload: Arc<WorkloadLabels>,
+    /// The address that was asked for.
+    pub target: SocketAddr,
+    /// How the client came.
+    pub tls: Tls,
+    /// The policy of the port.
+    pub server: Option<Arc<ServerLabels>>,
+    /// The authorization that let the client in; `None` where none did.
+    pub authz_name: Option<Arc<str>>,
+}
+
+/// The labels of figures about the way to a destination, whatever the endpoint's address and security.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PathLabels {
+    pub(super) direction: Direction,
+    pub(super) workload: Arc<WorkloadLabels>,
+    pub(super) destination: Option<Arc<BTreeMap<String, String>>>,
+}
+
+/// The labels of an error counter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ErrorLabels {
+    pub(super) workload: Arc<WorkloadLabels>,
+    pub(super) error: &'static str,
+}
+
+/// Adds one label to a set, for families that need one more than their key holds.
+pub(super) struct With<'a, L>(pub(super) &'a L, pub(super) (&'static str, &'static str));
+
+/// Makes keys valid label names (`app.kubernetes.io/name` becomes `app_kubernetes_io_name`) behind a prefix.
+/// Of two keys that end up the same, the first stays.
+pub fn sanitize<'a, I>(prefix: &str, labels: I) -> BTreeMap<String, String>
+where
+    I: IntoIterator<Item = (&'a String, &'a String)>,
+{
+    let mut clean = BTreeMap::new();
+    for (key, value) in labels {
+        let mut name = String::with_capacity(prefix.len() + key.len() + 1);
+        name.push_str(prefix);
+        if prefix.is_empty() && key.starts_with(|c: char| c.is_ascii_digit()) {
+            name.push('_');
+        }
+        name.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+        if is_label_name(&name) {
+            clean.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    clean
+}
+
+impl WorkloadLabels {
+    /// `extra` are the owner's labels (`deployment`, …); names that cannot be labels are made so.
+    pub fn new(
+        namespace: impl Into<String>,
+        pod: impl Into<String>,
+        extra: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut extra = sanitize("", extra);
+        // A series with the same label twice makes the whole scrape invalid.
+        extra.retain(|name, _| !RESERVED.contains(&name.as_str()) && !name.starts_with("dst_"));
+        Self { namespace: namespace.into(), pod: pod.into(), extra }
+    }
+}
+
+impl Direction {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+impl Peer {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Src => "src",
+            Self::Dst => "dst",
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === encoding ===
+
+impl EncodeLabelSet for TransportLabels {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        label(out, "direction", self.direction.as_str())?;
+        label(out, "peer", self.peer.as_str())?;
+        self.workload.write(out)?;
+        write_target(out, self.target)?;
+        self.tls.write(out, self.direction)?;
+        write_server(out, self.server.as_deref())?;
+        write_destination(out, self.destination.as_deref())
+    }
+}
+
+impl EncodeLabelSet for AuthzLabels {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        label(out, "direction", Direction::Inbound.as_str())?;
+        self.workload.write(out)?;
+        write_target(out, self.target)?;
+        self.tls.write(out, Direction::Inbound)?;
+        write_server(out, self.server.as_deref())?;
+        if let Some(name) = &self.authz_name {
+            label(out, "authz_group", "")?;
+            label(out, "authz_kind", "default")?;
+            label(out, "authz_name", name)?;
+        }
+        Ok(())
+    }
+}
+
+impl EncodeLabelSet for PathLabels {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        label(out, "direction", self.direction.as_str())?;
+        self.workload.write(out)?;
+        write_destination(out, self.destination.as_deref())
+    }
+}
+
+impl EncodeLabelSet for ErrorLabels {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.workload.write(out)?;
+        label(out, "error", self.error)
+    }
+}
+
+impl<L: EncodeLabelSet> EncodeLabelSet for With<'_, L> {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.0.encode(out)?;
+        label(out, self.1.0, self.1.1)
+    }
+}
+
+impl WorkloadLabels {
+    fn write(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        label(out, "namespace", &self.namespace)?;
+        label(out, "pod", &self.pod)?;
+        self.extra.iter().try_for_each(|(name, value)| label(out, name, value))
+    }
+}
+
+impl Tls {
+    fn write(&self, out: &mut LabelSetEncoder<'_>, direction: Direction) -> fmt::Result {
+        let id = match direction {
+            Direction::Inbound => "client_id",
+            Direction::Outbound => "server_id",
+        };
+        match self {
+            Self::Established(identity) => {
+                label(out, "tls", "true")?;
+                label(out, id, identity.as_str())
+            }
+            Self::Anonymous => {
+                label(out, "tls", "true")?;
+                label(out, id, "")
+            }
+            Self::Local(identity) => {
+                label(out, "tls", "local")?;
+                label(out, id, identity.as_str())
+            }
+            Self::NoIdentity(why) => {
+                label(out, "tls", "no_identity")?;
+                label(out, "no_tls_reason", why)
+            }
+            Self::Opaque { sni } => {
+                label(out, "tls", "opaque")?;
+                sni.as_deref().map_or(Ok(()), |sni| label(out, "sni", sni))
+            }
+        }
+    }
+}
+
+/// Writes one label; its value is escaped by the encoder.
+pub(super) fn label(out: &mut LabelSetEncoder<'_>, name: &str, value: &str) -> fmt::Result {
+    (name, value).encode(out.encode_label())
+}
+
+fn write_target(out: &mut LabelSetEncoder<'_>, target: SocketAddr) -> fmt::Result {
+    display(out, "target_addr", &target)?;
+    display(out, "target_ip", &target.ip())?;
+    display(out, "target_port", &target.port())
+}
+
+fn write_server(out: &mut LabelSetEncoder<'_>, server: Option<&ServerLabels>) -> fmt::Result {
+    let Some(server) = server else { return Ok(()) };
+    label(out, "srv_group", &server.group)?;
+    label(out, "srv_kind", &server.kind)?;
+    label(out, "srv_name", &server.name)?;
+    display(out, "srv_port", &server.port)
+}
+
+fn write_destination(
+    out: &mut LabelSetEncoder<'_>,
+    destination: Option<&BTreeMap<String, String>>,
+) -> fmt::Result {
+    let Some(destination) = destination else { return Ok(()) };
+    destination
+        .iter()
+        .filter(|(name, _)| name.starts_with("dst_") && is_label_name(name))
+        .try_for_each(|(name, value)| label(out, name, value))
+}
+
+/// Writes a value straight into the output, without a string in between.
+fn display(out: &mut LabelSetEncoder<'_>, name: &str, value: &dyn fmt::Display) -> fmt::Result {
+    let mut encoder = out.encode_label();
+    let mut key: LabelKeyEncoder<'_> = encoder.encode_label_key()?;
+    EncodeLabelKey::encode(&name, &mut key)?;
+    let mut writer: LabelValueEncoder<'_> = key.encode_label_value()?;
+    write!(writer, "{value}")?;
+    writer.finish()
+}
+
+fn is_label_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with("__")
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Names that the proxy writes itself.
+const RESERVED: [&str; 22] = [
+    "direction",
+    "peer",
+    "namespace",
+    "pod",
+    "target_addr",
+    "target_ip",
+    "target_port",
+    "tls",
+    "no_tls_reason",
+    "client_id",
+    "server_id",
+    "sni",
+    "srv_group",
+    "srv_kind",
+    "srv_name",
+    "srv_port",
+    "authz_group",
+    "authz_kind",
+    "authz_name",
+    "errno",
+    "error",
+    "le",
+];

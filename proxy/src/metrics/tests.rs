@@ -1,0 +1,192 @@
+//! Does a scrape say exactly what happened?
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::*;
+
+fn identity(name: &str) -> crate::identity::Identity {
+    format!("{name}.demo.serviceaccount.identity.linkerd.cluster.local").parse().unwrap()
+}
+
+fn workload() -> Arc<WorkloadLabels> {
+    let extra = BTreeMap::from([
+        ("deployment".to_owned(), "web".to_owned()),
+        ("app.kubernetes.io/name".to_owned(), "we\"b\\\n".to_owned()),
+        ("direction".to_owned(), "mine".to_owned()),
+    ]);
+    Arc::new(WorkloadLabels::new("demo", "web-1", &extra))
+}
+
+fn outbound() -> TransportLabels {
+    TransportLabels {
+        direction: Direction::Outbound,
+        peer: Peer::Dst,
+        workload: workload(),
+        tls: Tls::Established(identity("voting")),
+        target: "10.0.0.7:80".parse().unwrap(),
+        server: None,
+        destination: Some(Arc::new(BTreeMap::from([("dst_service".to_owned(), "voting".to_owned())]))),
+    }
+}
+
+const OUTBOUND: &str = "direction=\"outbound\",peer=\"dst\",namespace=\"demo\",pod=\"web-1\",\
+    app_kubernetes_io_name=\"we\\\"b\\\\\\n\",deployment=\"web\",\
+    target_addr=\"10.0.0.7:80\",target_ip=\"10.0.0.7\",target_port=\"80\",tls=\"true\",\
+    server_id=\"voting.demo.serviceaccount.identity.linkerd.cluster.local\",dst_service=\"voting\"";
+
+fn scrape(metrics: &Metrics) -> String {
+    let text = metrics.encode(Format::Text).unwrap();
+    assert_valid(&text);
+    text
+}
+
+/// Every sample belongs to a declared family, and no series is there twice.
+fn assert_valid(text: &str) {
+    let (mut families, mut series) = (HashSet::new(), HashSet::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, _) = rest.split_once(' ').unwrap();
+            assert!(families.insert(name.to_owned()), "family {name} is declared twice");
+        } else if !line.starts_with('#') {
+            let (labelled, value) = line.rsplit_once(' ').unwrap();
+            value.parse::<f64>().unwrap();
+            assert!(series.insert(labelled.to_owned()), "{labelled} is there twice");
+            let name = labelled.split('{').next().unwrap();
+            let family = ["_sum", "_count", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            assert!(families.contains(name) || family.is_some_and(|f| families.contains(f)), "{name}");
+        }
+    }
+}
+
+#[track_caller]
+fn assert_line(text: &str, line: &str) {
+    assert!(text.lines().any(|have| have == line), "no line\n{line}\nin\n{text}");
+}
+
+#[test]
+fn a_connection_is_counted_exactly() {
+    let metrics = Metrics::new(&[("tls_suites", "TLS13_AES_128_GCM_SHA256".to_owned())]);
+    let transport = metrics.transport(&outbound());
+    let (one, two) = (transport.open(), transport.open());
+    one.read(3);
+    one.wrote(5);
+    two.wrote(1);
+    two.rtt(Duration::from_micros(70));
+    two.retransmits(2);
+    let text = scrape(&metrics);
+    assert_line(&text, &format!("tcp_open_total{{{OUTBOUND}}} 2"));
+    assert_line(&text, &format!("tcp_open_connections{{{OUTBOUND}}} 2"));
+    assert!(!text.contains("tcp_close_total{"));
+    one.close(Some("ECONNRESET"));
+    drop(two);
+    let text = scrape(&metrics);
+    assert_line(&text, &format!("tcp_open_total{{{OUTBOUND}}} 2"));
+    assert_line(&text, &format!("tcp_open_connections{{{OUTBOUND}}} 0"));
+    assert_line(&text, &format!("tcp_read_bytes_total{{{OUTBOUND}}} 3"));
+    assert_line(&text, &format!("tcp_write_bytes_total{{{OUTBOUND}}} 6"));
+    assert_line(&text, &format!("tcp_close_total{{{OUTBOUND},errno=\"\"}} 1"));
+    assert_line(&text, &format!("tcp_close_total{{{OUTBOUND},errno=\"ECONNRESET\"}} 1"));
+    assert_line(&text, "# TYPE tcp_open_total counter");
+    assert_line(&text, "# TYPE weft_tcp_rtt_seconds histogram");
+    assert_line(&text, "rustls_info{tls_suites=\"TLS13_AES_128_GCM_SHA256\"} 1");
+    let path = "direction=\"outbound\",namespace=\"demo\",pod=\"web-1\",\
+        app_kubernetes_io_name=\"we\\\"b\\\\\\n\",deployment=\"web\",dst_service=\"voting\"";
+    assert_line(&text, &format!("weft_tcp_rtt_seconds_bucket{{le=\"0.0001\",{path}}} 1"));
+    assert_line(&text, &format!("weft_tcp_rtt_seconds_count{{{path}}} 1"));
+    assert_line(&text, &format!("weft_tcp_retransmits_total{{{path}}} 2"));
+    for family in ["start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"]
+    {
+        assert!(text.lines().any(|line| line.starts_with(&format!("process_{family} "))), "{family}");
+    }
+    assert!(metrics.encode(Format::OpenMetrics).unwrap().ends_with("# EOF\n"));
+}
+
+#[test]
+fn security_is_told_in_linkerds_words() {
+    let metrics = Metrics::new(&[]);
+    let server = Arc::new(ServerLabels {
+        group: String::new(),
+        kind: "default".into(),
+        name: "all-unauthenticated".into(),
+        port: 80,
+    });
+    for (tls, labels) in [
+        (Tls::Anonymous, "tls=\"true\",client_id=\"\""),
+        (
+            Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE),
+            "tls=\"no_identity\",no_tls_reason=\"no_tls_from_remote\"",
+        ),
+        (Tls::Opaque { sni: Some("x.org".into()) }, "tls=\"opaque\",sni=\"x.org\""),
+        (Tls::Opaque { sni: None }, "tls=\"opaque\""),
+    ] {
+        let key = TransportLabels {
+            direction: Direction::Inbound,
+            peer: Peer::Src,
+            tls: tls.clone(),
+            target: "[fd00::7]:80".parse().unwrap(),
+            server: Some(server.clone()),
+            destination: None,
+            ..outbound()
+        };
+        drop(metrics.transport(&key).open());
+        let authz = AuthzLabels {
+            workload: key.workload.clone(),
+            target: key.target,
+            tls,
+            server: key.server.clone(),
+            authz_name: Some("all-unauthenticated".into()),
+        };
+        metrics.authz(AuthzOutcome::Allow, &authz);
+        metrics.authz(AuthzOutcome::Deny, &AuthzLabels { authz_name: None, ..authz });
+        let text = scrape(&metrics);
+        let labels = format!(
+            "target_addr=\"[fd00::7]:80\",target_ip=\"fd00::7\",target_port=\"80\",{labels},\
+             srv_group=\"\",srv_kind=\"default\",srv_name=\"all-unauthenticated\",srv_port=\"80\"}} 1"
+        );
+        assert!(text.lines().any(|l| l.starts_with("tcp_open_total{") && l.ends_with(&labels)), "{labels}");
+        assert!(text.lines().any(|l| l.starts_with("inbound_tcp_authz_deny_total{") && l.ends_with(&labels)));
+        let authz = labels
+            .replace("} 1", ",authz_group=\"\",authz_kind=\"default\",authz_name=\"all-unauthenticated\"} 1");
+        assert!(text.lines().any(|l| l.starts_with("inbound_tcp_authz_allow_total{") && l.ends_with(&authz)));
+    }
+}
+
+#[test]
+fn the_number_of_series_is_bounded_and_nothing_is_lost() {
+    let limits = Limits { label_sets: 16, ..Limits::default() };
+    let metrics = Metrics::with_limits(&[], &limits);
+    for port in 1..=100 {
+        let mut key = outbound();
+        key.target.set_port(port);
+        metrics.transport(&key).open().read(1);
+    }
+    let text = scrape(&metrics);
+    let read: Vec<u64> = text
+        .lines()
+        .filter(|line| line.starts_with("tcp_read_bytes_total{"))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+        .collect();
+    assert_eq!(read.len(), 17);
+    assert_eq!(read.iter().sum::<u64>(), 100);
+    assert_line(&text, "weft_metrics_label_sets_overflow_total 84");
+}
+
+#[test]
+fn certificates_and_errors_are_told() {
+    let metrics = Metrics::new(&[]);
+    let identity = metrics.identity();
+    identity.issued("a.b", std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000));
+    identity.failed("a.b");
+    metrics.inbound_error(&workload(), "tls detection timeout");
+    let text = scrape(&metrics);
+    assert_line(&text, "control_identity_cert_expiration_timestamp_seconds{identity=\"a.b\"} 4000000000.0");
+    assert_line(&text, "control_identity_cert_refreshes_total{identity=\"a.b\",result=\"ok\"} 1");
+    assert_line(&text, "control_identity_cert_refreshes_total{identity=\"a.b\",result=\"error\"} 1");
+    assert!(text.contains("error=\"tls detection timeout\"} 1"));
+    identity.forgotten("a.b");
+    assert!(!scrape(&metrics).contains("a.b"));
+}
