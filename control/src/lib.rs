@@ -1,1 +1,6 @@
-//! placeholder
+//! weft's control plane: which parts does it have?
+#![forbid(unsafe_code)]
+
+pub mod manifests;
+mod names;
+pub mod settings;

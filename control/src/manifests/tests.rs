@@ -1,0 +1,193 @@
+//! Do manifests read as they should, and do mistakes say where they are?
+
+use std::{fs, path::PathBuf};
+
+use super::*;
+
+struct Folders {
+    dir: tempfile::TempDir,
+}
+
+impl Folders {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn root(&self, name: &str) -> PathBuf {
+        let root = self.dir.path().join(name);
+        fs::create_dir_all(&root).unwrap();
+        root
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn load(&self, roots: &[&str]) -> Loaded {
+        load(&roots.iter().map(|root| self.root(root)).collect::<Vec<_>>())
+    }
+}
+
+fn pod(name: &str, rest: &str) -> String {
+    format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: demo\n{rest}")
+}
+
+fn names(loaded: &Loaded) -> Vec<String> {
+    loaded.documents.iter().map(|document| document.key.to_string()).collect()
+}
+
+#[test]
+fn reads_multi_documents_lists_json_and_sub_folders() {
+    let folders = Folders::new();
+    let text = format!("# first\n---\n{}---\n# nothing\n---\n{}...\n", pod("a", ""), pod("b", ""));
+    folders.write("m/one.yaml", &text);
+    folders.write("m/deep/er/two.yml", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata:\n    name: demo\n");
+    folders.write(
+        "m/three.json",
+        r#"{"apiVersion":"v1","kind":"ServiceList","items":[{"metadata":{"name":"web"}}]}"#,
+    );
+    folders.write("m/.hidden.yaml", "][");
+    folders.write("m/readme.txt", "][");
+    let loaded = folders.load(&["m"]);
+    assert_eq!(loaded.problems, []);
+    assert_eq!(names(&loaded), ["Namespace demo", "Service default/web", "Pod demo/a", "Pod demo/b"]);
+    let lines: Vec<_> = loaded.documents.iter().map(|document| document.sources[0].line).collect();
+    assert_eq!(lines, [4, 1, 3, 11]);
+}
+
+#[test]
+fn a_mistake_says_file_line_field_and_advice() {
+    let folders = Folders::new();
+    let text = format!("{}---\n{}", pod("a", ""), pod("b", "status:\n  podIP: 10.1.1.300\n"));
+    folders.write("m/x.yaml", &text);
+    let problems = folders.load(&["m"]).problems;
+    let text = problems[0].to_string();
+    let file = folders.dir.path().join("m/x.yaml");
+    let start = format!("{}:13:10: status.podIP of Pod demo/b: \"10.1.1.300\" is not an IP", file.display());
+    assert!(text.starts_with(&start), "{text}");
+    assert!(text.contains("; write an IPv4"), "{text}");
+}
+
+#[test]
+fn every_sort_of_mistake_is_found_at_its_line() {
+    let service =
+        |rest: &str| format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n{rest}");
+    let annotated = |line: &str| pod("a", &format!("  annotations:\n    {line}\n"));
+    for (text, line, field) in [
+        ("apiVersion: v1\nkind: Pod\n  metadata: {}\n".to_owned(), 3, ""),
+        ("apiVersion: v1\nkind: Pod\nkind: Pod\n".to_owned(), 1, ""),
+        ("apiVersion: v1\nmetadata: {}\n".to_owned(), 1, "kind"),
+        ("apiVersion: v1\nkind: Pod\nmetadata:\n  labels: {}\n".to_owned(), 4, "metadata.name"),
+        (pod("A_b", ""), 4, "metadata.name"),
+        (pod("a", "spec:\n  containers: 5\n"), 7, "spec.containers"),
+        (pod("a", "spec:\n  hostNetwork: maybe\n"), 7, "spec.hostNetwork"),
+        (pod("a", "spec:\n  nodeName: a..b\n"), 7, "spec.nodeName"),
+        (service("  clusterIP: ten\n"), 6, "spec.clusterIP"),
+        (service("  clusterIPs:\n  - 10.0.0.1\n  - 10.0.0.\n"), 8, "spec.clusterIPs[1]"),
+        (service("  ports:\n  - port: 80\n  - port: 70000\n"), 8, "spec.ports[1].port"),
+        (service("  ports:\n  - port: 80\n    targetPort: HTTP\n"), 8, "spec.ports[0].targetPort"),
+        (annotated("linkerd.io/inject: \"on\""), 7, "metadata.annotations[\"linkerd.io/inject\"]"),
+        (
+            annotated("config.weft.dev/failmode: open"),
+            7,
+            "metadata.annotations[\"config.weft.dev/failmode\"]",
+        ),
+        (annotated("config.linkerd.io/opaque-ports: 3306"), 7, "metadata.annotations"),
+        (
+            annotated("config.linkerd.io/skip-subnets: 10.0.0.1/33"),
+            7,
+            "metadata.annotations[\"config.linkerd.io/skip-subnets\"]",
+        ),
+    ] {
+        let folders = Folders::new();
+        folders.write("m/x.yaml", &text);
+        let problems = folders.load(&["m"]).problems;
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        assert_eq!(problems[0].source_at.line, line, "{}", problems[0]);
+        assert!(problems[0].field.starts_with(field), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn the_last_good_state_of_a_broken_file_stays() {
+    let folders = Folders::new();
+    folders.write("m/a.yaml", &pod("a", ""));
+    folders.write("m/b.yaml", &pod("b", ""));
+    let mut loader = Loader::new(vec![folders.root("m")]);
+    assert_eq!(names(&loader.reload()), ["Pod demo/a", "Pod demo/b"]);
+    folders.write("m/a.yaml", &format!("{}---\n][", pod("a2", "")));
+    let broken = loader.reload();
+    assert_eq!(names(&broken), ["Pod demo/a", "Pod demo/b"]);
+    assert_eq!((broken.problems.len(), broken.problems[0].source_at.line), (1, 7));
+    folders.write("m/a.yaml", &pod("a2", ""));
+    let mended = loader.reload();
+    assert_eq!((names(&mended), mended.problems.len()), (vec!["Pod demo/a2".into(), "Pod demo/b".into()], 0));
+    fs::remove_file(folders.dir.path().join("m/b.yaml")).unwrap();
+    assert_eq!(names(&loader.reload()), ["Pod demo/a2"]);
+    fs::rename(folders.dir.path().join("m"), folders.dir.path().join("gone")).unwrap();
+    let gone = loader.reload();
+    assert_eq!((names(&gone), gone.problems.len()), (vec!["Pod demo/a2".into()], 1));
+}
+
+#[test]
+fn unchanged_documents_are_the_same_arc() {
+    let folders = Folders::new();
+    folders.write("m/a.yaml", &pod("a", ""));
+    let mut loader = Loader::new(vec![folders.root("m")]);
+    let first = loader.reload();
+    folders.write("m/b.yaml", &pod("b", ""));
+    let second = loader.reload();
+    assert!(std::sync::Arc::ptr_eq(&first.documents[0], &second.documents[0]));
+}
+
+#[test]
+fn overlays_are_merge_patches() {
+    let folders = Folders::new();
+    folders.write("m/a.yaml", &pod("a", "  labels: {app: web, tier: back}\nspec:\n  nodeName: one\n"));
+    folders.write("o/a.yaml", &pod("a", "  labels: {tier: null, zone: z}\nspec:\n  nodeName: two\nstatus:\n  podIPs: [{ip: 10.0.0.1}, {ip: \"fd00::1\"}]\n"));
+    folders.write("o/only.yaml", &pod("only", ""));
+    let loaded = folders.load(&["m", "o"]);
+    assert_eq!(loaded.problems, []);
+    assert_eq!(names(&loaded), ["Pod demo/a", "Pod demo/only"]);
+    let Object::Pod(pod) = &loaded.documents[0].object else { panic!() };
+    let labels: Vec<_> =
+        pod.metadata.labels.iter().flatten().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(labels, [("app", "web"), ("zone", "z")]);
+    assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("two"));
+    assert_eq!(pod.status.as_ref().unwrap().pod_ips.as_ref().unwrap().len(), 2);
+    assert_eq!(loaded.documents[0].sources.len(), 2);
+}
+
+#[test]
+fn the_same_object_twice_in_a_folder_is_a_mistake() {
+    let folders = Folders::new();
+    folders.write("m/a.yaml", &pod("a", "spec:\n  nodeName: one\n"));
+    folders.write("m/b.yaml", &pod("a", "spec:\n  nodeName: two\n"));
+    let loaded = folders.load(&["m"]);
+    let Object::Pod(pod) = &loaded.documents[0].object else { panic!() };
+    assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("one"));
+    assert!(
+        loaded.problems[0].to_string().contains("b.yaml:1:1: metadata.name of Pod demo/a: the same object")
+    );
+}
+
+#[test]
+fn other_kinds_are_named_once_and_left_alone() {
+    let folders = Folders::new();
+    let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n".repeat(3);
+    folders.write("m/a.yaml", &format!("{other}{}", pod("a", "")));
+    let loaded = folders.load(&["m"]);
+    assert_eq!((names(&loaded), loaded.problems.len()), (vec!["Pod demo/a".into()], 0));
+    assert_eq!((loaded.ignored.len(), loaded.ignored[0].kind.as_str()), (1, "apps/v1 Deployment"));
+}
+
+#[tokio::test]
+async fn a_change_in_a_new_sub_folder_is_noticed() {
+    let folders = Folders::new();
+    let mut watch = Watch::new(&[folders.root("m")]).unwrap();
+    folders.write("m/deep/a.yaml", &pod("a", ""));
+    let second = std::time::Duration::from_secs(1);
+    tokio::time::timeout(second, watch.changed()).await.expect("noticed before the re-scan");
+}

@@ -1,0 +1,172 @@
+//! What does one object's set of annotations say?
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{Policy, PortNames, PortSet, parse_duration};
+
+/// The annotations that concern TCP; `None` where the object is silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // each has the name of its annotation
+pub struct Annotations {
+    pub inject: Option<bool>,
+    pub opaque_ports: Option<PortNames>,
+    pub skip_inbound_ports: Option<PortSet>,
+    pub skip_outbound_ports: Option<PortSet>,
+    pub skip_subnets: Option<Vec<IpNet>>,
+    pub default_inbound_policy: Option<Policy>,
+    pub require_identity_ports: Option<PortSet>,
+    pub outbound_connect_timeout: Option<Duration>,
+    pub inbound_connect_timeout: Option<Duration>,
+    pub fail_mode: Option<FailMode>,
+    pub netns: Option<String>,
+}
+
+/// What new connections do while no proxy serves the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailMode {
+    /// They go directly, in plaintext.
+    Open,
+    /// They are refused.
+    Closed,
+}
+
+/// An annotation with a value that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadAnnotation {
+    /// Its name.
+    pub name: String,
+    /// What is wrong.
+    pub reason: String,
+    /// What to write.
+    pub advice: String,
+}
+
+impl Annotations {
+    /// Reads what concerns weft; a bad value is reported and otherwise as if it were not there.
+    pub fn parse(annotations: Option<&BTreeMap<String, String>>) -> (Self, Vec<BadAnnotation>) {
+        let (mut read, mut bad) = (Self::default(), Vec::new());
+        for (name, value) in annotations.into_iter().flatten() {
+            if let Err((reason, advice)) = read.set(name, value.trim()) {
+                bad.push(BadAnnotation { name: name.clone(), reason, advice });
+            }
+        }
+        (read, bad)
+    }
+
+    /// These annotations, and those of `base` (the namespace) where these are silent.
+    pub fn or(self, base: &Self) -> Self {
+        Self {
+            inject: self.inject.or(base.inject),
+            opaque_ports: self.opaque_ports.or_else(|| base.opaque_ports.clone()),
+            skip_inbound_ports: self.skip_inbound_ports.or_else(|| base.skip_inbound_ports.clone()),
+            skip_outbound_ports: self.skip_outbound_ports.or_else(|| base.skip_outbound_ports.clone()),
+            skip_subnets: self.skip_subnets.or_else(|| base.skip_subnets.clone()),
+            default_inbound_policy: self.default_inbound_policy.or(base.default_inbound_policy),
+            require_identity_ports: self
+                .require_identity_ports
+                .or_else(|| base.require_identity_ports.clone()),
+            outbound_connect_timeout: self.outbound_connect_timeout.or(base.outbound_connect_timeout),
+            inbound_connect_timeout: self.inbound_connect_timeout.or(base.inbound_connect_timeout),
+            fail_mode: self.fail_mode.or(base.fail_mode),
+            // A network namespace belongs to one pod.
+            netns: self.netns,
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), (String, String)> {
+        match name {
+            "linkerd.io/inject" => self.inject = Some(inject(value)?),
+            "config.linkerd.io/opaque-ports" => {
+                self.opaque_ports = Some(PortNames::parse(value).map_err(ports_advice)?);
+            }
+            "config.linkerd.io/skip-inbound-ports" => {
+                self.skip_inbound_ports = Some(PortSet::parse(value).map_err(ports_advice)?);
+            }
+            "config.linkerd.io/skip-outbound-ports" => {
+                self.skip_outbound_ports = Some(PortSet::parse(value).map_err(ports_advice)?);
+            }
+            "config.linkerd.io/proxy-require-identity-inbound-ports" => {
+                self.require_identity_ports = Some(PortSet::parse(value).map_err(ports_advice)?);
+            }
+            "config.linkerd.io/skip-subnets" => self.skip_subnets = Some(subnets(value)?),
+            "config.linkerd.io/default-inbound-policy" => {
+                let policy = value.parse().map_err(|()| {
+                    (format!("{value:?} is not a policy"), format!("write one of {}", Policy::names()))
+                })?;
+                self.default_inbound_policy = Some(policy);
+            }
+            "config.linkerd.io/proxy-outbound-connect-timeout" => {
+                self.outbound_connect_timeout = Some(timeout(value)?);
+            }
+            "config.linkerd.io/proxy-inbound-connect-timeout" => {
+                self.inbound_connect_timeout = Some(timeout(value)?);
+            }
+            "config.weft.dev/fail-mode" => self.fail_mode = Some(fail_mode(value)?),
+            "config.weft.dev/netns" => self.netns = Some(netns(value)?),
+            unknown if unknown.starts_with("config.weft.dev/") => {
+                return Err((
+                    "weft has no such annotation".into(),
+                    "weft's own are config.weft.dev/fail-mode and config.weft.dev/netns".into(),
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn ports_advice(reason: String) -> (String, String) {
+    (reason, "write ports and ranges with commas between them, as in \"25,8000-8080\"".into())
+}
+
+fn inject(value: &str) -> Result<bool, (String, String)> {
+    match value {
+        // Ingress mode asks a proxy to trust the Host header; weft's way of a TCP connection is the same.
+        "enabled" | "ingress" => Ok(true),
+        "disabled" => Ok(false),
+        other => Err((format!("{other:?} is not a mode"), "write enabled, disabled or ingress".into())),
+    }
+}
+
+fn subnets(value: &str) -> Result<Vec<IpNet>, (String, String)> {
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| {
+            item.parse::<IpNet>().map(|net| net.trunc()).map_err(|_| {
+                (format!("{item:?} is not a subnet"), "write CIDRs, as in \"10.1.0.0/16,fd00::/64\"".into())
+            })
+        })
+        .collect()
+}
+
+fn timeout(value: &str) -> Result<Duration, (String, String)> {
+    let advice = || "write a duration between 1ms and 1h, as in \"300ms\" or \"1s\"".to_owned();
+    let duration = parse_duration(value).map_err(|error| (error.to_string(), advice()))?;
+    match (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&duration) {
+        true => Ok(duration),
+        false => Err((format!("{value:?} is out of range"), advice())),
+    }
+}
+
+fn fail_mode(value: &str) -> Result<FailMode, (String, String)> {
+    match value {
+        "open" => Ok(FailMode::Open),
+        "closed" => Ok(FailMode::Closed),
+        other => Err((format!("{other:?} is not a fail mode"), "write open or closed".into())),
+    }
+}
+
+fn netns(value: &str) -> Result<String, (String, String)> {
+    let is_pid = value.strip_prefix("pid:").is_some_and(|pid| pid.parse::<u32>().is_ok_and(|pid| pid > 0));
+    match is_pid || value.starts_with('/') {
+        true => Ok(value.to_owned()),
+        false => Err((
+            format!("{value:?} is not a network namespace"),
+            "write an absolute path or pid:N, as in \"/run/netns/web\" or \"pid:4711\"".into(),
+        )),
+    }
+}

@@ -1,0 +1,14 @@
+//! What do the annotations of a pod, a namespace or a service tell weft to do?
+
+mod annotations;
+mod duration;
+mod policy;
+mod ports;
+
+pub(crate) use self::ports::is_port_name;
+pub use self::{
+    annotations::{Annotations, BadAnnotation, FailMode},
+    duration::{BadDuration, parse_duration},
+    policy::Policy,
+    ports::{PortNames, PortRange, PortSet},
+};
