@@ -1,1 +1,86 @@
-fn main() {}
+//! Which commands does `cargo xtask` have, and who carries them out?
+#![forbid(unsafe_code)]
+
+mod build;
+mod debian;
+mod doctor;
+mod ebpf;
+mod exec;
+mod host;
+mod lint;
+mod run;
+mod steps;
+mod test;
+mod toolchain;
+
+use std::{env, process::ExitCode};
+
+use anyhow::Result;
+
+/// A command, as the guided list shows it.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    /// What it does.
+    what: &'static str,
+    /// Why one would want that.
+    why: &'static str,
+    example: &'static str,
+    run: fn(Vec<String>) -> Result<ExitCode>,
+}
+
+const COMMANDS: [Command; 6] =
+    [run::COMMAND, exec::COMMAND, test::COMMAND, build::COMMAND, lint::COMMAND, doctor::COMMAND];
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let Some(name) = arguments.next() else {
+        guide();
+        return ExitCode::SUCCESS;
+    };
+    let arguments: Vec<String> = arguments.collect();
+    if ["help", "--help", "-h"].contains(&name.as_str()) {
+        match arguments.first().and_then(|name| find(name)) {
+            Some(command) => help(command),
+            None => guide(),
+        }
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = find(&name) else {
+        eprintln!("cargo xtask has no command {name:?}\n");
+        guide();
+        return ExitCode::from(2);
+    };
+    // What follows `--` is another program's.
+    let own = arguments.iter().take_while(|argument| *argument != "--");
+    if own.into_iter().any(|argument| argument == "--help" || argument == "-h") {
+        help(command);
+        return ExitCode::SUCCESS;
+    }
+    (command.run)(arguments).unwrap_or_else(|error| {
+        eprintln!("\ncargo xtask {name}: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+fn guide() {
+    println!("weft: a service mesh without sidecars. Everything is done with cargo xtask COMMAND:\n");
+    for command in &COMMANDS {
+        println!("  {:<8}{}", command.name, command.what);
+        println!("  {:<8}{}", "", command.why);
+        println!("  {:<8}$ {}\n", "", command.example);
+    }
+    println!(
+        "Commands fetch what they lack (compilers, Debian packages) and say so; they use sudo where root is needed."
+    );
+    println!("More on one of them: cargo xtask help COMMAND");
+}
+
+fn help(command: &Command) {
+    println!("cargo xtask {} {}\n", command.name, command.arguments);
+    println!("{}\n{}\n\nExample: {}", command.what, command.why, command.example);
+}

@@ -1,0 +1,153 @@
+//! Which Debian programs does a command need, and how do they come onto the machine?
+
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{host, steps};
+
+/// A program, and the package that has it.
+pub(crate) struct Tool {
+    /// Its name.
+    pub(crate) program: &'static str,
+    package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+/// What a C compiler needs is more than its package: the recommended libc6-dev is asked for too. aws-lc-sys takes
+/// no more than that; it turns to cmake only for FIPS, sanitizers and targets without prepared bindings.
+pub(crate) const BUILD: [Tool; 1] = [tool("cc", "gcc libc6-dev")];
+
+/// Networks of namespaces, and ClusterIPs inside them.
+pub(crate) const RUN: [Tool; 3] =
+    [tool("ip", "iproute2"), tool("nft", "nftables"), tool("unshare", "util-linux")];
+
+/// Real clients and servers.
+pub(crate) const TEST: [Tool; 14] = [
+    tool("curl", "curl"),
+    tool("socat", "socat"),
+    tool("python3", "python3"),
+    tool("nc", "netcat-openbsd"),
+    tool("ps", "procps"),
+    tool("nginx", "nginx"),
+    tool("redis-server", "redis-server"),
+    tool("redis-cli", "redis-tools"),
+    tool("postgres", "postgresql"),
+    tool("psql", "postgresql-client"),
+    tool("mariadbd", "mariadb-server"),
+    tool("mariadb", "mariadb-client"),
+    tool("sshd", "openssh-server"),
+    tool("ssh", "openssh-client"),
+];
+
+/// Those that this machine has not.
+pub(crate) fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
+    tools.iter().filter(|tool| find(tool.program).is_none()).collect()
+}
+
+/// PostgreSQL keeps its server out of every PATH.
+fn find(program: &str) -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut servers = versions.map(|version| version.path().join("bin").join(program));
+    host::which(program).or_else(|| servers.find(|file| file.is_file()))
+}
+
+/// Makes sure of the programs; installs the packages of those that are missing.
+pub(crate) fn ensure(tools: &'static [Tool]) -> Result<()> {
+    let missing = missing(tools);
+    if missing.is_empty() {
+        println!("    all there");
+        return Ok(());
+    }
+    let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+    let packages: Vec<_> = missing.iter().flat_map(|tool| tool.package.split(' ')).collect();
+    println!("    missing: {}", programs.join(", "));
+    install(&packages).with_context(|| format!("missing programs: {}", programs.join(", ")))?;
+    match self::missing(tools).first() {
+        Some(tool) => bail!("{} is installed and has no program {}", tool.package, tool.program),
+        None => Ok(()),
+    }
+}
+
+/// Installs packages, without starting a service on this machine.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    if host::which("apt-get").is_none() {
+        bail!(
+            "this is no Debian (no apt-get): install what Debian has in the packages {}",
+            packages.join(" ")
+        );
+    }
+    if !packages.iter().all(|package| candidate(package).is_some()) {
+        update()?;
+        if let Some(unknown) = packages.iter().find(|package| candidate(package).is_none()) {
+            bail!("apt knows no package {unknown}");
+        }
+        return install_known(packages);
+    }
+    install_known(packages).or_else(|first| {
+        println!("    failed; the package lists may be old");
+        update().and_then(|()| install_known(packages)).context(first)
+    })
+}
+
+fn install_known(packages: &[&str]) -> Result<()> {
+    let mut command = host::privileged("/bin/sh", "installing Debian packages")?;
+    command.args(["-c", INSTALL, "install-packages"]).args(packages);
+    steps::quiet(&mut command, "apt-get-install", Duration::from_secs(1800))
+}
+
+/// Reads the package lists if this machine (a fresh container) has none, so that `candidate` can answer.
+pub(crate) fn know_packages() -> Result<()> {
+    if host::which("apt-get").is_some() && candidate("gcc").is_none() { update() } else { Ok(()) }
+}
+
+fn update() -> Result<()> {
+    let mut command =
+        host::privileged(host::which("apt-get").context("no apt-get")?, "reading package lists")?;
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=120", "update"]);
+    steps::quiet(&mut command, "apt-get-update", Duration::from_secs(600))
+}
+
+/// The version of a package that apt would install.
+pub(crate) fn candidate(package: &str) -> Option<String> {
+    let output = Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C").output().ok()?;
+    parse_candidate(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn parse_candidate(policy: &str) -> Option<String> {
+    let line = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:"))?;
+    Some(line.trim().to_owned()).filter(|version| version != "(none)")
+}
+
+/// A shell does it, because its traps hold when we are interrupted too. The policy says to packages' scripts that
+/// they must not start services; one of the machine's own is left alone, one left over of ours (a kill -9) is
+/// taken over. `--no-remove`: Debian's rustc would take the place of Debian's rustup.
+const INSTALL: &str = r#"
+set -eu
+policy=/usr/sbin/policy-rc.d
+mark='# weft: temporary, while packages are being installed'
+if [ ! -e "$policy" ] || grep -qxF "$mark" "$policy"; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\n%s\nexit 101\n' "$mark" > "$policy"
+    chmod 755 "$policy"
+fi
+DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 \
+    install --no-install-recommends --no-remove "$@"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_is_read() {
+        let known = "socat:\n  Installed: (none)\n  Candidate: 1.7.4.4-2\n  Version table:\n";
+        assert_eq!(parse_candidate(known).as_deref(), Some("1.7.4.4-2"));
+        assert_eq!(parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"), None);
+        assert_eq!(parse_candidate(""), None);
+    }
+}

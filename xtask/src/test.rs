@@ -1,0 +1,189 @@
+//! Does weft do what it says? Unit tests, then scenarios on the real kernel.
+
+mod tally;
+
+use std::{
+    env,
+    path::PathBuf,
+    process::{self, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use self::tally::Tally;
+use crate::{Command, build, debian, doctor, host, steps::Steps};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "test",
+    arguments: "[FILTER] [--list] [--unit | --scenarios]",
+    what: "Runs all tests, or those whose name contains FILTER: unit tests, then scenarios on the real kernel.",
+    why: "The scenarios start real clusters, servers and clients, as root; what CI runs. Their logs: target/scenarios.",
+    example: "cargo xtask test half_close",
+    run,
+};
+
+#[derive(Default)]
+struct Options {
+    filter: Option<String>,
+    list: bool,
+    unit: bool,
+    scenarios: bool,
+}
+
+fn parse(arguments: Vec<String>) -> Result<Options> {
+    let mut options = Options { unit: true, scenarios: true, ..Options::default() };
+    for argument in arguments {
+        match argument.as_str() {
+            "--list" => options.list = true,
+            "--unit" => options.scenarios = false,
+            "--scenarios" => options.unit = false,
+            other if other.starts_with('-') => {
+                bail!("test knows --list, --unit and --scenarios, not {other:?}")
+            }
+            _ if options.filter.is_some() => bail!("test takes one FILTER, and {argument:?} is a second one"),
+            _ => options.filter = Some(argument),
+        }
+    }
+    if !options.unit && !options.scenarios {
+        bail!("--unit and --scenarios leave nothing; without them both are run");
+    }
+    Ok(options)
+}
+
+/// A compiled set of tests.
+struct Suite {
+    name: String,
+    /// Its package's folder, where tests expect to be.
+    folder: PathBuf,
+    program: PathBuf,
+}
+
+fn run(arguments: Vec<String>) -> Result<ExitCode> {
+    let options = parse(arguments)?;
+    let mut steps = Steps::default();
+    let mut tally = Tally::default();
+    let result = go(&options, &mut steps, &mut tally);
+    if !options.list {
+        steps.print_times();
+        for suite in &tally.broken {
+            println!("  failed: {suite}");
+        }
+    }
+    result?;
+    if !options.list {
+        // Alone on the last line: people and CI read it.
+        println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    }
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
+    if options.scenarios && !options.list {
+        steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
+        steps.step("Debian programs", "the scenarios use real servers and clients", || {
+            debian::ensure(&debian::RUN)?;
+            debian::ensure(&debian::TEST)
+        })?;
+    }
+    build::prepare(steps)?;
+    let suites =
+        steps.step("build", "programs and tests, the dev profile; dependencies optimized", build_all)?;
+    let (scenarios, unit): (Vec<_>, Vec<_>) = suites.into_iter().partition(|suite| suite.name == "scenarios");
+
+    if options.unit {
+        steps.step("unit tests", "pure decisions, parsers, state: no kernel, no root", || {
+            for suite in &unit {
+                tally.run(&suite.name, command(suite, process::Command::new(&suite.program), options))?;
+            }
+            Ok(())
+        })?;
+        if options.filter.is_none() && !options.list {
+            steps.step("examples", "code in documentation must compile and hold", || {
+                let mut cargo = host::cargo();
+                cargo.args(["test", "--workspace", "--doc"]);
+                tally.run("examples", cargo)
+            })?;
+        }
+    }
+    if options.scenarios {
+        let suite = scenarios.first().context("the package weft-tests has no target scenarios")?;
+        steps.step("scenarios", "real sockets, real programs, the real kernel; as root", || {
+            let start = if options.list {
+                process::Command::new(&suite.program)
+            } else {
+                host::privileged(&suite.program, "the kernel's side of the scenarios")?
+            };
+            tally.run(&suite.name, command(suite, start, options))
+        })?;
+    }
+    Ok(())
+}
+
+fn command(suite: &Suite, mut start: process::Command, options: &Options) -> process::Command {
+    start.args(options.filter.iter()).args(colour()).current_dir(&suite.folder).env_remove("LD_LIBRARY_PATH");
+    if options.list {
+        start.arg("--list");
+    }
+    start
+}
+
+/// Programs and tests in one go: the same features for both, so that no dependency is compiled twice.
+fn build_all() -> Result<Vec<Suite>> {
+    let mut cargo = host::cargo();
+    cargo.args(["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"]);
+    let output = cargo.stderr(Stdio::inherit()).output().context("cargo build")?;
+    if !output.status.success() {
+        bail!("cargo build failed ({})", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(suite).collect())
+}
+
+/// The suite that a line of cargo's messages tells of.
+fn suite(line: &str) -> Option<Suite> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_test = message["profile"]["test"].as_bool()? || message["target"]["kind"][0].as_str()? == "test";
+    let program = PathBuf::from(message["executable"].as_str().filter(|_| is_test)?);
+    let folder = PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned();
+    let target = &message["target"];
+    let name = target["name"].as_str()?;
+    let name = if target["kind"][0] == "bin" { format!("{name} (program)") } else { name.to_owned() };
+    Some(Suite { name, folder, program })
+}
+
+/// Colours survive our reading along.
+fn colour() -> Option<&'static str> {
+    use std::io::IsTerminal;
+    let wanted = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
+    wanted.then_some("--color=always")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Result<Options> {
+        parse(words.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options = words(&["tls", "--scenarios"]).expect("options");
+        assert_eq!(options.filter.as_deref(), Some("tls"));
+        assert!(options.scenarios && !options.unit && !options.list);
+        assert!(words(&["a", "b"]).is_err());
+        assert!(words(&["--unit", "--scenarios"]).is_err());
+        assert!(words(&["--fast"]).is_err());
+    }
+
+    #[test]
+    fn suites_are_found_in_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","profile":{"test":true},
+            "target":{"kind":["test"],"name":"scenarios"},"executable":"/w/target/debug/deps/scenarios-1"}"#;
+        let found = suite(line).expect("a suite");
+        assert_eq!((found.name.as_str(), found.folder), ("scenarios", PathBuf::from("/w/tests")));
+        assert!(suite(&line.replace("true", "false").replace("[\"test\"]", "[\"bin\"]")).is_none());
+        assert!(suite(r#"{"reason":"build-finished","success":true}"#).is_none());
+        assert!(suite("warning: not json").is_none());
+    }
+}

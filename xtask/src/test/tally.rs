@@ -1,0 +1,87 @@
+//! How many tests passed, of all suites together?
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::host;
+
+/// Counts over suites.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    /// Suites with a failure.
+    pub(super) broken: Vec<String>,
+}
+
+impl Tally {
+    /// Runs a suite, shows its output as it comes, and counts its results.
+    pub(super) fn run(&mut self, name: &str, mut command: Command) -> Result<()> {
+        println!("--- {name}");
+        let start = command.stdout(Stdio::piped()).spawn();
+        let mut child = start.with_context(|| format!("cannot start {}", host::shown(&command)))?;
+        let output = child.stdout.take().context("a pipe was asked for")?;
+        let failed_before = self.failed;
+        // Bytes, not strings: what a test prints may be anything.
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            if let Some((passed, failed)) = result(&line) {
+                self.passed += passed;
+                self.failed += failed;
+            }
+        }
+        let status = child.wait()?;
+        if !status.success() && self.failed == failed_before {
+            println!("{name} ended with {status}");
+            // It broke down before it could say which test.
+            self.failed += 1;
+        }
+        if self.failed > failed_before {
+            self.broken.push(name.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Passed and failed of `test result: ok. 5 passed; 0 failed; …`, in whatever colours.
+fn result(line: &str) -> Option<(u64, u64)> {
+    let (_, counts) = line.split_once("test result: ")?;
+    let (_, counts) = counts.split_once(". ")?;
+    let count =
+        |word: &str| counts.split(';').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok());
+    Some((count("passed")?, count("failed")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read() {
+        let line =
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s";
+        assert_eq!(result(line), Some((12, 0)));
+        let coloured = "test result: \u{1b}[31mFAILED\u{1b}[m. 3 passed; 2 failed; 0 ignored; 0 measured";
+        assert_eq!(result(coloured), Some((3, 2)));
+        assert_eq!(result("test a ... ok"), None);
+    }
+
+    #[test]
+    fn a_suite_that_breaks_down_counts_as_a_failure() {
+        let mut tally = Tally::default();
+        let mut broken = Command::new("sh");
+        broken.args(["-c", "echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; exit 3"]);
+        tally.run("broken", broken).expect("started");
+        assert_eq!((tally.passed, tally.failed, tally.broken.len()), (2, 1, 1));
+        let mut failing = Command::new("sh");
+        failing.args(["-c", "echo 'test result: FAILED. 0 passed; 4 failed; 0 ignored'; exit 101"]);
+        tally.run("failing", failing).expect("started");
+        assert_eq!((tally.passed, tally.failed), (2, 5));
+    }
+}

@@ -1,0 +1,146 @@
+//! How does the toolchain for the kernel programs come onto a machine that has none?
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::{
+    debian,
+    ebpf::{
+        find::{self, OLDEST, Toolchain},
+        probe,
+    },
+    host, steps,
+};
+
+/// Finds the toolchain; sets one up if there is none.
+pub(crate) fn ensure() -> Result<Toolchain> {
+    let tools = match find::find() {
+        Ok(tools) => tools,
+        Err(missing) => {
+            println!("    none yet: {missing}");
+            set_up().context("by hand: docs of bpf-linker, and a Rust compiler with rust-src")?
+        }
+    };
+    println!("    {tools}");
+    Ok(tools)
+}
+
+/// First rustup's compilers, which need one component; else Debian's, which are packages like all others.
+fn set_up() -> Result<Toolchain> {
+    if let Some(wanted) = env::var_os("WEFT_EBPF_TOOLCHAIN").filter(|w| !w.is_empty()) {
+        bail!(
+            "WEFT_EBPF_TOOLCHAIN={} names it; mend that one, or unset the variable",
+            wanted.to_string_lossy()
+        );
+    }
+    debian::know_packages()?;
+    let mut reasons = Vec::new();
+    for sysroot in find::rustup_sysroots() {
+        match complete(&sysroot, || add_source(&sysroot)) {
+            Ok(tools) => return Ok(tools),
+            Err(reason) => {
+                println!("    not by {}: {reason:#}", sysroot.display());
+                reasons.push(format!("{}: {reason:#}", sysroot.display()));
+            }
+        }
+    }
+    install_compiler().and_then(|()| complete(Path::new("/usr"), || Ok(()))).map_err(|reason| {
+        reasons.push(format!("Debian's packages: {reason:#}"));
+        anyhow!("no way worked: {}", reasons.join("; "))
+    })
+}
+
+/// Gives a compiler what it lacks: source by `add_source`, then a linker of its LLVM.
+fn complete(sysroot: &Path, add_source: impl FnOnce() -> Result<()>) -> Result<Toolchain> {
+    let rustc = sysroot.join("bin/rustc");
+    let version = probe::version(&rustc).map_err(|reason| anyhow!(reason))?;
+    if version.minor < OLDEST {
+        bail!("{version} is older than 1.{OLDEST}");
+    }
+    let linked = find::linkers().iter().any(|linker| probe::links(&rustc, linker).is_ok());
+    if !linked && llvm_config(version.llvm).is_none() && debian::candidate(&llvm_dev(version.llvm)).is_none()
+    {
+        bail!("there is no LLVM {} here to build bpf-linker with", version.llvm);
+    }
+    if !find::has_source(sysroot) {
+        add_source()?;
+    }
+    if !linked {
+        build_linker(version.llvm)?;
+    }
+    find::find().map_err(|missing| anyhow!("{missing}"))
+}
+
+fn add_source(sysroot: &Path) -> Result<()> {
+    let name = sysroot.file_name().context("a toolchain without a name")?;
+    let rustup = host::which("rustup").context("there is no rustup")?;
+    let mut command = Command::new(rustup);
+    command.args(["component", "add", "rust-src", "--toolchain"]).arg(name);
+    steps::quiet(&mut command, "rustup-rust-src", Duration::from_secs(300))
+}
+
+/// Debian's newest compiler: `rustc` where it is new enough, else the one kept fresh for its web browsers.
+fn install_compiler() -> Result<()> {
+    if find::has_source(Path::new("/usr")) {
+        return Ok(());
+    }
+    let new_enough = |package: &&[&str; 3]| {
+        let version = debian::candidate(package[0]);
+        version.and_then(|version| minor(&version)).is_some_and(|minor| minor >= OLDEST)
+    };
+    let choices = [["rustc", "rust-src", "cargo"], ["rustc-web", "rust-web-src", "cargo-web"]];
+    let packages = choices
+        .iter()
+        .find(new_enough)
+        .with_context(|| format!("apt has no Rust compiler of 1.{OLDEST} or newer"))?;
+    debian::install(packages)
+}
+
+/// The 96 of `1.96.0+dfsg1-1~deb12u2`.
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
+}
+
+fn llvm_dev(llvm: u32) -> String {
+    format!("llvm-{llvm}-dev")
+}
+
+/// The folder of an LLVM with its headers.
+fn llvm_config(llvm: u32) -> Option<PathBuf> {
+    let prefix = PathBuf::from(format!("/usr/lib/llvm-{llvm}"));
+    prefix.join("bin/llvm-config").is_file().then_some(prefix)
+}
+
+/// Into ~/.cache/weft: the user's own bpf-linker, of another LLVM, may be in ~/.cargo/bin.
+fn build_linker(llvm: u32) -> Result<()> {
+    if host::which("apt-get").is_some() {
+        debian::install(&[&llvm_dev(llvm), &format!("libpolly-{llvm}-dev"), "g++"])?;
+    }
+    let prefix = llvm_config(llvm).with_context(|| format!("no /usr/lib/llvm-{llvm}/bin/llvm-config"))?;
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let mut command = host::cargo();
+    command
+        .args(["install", "bpf-linker", "--version", "^0.13", "--locked", "--force", "--no-default-features"])
+        .args(["--features", &format!("llvm-{llvm}"), "--root"])
+        .arg(Path::new(&home).join(".cache/weft"))
+        .env("LLVM_PREFIX", prefix);
+    steps::quiet(&mut command, "bpf-linker", Duration::from_secs(1800))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debians_versions_are_read() {
+        assert_eq!(minor("1.96.0+dfsg1-1~deb12u2"), Some(96));
+        assert_eq!(minor("1.63.0+dfsg1-2"), Some(63));
+        assert_eq!(minor("2:1.63"), None);
+    }
+}
