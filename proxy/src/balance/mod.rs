@@ -1,1 +1,242 @@
-//! placeholder
+//! Which endpoint does a connection go to?
+//!
+//! Power of two choices: of two endpoints taken at random, the one with less load. Load is the time that its
+//! connections took to be established, times the connections it has. Picking takes no lock; an endpoint that
+//! fails is left alone for a while, and tried by one connection before the others come back.
+#![forbid(unsafe_code)]
+
+mod endpoint;
+mod load;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rand::Rng;
+
+use self::load::Load;
+pub use self::{
+    endpoint::{Endpoint, EndpointTls},
+    load::LoadConfig,
+};
+
+/// The endpoints of a service, and what is known of their load.
+#[derive(Debug)]
+pub struct Balancer {
+    set: ArcSwap<Set>,
+    /// Makes updates one after another; picks do not wait for it.
+    update: Mutex<()>,
+    config: LoadConfig,
+    base: Instant,
+}
+
+/// An endpoint that was picked. Counts towards its load until dropped: keep it as long as the connection.
+#[derive(Debug)]
+pub struct Picked {
+    node: Arc<Node>,
+    /// The endpoint's failures when it was picked.
+    failures: u32,
+    config: LoadConfig,
+    base: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    nodes: Vec<Arc<Node>>,
+    /// Running totals of the weights; `None` while all are equal.
+    weights: Option<Vec<u64>>,
+    heaviest: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    endpoint: Endpoint,
+    load: Arc<Load>,
+}
+
+impl Balancer {
+    /// Without endpoints yet.
+    pub fn new(config: LoadConfig) -> Self {
+        Self { set: ArcSwap::default(), update: Mutex::new(()), config, base: Instant::now() }
+    }
+
+    /// Replaces the endpoints. What is known of those that stay is kept; connections to those that go live on.
+    pub fn update(&self, endpoints: Vec<Endpoint>) {
+        let _one_at_a_time = self.update.lock();
+        let old = self.set.load();
+        let known: HashMap<SocketAddr, &Arc<Load>> =
+            old.nodes.iter().map(|node| (node.endpoint.addr, &node.load)).collect();
+        let mut seen = HashSet::with_capacity(endpoints.len());
+        let nodes = endpoints
+            .into_iter()
+            .filter(|endpoint| seen.insert(endpoint.addr))
+            .map(|endpoint| {
+                let load = known.get(&endpoint.addr).map_or_else(Arc::default, |load| Arc::clone(load));
+                Arc::new(Node { endpoint, load })
+            })
+            .collect();
+        self.set.store(Arc::new(Set::new(nodes)));
+    }
+
+    /// The endpoint for a new connection, none of `exclude`; `None` if there is none left.
+    pub fn pick(&self, exclude: &[SocketAddr]) -> Option<Picked> {
+        self.pick_at(exclude, self.base.elapsed())
+    }
+
+    /// How many endpoints there are.
+    pub fn len(&self) -> usize {
+        self.set.load().nodes.len()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.set.load().nodes.is_empty()
+    }
+
+    /// The endpoints as they are now.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.set.load().nodes.iter().map(|node| node.endpoint.clone()).collect()
+    }
+
+    fn pick_at(&self, exclude: &[SocketAddr], now: Duration) -> Option<Picked> {
+        let set = self.set.load();
+        let node = set.pick(exclude, now, &self.config)?;
+        let failures = node.load.begin(now, &self.config);
+        Some(Picked { node: node.clone(), failures, config: self.config, base: self.base })
+    }
+}
+
+impl Default for Balancer {
+    fn default() -> Self {
+        Self::new(LoadConfig::default())
+    }
+}
+
+impl Picked {
+    /// Where to connect.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.node.endpoint
+    }
+
+    /// The connection is established; it took `latency`.
+    pub fn connected(&self, latency: Duration) {
+        self.node.load.connected(latency, self.base.elapsed(), &self.config);
+    }
+
+    /// The endpoint could not be connected to.
+    pub fn failed(&self) {
+        self.node.load.failed(self.failures, self.base.elapsed(), &self.config);
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        self.node.load.end();
+    }
+}
+
+impl Set {
+    fn new(nodes: Vec<Arc<Node>>) -> Self {
+        let weight = |node: &Arc<Node>| node.endpoint.weight;
+        let heaviest = nodes.iter().map(weight).max().unwrap_or(0);
+        let weights = nodes.iter().any(|node| weight(node) != heaviest).then(|| {
+            let mut total = 0u64;
+            nodes
+                .iter()
+                .map(|node| {
+                    total += u64::from(weight(node));
+                    total
+                })
+                .collect()
+        });
+        Self { nodes, weights, heaviest }
+    }
+
+    fn pick(&self, exclude: &[SocketAddr], now: Duration, config: &LoadConfig) -> Option<&Arc<Node>> {
+        let usable =
+            |node: &Arc<Node>| !exclude.contains(&node.endpoint.addr) && !node.load.is_backed_off(now);
+        match &self.nodes[..] {
+            [] => return None,
+            [only] if usable(only) => return Some(only),
+            _ => {
+                let (a, b) = self.two();
+                if usable(a) && usable(b) {
+                    return Some(self.lighter(a, b, now, config));
+                }
+            }
+        }
+        // One of the two was no use: choose among those that are.
+        let nodes: Vec<Arc<Node>> = self.nodes.iter().filter(|node| usable(node)).cloned().collect();
+        let chosen = match nodes.len() {
+            0 => return self.least_recently_failed(exclude),
+            1 => nodes[0].endpoint.addr,
+            _ => {
+                let usable = Self::new(nodes);
+                let (a, b) = usable.two();
+                usable.lighter(a, b, now, config).endpoint.addr
+            }
+        };
+        self.nodes.iter().find(|node| node.endpoint.addr == chosen)
+    }
+
+    /// Two at random. With equal weights they are never the same; with others they may be, or the weights would
+    /// mean nothing for a set of two.
+    fn two(&self) -> (&Arc<Node>, &Arc<Node>) {
+        let mut random = rand::rng();
+        let Some(weights) = &self.weights else {
+            let first = random.random_range(0..self.nodes.len());
+            if self.nodes.len() == 1 {
+                return (&self.nodes[first], &self.nodes[first]);
+            }
+            let second = random.random_range(0..self.nodes.len() - 1);
+            return (&self.nodes[first], &self.nodes[second + usize::from(second >= first)]);
+        };
+        let total = weights.last().copied().unwrap_or(0).max(1);
+        let mut one = || {
+            let point = random.random_range(0..total);
+            &self.nodes[weights.partition_point(|end| *end <= point).min(self.nodes.len() - 1)]
+        };
+        (one(), one())
+    }
+
+    fn lighter<'a>(
+        &self,
+        a: &'a Arc<Node>,
+        b: &'a Arc<Node>,
+        now: Duration,
+        config: &LoadConfig,
+    ) -> &'a Arc<Node> {
+        let (latency_a, latency_b) = match (a.load.latency(now, config), b.load.latency(now, config)) {
+            (Some(a), Some(b)) => (a, b),
+            // An endpoint that nothing is known of is taken to be as fast as the other: else a new one would
+            // get nothing until the others' figures have grown old.
+            (known, unknown) => {
+                let latency = known.or(unknown).unwrap_or(config.default_latency.as_secs_f64());
+                (latency, latency)
+            }
+        };
+        if self.cost(b, latency_b) < self.cost(a, latency_a) { b } else { a }
+    }
+
+    fn cost(&self, node: &Node, latency: f64) -> f64 {
+        // Connections count by weight; with none open, the weights have had their say in the sampling.
+        let weight = f64::from(node.endpoint.weight.max(1)) / f64::from(self.heaviest.max(1));
+        latency * (node.load.open() as f64 / weight + 1.0)
+    }
+
+    /// All have failed: better to try one of them than none.
+    fn least_recently_failed(&self, exclude: &[SocketAddr]) -> Option<&Arc<Node>> {
+        self.nodes
+            .iter()
+            .filter(|node| !exclude.contains(&node.endpoint.addr))
+            .min_by_key(|node| node.load.last_tried())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! What is an endpoint?
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use crate::identity::Identity;
+
+/// An address that serves a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// How it is to be spoken to: mTLS with this identity, or (`None`) plaintext.
+    pub tls: Option<EndpointTls>,
+    /// Its metric labels, `dst_*`.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Its share relative to others'.
+    pub weight: u32,
+    /// The port where a Linkerd sidecar takes connections behind a transport header.
+    pub opaque_transport_port: Option<u16>,
+    /// Its bytes are to be forwarded as they are.
+    pub opaque: bool,
+}
+
+/// Who an endpoint must prove to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointTls {
+    /// The identity that its certificate must hold.
+    pub identity: Identity,
+    /// What to send as SNI.
+    pub server_name: String,
+}
