@@ -1,0 +1,202 @@
+//! When is a certificate asked for?
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use rustls::sign::CertifiedKey;
+use tokio::{sync::watch, time::Instant};
+use tonic::transport::Channel;
+
+use super::{
+    Anchors, Credential, Identity,
+    certify::{CertifyError, certify},
+};
+use crate::metrics::IdentityMetrics;
+
+/// When to renew and when to try again.
+#[derive(Clone, Debug)]
+pub(super) struct Timing {
+    pub(super) renew_min: Duration,
+    pub(super) renew_max: Duration,
+    pub(super) retry_min: Duration,
+    pub(super) retry_max: Duration,
+    pub(super) anchors_period: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            renew_min: Duration::from_secs(10),
+            renew_max: Duration::from_secs(24 * 60 * 60),
+            retry_min: Duration::from_millis(200),
+            retry_max: Duration::from_secs(10),
+            anchors_period: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Timing {
+    /// At 70 % of what remains.
+    fn renew_after(&self, remaining: Duration) -> Duration {
+        remaining.mul_f64(0.7).clamp(self.renew_min, self.renew_max)
+    }
+
+    /// Doubles with each failure; between half of that and all of it, so that a node's identities, and nodes, do
+    /// not come back in one moment.
+    fn retry_after(&self, failures: u32) -> Duration {
+        let full = self.retry_min.saturating_mul(1 << failures.min(16)).min(self.retry_max);
+        full.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+/// Everything that keeping one identity fresh needs.
+pub(super) struct Renewal {
+    pub(super) identity: Identity,
+    pub(super) node: Arc<str>,
+    pub(super) control: Channel,
+    pub(super) token_file: Arc<Path>,
+    pub(super) anchors: watch::Receiver<Option<Anchors>>,
+    pub(super) timing: Timing,
+    pub(super) metrics: IdentityMetrics,
+    pub(super) slot: Arc<Slot>,
+}
+
+/// Where a credential is read from, without a lock.
+pub(super) struct Slot {
+    pub(super) current: ArcSwapOption<Credential>,
+    pub(super) ready: watch::Sender<bool>,
+}
+
+impl Renewal {
+    /// Runs until it is dropped; the keys go with it.
+    pub(super) async fn run(mut self) {
+        let Some(mut anchors) = self.first_anchors().await else {
+            return;
+        };
+        let mut own: Option<CertifiedKey> = None;
+        let mut failures = 0;
+        let mut due = Instant::now();
+        loop {
+            tokio::select! {
+                // The anchors first: an answer is judged by the newest.
+                biased;
+                changed = self.anchors.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let Some(new) = self.anchors.borrow_and_update().clone() else { continue };
+                    anchors = new;
+                    if let Some(own) = &own && !self.rebuild(own, &anchors) {
+                        due = Instant::now();
+                    }
+                }
+                () = tokio::time::sleep_until(due) => {
+                    match self.renew(&anchors).await {
+                        Ok(fresh) => {
+                            failures = 0;
+                            due = Instant::now() + self.renew_after();
+                            own = Some(fresh);
+                        }
+                        Err(error) => {
+                            let retry = self.timing.retry_after(failures);
+                            failures += 1;
+                            due = Instant::now() + retry;
+                            self.report(&error, retry);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn first_anchors(&mut self) -> Option<Anchors> {
+        self.anchors.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    async fn renew(&self, anchors: &Anchors) -> Result<CertifiedKey, CertifyError> {
+        let fresh = certify(&self.control, &self.token_file, &self.identity, anchors).await?;
+        let credential = Credential::assemble(self.identity.clone(), fresh.clone(), anchors)?;
+        let expires = credential.expires;
+        self.publish(credential);
+        self.metrics.issued(self.identity.as_str(), expires);
+        tracing::info!(
+            identity = %self.identity,
+            node = %self.node,
+            lifetime_s = remaining(expires).as_secs(),
+            "certified"
+        );
+        Ok(fresh)
+    }
+
+    /// The same certificate with new anchors. False: peers with these anchors would not accept it.
+    fn rebuild(&self, own: &CertifiedKey, anchors: &Anchors) -> bool {
+        match Credential::assemble(self.identity.clone(), own.clone(), anchors) {
+            Ok(credential) => self.publish(credential),
+            Err(error) => tracing::warn!(identity = %self.identity, %error, "new trust anchors not taken up"),
+        }
+        match Credential::verify(&self.identity, &own.cert, anchors) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(identity = %self.identity, %error, "own certificate does not fit the new trust anchors");
+                false
+            }
+        }
+    }
+
+    fn publish(&self, credential: Credential) {
+        self.slot.current.store(Some(Arc::new(credential)));
+        self.slot.ready.send_replace(true);
+    }
+
+    fn renew_after(&self) -> Duration {
+        let current = self.slot.current.load();
+        self.timing.renew_after(current.as_ref().map_or(Duration::ZERO, |c| remaining(c.expires)))
+    }
+
+    fn report(&self, error: &CertifyError, retry: Duration) {
+        self.metrics.failed(self.identity.as_str());
+        let left = self.slot.current.load().as_ref().map(|c| remaining(c.expires).as_secs());
+        tracing::warn!(
+            identity = %self.identity,
+            node = %self.node,
+            %error,
+            retry_ms = retry.as_millis(),
+            old_certificate_left_s = left,
+            "not certified"
+        );
+    }
+}
+
+fn remaining(expires: SystemTime) -> Duration {
+    expires.duration_since(SystemTime::now()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_at_seventy_percent_within_bounds() {
+        let timing = Timing::default();
+        let after = |s| timing.renew_after(Duration::from_secs(s)).as_secs();
+        assert_eq!(after(100), 70);
+        assert_eq!(after(5), 10);
+        assert_eq!(after(0), 10);
+        assert_eq!(after(86_400), 60_480);
+        assert_eq!(after(86_400 * 30), 86_400);
+    }
+
+    #[test]
+    fn retries_slow_down_and_are_bounded() {
+        let timing = Timing::default();
+        for failures in 0..100 {
+            let full = (200_u128 << failures.min(16)).min(10_000);
+            let wait = timing.retry_after(failures).as_millis();
+            assert!((full / 2..=full).contains(&wait), "{failures}: {wait}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Which identities are in use on this node, and by how many?
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio::{sync::watch, task::AbortHandle};
+use tonic::transport::Channel;
+
+use super::{
+    Anchors, Credential, Identity,
+    anchors::watch_file,
+    renew::{Renewal, Slot, Timing},
+};
+use crate::metrics::IdentityMetrics;
+
+/// Where certificates come from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's name, for the log.
+    pub node: String,
+    /// The control plane.
+    pub control: Channel,
+    /// What proves to the control plane that we are this node's proxy. Read anew for each request.
+    pub token_file: PathBuf,
+    /// PEM bundle of the trust anchors. Watched.
+    pub anchors_file: PathBuf,
+}
+
+/// The certificates of the node's identities.
+pub struct Store {
+    config: Config,
+    timing: Timing,
+    token_file: Arc<Path>,
+    metrics: IdentityMetrics,
+    anchors: watch::Receiver<Option<Anchors>>,
+    entries: Mutex<HashMap<Identity, Weak<Entry>>>,
+}
+
+/// One identity's certificate, kept fresh as long as a lease of it exists.
+#[derive(Clone)]
+pub struct Lease(Arc<Entry>);
+
+struct Entry {
+    identity: Identity,
+    slot: Arc<Slot>,
+    renewal: AbortHandle,
+    store: Weak<Store>,
+}
+
+impl Store {
+    /// Begins to watch the trust anchors. Must be called within a tokio runtime.
+    pub fn new(config: Config, metrics: IdentityMetrics) -> Arc<Self> {
+        Self::with_timing(config, metrics, Timing::default())
+    }
+
+    pub(super) fn with_timing(config: Config, metrics: IdentityMetrics, timing: Timing) -> Arc<Self> {
+        let (sender, anchors) = watch::channel(None);
+        tokio::spawn(watch_file(config.anchors_file.clone().into(), timing.anchors_period, sender));
+        let token_file = config.token_file.clone().into();
+        Arc::new(Self { config, timing, token_file, metrics, anchors, entries: Mutex::default() })
+    }
+
+    /// Has a certificate issued, and renewed, for `identity`. Must be called within a tokio runtime.
+    ///
+    /// All leases of an identity share one certificate. With the last one its key is forgotten.
+    pub fn lease(self: &Arc<Self>, identity: &Identity) -> Lease {
+        let mut entries = self.entries.lock();
+        if let Some(entry) = entries.get(identity).and_then(Weak::upgrade) {
+            return Lease(entry);
+        }
+        let slot = Arc::new(Slot { current: ArcSwapOption::empty(), ready: watch::Sender::new(false) });
+        let renewal = Renewal {
+            identity: identity.clone(),
+            node: self.config.node.as_str().into(),
+            control: self.config.control.clone(),
+            token_file: self.token_file.clone(),
+            anchors: self.anchors.clone(),
+            timing: self.timing.clone(),
+            metrics: self.metrics.clone(),
+            slot: slot.clone(),
+        };
+        let entry = Arc::new(Entry {
+            identity: identity.clone(),
+            slot,
+            renewal: tokio::spawn(renewal.run()).abort_handle(),
+            store: Arc::downgrade(self),
+        });
+        entries.insert(identity.clone(), Arc::downgrade(&entry));
+        Lease(entry)
+    }
+
+    /// Are there trust anchors?
+    pub fn anchors_ready(&self) -> bool {
+        self.anchors.borrow().is_some()
+    }
+
+    /// Does any identity have a certificate, or is none asked for?
+    pub fn any_ready(&self) -> bool {
+        let live = self.live();
+        live.is_empty() || live.iter().any(|entry| entry.current().is_some())
+    }
+
+    /// When each identity's certificate expires; `None`: it has none.
+    pub fn expiries(&self) -> Vec<(Identity, Option<SystemTime>)> {
+        let expiry = |entry: &Arc<Entry>| (entry.identity.clone(), entry.current().map(|c| c.expires));
+        self.live().iter().map(expiry).collect()
+    }
+
+    /// To be let go without the lock: the last one of an entry takes it.
+    fn live(&self) -> Vec<Arc<Entry>> {
+        self.entries.lock().values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Lease {
+    /// Whose it is.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// Waits for the first certificate.
+    pub async fn ready(&self) {
+        // The sender is in the slot, which we hold: it cannot be gone.
+        let _ = self.0.slot.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// What to prove the identity with now; `None` before the first certificate and when it has expired.
+    pub fn current(&self) -> Option<Arc<Credential>> {
+        self.0.current()
+    }
+}
+
+impl Entry {
+    fn current(&self) -> Option<Arc<Credential>> {
+        self.slot.current.load_full().filter(|credential| SystemTime::now() < credential.expires)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        let Some(store) = self.store.upgrade() else {
+            return;
+        };
+        let mut entries = store.entries.lock();
+        // Somebody may have begun a new one in the meantime.
+        if entries.get(&self.identity).is_some_and(|entry| entry.strong_count() == 0) {
+            entries.remove(&self.identity);
+            store.metrics.forgotten(self.identity.as_str());
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What is still to be taken?
+
+/// Bytes that are taken from the front; holds no memory when empty.
+#[derive(Default)]
+pub(super) struct Leftover {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Leftover {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.taken..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The end, for a writer that fills `n` more bytes itself.
+    pub(super) fn grow(&mut self, n: usize) -> &mut [u8] {
+        let old = self.bytes.len();
+        self.bytes.resize(old + n, 0);
+        &mut self.bytes[old..]
+    }
+
+    pub(super) fn consume(&mut self, n: usize) {
+        self.taken += n;
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}

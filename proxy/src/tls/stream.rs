@@ -1,0 +1,224 @@
+//! How does a secured connection read, write and end?
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use rustls::{HandshakeKind, client::UnbufferedClientConnection, server::UnbufferedServerConnection};
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    engine::{Engine, MAX_HELD},
+    error::TlsError,
+    scratch::Scratch,
+    session::Session,
+};
+
+/// A TLS connection over `IO`.
+///
+/// - Reading ends (0 bytes) where the peer closed its direction properly. An end without that is
+///   [`io::ErrorKind::UnexpectedEof`]: somebody may have cut the stream.
+/// - Shutting down closes our direction only: close_notify, then the end of the stream beneath.
+/// - A write is accepted when it is encrypted; `poll_flush` before waiting for anything else, so that the last
+///   records do not wait here for the socket.
+/// - Idle, it holds the two keys, the peer's certificates and rustls's state: no buffer.
+pub struct TlsStream<IO> {
+    io: IO,
+    engine: Engine,
+}
+
+impl<IO> TlsStream<IO> {
+    pub(super) fn client(connection: UnbufferedClientConnection, io: IO) -> Self {
+        Self { io, engine: Engine::new(Session::Client(Box::new(connection))) }
+    }
+
+    pub(super) fn server(connection: UnbufferedServerConnection, io: IO) -> Self {
+        Self { io, engine: Engine::new(Session::Server(Box::new(connection))) }
+    }
+
+    /// The stream beneath.
+    pub fn get_ref(&self) -> &IO {
+        &self.io
+    }
+
+    /// Was an earlier session resumed, without certificates on the wire?
+    pub fn resumed(&self) -> bool {
+        self.engine.state().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The protocol that both sides agreed on.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.engine.state().alpn_protocol()
+    }
+
+    /// A peer that is refused after the handshake gets no ticket for the next one.
+    pub(super) fn forget_outgoing(&mut self) {
+        self.engine.outgoing = Default::default();
+    }
+
+    /// The peer's certificates, its own first.
+    pub(super) fn peer_chain(&self) -> &[CertificateDer<'static>] {
+        self.engine.state().peer_certificates().unwrap_or_default()
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
+    /// Drives the handshake to its end.
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
+        // A client has something to say before anything comes.
+        if self.engine.is_client() && self.engine.held().is_empty() {
+            self.engine.receive(&mut [], None)?;
+        }
+        while self.engine.state().is_handshaking() {
+            ready!(self.poll_send(cx))?;
+            ready!(self.poll_receive(cx, None))?;
+        }
+        // A server's ticket can ride with its first bytes; a client's certificate is what the server waits for.
+        if self.engine.is_client() {
+            ready!(self.poll_send(cx))?;
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells the peer why, as far as that works without waiting: we are about to drop the connection.
+    pub(super) fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.poll_send(cx), Poll::Ready(Ok(())))
+            && matches!(Pin::new(&mut self.io).poll_flush(cx), Poll::Ready(Ok(())))
+            && Pin::new(&mut self.io).poll_shutdown(cx).is_ready()
+        {
+            // Bytes that stay unread would turn the end into a reset, and a reset overtakes the alert.
+            let mut scratch = Scratch::take();
+            let mut unread = ReadBuf::new(&mut scratch);
+            let _ = Pin::new(&mut self.io).poll_read(cx, &mut unread);
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads once from the stream beneath and decrypts what that completes.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: Option<&mut ReadBuf<'_>>,
+    ) -> Poll<io::Result<()>> {
+        let mut scratch = Scratch::take();
+        let held = self.engine.held().len();
+        let wanted = reader.as_ref().map_or(0, |reader| reader.remaining()).saturating_add(OVERHEAD);
+        let wanted = wanted.clamp(MIN_READ, MAX_READ);
+        let mut fresh = ReadBuf::new(&mut scratch[held..held + wanted]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
+        let end = held + fresh.filled().len();
+        if end == held {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        scratch[..held].copy_from_slice(self.engine.held());
+        self.engine.receive(&mut scratch[..end], reader).map_err(broken)?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends the records that the socket did not take yet.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.engine.outgoing.is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, self.engine.outgoing.as_slice()))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.engine.outgoing.consume(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        reader: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if reader.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = reader.filled().len();
+        loop {
+            if reader.filled().len() > before || this.engine.read_leftover(reader) || this.engine.at_end() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(error) = this.engine.failure() {
+                return Poll::Ready(Err(broken(error)));
+            }
+            if let Err(error) = ready!(this.poll_receive(cx, Some(reader))) {
+                if this.engine.failure().is_some() {
+                    let _ = this.poll_send(cx);
+                }
+                // Bytes before the bad record are good; the error comes with the next read.
+                if reader.filled().len() == before {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.engine.sent_close() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        ready!(this.poll_send(cx))?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let mut scratch = Scratch::take();
+        let (accepted, length) = this.engine.encrypt(bytes, &mut scratch).map_err(broken)?;
+        let mut records = &scratch[..length];
+        // Usually nothing; a key update that just came up goes first.
+        while this.engine.outgoing.is_empty() && !records.is_empty() {
+            match Pin::new(&mut this.io).poll_write(cx, records)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => records = &records[n..],
+                Poll::Pending => break,
+            }
+        }
+        this.engine.outgoing.push(records);
+        Poll::Ready(Ok(accepted))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.engine.sent_close() && this.engine.failure().is_none() {
+            this.engine.close().map_err(broken)?;
+        }
+        ready!(this.poll_send(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+impl<IO> std::fmt::Debug for TlsStream<IO> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStream").field("resumed", &self.resumed()).finish_non_exhaustive()
+    }
+}
+
+/// [`TlsError`]'s `From<io::Error>` finds the cause in there again.
+fn broken(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What four records add to the reader's bytes, and a little.
+const OVERHEAD: usize = 256;
+/// A whole record at once, even for a reader with a small buffer.
+const MIN_READ: usize = 16 * 1024 + OVERHEAD;
+const MAX_READ: usize = 64 * 1024 + OVERHEAD;
+
+const _: () = assert!(Scratch::SIZE >= MAX_HELD + MAX_READ);
