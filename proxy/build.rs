@@ -26,12 +26,18 @@ fn run() -> Result<(), String> {
         println!("cargo::rerun-if-changed=../{path}");
     }
     let tools = ebpf::find().map_err(|missing| {
-        format!("the toolchain for the eBPF programs is missing: run cargo xtask build (it sets it up)\n{missing}")
+        format!(
+            "the toolchain for the eBPF programs is missing: run cargo xtask build (it sets it up)\n{missing}"
+        )
     })?;
     println!("cargo::rerun-if-changed={}", tools.linker.display());
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let built = ebpf::compile(&tools, Path::new("../proxy-ebpf"), &shared(&out_dir).join("ebpf"))
         .map_err(|reason| format!("the eBPF programs do not compile\n{reason}"))?;
+    // Cargo shows nothing of what a build script runs, unless it is told in this form.
+    for warning in built.messages.lines().filter(|line| line.starts_with("warning")) {
+        println!("cargo::warning=eBPF programs: {warning}");
+    }
     // A copy of our own: the shared folder may be built again, by another profile, while this crate is compiled.
     let object = out_dir.join("weft-ebpf");
     std::fs::copy(&built.object, &object).map_err(|e| format!("{}: {e}", object.display()))?;

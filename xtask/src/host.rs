@@ -96,10 +96,11 @@ pub(crate) fn become_program(command: &mut Command) -> Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", shown(command)))
 }
 
-/// A command as one would type it.
+/// A command in one line; a script among its arguments is left out.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let words = words.map(|word| word.to_string_lossy());
+    words.map(|word| if word.contains('\n') { "…".into() } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -114,10 +114,21 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             } else {
                 host::privileged(&suite.program, "the kernel's side of the scenarios")?
             };
-            tally.run(&suite.name, command(suite, start, options))
+            tally.run(&suite.name, command(suite, start, options))?;
+            give_back_logs()
         })?;
     }
     Ok(())
+}
+
+/// What root wrote below target/ would be in the way of the user's next `cargo clean`.
+fn give_back_logs() -> Result<()> {
+    let logs = host::target_dir().join("scenarios");
+    if host::is_root() || !logs.is_dir() {
+        return Ok(());
+    }
+    let mut chown = host::privileged_quietly("chown", "giving the logs to you")?;
+    host::stream(chown.arg("--recursive").arg("--reference").arg(host::target_dir()).arg(logs))
 }
 
 fn command(suite: &Suite, mut start: process::Command, options: &Options) -> process::Command {

@@ -24,24 +24,21 @@ pub(crate) fn ensure() -> Result<Toolchain> {
         Ok(tools) => tools,
         Err(missing) => {
             println!("    none yet: {missing}");
-            set_up().context("by hand: docs of bpf-linker, and a Rust compiler with rust-src")?
+            set_up()?
         }
     };
     println!("    {tools}");
     Ok(tools)
 }
 
-/// First rustup's compilers, which need one component; else Debian's, which are packages like all others.
+/// The compiler that `$WEFT_EBPF_TOOLCHAIN` names; else first rustup's, which need one component, then Debian's,
+/// which are packages like all others.
 fn set_up() -> Result<Toolchain> {
-    if let Some(wanted) = env::var_os("WEFT_EBPF_TOOLCHAIN").filter(|w| !w.is_empty()) {
-        bail!(
-            "WEFT_EBPF_TOOLCHAIN={} names it; mend that one, or unset the variable",
-            wanted.to_string_lossy()
-        );
-    }
     debian::know_packages()?;
     let mut reasons = Vec::new();
-    for sysroot in find::rustup_sysroots() {
+    let named = find::named();
+    let is_named = named.is_some();
+    for sysroot in named.unwrap_or_else(find::rustup_sysroots) {
         match complete(&sysroot, || add_source(&sysroot)) {
             Ok(tools) => return Ok(tools),
             Err(reason) => {
@@ -49,6 +46,9 @@ fn set_up() -> Result<Toolchain> {
                 reasons.push(format!("{}: {reason:#}", sysroot.display()));
             }
         }
+    }
+    if is_named {
+        bail!("WEFT_EBPF_TOOLCHAIN names what does not do, or is not there: {}", reasons.join("; "));
     }
     install_compiler().and_then(|()| complete(Path::new("/usr"), || Ok(()))).map_err(|reason| {
         reasons.push(format!("Debian's packages: {reason:#}"));

@@ -93,13 +93,8 @@ pub(crate) fn has_source(sysroot: &Path) -> bool {
 
 /// Where compilers may be, best first.
 fn sysroots() -> Vec<PathBuf> {
-    if let Some(wanted) = env::var_os("WEFT_EBPF_TOOLCHAIN").filter(|w| !w.is_empty()) {
-        let wanted = PathBuf::from(wanted);
-        if wanted.components().count() > 1 {
-            return vec![wanted];
-        }
-        let named = |t: &PathBuf| is_named(t, &wanted.to_string_lossy());
-        return order(rustup_toolchains()).into_iter().filter(named).collect();
+    if let Some(named) = named() {
+        return named;
     }
     let mut found = rustup_sysroots();
     // Here too if rustup has a name for it.
@@ -108,6 +103,16 @@ fn sysroots() -> Vec<PathBuf> {
         found.push(system.into());
     }
     found
+}
+
+/// What `$WEFT_EBPF_TOOLCHAIN` names, if it is set.
+pub(crate) fn named() -> Option<Vec<PathBuf>> {
+    let wanted = PathBuf::from(env::var_os("WEFT_EBPF_TOOLCHAIN").filter(|wanted| !wanted.is_empty())?);
+    if wanted.components().count() > 1 {
+        return Some(vec![wanted]);
+    }
+    let is_wanted = |toolchain: &PathBuf| is_named(toolchain, &wanted.to_string_lossy());
+    Some(order(rustup_toolchains()).into_iter().filter(is_wanted).collect())
 }
 
 /// Rustup's toolchains, best first; each only once, however many names it has.
