@@ -147,7 +147,9 @@ fn build_all() -> Result<Vec<Suite>> {
     if !output.status.success() {
         bail!("cargo build failed ({})", output.status);
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(suite).collect())
+    let mut suites: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().filter_map(suite).collect();
+    suites.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(suites)
 }
 
 /// The suite that a line of cargo's messages tells of.

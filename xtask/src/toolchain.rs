@@ -82,7 +82,7 @@ fn add_source(sysroot: &Path) -> Result<()> {
     let rustup = host::which("rustup").context("there is no rustup")?;
     let mut command = Command::new(rustup);
     command.args(["component", "add", "rust-src", "--toolchain"]).arg(name);
-    steps::quiet(&mut command, "rustup-rust-src", Duration::from_secs(300))
+    steps::quiet(&mut command, "rustup-rust-src", Duration::from_secs(120))
 }
 
 /// Debian's newest compiler: `rustc` where it is new enough, else the one kept fresh for its web browsers.

@@ -90,8 +90,14 @@ mod tests {
 
     #[test]
     fn only_code_counts() {
-        let text = "#![forbid(unsafe_code)]\n// unsafe { }\nlet s = \"unsafe { \\\" }\";\nlet x = unsafe { f() };\n\
-                    unsafe impl Send for X {}\n#[unsafe(no_mangle)]\n";
-        assert_eq!(unsafe_lines(text), [4, 5]);
+        let text = [
+            "#![forbid(unsafe_code)]",
+            "// unsafe { }",
+            "let s = \"unsafe { \\\" }\";",
+            "let x = unsafe { f() };",
+            "unsafe impl Send for X {}",
+            "#[unsafe(no_mangle)]",
+        ];
+        assert_eq!(unsafe_lines(&text.join("\n")), [4, 5]);
     }
 }
