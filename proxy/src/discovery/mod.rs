@@ -1,1 +1,234 @@
-//! placeholder
+//! Where does an address lead?
+//!
+//! Each original destination is looked up once at the control plane and watched from then on: a known one costs
+//! a map lookup. While the control plane is away the last answer stays in use; destinations that nobody asks for
+//! are forgotten.
+#![forbid(unsafe_code)]
+
+mod away;
+mod destination;
+mod entry;
+mod figures;
+mod table;
+mod translate;
+mod watch;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tonic::transport::Channel;
+
+pub use self::destination::{Destination, DiscoveryError};
+use self::{
+    away::ControlPlane,
+    entry::{Entry, Progress},
+    figures::{Counters, Figures},
+    table::Table,
+};
+pub use crate::balance::{Endpoint, EndpointTls};
+use crate::metrics::Metrics;
+
+/// How destinations are looked up and kept.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name: the control plane prefers endpoints near it.
+    pub node: String,
+    /// How long a destination is kept that nobody asks for.
+    pub idle: Duration,
+    /// Most destinations that are watched.
+    pub max_entries: usize,
+    /// How long a connection waits for a destination that is not known yet.
+    pub lookup_timeout: Duration,
+    /// How long it waits while the control plane is known to be away.
+    pub away_timeout: Duration,
+    /// How long an inbound connection waits to learn of its client.
+    pub peer_timeout: Duration,
+    /// Pause before a broken watch is taken up again; doubled each time.
+    pub min_backoff: Duration,
+    /// The longest pause.
+    pub max_backoff: Duration,
+}
+
+/// Who asks, for log lines.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceRef {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+}
+
+/// Destinations, looked up and watched.
+pub struct Discovery {
+    table: Table,
+    config: Arc<Config>,
+    control: Arc<ControlPlane>,
+    base: Instant,
+    counters: Arc<Counters>,
+}
+
+impl Discovery {
+    /// Starts without knowing anything. To be called within a tokio runtime.
+    pub fn new(channel: Channel, config: Config, metrics: &Metrics) -> Arc<Self> {
+        let config = Arc::new(config);
+        let counters = Arc::<Counters>::default();
+        let control = Arc::new(ControlPlane::new(channel, &config.node));
+        metrics.register_collector(Box::new(Figures(counters.clone(), control.clone())));
+        let table = Table::new(config.max_entries);
+        let discovery = Arc::new(Self { table, config, control, base: Instant::now(), counters });
+        tokio::spawn(forget_idle(Arc::downgrade(&discovery)));
+        discovery
+    }
+
+    /// What serves `dst`. Known destinations are answered at once, others within the lookup timeout.
+    pub async fn resolve(
+        &self,
+        dst: SocketAddr,
+        source: &SourceRef,
+    ) -> Result<Arc<Destination>, DiscoveryError> {
+        if let Some(known) = self.known(dst) {
+            return Ok(known);
+        }
+        tracing::debug!(%source, %dst, "destination is not known yet");
+        self.look_up(canonical(dst), self.config.lookup_timeout).await
+    }
+
+    /// The answer for `dst` if there is one already.
+    pub fn known(&self, dst: SocketAddr) -> Option<Arc<Destination>> {
+        let entry = self.table.get(canonical(dst))?;
+        entry.touch(self.now());
+        entry.current()
+    }
+
+    /// Whether connections from `peer` come through a mesh proxy: `None` if that cannot be learnt in time.
+    ///
+    /// Asked for by inbound connections that stay silent: a meshed client would speak first.
+    pub async fn peer_is_meshed(&self, peer: SocketAddr) -> Option<bool> {
+        // The port is the client's own and another one each time; whether the pod is meshed does not depend on it.
+        let dst = SocketAddr::new(canonical(peer).ip(), PEER_PORT);
+        let destination = match self.known(dst) {
+            Some(known) => known,
+            None => self.look_up(dst, self.config.peer_timeout).await.ok()?,
+        };
+        Some(match &*destination {
+            Destination::Endpoint(endpoint) => endpoint.tls.is_some(),
+            Destination::Service { .. } | Destination::External => false,
+        })
+    }
+
+    /// How many destinations are watched.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Is none watched?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    async fn look_up(&self, dst: SocketAddr, patience: Duration) -> Result<Arc<Destination>, DiscoveryError> {
+        let entry = self.entry(dst)?;
+        let mut progress = entry.progress();
+        let away = match &*progress.borrow() {
+            Progress::Failing { since, .. } => since.elapsed() > self.config.lookup_timeout,
+            Progress::Asking(_) => false,
+        };
+        // Connections must not pile up behind a control plane that has been away for long.
+        let patience = if away { patience.min(self.config.away_timeout) } else { patience };
+        entry.hurry();
+        // The entry is held here, so its end cannot be what ends the waiting.
+        let _ = tokio::time::timeout(patience, progress.wait_for(|_| entry.current().is_some())).await;
+        if let Some(current) = entry.current() {
+            return Ok(current);
+        }
+        self.counters.timeouts.inc();
+        Err(match &*entry.progress().borrow() {
+            Progress::Failing { call, reason, .. } => {
+                DiscoveryError::Unavailable { dst, call, reason: reason.clone(), after: patience }
+            }
+            Progress::Asking(call) => DiscoveryError::Timeout { dst, call, after: patience },
+        })
+    }
+
+    /// The entry for `dst`; the first one to ask makes it, everybody else waits with them.
+    fn entry(&self, dst: SocketAddr) -> Result<Arc<Entry>, DiscoveryError> {
+        let now = self.now();
+        let (entry, evicted) = self
+            .table
+            .get_or_insert(dst, now, || {
+                self.counters.lookups.inc();
+                Entry::watch(dst, now, self.control.clone(), self.config.clone())
+            })
+            .ok_or_else(|| {
+                self.counters.refusals.inc();
+                DiscoveryError::Full { dst, limit: self.config.max_entries }
+            })?;
+        entry.touch(now);
+        self.counters.evictions.inc_by(evicted);
+        self.count_destinations();
+        Ok(entry)
+    }
+
+    /// Milliseconds on the entries' clock.
+    fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn count_destinations(&self) {
+        self.counters.destinations.store(self.table.len() as u64, Ordering::Relaxed);
+    }
+}
+
+async fn forget_idle(discovery: Weak<Discovery>) {
+    loop {
+        let Some(pause) = discovery.upgrade().map(|discovery| discovery.config.idle / 10) else { return };
+        tokio::time::sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(60))).await;
+        let Some(discovery) = discovery.upgrade() else { return };
+        let idle = u64::try_from(discovery.config.idle.as_millis()).unwrap_or(u64::MAX);
+        discovery.table.forget_idle(discovery.now(), idle);
+        discovery.count_destinations();
+    }
+}
+
+impl Config {
+    /// The defaults, for a node.
+    pub fn new(node: impl Into<String>) -> Self {
+        Self {
+            node: node.into(),
+            idle: Duration::from_secs(600),
+            max_entries: 10_000,
+            lookup_timeout: Duration::from_secs(3),
+            away_timeout: Duration::from_millis(250),
+            peer_timeout: Duration::from_millis(250),
+            min_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Display for SourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.pod)
+    }
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery").field("config", &self.config).field("entries", &self.len()).finish()
+    }
+}
+
+/// One key per address: v4-mapped ones as IPv4, no flow label and scope.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// A port that nobody serves and no annotation names, to ask about a pod as such.
+const PEER_PORT: u16 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Is the control plane there?
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tonic::{Status, transport::Channel};
+use weft_api::linkerd::destination::{
+    DestinationProfile, GetDestination, Update, destination_client::DestinationClient,
+};
+
+/// The way to the control plane, shared by all watches.
+#[derive(Debug)]
+pub(super) struct ControlPlane {
+    channel: Channel,
+    context_token: String,
+    away: AtomicBool,
+    failures: AtomicU64,
+}
+
+impl ControlPlane {
+    pub(super) fn new(channel: Channel, node: &str) -> Self {
+        // Only the node: answers are shared by all pods of it, so that they must not depend on who asked first.
+        let context_token = serde_json::json!({ "nodeName": node }).to_string();
+        Self { channel, context_token, away: AtomicBool::new(false), failures: AtomicU64::new(0) }
+    }
+
+    pub(super) async fn get_profile(
+        &self,
+        path: String,
+    ) -> Result<tonic::Streaming<DestinationProfile>, Status> {
+        Ok(DestinationClient::new(self.channel.clone()).get_profile(self.request(path)).await?.into_inner())
+    }
+
+    pub(super) async fn get(&self, path: String) -> Result<tonic::Streaming<Update>, Status> {
+        Ok(DestinationClient::new(self.channel.clone()).get(self.request(path)).await?.into_inner())
+    }
+
+    /// A watch got an answer.
+    pub(super) fn answered(&self) {
+        // Read first: nearly always nothing changes, and then no other core's cache is disturbed.
+        if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
+            tracing::info!("control plane answers again");
+        }
+    }
+
+    /// A watch ended. The log tells of the first one only: thousands may end together.
+    pub(super) fn failed(&self, call: &str, path: &str, status: &Status) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        if self.away.swap(true, Ordering::Relaxed) {
+            tracing::debug!(call, path, %status, "watch ended");
+        } else {
+            tracing::warn!(call, path, %status, "control plane does not answer; what is known stays in use");
+        }
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn request(&self, path: String) -> GetDestination {
+        GetDestination { scheme: String::new(), path, context_token: self.context_token.clone() }
+    }
+}
