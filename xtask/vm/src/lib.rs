@@ -1,1 +1,37 @@
-//! placeholder
+//! A dev VM as a small cluster: which parts make nodes, pods and processes out of one kernel?
+//!
+//! [`Cluster::start`] is the whole of it: two or more nodes, each a network namespace with a bridge; the pods of a
+//! folder of Kubernetes YAML, each with namespaces, addresses and processes of its own; weft-control and one
+//! weft-proxy per node. Everything lies below `/run/weft/<id>` ([`Layout`]) and goes away with the [`Cluster`].
+
+mod allot;
+mod cluster;
+mod daemon;
+mod desired;
+mod endpoints;
+mod enter;
+mod error;
+mod hosts;
+mod layout;
+mod overlay;
+mod podfile;
+mod podspec;
+mod sandbox;
+mod tool;
+
+pub mod cgroup;
+pub mod http;
+pub mod leftovers;
+pub mod link;
+pub mod netns;
+pub mod nft;
+pub mod process;
+pub mod prom;
+pub mod traffic;
+
+pub use self::allot::NodeNet;
+pub use self::cluster::{Cluster, ClusterConfig, Manifests, Report, Watcher};
+pub use self::daemon::Daemon;
+pub use self::error::{Error, Result};
+pub use self::layout::{BASE, Layout, PodKey};
+pub use self::podfile::PodFile;

@@ -1,0 +1,198 @@
+//! How are the cluster's weft-control and weft-proxies handled: started, stopped, paused, replaced?
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::Cluster;
+use crate::cgroup::Cgroup;
+use crate::daemon::{Daemon, Plan, Processes, Ready};
+use crate::error::{Error, Result};
+use crate::http;
+
+impl Cluster {
+    /// Starts a daemon and waits until it is ready. If one runs already, a proxy takes over from it (the old one
+    /// drains and ends by itself); see [`Cluster::restart`] for ending it first.
+    pub fn start_daemon(&self, daemon: &Daemon) -> Result<()> {
+        self.launch(daemon)?;
+        let deadline = Instant::now() + self.config.ready_timeout;
+        loop {
+            // The lock is free in between: other threads go on reconciling.
+            match self.with_daemon(daemon, |processes| Ok(processes.check_ready()))? {
+                Ready::Yes => return Ok(()),
+                Ready::Never(error) => return Err(error),
+                Ready::NotYet(error) if Instant::now() > deadline => return Err(error),
+                Ready::NotYet(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// Starts a daemon without waiting until it is ready.
+    pub fn launch(&self, daemon: &Daemon) -> Result<()> {
+        let plan = self.plan(daemon)?;
+        let mut state = self.state.lock();
+        if let Some(processes) = state.daemons.get_mut(daemon) {
+            return processes.succeed(plan);
+        }
+        state.daemons.insert(daemon.clone(), Processes::start(plan)?);
+        Ok(())
+    }
+
+    /// Kills a daemon without warning; it stays dead.
+    pub fn kill(&self, daemon: &Daemon) -> Result<()> {
+        self.with_daemon(daemon, |processes| {
+            processes.end();
+            Ok(())
+        })
+    }
+
+    /// Kills a daemon and starts it again with the same state.
+    pub fn restart(&self, daemon: &Daemon) -> Result<()> {
+        self.kill(daemon)?;
+        self.start_daemon(daemon)
+    }
+
+    /// Asks a daemon to end (SIGTERM) and waits; None: it still runs after `timeout`.
+    pub fn terminate(&self, daemon: &Daemon, timeout: Duration) -> Result<Option<ExitStatus>> {
+        self.signal(daemon, Signal::SIGTERM)?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let ended = self.with_daemon(daemon, |processes| Ok(processes.ended()))?;
+            if ended.is_some() || Instant::now() > deadline {
+                return Ok(ended);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Stops a daemon's execution (SIGSTOP).
+    pub fn pause(&self, daemon: &Daemon) -> Result<()> {
+        self.signal(daemon, Signal::SIGSTOP)
+    }
+
+    /// Undoes [`Cluster::pause`].
+    pub fn resume(&self, daemon: &Daemon) -> Result<()> {
+        self.signal(daemon, Signal::SIGCONT)
+    }
+
+    /// Sends any signal to a daemon.
+    pub fn signal(&self, daemon: &Daemon, signal: Signal) -> Result<()> {
+        self.with_daemon(daemon, |processes| processes.signal(signal))
+    }
+
+    /// A daemon's process number.
+    pub fn pid(&self, daemon: &Daemon) -> Result<u32> {
+        self.with_daemon(daemon, |processes| Ok(processes.pid()))
+    }
+
+    /// How many predecessors of the current process still drain.
+    pub fn draining(&self, daemon: &Daemon) -> Result<usize> {
+        self.with_daemon(daemon, |processes| Ok(processes.draining()))
+    }
+
+    /// The daemons that are not running, and how they ended.
+    pub fn ended(&self) -> Vec<(Daemon, ExitStatus)> {
+        let mut state = self.state.lock();
+        let ended =
+            |(daemon, processes): (&Daemon, &mut Processes)| Some((daemon.clone(), processes.ended()?));
+        state.daemons.iter_mut().filter_map(ended).collect()
+    }
+
+    /// Where a daemon's admin server listens.
+    pub fn admin(&self, daemon: &Daemon) -> Result<SocketAddr> {
+        self.with_daemon(daemon, |processes| processes.admin())
+    }
+
+    /// A daemon's metrics page.
+    pub fn metrics(&self, daemon: &Daemon) -> Result<String> {
+        let address = self.admin(daemon)?;
+        let response = http::get(address, "/metrics")?;
+        match response.status {
+            200 => Ok(response.body),
+            status => {
+                Err(Error::Http { address, path: "/metrics".to_owned(), reason: format!("status {status}") })
+            }
+        }
+    }
+
+    /// The log of a daemon.
+    pub fn log(&self, daemon: &Daemon) -> std::path::PathBuf {
+        self.layout.logs_dir().join(format!("{daemon}.log"))
+    }
+
+    /// The address of weft-control's gRPC server.
+    pub fn control_address(&self) -> Result<SocketAddr> {
+        let path = self.layout.control_state().join("address");
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        text.trim().parse().map_err(|_| Error::Manifests(format!("{} holds no address", path.display())))
+    }
+
+    fn with_daemon<T>(&self, daemon: &Daemon, act: impl FnOnce(&mut Processes) -> Result<T>) -> Result<T> {
+        let mut state = self.state.lock();
+        match state.daemons.get_mut(daemon) {
+            Some(processes) => act(processes),
+            None => Err(Error::NoNode { name: daemon.to_string(), known: self.config.nodes.clone() }),
+        }
+    }
+
+    fn plan(&self, daemon: &Daemon) -> Result<Plan> {
+        let (program, args, state) = match daemon {
+            Daemon::Control => ("weft-control", self.control_args(), self.layout.control_state()),
+            Daemon::Proxy(node) => {
+                self.node_net(node)?;
+                ("weft-proxy", self.proxy_args(node)?, self.layout.proxy_state(node))
+            }
+        };
+        Ok(Plan {
+            what: format!("{program} ({daemon})"),
+            program: self.binary(program),
+            args,
+            env: self.config.env.clone(),
+            log: self.log(daemon),
+            cgroup: Cgroup::create(self.cgroup().path().join(daemon.to_string()))?,
+            admin_address: state.join("admin-address"),
+        })
+    }
+
+    fn control_args(&self) -> Vec<String> {
+        let mut args = options(&[
+            ("--manifests", &self.manifests()),
+            ("--manifests", &self.layout.overlay_dir()),
+            ("--state", &self.layout.control_state()),
+            ("--admin", Path::new("127.0.0.1:0")),
+        ]);
+        // Proxies know one address: a restarted weft-control has to come back there.
+        let listen = self.control_address().map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
+        args.extend(["--listen".to_owned(), listen]);
+        for node in self.nodes() {
+            args.extend(["--node".to_owned(), node.clone()]);
+        }
+        args.extend(self.config.control_args.iter().cloned());
+        args
+    }
+
+    fn proxy_args(&self, node: &str) -> Result<Vec<String>> {
+        let state = self.layout.control_state();
+        let mut args = vec!["run".to_owned(), "--node".to_owned(), node.to_owned()];
+        args.extend(["--control".to_owned(), format!("http://{}", self.control_address()?)]);
+        args.extend(options(&[
+            ("--token-file", &state.join("tokens").join(node)),
+            ("--trust-anchors", &state.join("anchors.pem")),
+            ("--state-dir", &self.layout.proxy_state(node)),
+            ("--bpffs", &self.layout.bpffs()),
+            ("--cgroup", &self.cgroup_root),
+            ("--netns-dir", &self.layout.netns_dir()),
+            ("--host-netns", &self.layout.node_netns(node)),
+            ("--admin", Path::new("127.0.0.1:0")),
+        ]));
+        args.extend(self.config.proxy_args.iter().cloned());
+        Ok(args)
+    }
+}
+
+fn options(list: &[(&str, &Path)]) -> Vec<String> {
+    list.iter().flat_map(|(name, value)| [(*name).to_owned(), value.display().to_string()]).collect()
+}

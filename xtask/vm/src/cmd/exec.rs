@@ -1,0 +1,42 @@
+//! How does any program get to run inside a pod of the running cluster?
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use weft_vm::{Layout, PodFile, PodKey};
+
+use super::run::CLUSTER;
+
+/// Arguments of `weft-vm exec`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The pod, as NAMESPACE/POD
+    pod: String,
+    /// Print the path of the pod's network namespace instead
+    #[arg(long)]
+    netns: bool,
+    /// The cluster
+    #[arg(long, default_value = CLUSTER)]
+    cluster: String,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes the program: stdin, stdout, exit code and signals are its own.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let pod = PodFile::find(&Layout::new(&args.cluster)?, &PodKey::parse(&args.pod))?;
+    if args.netns {
+        println!("{}", pod.netns.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let [program, rest @ ..] = args.command.as_slice() else {
+        bail!("which command? As in: weft-vm exec {} -- curl http://web.demo:9090/", args.pod);
+    };
+    let mut command = pod.place().command(program)?;
+    command.args(rest).envs(pod.env);
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run {} in {}", program.display(), args.pod))
+}

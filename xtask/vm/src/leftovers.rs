@@ -1,0 +1,141 @@
+//! Who owns a cluster's directory, and what happens to what a dead owner left?
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, umount2};
+
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, Result};
+use crate::layout::{BASE, Layout};
+use crate::sandbox::mounts_below;
+
+/// A directory without a lock is this old before it counts as left: its owner may be about to lock it.
+const UNLOCKED_AGE: Duration = Duration::from_secs(10);
+/// Another process may hold the lock for the moment that it takes to clean up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The right to a cluster's directory; lost when the process dies, however it dies.
+pub(crate) type Lock = Flock<File>;
+
+/// Makes the cluster's directory and takes its lock.
+pub(crate) fn acquire(layout: &Layout) -> Result<Lock> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match try_acquire(layout, true)? {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() > deadline => return Err(Error::Running(layout.id.clone())),
+            None => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// Whether a living process owns the cluster.
+pub fn is_running(layout: &Layout) -> bool {
+    File::open(layout.lock())
+        .is_ok_and(|file| matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EAGAIN))))
+}
+
+/// Cleans up after every cluster whose owner is dead; returns their names.
+pub fn clean() -> Result<Vec<String>> {
+    let mut cleaned = Vec::new();
+    for id in names(Path::new(BASE)) {
+        let Ok(layout) = Layout::new(&id) else { continue };
+        if clean_one(&layout)? {
+            cleaned.push(id);
+        }
+    }
+    // Cgroups whose directory is gone already.
+    let cgroups = cgroup::root()?.join("weft");
+    for id in names(&cgroups) {
+        if !Path::new(BASE).join(&id).exists() {
+            Cgroup::at(cgroups.join(&id)).remove()?;
+            cleaned.push(id);
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Cleans up after the cluster if its owner is dead; false: it is not, or there is nothing.
+pub fn clean_one(layout: &Layout) -> Result<bool> {
+    if !layout.lock().exists() {
+        let young = fs::metadata(&layout.root)
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age < UNLOCKED_AGE));
+        if young || !layout.root.exists() {
+            return Ok(false);
+        }
+    }
+    match try_acquire(layout, false)? {
+        Some(lock) => remove(layout, lock).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Ends and removes everything of a cluster, its directory with the lock last.
+pub(crate) fn remove(layout: &Layout, lock: Lock) -> Result<()> {
+    let weft = cgroup::root()?.join("weft");
+    Cgroup::at(weft.join(&layout.id)).remove()?;
+    // Children first. An unmounted bpffs takes its links and maps with it.
+    for mounted in mounts_below(&layout.root)?.into_iter().rev() {
+        umount2(&mounted, MntFlags::MNT_DETACH)
+            .map_err(Error::system(format!("umount {}", mounted.display())))?;
+    }
+    for entry in names(&layout.root).into_iter().filter(|name| name != "lock") {
+        let path = layout.root.join(entry);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.or_else(ignore_missing).map_err(Error::io("remove", &path))?;
+    }
+    fs::remove_file(layout.lock()).or_else(ignore_missing).map_err(Error::io("remove", layout.lock()))?;
+    fs::remove_dir(&layout.root).or_else(ignore_missing).map_err(Error::io("remove", &layout.root))?;
+    drop(lock);
+    // Those of all clusters go with the last one; while there are others this fails, as it should.
+    let _ = fs::remove_dir(weft);
+    let _ = fs::remove_dir(BASE);
+    Ok(())
+}
+
+/// None: another process holds it.
+fn try_acquire(layout: &Layout, create: bool) -> Result<Option<Lock>> {
+    let path = layout.lock();
+    loop {
+        if create {
+            fs::create_dir_all(&layout.root).map_err(Error::io("create", &layout.root))?;
+        }
+        let file = match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
+            Ok(file) => file,
+            // Somebody cleaned up just now.
+            Err(error) if error.kind() == ErrorKind::NotFound && create => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", &path)(error)),
+        };
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EAGAIN)) => return Ok(None),
+            Err((_, errno)) => return Err(Error::system(format!("flock({})", path.display()))(errno)),
+        };
+        // The file that is locked may have been removed by who held the lock before.
+        let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        if lock.metadata().and_then(|mine| Ok(same(mine, fs::metadata(&path)?))).unwrap_or(false) {
+            return Ok(Some(lock));
+        }
+    }
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// The names in a directory; none if there is no such directory.
+fn names(path: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,155 @@
+//! How do nodes and pods get their links, addresses and routes?
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use crate::allot::{NodeNet, in_pod_network};
+use crate::error::Result;
+use crate::netns;
+use crate::tool::feed;
+
+/// The bridge of each node and of the fabric between them.
+pub const BRIDGE: &str = "br0";
+/// A node's link to the others: what is captured here has left the node.
+pub const WIRE: &str = "wire";
+
+/// Runs lines of `ip -batch` in the calling thread's network namespace: one process however many lines.
+pub fn batch(lines: &str) -> Result<()> {
+    feed("ip", "iproute2", &["-batch", "-"], lines)
+}
+
+/// Makes the bridge that joins the nodes.
+pub fn fabric(path: &Path) -> Result<()> {
+    netns::run(path, || {
+        quiet_ipv6();
+        unfiltered_bridge();
+        batch(&format!(
+            "link set lo up\nlink add {BRIDGE} type bridge mcast_snooping 0\nlink set {BRIDGE} up\n"
+        ))
+    })?
+}
+
+/// Makes a node's bridge with the gateway addresses of its pods, and its wire to the fabric.
+pub fn node(path: &Path, fabric: &Path, net: NodeNet) -> Result<()> {
+    netns::run(path, || {
+        quiet_ipv6();
+        unfiltered_bridge();
+        for (name, value) in [
+            ("net/ipv4/ip_forward", "1"),
+            ("net/ipv6/conf/all/forwarding", "1"),
+            // All pods are on one link; pods with an address from elsewhere are reached through the node, which must
+            // not answer with "go there yourself".
+            ("net/ipv4/conf/all/send_redirects", "0"),
+            ("net/ipv4/conf/default/send_redirects", "0"),
+            ("net/ipv4/conf/all/rp_filter", "0"),
+            ("net/ipv4/conf/default/rp_filter", "0"),
+        ] {
+            netns::sysctl(name, value)?;
+        }
+        let (v4, v6) = (net.gateway4(), net.gateway6());
+        batch(&format!(
+            "link set lo up\n\
+             link add {BRIDGE} address {mac} type bridge mcast_snooping 0\n\
+             addr add {v4}/16 dev {BRIDGE}\n\
+             addr add {v6}/48 dev {BRIDGE} nodad\n\
+             link add {WIRE} type veth peer name node{n} netns {fabric}\n\
+             link set {WIRE} master {BRIDGE}\n\
+             link set {WIRE} up\n\
+             link set {BRIDGE} up\n",
+            mac = mac(v4.into()),
+            n = net.number,
+            fabric = fabric.display(),
+        ))
+    })??;
+    netns::run(fabric, || {
+        batch(&format!("link set node{n} master {BRIDGE}\nlink set node{n} up\n", n = net.number))
+    })?
+}
+
+/// Joins a pod to its node's bridge by the veth pair `eth0` - `port`.
+pub fn pod(path: &Path, node: &Path, net: NodeNet, port: &str, ips: &[IpAddr]) -> Result<()> {
+    let mut inside = format!(
+        "link set lo up\nlink add eth0 address {} type veth peer name {port} netns {}\nlink set eth0 up\n",
+        mac(ips.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
+        node.display()
+    );
+    let mut outside = format!("link set {port} master {BRIDGE}\nlink set {port} up\n");
+    for (v4, gateway, network) in [
+        (true, IpAddr::from(net.gateway4()), "10.244.0.0/16"),
+        (false, net.gateway6().into(), "fd00:10:244::/48"),
+    ] {
+        let mut local = true;
+        for ip in ips.iter().filter(|ip| ip.is_ipv4() == v4) {
+            local = in_pod_network(*ip);
+            let (prefix, nodad) = match (local, v4) {
+                (true, true) => (16, ""),
+                (true, false) => (48, " nodad"),
+                (false, true) => (32, ""),
+                (false, false) => (128, " nodad"),
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(inside, "addr add {ip}/{prefix} dev eth0{nodad}");
+            if !local {
+                let _ = writeln!(outside, "route add {ip}/{prefix} dev {BRIDGE}");
+            }
+        }
+        if ips.iter().any(|ip| ip.is_ipv4() == v4) {
+            if !local {
+                // An address from elsewhere: the pods' network is still on this link.
+                let _ = writeln!(inside, "route add {network} dev eth0");
+            }
+            let _ = writeln!(inside, "route add default via {gateway} dev eth0");
+        }
+    }
+    netns::run(path, || {
+        quiet_ipv6();
+        batch(&inside)
+    })??;
+    netns::run(node, || batch(&outside))?
+}
+
+/// Lets the other nodes reach pods whose addresses are not of the pods' network.
+pub fn route(node: &Path, ips: &[IpAddr], add: bool) -> Result<()> {
+    let verb = if add { "replace" } else { "del" };
+    let lines: String = ips
+        .iter()
+        .filter(|ip| !in_pod_network(**ip))
+        .map(|ip| format!("route {verb} {ip}/{} dev {BRIDGE}\n", if ip.is_ipv4() { 32 } else { 128 }))
+        .collect();
+    if lines.is_empty() { Ok(()) } else { netns::run(node, || batch(&lines))? }
+}
+
+/// Takes a pod's link away at once: the namespace itself may live on in open sockets.
+pub fn unplug(node: &Path, port: &str) -> Result<()> {
+    netns::run(node, || batch(&format!("link del {port}\n")))?
+}
+
+/// A link-layer address derived from the IP: a pod that gets its predecessor's address also gets its neighbours'
+/// cached entries right.
+fn mac(ip: IpAddr) -> String {
+    let [a, b, c, d] = match ip {
+        IpAddr::V4(v4) => v4.octets(),
+        IpAddr::V6(v6) => {
+            let o = v6.octets();
+            [o[7], o[13], o[14], o[15]]
+        }
+    };
+    format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// No duplicate address detection: addresses are usable at once, link-local ones too. A kernel without IPv6 says so
+/// when the first address is added, which is the clearer message.
+fn quiet_ipv6() {
+    for name in ["all", "default"] {
+        let _ = netns::sysctl(&format!("net/ipv6/conf/{name}/accept_dad"), "0");
+        let _ = netns::sysctl(&format!("net/ipv6/conf/{name}/dad_transmits"), "0");
+    }
+}
+
+/// Bridged packets do not visit netfilter; where the kernel has no br_netfilter they do not anyway.
+fn unfiltered_bridge() {
+    for name in ["iptables", "ip6tables", "arptables"] {
+        let _ = netns::sysctl(&format!("net/bridge/bridge-nf-call-{name}"), "0");
+    }
+}

@@ -1,0 +1,28 @@
+//! How are `ip` and `nft` fed, and how do their complaints reach the user?
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Result};
+
+/// Runs `program` in the calling thread's network namespace with `input` as its stdin.
+pub(crate) fn feed(program: &'static str, package: &'static str, args: &[&str], input: &str) -> Result<()> {
+    let failed = |source| Error::Program { program, package, source };
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that stops reading has said why on stderr: that is the better message.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Refused { program, stderr, input: input.to_owned() })
+}
