@@ -1,1 +1,133 @@
-//! placeholder
+//! How do people, probes and Prometheus look into the proxy?
+//!
+//! A small HTTP/1 server. It must answer while the proxy is in trouble and must not be a way to bring it there:
+//! connections are few, short-lived and bounded in time.
+#![forbid(unsafe_code)]
+
+mod env;
+mod routes;
+
+use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{logging::LevelHandle, metrics::Metrics};
+
+/// What the server shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// Behind `/metrics`.
+    pub metrics: Metrics,
+    /// Behind `/ready`: what is missing, if anything.
+    pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Behind `/config`. Must hold no secrets.
+    pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Behind `/proxy-log-level`.
+    pub log_level: LevelHandle,
+}
+
+/// A running server; stops when dropped.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// Binds `addr` and serves on it. To be called within a tokio runtime.
+pub fn serve(addr: SocketAddr, admin: Admin) -> io::Result<Server> {
+    serve_on(std::net::TcpListener::bind(addr)?, admin)
+}
+
+/// Serves on a listener that exists already, for example one that a predecessor handed over.
+pub fn serve_on(listener: std::net::TcpListener, admin: Admin) -> io::Result<Server> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let addr = listener.local_addr()?;
+    let task =
+        tokio::spawn(accept(listener, Arc::new(State { admin, scrapes: Semaphore::new(MAX_SCRAPES) })));
+    Ok(Server { addr, task })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+/// What the connections share.
+struct State {
+    admin: Admin,
+    /// A scrape's text may be large: not many at once.
+    scrapes: Semaphore,
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    // They end with this task.
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= MAX_CONNECTIONS {
+            connections.join_next().await;
+        }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                connections.spawn(connection(socket, peer, state.clone()));
+            }
+            Err(error) => {
+                // Mostly a lack of file descriptors: others must be closed first.
+                tracing::warn!(%error, "admin server cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, peer: SocketAddr, state: Arc<State>) {
+    let service = service_fn(move |request| {
+        let state = state.clone();
+        async move { Ok::<_, Infallible>(routes::respond(&state, peer, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(MAX_HEADER)
+        .serve_connection(TokioIo::new(socket), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "admin connection failed"),
+        Err(_) => tracing::debug!(%peer, "admin connection took too long"),
+    }
+}
+
+const MAX_CONNECTIONS: usize = 64;
+const MAX_SCRAPES: usize = 2;
+const MAX_HEADER: usize = 16 * 1024;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

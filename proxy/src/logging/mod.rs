@@ -1,1 +1,180 @@
-//! placeholder
+//! How does the proxy log, and how is that changed while it runs?
+#![forbid(unsafe_code)]
+
+use std::{fmt, io, str::FromStr};
+
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::ParseError,
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    reload,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Changes which lines are logged.
+#[derive(Clone, Debug)]
+pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
+
+/// Why logging is not as it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `warn,weft_proxy=debug` would be a good one.
+    #[error("{directives:?} is no log level: {cause}")]
+    Level {
+        /// What was asked for.
+        directives: String,
+        /// What is wrong with it.
+        cause: ParseError,
+    },
+    /// Nothing to log was asked for.
+    #[error("the log level is empty; to be silent, say off")]
+    Empty,
+    /// Something else logs in this process already.
+    #[error("logging is set up already: {0}")]
+    Init(#[from] TryInitError),
+    /// The process has no logging any more.
+    #[error("log level cannot be changed: {0}")]
+    Gone(#[from] reload::Error),
+}
+
+/// The level that is used where none is given.
+pub const DEFAULT_LEVEL: &str = "info";
+
+/// Logs to stdout from now on, `log` events of libraries too. `level` are tracing's directives.
+pub fn init(format: Format, level: &str) -> Result<LevelHandle, LoggingError> {
+    let (subscriber, handle) = subscriber(format, level, io::stdout)?;
+    subscriber.try_init()?;
+    Ok(handle)
+}
+
+impl LevelHandle {
+    /// Replaces the directives, at once and for all threads.
+    pub fn set(&self, level: &str) -> Result<(), LoggingError> {
+        Ok(self.0.reload(filter(level)?)?)
+    }
+
+    /// The directives in force.
+    pub fn current(&self) -> Result<String, LoggingError> {
+        Ok(self.0.with_current(ToString::to_string)?)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+fn subscriber<W>(
+    format: Format,
+    level: &str,
+    writer: W,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, LevelHandle), LoggingError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    Ok((tracing_subscriber::registry().with(filter).with(lines), LevelHandle(handle)))
+}
+
+fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
+    let level = level.trim();
+    if level.is_empty() {
+        return Err(LoggingError::Empty);
+    }
+    EnvFilter::from_str(level)
+        .map_err(|cause| LoggingError::Level { directives: level.chars().take(200).collect(), cause })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+        }
+    }
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A handle whose logging lives as long as the guard.
+    pub(crate) fn handle() -> (LevelHandle, tracing::subscriber::DefaultGuard) {
+        let (subscriber, handle) = subscriber(Format::Text, "info", io::sink).unwrap();
+        (handle, tracing::subscriber::set_default(subscriber))
+    }
+
+    #[test]
+    fn the_level_can_be_changed() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, handle) = subscriber(Format::Text, DEFAULT_LEVEL, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("no");
+            tracing::info!(source = "demo/web", "yes");
+            let text = lines.take();
+            assert!(text.contains("INFO") && text.contains("yes source=\"demo/web\""), "{text}");
+            assert!(!text.contains("no\n"), "{text}");
+            handle.set("warn,weft_proxy=debug").unwrap();
+            assert_eq!(handle.current().unwrap(), "weft_proxy=debug,warn");
+            tracing::debug!("now");
+            assert!(lines.take().contains("now"));
+            handle.set(" off\n").unwrap();
+            tracing::error!("silent");
+            assert_eq!(lines.take(), "");
+        });
+        assert!(matches!(handle.set("weft=very-loud"), Err(LoggingError::Level { .. })));
+        assert!(matches!(handle.set(" "), Err(LoggingError::Empty)));
+    }
+
+    #[test]
+    fn json_is_one_object_per_line() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, _handle) = subscriber(Format::Json, "info", move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(port = 80, "first");
+            tracing::warn!("second\nline");
+        });
+        let objects: Vec<serde_json::Value> =
+            lines.take().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (objects.len(), &objects[0]["port"], &objects[0]["message"]),
+            (2, &80.into(), &"first".into())
+        );
+    }
+}
