@@ -97,6 +97,9 @@ pub enum Error {
         /// The last lines of it.
         tail: String,
     },
+    /// [`crate::ClusterConfig::cancel`] was set.
+    #[error("the start was cancelled")]
+    Cancelled,
     /// A process did not answer an HTTP request as it should.
     #[error("GET http://{address}{path}: {reason}")]
     Http {

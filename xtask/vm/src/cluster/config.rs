@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -26,6 +28,8 @@ pub struct ClusterConfig {
     pub env: Vec<(String, String)>,
     /// Whether weft-control and weft-proxies run; without them pods talk directly.
     pub mesh: bool,
+    /// Ends [`crate::Cluster::start`] early when it becomes true.
+    pub cancel: Arc<AtomicBool>,
     /// How long weft-control, and each weft-proxy, may take until it is ready.
     pub ready_timeout: Duration,
 }
@@ -52,6 +56,7 @@ impl ClusterConfig {
             proxy_args: Vec::new(),
             env: Vec::new(),
             mesh: true,
+            cancel: Arc::default(),
             ready_timeout: Duration::from_secs(30),
         }
     }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::Cluster;
 use crate::cgroup::Cgroup;
-use crate::daemon::{Daemon, Plan, Processes, Ready};
+use crate::daemon::{Daemon, Plan, Processes, Ready, tail};
 use crate::error::{Error, Result};
 use crate::http;
 
@@ -24,6 +25,9 @@ impl Cluster {
             match self.with_daemon(daemon, |processes| Ok(processes.check_ready()))? {
                 Ready::Yes => return Ok(()),
                 Ready::Never(error) => return Err(error),
+                Ready::NotYet(_) if self.config.cancel.load(Ordering::Relaxed) => {
+                    return Err(Error::Cancelled);
+                }
                 Ready::NotYet(error) if Instant::now() > deadline => return Err(error),
                 Ready::NotYet(_) => std::thread::sleep(Duration::from_millis(20)),
             }
@@ -121,6 +125,11 @@ impl Cluster {
     /// The log of a daemon.
     pub fn log(&self, daemon: &Daemon) -> std::path::PathBuf {
         self.layout.logs_dir().join(format!("{daemon}.log"))
+    }
+
+    /// The end of a daemon's log.
+    pub fn log_tail(&self, daemon: &Daemon) -> String {
+        tail(&self.log(daemon))
     }
 
     /// The address of weft-control's gRPC server.

@@ -30,7 +30,8 @@ impl Cluster {
         let mut state = self.state.lock();
         let state = &mut *state;
         let desired = state.source.read();
-        let mut report = Report { problems: desired.problems.clone(), ..Report::default() };
+        let mut report =
+            Report { problems: desired.problems.clone(), ..std::mem::take(&mut state.unreported) };
 
         let (gone, changed) = outdated(state, &desired);
         self.allot_services(state, &desired, &mut report);

@@ -40,14 +40,21 @@ impl Cluster {
         cluster.make_directories()?;
         cluster.config.manifests.prepare(&cluster.layout)?;
         cluster.make_networks()?;
-        cluster.reconcile()?;
+        cluster.first_reconcile()?;
         if cluster.config.mesh {
             cluster.start_daemon(&Daemon::Control)?;
             cluster.start_proxies()?;
         }
         cluster.state.lock().open = true;
-        cluster.reconcile()?;
+        cluster.first_reconcile()?;
         Ok(cluster)
+    }
+
+    /// What it reports is told by the next one.
+    fn first_reconcile(&self) -> Result<()> {
+        let report = self.reconcile()?;
+        self.state.lock().unreported = report;
+        Ok(())
     }
 
     /// All at the same time.

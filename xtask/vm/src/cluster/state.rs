@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
+use super::Report;
 use crate::allot::Allotter;
 use crate::daemon::{Daemon, Processes};
 use crate::desired::{ServiceKey, Source};
@@ -32,6 +33,8 @@ pub(crate) struct State {
     /// Namespaces that have `nft`.
     pub(crate) translated: BTreeSet<PathBuf>,
     pub(crate) hosts: BTreeMap<PodKey, String>,
+    /// What the start did, for the first report.
+    pub(crate) unreported: Report,
     /// Remarks that were made and need not be repeated.
     pub(crate) said: BTreeSet<String>,
 }
@@ -71,6 +74,7 @@ impl State {
             nft: String::new(),
             translated: BTreeSet::new(),
             hosts: BTreeMap::new(),
+            unreported: Report::default(),
             said: BTreeSet::new(),
         }
     }

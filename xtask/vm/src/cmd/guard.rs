@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
@@ -53,14 +55,16 @@ impl Drop for Guard {
     }
 }
 
-/// Keeps the ending signals from ending this process at once; the result receives each. To be called before any
+/// Keeps the ending signals from ending this process at once; the result receives each, and `cancel` becomes
+/// true. To be called before any
 /// thread starts, because threads inherit it. (Children do not: the standard library empties their masks.)
-pub(crate) fn signals() -> anyhow::Result<std::sync::mpsc::Receiver<Signal>> {
+pub(crate) fn signals(cancel: Arc<AtomicBool>) -> anyhow::Result<std::sync::mpsc::Receiver<Signal>> {
     let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     set.thread_block().context("cannot block signals")?;
     let (send, receive) = std::sync::mpsc::channel();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         while let Ok(signal) = set.wait() {
+            cancel.store(true, Ordering::Relaxed);
             if send.send(signal).is_err() {
                 return;
             }
