@@ -7,6 +7,6 @@ pub use linkerd2_proxy_api as linkerd;
 
 /// The workloads of a node (`proto/node.proto`).
 pub mod node {
-    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
     tonic::include_proto!("weft.node.v1");
 }

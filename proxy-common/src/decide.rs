@@ -25,7 +25,7 @@ pub fn connect(
     skipped_subnet: impl FnOnce() -> bool,
     served: impl FnOnce() -> bool,
 ) -> Verdict {
-    if !workload.is(Workload::CAPTURE) {
+    if !workload.is(Workload::CAPTURE_OUTBOUND) {
         return Verdict::Pass(Outcome::ConnectNotCaptured);
     }
     if to.is_loopback() || to.is_unspecified() {
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn connections_of_a_captured_workload() {
         use Outcome::*;
-        let flags = Workload::CAPTURE;
+        let flags = Workload::CAPTURE_OUTBOUND;
         assert_eq!(connects(flags, OTHER, 80, true), Verdict::Redirect(ConnectRedirected));
         assert_eq!(connects(flags, OTHER, 80, false), Verdict::Refuse(ConnectFailClosed));
         assert_eq!(connects(flags | Workload::FAIL_OPEN, OTHER, 80, false), Verdict::Pass(ConnectFailOpen));
@@ -124,7 +124,7 @@ mod tests {
     fn connections_to_a_captured_workload() {
         use Outcome::*;
         let decide = |flags, port, listens, served| {
-            inbound(&workload(Workload::CAPTURE | flags), port, || false, || listens, || served)
+            inbound(&workload(Workload::CAPTURE_INBOUND | flags), port, || false, || listens, || served)
         };
         assert_eq!(decide(0, 80, true, true), Verdict::Redirect(InboundSteered));
         assert_eq!(decide(0, 80, false, true), Verdict::Refuse(InboundNoListener));

@@ -55,7 +55,7 @@ impl PortRanges {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Workload {
-    /// `Workload::CAPTURE`, …
+    /// `Workload::CAPTURE_OUTBOUND`, …
     pub flags: u32,
     /// Port of the proxy's outbound listener on 127.0.0.1, host byte order; 0: none.
     pub outbound_v4: u16,
@@ -74,9 +74,11 @@ pub struct Workload {
 const _: () = assert!(size_of::<Workload>() == 176);
 
 impl Workload {
-    /// Connections are brought to the proxy. Without it the workload is only observed: it is joining (its
-    /// listeners are being learned) or leaving (connections on their way are let in).
-    pub const CAPTURE: u32 = 1;
+    /// Its connections are brought to the proxy. A workload with neither this nor `CAPTURE_INBOUND` is only
+    /// observed: it is joining (its listeners are being learned) or leaving (what is on its way is let in).
+    pub const CAPTURE_OUTBOUND: u32 = 1;
+    /// Connections to it are brought to the proxy.
+    pub const CAPTURE_INBOUND: u32 = 16;
     /// While no proxy serves it, connections go directly instead of being refused.
     pub const FAIL_OPEN: u32 = 2;
     /// It has entries in the map of skipped subnets.

@@ -58,7 +58,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         };
         let netns = *netns;
         let Some(workload) = workload(netns) else { return PASS };
-        if !workload.is(Workload::CAPTURE) {
+        if !workload.is(Workload::CAPTURE_INBOUND) {
             count(Outcome::InboundNotCaptured);
             return PASS;
         }

@@ -4,10 +4,21 @@
 //! find its endpoint, policy admits it, tcp moves its bytes, metrics tell of it.
 
 pub mod admin;
+pub mod app;
 pub mod balance;
+pub mod capture;
+pub mod config;
 pub mod detect;
 pub mod discovery;
+pub mod handover;
 pub mod identity;
+pub mod inbound;
+pub mod local;
 pub mod logging;
 pub mod metrics;
+pub mod outbound;
+pub mod policy;
+pub mod run;
+pub mod tcp;
 pub mod tls;
+pub mod workloads;

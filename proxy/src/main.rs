@@ -1,1 +1,38 @@
-fn main() {}
+//! weft-proxy: serves all meshed pods of a node.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use weft_proxy::{
+    capture,
+    config::{Cli, Command, Config},
+    logging, run,
+};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(config) => serve(*config),
+        Command::Cleanup { node, bpffs } => capture::cleanup(&bpffs, &node).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weft-proxy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> anyhow::Result<()> {
+    let level = logging::init(config.log_format, &config.log_level)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_name("weft-worker");
+    if let Some(workers) = config.workers {
+        runtime.worker_threads(workers.max(1));
+    }
+    let runtime = runtime.build()?;
+    let result = runtime.block_on(run::run(config, level));
+    // What is left after the drain is ended, not waited for.
+    runtime.shutdown_background();
+    result
+}

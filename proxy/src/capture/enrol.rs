@@ -1,0 +1,162 @@
+//! In which order does a pod join and leave, so that no connection is lost?
+//!
+//! Joining: listeners open, the kernel observes (new listeners of applications are followed), listeners of
+//! before are looked up, then connections are captured. Leaving: capture stops, what is on its way arrives,
+//! everything is forgotten.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use weft_common::{Ip, PortRange, PortRanges, Workload};
+
+use super::{Capture, CaptureError, Listeners, Netns, Side, diag};
+
+/// What the kernel is to know of a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// The pod's addresses.
+    pub ips: Vec<IpAddr>,
+    /// New connections go directly while no proxy serves them.
+    pub fail_open: bool,
+    /// Ports that its connections may go to directly.
+    pub skip_outbound: Vec<PortRange>,
+    /// Ports on which it is reached directly.
+    pub skip_inbound: Vec<PortRange>,
+    /// Subnets left alone in both directions.
+    pub skip_subnets: Vec<IpNet>,
+}
+
+/// A pod in the kernel's books. Must be ended with [`Enrolled::forget`].
+#[derive(Debug)]
+pub struct Enrolled {
+    capture: Arc<Capture>,
+    netns: Netns,
+    workload: Workload,
+    ips: Vec<IpAddr>,
+}
+
+impl Enrolled {
+    /// Observes the pod: nothing is captured yet that was not captured by a predecessor.
+    pub fn observe(
+        capture: &Arc<Capture>,
+        netns: &Netns,
+        listeners: &Listeners,
+        terms: &Terms,
+    ) -> Result<Self, CaptureError> {
+        let cookie = netns.cookie();
+        let of_family =
+            |v6| terms.ips.iter().find(|ip| ip.is_ipv6() == v6).map_or(Ip::ANY_V6, |ip| (*ip).into());
+        let mut enrolled = Enrolled {
+            capture: capture.clone(),
+            netns: netns.clone(),
+            workload: Workload {
+                outbound_v4: listeners.port(Side::Outbound, false),
+                outbound_v6: listeners.port(Side::Outbound, true),
+                ip4: of_family(false),
+                ip6: of_family(true),
+                ..Workload::default()
+            },
+            ips: terms.ips.clone(),
+        };
+        enrolled.adopt(terms)?;
+        {
+            let mut maps = capture.maps.lock();
+            maps.set_listeners(cookie, &terms.ips, listeners)?;
+            // A predecessor's workload stays captured; it is replaced whole when capturing starts again.
+            if !maps.workloads().contains(&cookie) {
+                maps.set_workload(cookie, enrolled.workload)?;
+            }
+            maps.set_addresses(cookie, &terms.ips)?;
+        }
+        enrolled.seed()?;
+        capture.programs.lock().attach_lookup(netns)?;
+        Ok(enrolled)
+    }
+
+    /// From now on every new connection of and to the pod comes to the proxy.
+    pub fn capture(&mut self) -> Result<(), CaptureError> {
+        self.workload.flags |= Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND;
+        self.write()
+    }
+
+    /// The pod's own new connections go directly from now on.
+    pub fn release_outbound(&mut self) -> Result<(), CaptureError> {
+        self.workload.flags &= !Workload::CAPTURE_OUTBOUND;
+        self.write()
+    }
+
+    /// New connections to the pod go directly from now on.
+    pub fn release_inbound(&mut self) -> Result<(), CaptureError> {
+        self.workload.flags &= !Workload::CAPTURE_INBOUND;
+        self.write()
+    }
+
+    /// Changed annotations take effect.
+    pub fn change(&mut self, terms: &Terms) -> Result<(), CaptureError> {
+        self.adopt(terms)?;
+        self.write()
+    }
+
+    /// Looks up the applications' listeners that are older than the joining, or that were missed. Whether
+    /// there are such.
+    pub fn seed(&mut self) -> Result<bool, CaptureError> {
+        let netns = self.netns.cookie();
+        let listening = diag::listening(&self.netns).map_err(|source| CaptureError::Netns {
+            what: "listing sockets (sock_diag)",
+            netns,
+            source,
+        })?;
+        let seeded = self.capture.maps.lock().seed(netns, &listening)? > 0;
+        if seeded != self.workload.is(Workload::SEEDED) {
+            self.workload.flags ^= Workload::SEEDED;
+            self.write()?;
+        }
+        Ok(seeded)
+    }
+
+    /// Takes the pod out of the books.
+    pub fn forget(self) -> Result<(), CaptureError> {
+        self.capture.programs.lock().detach_lookup(self.netns.cookie());
+        self.capture.maps.lock().forget(self.netns.cookie(), &self.ips)
+    }
+
+    fn adopt(&mut self, terms: &Terms) -> Result<(), CaptureError> {
+        let ranges = |what: &str, list: &[PortRange]| {
+            PortRanges::new(list).ok_or_else(|| {
+                CaptureError::TooMany(format!(
+                    "{what} has {} ranges, at most {} are possible",
+                    list.len(),
+                    PortRanges::MAX
+                ))
+            })
+        };
+        self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound)?;
+        self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound)?;
+        self.capture.maps.lock().set_subnets(self.netns.cookie(), &terms.skip_subnets)?;
+        for (flag, on) in
+            [(Workload::FAIL_OPEN, terms.fail_open), (Workload::SKIP_SUBNETS, !terms.skip_subnets.is_empty())]
+        {
+            if on { self.workload.flags |= flag } else { self.workload.flags &= !flag }
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> Result<(), CaptureError> {
+        self.capture.maps.lock().set_workload(self.netns.cookie(), self.workload)
+    }
+}
+
+impl Capture {
+    /// Forgets the workloads that a predecessor left and that are not (any more) this node's.
+    pub fn forget_others(&self, known: &[u64]) {
+        let left: Vec<u64> =
+            self.maps.lock().workloads().into_iter().filter(|netns| !known.contains(netns)).collect();
+        for netns in left {
+            self.programs.lock().detach_lookup(netns);
+            let mut maps = self.maps.lock();
+            let ips = maps.addresses_of(netns);
+            let result = maps.forget(netns, &ips);
+            tracing::info!(netns, ?result, "forgot a workload of before");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Where does the proxy listen for a pod?
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use weft_common::{INBOUND_PORT, OUTBOUND_PORT};
+
+use super::Netns;
+
+/// Connections that wait to be accepted; bounded by the namespace's net.core.somaxconn (4096 by default).
+const BACKLOG: i32 = 16384;
+
+/// Which way the connections of a listener go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The pod's own connections.
+    Outbound,
+    /// Connections to the pod.
+    Inbound,
+}
+
+/// One listening socket in a pod's namespace.
+#[derive(Debug)]
+pub struct Listener {
+    /// Which way.
+    pub side: Side,
+    /// Of the IPv6 pair.
+    pub v6: bool,
+    /// The socket, non-blocking.
+    pub socket: OwnedFd,
+}
+
+/// A pod's listeners: outbound and inbound, IPv4 and (where the namespace has it) IPv6.
+#[derive(Debug)]
+pub struct Listeners(pub Vec<Listener>);
+
+impl Listeners {
+    /// Opens them on loopback of the namespace, where nobody outside can reach them. A port that the
+    /// application has taken is replaced by a free one.
+    pub fn open(netns: &Netns) -> io::Result<Listeners> {
+        netns.inside(|| {
+            let mut listeners = Vec::with_capacity(4);
+            for (side, port) in [(Side::Outbound, OUTBOUND_PORT), (Side::Inbound, INBOUND_PORT)] {
+                for v6 in [false, true] {
+                    match listen(v6, port) {
+                        Ok(socket) => listeners.push(Listener { side, v6, socket }),
+                        // A namespace without IPv6 has nothing to capture there.
+                        Err(error) if v6 && no_ipv6(&error) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            Ok(Listeners(listeners))
+        })
+    }
+
+    /// The port of a listener, host byte order; 0: there is none.
+    pub fn port(&self, side: Side, v6: bool) -> u16 {
+        self.get(side, v6)
+            .and_then(|socket| socket2::SockRef::from(&socket).local_addr().ok())
+            .and_then(|addr| addr.as_socket())
+            .map_or(0, |addr| addr.port())
+    }
+
+    /// A listener's socket.
+    pub fn get(&self, side: Side, v6: bool) -> Option<BorrowedFd<'_>> {
+        self.0.iter().find(|l| l.side == side && l.v6 == v6).map(|l| l.socket.as_fd())
+    }
+}
+
+fn listen(v6: bool, port: u16) -> io::Result<OwnedFd> {
+    let (domain, localhost) = if v6 {
+        (Domain::IPV6, Ipv6Addr::LOCALHOST.into())
+    } else {
+        (Domain::IPV4, Ipv4Addr::LOCALHOST.into())
+    };
+    let open = |port| -> io::Result<OwnedFd> {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        if v6 {
+            socket.set_only_v6(true)?;
+        }
+        // A predecessor's connections in TIME_WAIT do not stand in the way.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SockAddr::from(SocketAddr::new(localhost, port)))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(OwnedFd::from(socket))
+    };
+    match open(port) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => open(0),
+        result => result,
+    }
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+}

@@ -1,0 +1,92 @@
+//! Where are the maps kept while no proxy runs?
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aya::{Ebpf, EbpfLoader};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{CaptureError, Config, maps};
+
+/// Compiled by the build script from `proxy-ebpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
+
+/// Grows when a map's or program's layout changes: pins of another layout cannot be taken over.
+const LAYOUT: &str = "layout-1";
+
+/// The folders of one instance in the BPF file system.
+pub(super) struct Pins {
+    instance: PathBuf,
+    root: PathBuf,
+}
+
+impl Pins {
+    pub(super) fn prepare(config: &Config) -> Result<Self, CaptureError> {
+        let is_bpffs = statfs(&config.bpffs).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+        if !is_bpffs {
+            return Err(CaptureError::NotBpffs(config.bpffs.clone()));
+        }
+        let instance = config.bpffs.join(&config.node);
+        let pins = Pins { root: instance.join(LAYOUT), instance };
+        for folder in [pins.maps(), pins.links()] {
+            fs::create_dir_all(&folder).map_err(CaptureError::path("make", &folder))?;
+        }
+        Ok(pins)
+    }
+
+    pub(super) fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Detaches what another layout left, now that this one's programs are attached.
+    pub(super) fn drop_others(&self) {
+        let Ok(entries) = fs::read_dir(&self.instance) else { return };
+        for entry in entries.flatten().filter(|entry| entry.path() != self.root) {
+            let result = fs::remove_dir_all(entry.path());
+            tracing::info!(path = %entry.path().display(), ?result, "removed the pins of another version");
+        }
+    }
+}
+
+/// Loads the object; maps that are pinned already are used as they are.
+pub(super) fn load(config: &Config, pins: &Pins) -> Result<Ebpf, CaptureError> {
+    let level: u8 = if config.trace { u8::MAX } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader.override_global("AYA_LOG_LEVEL", &level, true);
+    let paths: Vec<(&str, PathBuf)> =
+        maps::PINNED.iter().map(|name| (*name, pins.maps().join(name))).collect();
+    for (name, path) in &paths {
+        loader.map_pin_path(name, Path::new(path));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(CaptureError::Load)?;
+    if config.trace {
+        trace(&mut ebpf);
+    }
+    Ok(ebpf)
+}
+
+fn trace(ebpf: &mut Ebpf) {
+    let logger = aya_log::EbpfLogger::init(ebpf).map_err(|error| error.to_string()).and_then(|logger| {
+        // SAFETY: the logger owns its descriptor and keeps it open and the same as long as it lives.
+        unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
+            .map_err(|error| error.to_string())
+    });
+    match logger {
+        Ok(mut logger) => {
+            tokio::spawn(async move {
+                while let Ok(mut guard) = logger.readable_mut().await {
+                    guard.get_inner_mut().flush();
+                    guard.clear_ready();
+                }
+            });
+        }
+        Err(error) => tracing::warn!(error, "the eBPF programs' log cannot be read"),
+    }
+}

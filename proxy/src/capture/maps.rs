@@ -1,0 +1,262 @@
+//! What does the proxy read from and write to the kernel side?
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SockHash, lpm_trie::Key as LpmKey},
+};
+use ipnet::IpNet;
+use weft_common::{Config, Ip, ListenKey, Outcome, SocketState, SubnetKey, Workload, listener_key};
+
+use super::{CaptureError, Listeners, Outcomes, Side, sys};
+
+/// The maps that outlive the process.
+pub(super) const PINNED: &[&str] = &[
+    "WORKLOADS",
+    "ADDRESSES",
+    "OUTBOUND",
+    "INBOUND",
+    "RENDEZVOUS",
+    "HOST",
+    "LISTENERS",
+    "SEEDED",
+    "SUBNETS",
+    "PROXIES",
+    "CONFIG",
+    "HEARTBEAT",
+    "OUTCOMES",
+    "SOCKETS",
+];
+
+/// All but the socket storage, which the data path uses without a lock.
+pub(super) struct Maps {
+    workloads: HashMap<MapData, u64, Workload>,
+    addresses: HashMap<MapData, Ip, u64>,
+    outbound: SockHash<MapData, u64>,
+    inbound: SockHash<MapData, Ip>,
+    listeners: HashMap<MapData, ListenKey, u64>,
+    seeded: HashMap<MapData, ListenKey, u64>,
+    subnets: LpmTrie<MapData, SubnetKey, u8>,
+    proxies: HashMap<MapData, u64, u8>,
+    config: Array<MapData, Config>,
+    heartbeat: Array<MapData, u64>,
+    outcomes: PerCpuArray<MapData, u64>,
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, CaptureError> {
+    let map = ebpf.take_map(name).ok_or(CaptureError::Missing(name))?;
+    M::try_from(map).map_err(CaptureError::map(name))
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
+        Ok(Maps {
+            workloads: take(ebpf, "WORKLOADS")?,
+            addresses: take(ebpf, "ADDRESSES")?,
+            outbound: take(ebpf, "OUTBOUND")?,
+            inbound: take(ebpf, "INBOUND")?,
+            listeners: take(ebpf, "LISTENERS")?,
+            seeded: take(ebpf, "SEEDED")?,
+            subnets: take(ebpf, "SUBNETS")?,
+            proxies: take(ebpf, "PROXIES")?,
+            config: take(ebpf, "CONFIG")?,
+            heartbeat: take(ebpf, "HEARTBEAT")?,
+            outcomes: take(ebpf, "OUTCOMES")?,
+        })
+    }
+
+    pub(super) fn configure(&mut self, host_netns: u64, stale_after: Duration) -> Result<(), CaptureError> {
+        let config = Config { host_netns, stale_after_ns: stale_after.as_nanos() as u64 };
+        self.config.set(0, config, 0).map_err(CaptureError::map("CONFIG"))
+    }
+
+    pub(super) fn beat(&mut self, now_ns: u64) -> Result<(), CaptureError> {
+        self.heartbeat.set(0, now_ns, 0).map_err(CaptureError::map("HEARTBEAT"))
+    }
+
+    pub(super) fn is_proxy(&self, cgroup: u64) -> bool {
+        self.proxies.get(&cgroup, 0).is_ok()
+    }
+
+    /// Exempts the proxy's cgroup from capture; without a predecessor no other one stays exempt.
+    pub(super) fn set_proxy(&mut self, cgroup: u64, takeover: bool) -> Result<(), CaptureError> {
+        if !takeover {
+            let old: Vec<u64> = self.proxies.keys().flatten().filter(|id| *id != cgroup).collect();
+            for id in old {
+                absent_is_fine(self.proxies.remove(&id)).map_err(CaptureError::map("PROXIES"))?;
+            }
+        }
+        self.proxies.insert(cgroup, 1, 0).map_err(CaptureError::map("PROXIES"))
+    }
+
+    pub(super) fn set_workload(&mut self, netns: u64, workload: Workload) -> Result<(), CaptureError> {
+        self.workloads.insert(netns, workload, 0).map_err(CaptureError::map("WORKLOADS"))
+    }
+
+    pub(super) fn workloads(&self) -> Vec<u64> {
+        self.workloads.keys().flatten().collect()
+    }
+
+    pub(super) fn set_listeners(
+        &mut self,
+        netns: u64,
+        ips: &[IpAddr],
+        listeners: &Listeners,
+    ) -> Result<(), CaptureError> {
+        for v6 in [false, true] {
+            if let Some(socket) = listeners.get(Side::Outbound, v6) {
+                self.outbound
+                    .insert(listener_key(netns, v6), socket.as_raw_fd(), 0)
+                    .map_err(CaptureError::map("OUTBOUND"))?;
+            }
+        }
+        for ip in ips {
+            if let Some(socket) = listeners.get(Side::Inbound, ip.is_ipv6()) {
+                self.inbound
+                    .insert(Ip::from(*ip), socket.as_raw_fd(), 0)
+                    .map_err(CaptureError::map("INBOUND"))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_addresses(&mut self, netns: u64, ips: &[IpAddr]) -> Result<(), CaptureError> {
+        for ip in ips {
+            self.addresses.insert(Ip::from(*ip), netns, 0).map_err(CaptureError::map("ADDRESSES"))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_subnets(&mut self, netns: u64, subnets: &[IpNet]) -> Result<(), CaptureError> {
+        let wanted: Vec<_> = subnets.iter().map(|subnet| subnet_key(netns, subnet)).collect();
+        let old: Vec<_> =
+            self.subnets.keys().flatten().filter(|key| key.data().netns == netns.to_ne_bytes()).collect();
+        for key in wanted {
+            self.subnets.insert(&key, 1, 0).map_err(CaptureError::map("SUBNETS"))?;
+        }
+        for key in old {
+            let kept = subnets.iter().any(|subnet| {
+                let wanted = subnet_key(netns, subnet);
+                wanted.data() == key.data() && wanted.prefix_len() == key.prefix_len()
+            });
+            if !kept {
+                absent_is_fine(self.subnets.remove(&key)).map_err(CaptureError::map("SUBNETS"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `SEEDED` hold exactly those of `listening` that sockops does not know. How many those are.
+    pub(super) fn seed(&mut self, netns: u64, listening: &[SocketAddr]) -> Result<usize, CaptureError> {
+        let key =
+            |addr: &SocketAddr| ListenKey { netns, ip: addr.ip().into(), port: addr.port().into(), pad: 0 };
+        let wanted: Vec<ListenKey> = listening
+            .iter()
+            .map(key)
+            .filter(|key| !self.listeners.get(key, 0).is_ok_and(|count| count > 0))
+            .collect();
+        let stale: Vec<ListenKey> =
+            self.seeded.keys().flatten().filter(|key| key.netns == netns && !wanted.contains(key)).collect();
+        for key in &wanted {
+            self.seeded.insert(key, 1, 0).map_err(CaptureError::map("SEEDED"))?;
+        }
+        for key in stale {
+            absent_is_fine(self.seeded.remove(&key)).map_err(CaptureError::map("SEEDED"))?;
+        }
+        Ok(wanted.len())
+    }
+
+    /// Removes everything about a workload.
+    pub(super) fn forget(&mut self, netns: u64, ips: &[IpAddr]) -> Result<(), CaptureError> {
+        for ip in ips {
+            let ip = Ip::from(*ip);
+            // Another pod may have been given the address already.
+            if self.addresses.get(&ip, 0).is_ok_and(|owner| owner == netns) {
+                absent_is_fine(self.addresses.remove(&ip)).map_err(CaptureError::map("ADDRESSES"))?;
+                absent_is_fine(self.inbound.remove(&ip)).map_err(CaptureError::map("INBOUND"))?;
+            }
+        }
+        for v6 in [false, true] {
+            absent_is_fine(self.outbound.remove(&listener_key(netns, v6)))
+                .map_err(CaptureError::map("OUTBOUND"))?;
+        }
+        absent_is_fine(self.workloads.remove(&netns)).map_err(CaptureError::map("WORKLOADS"))?;
+        self.set_subnets(netns, &[])?;
+        for map in [&mut self.listeners, &mut self.seeded] {
+            let keys: Vec<ListenKey> = map.keys().flatten().filter(|key| key.netns == netns).collect();
+            for key in keys {
+                absent_is_fine(map.remove(&key)).map_err(CaptureError::map("LISTENERS"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses kept for `netns`.
+    pub(super) fn addresses_of(&self, netns: u64) -> Vec<IpAddr> {
+        self.addresses
+            .iter()
+            .flatten()
+            .filter(|(_, owner)| *owner == netns)
+            .map(|(ip, _)| ip.into())
+            .collect()
+    }
+
+    pub(super) fn outcomes(&self) -> Outcomes {
+        let count = |index| self.outcomes.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
+        Outcomes {
+            counts: (0..Outcome::COUNT).map(count).collect(),
+            workloads: self.workloads.keys().flatten().count() as u64,
+            addresses: self.addresses.keys().flatten().count() as u64,
+            listeners: self.listeners.iter().flatten().filter(|(_, count)| *count > 0).count() as u64,
+            seeded: self.seeded.keys().flatten().count() as u64,
+        }
+    }
+}
+
+fn subnet_key(netns: u64, subnet: &IpNet) -> LpmKey<SubnetKey> {
+    let prefix = match subnet {
+        IpNet::V4(v4) => 96 + u32::from(v4.prefix_len()),
+        IpNet::V6(v6) => u32::from(v6.prefix_len()),
+    };
+    LpmKey::new(64 + prefix, SubnetKey::new(netns, &Ip::from(subnet.network())))
+}
+
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// The map of sockets' storage, for the data path.
+pub(super) struct Sockets {
+    map: OwnedFd,
+}
+
+impl Sockets {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
+        const NAME: &str = "SOCKETS";
+        let Some(Map::SkStorage(map)) = ebpf.take_map(NAME) else { return Err(CaptureError::Missing(NAME)) };
+        let map = map.fd().as_fd().try_clone_to_owned().map_err(CaptureError::path("duplicate map", NAME))?;
+        Ok(Sockets { map })
+    }
+
+    pub(super) fn get(&self, socket: BorrowedFd<'_>) -> Option<SocketState> {
+        sys::storage_get(self.map.as_fd(), socket).ok()
+    }
+
+    pub(super) fn set(&self, socket: BorrowedFd<'_>, state: SocketState) -> Result<(), CaptureError> {
+        sys::storage_set(self.map.as_fd(), socket, &state).map_err(|source: io::Error| CaptureError::Path {
+            what: "write map",
+            path: "SOCKETS".into(),
+            source,
+        })
+    }
+}

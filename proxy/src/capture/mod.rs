@@ -1,0 +1,131 @@
+//! How does weft-proxy speak with the kernel? The only place that does.
+//!
+//! Loads and attaches the programs of `proxy-ebpf`, keeps their maps, opens sockets in pods' namespaces.
+
+mod attach;
+mod cgroup;
+mod counters;
+mod diag;
+mod enrol;
+mod error;
+mod listen;
+mod load;
+mod maps;
+mod netns;
+mod stock;
+mod sys;
+
+use std::{net::SocketAddr, os::fd::AsFd, path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use weft_common::SocketState;
+
+pub use self::{
+    cgroup::default_attach_point,
+    counters::{OutcomeCollector, Outcomes},
+    enrol::{Enrolled, Terms},
+    error::CaptureError,
+    listen::{Listener, Listeners, Side},
+    netns::Netns,
+    stock::Stock,
+    sys::{owned_fd, tcp_info},
+};
+
+/// Where and how the programs are attached.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A mounted BPF file system; pins go to `<bpffs>/<node>/`.
+    pub bpffs: PathBuf,
+    /// The name of this instance.
+    pub node: String,
+    /// The cgroup (v2) whose processes' connections are looked at.
+    pub cgroup: PathBuf,
+    /// The node's own network namespace.
+    pub host_netns: PathBuf,
+    /// A heartbeat older than this counts as no proxy.
+    pub stale_after: Duration,
+    /// Whether the programs log their decisions (slow: for finding errors only).
+    pub trace: bool,
+    /// A predecessor is alive and hands over its listeners.
+    pub takeover: bool,
+}
+
+/// The programs, attached and pinned, and their maps.
+pub struct Capture {
+    maps: Mutex<maps::Maps>,
+    programs: Mutex<attach::Programs>,
+    sockets: maps::Sockets,
+    host_netns: u64,
+    stale_after: Duration,
+}
+
+impl Capture {
+    /// Loads the programs, takes over what an earlier instance pinned, attaches the rest.
+    ///
+    /// # Errors
+    /// Says which step failed, on what, and what an operator can do.
+    pub fn start(config: &Config) -> Result<Arc<Capture>, CaptureError> {
+        let host_netns = Netns::open(&config.host_netns)?.cookie();
+        let pins = load::Pins::prepare(config)?;
+        let mut ebpf = load::load(config, &pins)?;
+        let mut maps = maps::Maps::take(&mut ebpf)?;
+        let sockets = maps::Sockets::take(&mut ebpf)?;
+        maps.configure(host_netns, config.stale_after)?;
+        let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id))?;
+        maps.set_proxy(own, config.takeover)?;
+        let programs = attach::Programs::attach(ebpf, &config.cgroup, pins)?;
+        let capture = Capture {
+            maps: Mutex::new(maps),
+            programs: Mutex::new(programs),
+            sockets,
+            host_netns,
+            stale_after: config.stale_after,
+        };
+        capture.beat()?;
+        Ok(Arc::new(capture))
+    }
+
+    /// Where the application was going that the proxy accepted `socket` from. `None`: the kernel had no room to
+    /// tell (counted there), or somebody in the pod connected to the proxy's port by hand.
+    pub fn original_destination(&self, socket: &impl AsFd) -> Option<SocketAddr> {
+        let state = self.sockets.get(socket.as_fd())?;
+        (state.flags & SocketState::ORIGINAL != 0).then(|| state.peer.into())
+    }
+
+    /// Lets the application that `socket` is about to connect to see `client` as its peer.
+    pub fn stand_for(&self, socket: &impl AsFd, client: SocketAddr) -> Result<(), CaptureError> {
+        let state = SocketState { peer: client.into(), flags: SocketState::ON_BEHALF };
+        self.sockets.set(socket.as_fd(), state)
+    }
+
+    /// Tells the kernel that the proxy is alive. To be called several times within `Config::stale_after`.
+    pub fn beat(&self) -> Result<(), CaptureError> {
+        self.maps.lock().beat(sys::monotonic_ns())
+    }
+
+    /// How often to call [`Capture::beat`].
+    pub fn beat_every(&self) -> Duration {
+        self.stale_after / 5
+    }
+
+    /// Lets new connections follow their fail mode from now on.
+    pub fn stop_beating(&self) -> Result<(), CaptureError> {
+        self.maps.lock().beat(0)
+    }
+
+    /// The cookie of the node's own namespace: a workload there shares the node's network.
+    pub fn host_netns(&self) -> u64 {
+        self.host_netns
+    }
+
+    /// What became of connections in the kernel so far.
+    pub fn outcomes(&self) -> Outcomes {
+        self.maps.lock().outcomes()
+    }
+}
+
+/// Removes what instances of `node` left pinned: the programs are detached, the maps freed.
+pub fn cleanup(bpffs: &std::path::Path, node: &str) -> std::io::Result<()> {
+    let pins = bpffs.join(node);
+    if pins.exists() { std::fs::remove_dir_all(pins) } else { Ok(()) }
+}

@@ -1,0 +1,78 @@
+//! How does the proxy act inside a pod's network namespace?
+
+use std::{
+    fs::File,
+    io,
+    net::{Ipv4Addr, UdpSocket},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::sched::{CloneFlags, setns};
+
+use super::{CaptureError, sys};
+
+/// A network namespace, held open. Holding it keeps the namespace alive: drop it when the pod is gone.
+#[derive(Clone, Debug)]
+pub struct Netns {
+    fd: Arc<OwnedFd>,
+    cookie: u64,
+    inode: u64,
+    path: PathBuf,
+}
+
+impl Netns {
+    /// Opens the namespace at `path` (`/proc/PID/ns/net`, or where it is bind-mounted).
+    pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        let file = File::open(path).map_err(CaptureError::path("open network namespace", path))?;
+        let inode = file.metadata().map_err(CaptureError::path("stat network namespace", path))?.ino();
+        let fd = Arc::new(OwnedFd::from(file));
+        // Any socket of the namespace tells its cookie.
+        let cookie = inside(fd.as_fd(), || {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|s| sys::netns_cookie(&s))
+        })
+        .map_err(CaptureError::path("enter network namespace", path))?;
+        Ok(Netns { fd, cookie, inode, path: path.to_owned() })
+    }
+
+    /// What the kernel side knows it by; never used again, unlike the inode.
+    pub fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the path still leads to this namespace: if not, the pod is gone or another one.
+    pub fn is_current(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|now| now.ino() == self.inode)
+    }
+
+    /// Runs `f` inside, on a thread of its own that ends: no other code ever runs in a foreign namespace.
+    ///
+    /// # Errors
+    /// Those of entering and of `f`.
+    pub fn inside<T: Send>(&self, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        inside(self.fd.as_fd(), f)
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn inside<T: Send>(netns: BorrowedFd<'_>, f: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("weft-netns".to_owned()).spawn_scoped(scope, || {
+            setns(netns, CloneFlags::CLONE_NEWNET)?;
+            f()
+        })?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
+    })
+}

@@ -1,0 +1,127 @@
+//! How does the data path get a socket of a pod's namespace without entering it?
+//!
+//! Sockets belong to the namespace in which they are made. A thread that enters makes a batch of them; taking
+//! one is a lock and a pop. Batches grow with demand and what is not used is dropped.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::Netns;
+
+const SMALLEST_BATCH: usize = 4;
+const LARGEST_BATCH: usize = 128;
+
+/// Unconnected, non-blocking TCP sockets of one namespace.
+#[derive(Debug)]
+pub struct Stock {
+    v4: Arc<Shelf>,
+    v6: Arc<Shelf>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    netns: Netns,
+    domain: Domain,
+    sockets: Mutex<Vec<OwnedFd>>,
+    batch: AtomicUsize,
+    used: AtomicBool,
+    filling: tokio::sync::Mutex<()>,
+}
+
+impl Stock {
+    /// An empty stock; nothing is made until the first is taken.
+    pub fn new(netns: &Netns) -> Self {
+        let shelf = |domain| {
+            Arc::new(Shelf {
+                netns: netns.clone(),
+                domain,
+                sockets: Mutex::default(),
+                batch: AtomicUsize::new(SMALLEST_BATCH),
+                used: AtomicBool::new(false),
+                filling: tokio::sync::Mutex::default(),
+            })
+        };
+        Stock { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
+    }
+
+    /// A socket for addresses of one family.
+    ///
+    /// # Errors
+    /// Those of socket(2): no descriptors or memory left.
+    pub async fn take(&self, v6: bool) -> io::Result<OwnedFd> {
+        let shelf = if v6 { &self.v6 } else { &self.v4 };
+        shelf.used.store(true, Ordering::Relaxed);
+        if let Some(socket) = shelf.pop() {
+            return Ok(socket);
+        }
+        let _filling = shelf.filling.lock().await;
+        if let Some(socket) = shelf.sockets.lock().pop() {
+            return Ok(socket);
+        }
+        shelf.fill().await?;
+        let socket = shelf.sockets.lock().pop();
+        socket.ok_or_else(|| io::Error::other("no socket was made"))
+    }
+
+    /// To be called now and then: drops what has not been asked for since the last call.
+    pub fn trim(&self) {
+        for shelf in [&self.v4, &self.v6] {
+            if !shelf.used.swap(false, Ordering::Relaxed) {
+                let unused = std::mem::take(&mut *shelf.sockets.lock());
+                shelf.batch.store(SMALLEST_BATCH, Ordering::Relaxed);
+                drop(unused);
+            }
+        }
+    }
+}
+
+impl Shelf {
+    fn pop(self: &Arc<Self>) -> Option<OwnedFd> {
+        let mut sockets = self.sockets.lock();
+        let socket = sockets.pop()?;
+        let low = sockets.len() < self.batch.load(Ordering::Relaxed) / 2;
+        drop(sockets);
+        if low && self.filling.try_lock().is_ok() {
+            let shelf = self.clone();
+            tokio::spawn(async move {
+                let _filling = shelf.filling.lock().await;
+                if shelf.sockets.lock().len() < shelf.batch.load(Ordering::Relaxed) / 2
+                    && let Err(error) = shelf.fill().await
+                {
+                    tracing::warn!(netns = shelf.netns.cookie(), %error, "no sockets in stock");
+                }
+            });
+        }
+        Some(socket)
+    }
+
+    async fn fill(self: &Arc<Self>) -> io::Result<()> {
+        let count = self.batch.load(Ordering::Relaxed);
+        self.batch.store((count * 2).min(LARGEST_BATCH), Ordering::Relaxed);
+        let shelf = self.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            shelf.netns.inside(|| {
+                (0..count)
+                    .map(|_| {
+                        let socket = Socket::new(shelf.domain, Type::STREAM, Some(Protocol::TCP))?;
+                        socket.set_nonblocking(true)?;
+                        Ok(OwnedFd::from(socket))
+                    })
+                    .collect::<io::Result<Vec<_>>>()
+            })
+        })
+        .await
+        .map_err(io::Error::other)??;
+        self.sockets.lock().extend(made);
+        Ok(())
+    }
+}

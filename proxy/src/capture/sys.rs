@@ -1,0 +1,133 @@
+//! Which system calls has no library a safe word for?
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    time::Duration,
+};
+
+const BPF_MAP_LOOKUP_ELEM: u32 = 1;
+const BPF_MAP_UPDATE_ELEM: u32 = 2;
+const BPF_OBJ_GET: u32 = 7;
+const BPF_LINK_UPDATE: u32 = 29;
+const SO_NETNS_COOKIE: i32 = 71;
+
+/// The head of `union bpf_attr` (include/uapi/linux/bpf.h) as the commands here lay it out; the rest is zero.
+#[repr(C)]
+#[derive(Default)]
+struct Attr {
+    words: [u64; 16],
+}
+
+fn bpf(command: u32, attr: &mut Attr) -> io::Result<i32> {
+    // SAFETY: the kernel reads `size_of::<Attr>()` bytes; the pointers in it outlive the call (callers).
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<Attr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
+
+fn fds(low: BorrowedFd<'_>, high: i32) -> u64 {
+    u64::from(low.as_raw_fd() as u32) | u64::from(high as u32) << 32
+}
+
+/// Opens a pinned object.
+pub(super) fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = Attr::default();
+    attr.words[0] = path.as_ptr() as u64;
+    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets an attached link run another program, without a gap (kernel 5.7).
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = Attr::default();
+    attr.words[0] = fds(link, program.as_raw_fd());
+    bpf(BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// Reads what a socket storage map keeps with `socket`.
+pub(super) fn storage_get<T: aya::Pod + Default>(
+    map: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+) -> io::Result<T> {
+    let key = socket.as_raw_fd();
+    let mut value = T::default();
+    let mut attr = Attr::default();
+    attr.words[0] = fds(map, 0);
+    attr.words[1] = std::ptr::from_ref(&key) as u64;
+    attr.words[2] = std::ptr::from_mut(&mut value) as u64;
+    bpf(BPF_MAP_LOOKUP_ELEM, &mut attr)?;
+    Ok(value)
+}
+
+/// Writes what a socket storage map keeps with `socket`.
+pub(super) fn storage_set<T: aya::Pod>(
+    map: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+    value: &T,
+) -> io::Result<()> {
+    let key = socket.as_raw_fd();
+    let mut attr = Attr::default();
+    attr.words[0] = fds(map, 0);
+    attr.words[1] = std::ptr::from_ref(&key) as u64;
+    attr.words[2] = std::ptr::from_ref(value) as u64;
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// The cookie of the network namespace that `socket` belongs to (kernel 5.14).
+pub(super) fn netns_cookie(socket: &impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut len = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `cookie`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &mut len,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
+}
+
+/// CLOCK_MONOTONIC, which bpf_ktime_get_ns() reads too.
+pub(super) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec; the clock exists since Linux 2.6.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// What the kernel knows of a connection: smoothed round-trip time and retransmitted segments. `None` if the
+/// socket is not TCP.
+pub fn tcp_info(socket: &impl AsFd) -> Option<(Duration, u32)> {
+    // SAFETY: tcp_info is plain integers, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `info`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            std::ptr::from_mut(&mut info).cast(),
+            &mut len,
+        )
+    };
+    (result == 0).then(|| (Duration::from_micros(info.tcpi_rtt.into()), info.tcpi_total_retrans))
+}
+
+/// Takes ownership of a descriptor that the kernel has just made for this process, where a library gives it as
+/// a number.
+pub fn owned_fd(fresh: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: the caller has it from accept() or SCM_RIGHTS and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fresh) }
+}

@@ -1,0 +1,172 @@
+//! How does a new proxy relieve an old one without a gap?
+//!
+//! The successor connects to the old one's socket, is given the listeners of all pods, serves them, and says so;
+//! only then the old one stops accepting and drains. If the successor dies before that, nothing has happened.
+//! Datagrams keep their bounds (SOCK_SEQPACKET): one for each pod, with its sockets, then an empty one.
+#![forbid(unsafe_code)]
+
+mod wire;
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::fd::{AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, connect, listen, setsockopt, socket,
+    sockopt,
+};
+use nix::sys::time::TimeVal;
+use tracing::{info, warn};
+
+use crate::capture::Listeners;
+
+const SOCKET: &str = "handover.sock";
+const READY: &[u8] = b"ready";
+/// Longest silence of the other side while listeners cross over, and until the successor serves them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The successor's end: a predecessor is there and has given its listeners.
+pub struct Relief {
+    predecessor: OwnedFd,
+    /// The pods' listeners by netns cookie.
+    pub listeners: HashMap<u64, Listeners>,
+}
+
+impl Relief {
+    /// Asks a proxy with the same state folder for its listeners. `None`: there is none.
+    pub fn ask(state_dir: &Path) -> io::Result<Option<Relief>> {
+        let path = state_dir.join(SOCKET);
+        let predecessor = seqpacket()?;
+        match connect(predecessor.as_raw_fd(), &UnixAddr::new(&path)?) {
+            Ok(()) => {}
+            Err(nix::Error::ENOENT | nix::Error::ECONNREFUSED) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        patient(&predecessor)?;
+        let mut listeners = HashMap::new();
+        while let Some((cookie, of_pod)) = wire::receive(&predecessor)? {
+            listeners.insert(cookie, of_pod);
+        }
+        Ok(Some(Relief { predecessor, listeners }))
+    }
+
+    /// Tells the predecessor that its listeners are served.
+    pub fn ready(self) -> io::Result<()> {
+        nix::unistd::write(&self.predecessor, READY)?;
+        Ok(())
+    }
+}
+
+/// Waits for a successor on a thread of its own. `listeners` are what it will be given; `relieved` is called
+/// once, when it serves them.
+pub fn offer(
+    state_dir: &Path,
+    listeners: impl Fn() -> HashMap<u64, Arc<Listeners>> + Send + 'static,
+    relieved: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let path = state_dir.join(SOCKET);
+    let waiting = listening(&path)?;
+    std::thread::Builder::new().name("weft-handover".to_owned()).spawn(move || {
+        loop {
+            let successor = match accept4(waiting.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+                Ok(fd) => wire::owned(fd),
+                Err(error) => {
+                    warn!(%error, "no successor can be heard any more");
+                    return;
+                }
+            };
+            match hand_over(&successor, &listeners()) {
+                Ok(()) => {
+                    info!("a successor serves the workloads now");
+                    return relieved();
+                }
+                Err(error) => warn!(%error, "a successor did not take over; serving on"),
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn hand_over(successor: &OwnedFd, listeners: &HashMap<u64, Arc<Listeners>>) -> io::Result<()> {
+    patient(successor)?;
+    info!(pods = listeners.len(), "handing the listeners to a successor");
+    for (cookie, of_pod) in listeners {
+        wire::send(successor, *cookie, of_pod)?;
+    }
+    wire::end(successor)?;
+    let mut word = [0; READY.len()];
+    match nix::unistd::read(successor, &mut word)? {
+        n if word.get(..n) == Some(READY) => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it went away before it was ready")),
+    }
+}
+
+fn listening(path: &PathBuf) -> io::Result<OwnedFd> {
+    let socket = seqpacket()?;
+    // A predecessor's: it has given its listeners away, or is dead.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    listen(&socket, Backlog::new(1)?)?;
+    Ok(socket)
+}
+
+fn seqpacket() -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?)
+}
+
+fn patient(socket: &OwnedFd) -> io::Result<()> {
+    let limit = TimeVal::new(PATIENCE.as_secs() as i64, 0);
+    setsockopt(socket, sockopt::ReceiveTimeout, &limit)?;
+    setsockopt(socket, sockopt::SendTimeout, &limit)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Listener, Side};
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+        os::fd::AsFd,
+        sync::mpsc,
+    };
+
+    #[test]
+    fn listeners_cross_over_and_the_old_one_is_told() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(Relief::ask(state.path()).unwrap().is_none());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let socket = listener.as_fd().try_clone_to_owned().unwrap();
+        let given = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
+        let (told, relieved) = mpsc::channel();
+        offer(state.path(), move || HashMap::from([(7, given.clone())]), move || told.send(()).unwrap())
+            .unwrap();
+
+        // One that dies half-way changes nothing.
+        drop(Relief::ask(state.path()).unwrap().unwrap());
+        let mut relief = Relief::ask(state.path()).unwrap().unwrap();
+        let mut got = relief.listeners.remove(&7).unwrap();
+        let got = got.0.remove(0);
+        assert_eq!((got.side, got.v6), (Side::Inbound, true));
+        assert!(relieved.try_recv().is_err());
+        relief.ready().unwrap();
+        relieved.recv_timeout(Duration::from_secs(5)).unwrap();
+
+        drop(listener);
+        let taken = TcpListener::from(got.socket);
+        let client = TcpStream::connect(addr).unwrap();
+        drop(taken.accept().unwrap());
+        assert_eq!((&client).read(&mut [0]).unwrap(), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! What does a connection begin with, whoever speaks first?
+//!
+//! A client of the mesh begins with a ClientHello for this pod. Other clients begin with something else, or wait
+//! for the application to speak: for them the application is dialled at once, and its first words decide. A
+//! client that is known to be meshed is given the time to say its hello, however slow, because answering it in
+//! plaintext would break it.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use super::application;
+use crate::{
+    app::Shared,
+    detect::{Hello, MAX_HELLO, Prefixed, client_hello},
+    policy::Client,
+    workloads::Workload,
+};
+
+/// What a connection turned out to be.
+pub(super) enum First {
+    /// mTLS for this pod.
+    Mtls(Prefixed<TcpStream>),
+    /// The application's own TLS.
+    Tls { sni: Option<String>, stream: Prefixed<TcpStream> },
+    /// Anything else. The application may have been dialled already.
+    Plain { stream: Prefixed<TcpStream>, application: Option<TcpStream> },
+}
+
+/// It did not come so far.
+pub(super) struct Failed {
+    pub(super) stream: TcpStream,
+    /// For the metrics; `None`: the client just went away.
+    pub(super) error: Option<&'static str>,
+    pub(super) errno: Option<&'static str>,
+}
+
+/// A connection whose first bytes are still to come.
+pub(super) struct Opening<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) workload: &'a Arc<Workload>,
+    pub(super) target: SocketAddr,
+    pub(super) client: SocketAddr,
+    pub(super) deadline: Instant,
+}
+
+enum Event {
+    /// How many bytes the client sent; 0: it will send no more.
+    Client(io::Result<usize>),
+    /// Whether the client is meshed, if that is known.
+    Known(Option<bool>),
+    Spoke,
+    Silence,
+}
+
+impl Opening<'_> {
+    pub(super) async fn read(&self, mut stream: TcpStream) -> Result<First, Failed> {
+        let mut bytes = BytesMut::new();
+        let mut dialled: Option<TcpStream> = None;
+        let mut ask = Box::pin(self.shared.discovery.peer_is_meshed(self.client));
+        // Plaintext that policy turns away anyway needs no application.
+        let mut asking = self.admits_plaintext();
+        loop {
+            let event = tokio::select! {
+                biased;
+                read = stream.read_buf(&mut bytes) => Event::Client(read),
+                meshed = &mut ask, if asking => Event::Known(meshed),
+                () = speaks(dialled.as_ref()), if dialled.is_some() => Event::Spoke,
+                () = tokio::time::sleep_until(self.deadline) => Event::Silence,
+            };
+            match event {
+                Event::Client(Ok(0)) => return Ok(plain(bytes, stream, dialled)),
+                Event::Client(Ok(_)) => match client_hello(&bytes) {
+                    Hello::Incomplete if bytes.len() < MAX_HELLO => {
+                        // It has begun to say its hello: the application has no part in this yet.
+                        asking = false;
+                        dialled = None;
+                    }
+                    Hello::Tls { sni } => {
+                        let stream = Prefixed::new(bytes.freeze(), stream);
+                        let ours = sni.as_deref() == Some(self.workload.identity.as_str());
+                        return Ok(if ours { First::Mtls(stream) } else { First::Tls { sni, stream } });
+                    }
+                    _ => return Ok(plain(bytes, stream, dialled)),
+                },
+                Event::Client(Err(error)) => {
+                    return Err(Failed { stream, error: None, errno: Some(crate::tcp::errno(&error)) });
+                }
+                Event::Known(meshed) => {
+                    asking = false;
+                    if meshed != Some(true) {
+                        let dial = application(self.shared, self.workload, self.target, self.client);
+                        match timeout_at(self.deadline, dial).await {
+                            Ok(Ok(application)) => dialled = Some(application),
+                            Ok(Err(error)) => {
+                                return Err(Failed {
+                                    stream,
+                                    error: Some("connect"),
+                                    errno: Some(error.errno()),
+                                });
+                            }
+                            Err(_) => {}
+                        }
+                    }
+                }
+                Event::Spoke => return Ok(plain(bytes, stream, dialled)),
+                Event::Silence if bytes.is_empty() && self.admits_plaintext() => {
+                    return Ok(plain(bytes, stream, dialled));
+                }
+                Event::Silence => {
+                    return Err(Failed {
+                        stream,
+                        error: Some("tls detection timeout"),
+                        errno: Some("ETIMEDOUT"),
+                    });
+                }
+            }
+        }
+    }
+
+    fn admits_plaintext(&self) -> bool {
+        let client = Client { ip: self.client.ip(), identity: None };
+        let port = self.workload.terms().policies.port(self.target.port());
+        port.policy.authorize(client, &self.shared.cluster_networks).admits()
+    }
+}
+
+fn plain(bytes: BytesMut, stream: TcpStream, application: Option<TcpStream>) -> First {
+    First::Plain { stream: Prefixed::new(bytes.freeze(), stream), application }
+}
+
+/// Resolves when the application has said something or gone away.
+async fn speaks(application: Option<&TcpStream>) {
+    match application {
+        Some(application) => {
+            let _ = application.readable().await;
+        }
+        None => std::future::pending().await,
+    }
+}

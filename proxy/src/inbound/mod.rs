@@ -1,0 +1,192 @@
+//! What becomes of a connection that comes to a workload?
+//!
+//! mTLS for this pod is terminated, other TLS is the application's, plaintext is plaintext; then policy decides,
+//! then the application gets the connection, with the client's own address.
+#![forbid(unsafe_code)]
+
+mod admit;
+mod first;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tracing::{debug, warn};
+
+pub use self::admit::{Admission, admit};
+use self::first::{First, Opening};
+use crate::{
+    app::Shared,
+    detect::Prefixed,
+    metrics::{Direction, Peer, Tls, TransportLabels, reason},
+    policy::Client,
+    tcp::{self, Carried, ConnectError, End, Legs},
+    tls::{self, TlsError},
+    workloads::Workload,
+};
+
+/// Serves one connection to `workload`.
+pub async fn serve(shared: &Arc<Shared>, workload: &Arc<Workload>, stream: TcpStream) {
+    let (Ok(target), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
+        return tcp::reset(stream);
+    };
+    let target = SocketAddr::new(target.ip().to_canonical(), target.port());
+    let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    if !workload.ips.contains(&target.ip()) {
+        shared.metrics.inbound_error(&workload.labels, "not steered");
+        warn!(destination = %workload.key, %client, %target, "a connection to the proxy's own port was refused");
+        return tcp::reset(stream);
+    }
+    if let Err(error) = tcp::tune(&stream) {
+        debug!(destination = %workload.key, %error, "the client is gone already");
+        return tcp::reset(stream);
+    }
+    Connection { shared, workload, target, client }.run(stream).await;
+}
+
+/// Connects to the application of `workload`, which sees `client` as its peer.
+///
+/// # Errors
+/// The application does not take the connection, in the time that the workload gives it.
+pub async fn application(
+    shared: &Shared,
+    workload: &Workload,
+    target: SocketAddr,
+    client: SocketAddr,
+) -> Result<TcpStream, ConnectError> {
+    let socket = workload.stock.take(target.is_ipv6()).await?;
+    shared.capture.stand_for(&socket, client).map_err(std::io::Error::other)?;
+    let result = tcp::connect(socket, target, workload.terms().inbound_connect_timeout).await;
+    if result.is_err() {
+        workload.listeners_changed();
+    }
+    result
+}
+
+struct Connection<'a> {
+    shared: &'a Arc<Shared>,
+    workload: &'a Arc<Workload>,
+    target: SocketAddr,
+    client: SocketAddr,
+}
+
+impl Connection<'_> {
+    async fn run(&self, stream: TcpStream) {
+        let deadline = Instant::now() + self.shared.limits.detect;
+        let opening = Opening {
+            shared: self.shared,
+            workload: self.workload,
+            target: self.target,
+            client: self.client,
+            deadline,
+        };
+        match opening.read(stream).await {
+            Ok(First::Mtls(stream)) => self.terminate(stream, deadline).await,
+            Ok(First::Tls { sni, stream }) => {
+                let tls = Tls::Opaque { sni };
+                self.pass(stream, tls, None).await;
+            }
+            Ok(First::Plain { stream, application }) => {
+                let tls = Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE);
+                self.pass(stream, tls, application).await;
+            }
+            Err(failed) => {
+                if let Some(error) = failed.error {
+                    self.shared.metrics.inbound_error(&self.workload.labels, error);
+                    warn!(destination = %self.workload.key, target = %self.target, client = %self.client, reason = error, "refused");
+                }
+                self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), failed.errno);
+                tcp::reset(failed.stream);
+            }
+        }
+    }
+
+    /// mTLS meant for this pod.
+    async fn terminate(&self, stream: Prefixed<TcpStream>, deadline: Instant) {
+        let Some(credential) = self.workload.credential(self.shared.limits.certificate).await else {
+            self.shared.metrics.inbound_error(&self.workload.labels, "no certificate");
+            warn!(destination = %self.workload.key, client = %self.client, "refused: the workload has no certificate yet");
+            return tcp::reset(stream.into_parts().1);
+        };
+        let handshake = match timeout_at(deadline, tls::accept(&credential, stream)).await {
+            Ok(result) => result,
+            Err(_) => Err(TlsError::Timeout),
+        };
+        let (stream, peer) = match handshake {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.shared.metrics.inbound_error(&self.workload.labels, error.reason());
+                self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), Some("TLS"));
+                warn!(destination = %self.workload.key, target = %self.target, client = %self.client, reason = error.reason(), %error, "TLS handshake refused");
+                return;
+            }
+        };
+        let tls = match peer.identity {
+            Some(identity) => Tls::Established(identity),
+            None => Tls::Anonymous,
+        };
+        self.pass(stream, tls, None).await;
+    }
+
+    /// Asks for admission and, if granted, lets the application have the connection.
+    async fn pass<S: Carried>(&self, stream: S, tls: Tls, application: Option<TcpStream>) {
+        let identity = match &tls {
+            Tls::Established(identity) => Some(identity.clone()),
+            _ => None,
+        };
+        let client = Client { ip: self.client.ip(), identity: identity.as_ref() };
+        let admission = match admit(self.shared, self.workload, self.target, client, tls.clone()) {
+            Ok(admission) => admission,
+            Err(_) => {
+                self.count_refused(tls, Some("EACCES"));
+                return reset(stream);
+            }
+        };
+        let application = match application {
+            Some(application) => Ok(application),
+            None => self::application(self.shared, self.workload, self.target, self.client).await,
+        };
+        match application {
+            Ok(application) => {
+                let (source, destination) = admission.open();
+                let legs = Legs { source: vec![source], destination: vec![destination] };
+                match tcp::relay(stream, application, legs, self.shared.limits.idle).await {
+                    End::Closed => {}
+                    End::Broken(broken) => {
+                        debug!(destination = %self.workload.key, client = %self.client, reason = %broken, "connection broken");
+                    }
+                    End::Idle(limit) => {
+                        debug!(destination = %self.workload.key, client = %self.client, ?limit, "connection was idle too long");
+                    }
+                }
+            }
+            Err(error) => {
+                self.shared.metrics.inbound_error(&self.workload.labels, "connect");
+                warn!(destination = %self.workload.key, target = %self.target, client = %self.client, identity = identity.as_ref().map(tracing::field::display), %error, "refused: the application does not take the connection");
+                self.count_refused(tls, Some(error.errno()));
+                reset(stream);
+            }
+        }
+    }
+
+    fn count_refused(&self, tls: Tls, errno: Option<&'static str>) {
+        let labels = TransportLabels {
+            direction: Direction::Inbound,
+            peer: Peer::Src,
+            workload: self.workload.labels.clone(),
+            tls,
+            target: self.target,
+            server: Some(self.workload.terms().policies.port(self.target.port()).labels),
+            destination: None,
+        };
+        self.shared.metrics.transport(&labels).open().close(errno);
+    }
+}
+
+/// Ends the connection beneath with a reset.
+fn reset(stream: impl Carried) {
+    // Fails only for a socket that is no socket.
+    let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(std::time::Duration::ZERO));
+}

@@ -1,0 +1,101 @@
+//! How is a destination reached?
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    app::Shared,
+    discovery::EndpointTls,
+    local,
+    tcp::{self, ConnectError},
+    tls::{self, TlsError, TlsStream},
+    workloads::Workload,
+};
+
+/// A connection to a destination.
+pub(super) enum Dialled {
+    Plain(Upstream<TcpStream>),
+    Mtls(Upstream<Box<TlsStream<TcpStream>>>),
+    Local(local::Arrived),
+}
+
+/// A connection through the network.
+pub(super) struct Upstream<S> {
+    pub(super) stream: S,
+    pub(super) latency: Duration,
+}
+
+/// Why a destination was not reached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("{0} has no endpoint")]
+    NoEndpoint(String),
+    #[error("connecting to {to}: {error}")]
+    Connect { to: SocketAddr, error: ConnectError },
+    #[error("no socket for the pod's network namespace: {0}")]
+    Socket(std::io::Error),
+    #[error("mTLS with {to} as {server}: {error}")]
+    Tls { to: SocketAddr, server: String, error: TlsError },
+    #[error("the source workload has no certificate (see the identity log lines)")]
+    NoCertificate,
+    #[error(transparent)]
+    Local(#[from] local::Refused),
+}
+
+impl Failed {
+    /// For the metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Failed::NoEndpoint(_) => "no endpoint",
+            Failed::Connect { error: ConnectError::Timeout(_), .. } => "connect timeout",
+            Failed::Connect { .. } => "connect",
+            Failed::Socket(_) => "i/o",
+            Failed::Tls { error, .. } => error.reason(),
+            Failed::NoCertificate => "identity required",
+            Failed::Local(refused) => refused.reason(),
+        }
+    }
+
+    /// Whether another endpoint would not help, or must not be tried.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Failed::NoCertificate | Failed::Socket(_))
+    }
+}
+
+/// In plaintext, from the source pod's own namespace.
+pub(super) async fn plain(source: &Workload, to: SocketAddr) -> Result<Dialled, Failed> {
+    let started = Instant::now();
+    let stream = open(source, to).await?;
+    Ok(Dialled::Plain(Upstream { stream, latency: started.elapsed() }))
+}
+
+/// By mTLS with the endpoint's identity.
+pub(super) async fn mtls(
+    shared: &Arc<Shared>,
+    source: &Workload,
+    to: SocketAddr,
+    peer: &EndpointTls,
+) -> Result<Dialled, Failed> {
+    let credential = source.credential(shared.limits.certificate).await.ok_or(Failed::NoCertificate)?;
+    let started = Instant::now();
+    let stream = open(source, to).await?;
+    let latency = started.elapsed();
+    let handshake = tls::connect(&credential, &peer.identity, &peer.server_name, to, stream);
+    let error = |error| Failed::Tls { to, server: peer.identity.to_string(), error };
+    match timeout(shared.limits.detect, handshake).await {
+        Ok(Ok(stream)) => Ok(Dialled::Mtls(Upstream { stream: Box::new(stream), latency })),
+        Ok(Err(reason)) => Err(error(reason)),
+        Err(_) => Err(error(TlsError::Timeout)),
+    }
+}
+
+async fn open(source: &Workload, to: SocketAddr) -> Result<TcpStream, Failed> {
+    let socket = source.stock.take(to.is_ipv6()).await.map_err(Failed::Socket)?;
+    let limit = source.terms().outbound_connect_timeout;
+    tcp::connect(socket, to, limit).await.map_err(|error| Failed::Connect { to, error })
+}

@@ -1,0 +1,233 @@
+//! What becomes of a connection that a workload opens?
+//!
+//! Where was it going, what serves that, and how is it reached: on this node, on another by mTLS, or outside the
+//! mesh as it is. Whatever cannot be done as it must be is refused with a reset, never done in plaintext.
+#![forbid(unsafe_code)]
+
+mod dial;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::net::TcpStream;
+use tracing::{debug, warn};
+
+use self::dial::{Dialled, Failed};
+use crate::{
+    app::Shared,
+    discovery::{Destination, Endpoint, SourceRef},
+    local,
+    metrics::{Direction, OpenConn, Peer, Tls, TransportLabels, reason},
+    tcp::{self, End, Legs},
+    workloads::Workload,
+};
+
+/// Endpoints that are tried for one connection.
+const ATTEMPTS: usize = 3;
+
+/// Serves one connection of `source`.
+pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStream) {
+    let Some(original) = shared.capture.original_destination(&stream) else {
+        shared.metrics.outbound_error(&source.labels, "no original destination");
+        warn!(source = %source.key, "a connection without an original destination was refused; did something in the pod connect to the proxy's port?");
+        return tcp::reset(stream);
+    };
+    let Ok(peer) = stream.peer_addr() else { return tcp::reset(stream) };
+    if let Err(error) = tcp::tune(&stream) {
+        debug!(source = %source.key, %error, "the client is gone already");
+        return tcp::reset(stream);
+    }
+    // The application's socket is bound to loopback; the address that it goes by is the pod's.
+    let client = SocketAddr::new(source.address_like(original.ip()).unwrap_or(peer.ip()), peer.port());
+    let connection = Connection { shared, source, original, client };
+    connection.run(stream).await;
+}
+
+/// A connection on its way.
+struct Connection<'a> {
+    shared: &'a Arc<Shared>,
+    source: &'a Arc<Workload>,
+    original: SocketAddr,
+    client: SocketAddr,
+}
+
+impl Connection<'_> {
+    async fn run(&self, stream: TcpStream) {
+        let (source, original) = (self.source, self.original);
+        let asker = SourceRef { namespace: source.key.namespace.clone(), pod: source.key.name.clone() };
+        let destination = match self.shared.discovery.resolve(original, &asker).await {
+            Ok(destination) => destination,
+            Err(error) if source.terms().fail_open => {
+                debug!(source = %source.key, destination = %original, %error, "fail mode open: forwarded as it is");
+                Arc::new(Destination::External)
+            }
+            Err(error) => {
+                self.shared.metrics.outbound_error(&source.labels, error.reason());
+                warn!(source = %source.key, destination = %original, %error, "refused: it is not known what serves the destination");
+                return self.refuse(stream);
+            }
+        };
+        match &*destination {
+            Destination::External => self.forward(stream).await,
+            Destination::Endpoint(endpoint) => match self.reach(endpoint).await {
+                Ok(reached) => self.relay(stream, reached).await,
+                Err(failed) => self.give_up(stream, &failed),
+            },
+            Destination::Service { authority, balancer, .. } => {
+                let mut tried = Vec::new();
+                let mut failure = Failed::NoEndpoint(authority.clone());
+                while tried.len() < ATTEMPTS {
+                    let Some(picked) = balancer.pick(&tried) else { break };
+                    let endpoint = picked.endpoint();
+                    match self.reach(endpoint).await {
+                        Ok(reached) => {
+                            picked.connected(reached.latency());
+                            // `picked` counts as a connection of the endpoint until this one ends.
+                            return self.relay(stream, reached).await;
+                        }
+                        Err(failed) => {
+                            debug!(source = %source.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
+                            if !failed.is_final() {
+                                picked.failed();
+                            }
+                            tried.push(endpoint.addr);
+                            let last = failed.is_final();
+                            failure = failed;
+                            if last {
+                                break;
+                            }
+                        }
+                    }
+                }
+                self.give_up(stream, &failure);
+            }
+        }
+    }
+
+    /// Same node, or mTLS, or (an endpoint without identity) as it is.
+    async fn reach(&self, endpoint: &Endpoint) -> Result<Reached, Failed> {
+        if let Some(workload) = self.shared.registry.at(endpoint.addr)
+            && endpoint.tls.as_ref().is_some_and(|tls| tls.identity == workload.identity)
+            && !workload.skips_inbound(endpoint.addr.port())
+        {
+            let visit = local::Visit {
+                shared: self.shared,
+                source: self.source,
+                client: self.client,
+                workload: &workload,
+                target: endpoint.addr,
+            };
+            let dialled = visit.dial().await?;
+            let tls = Tls::Local(workload.identity.clone());
+            return Ok(Reached {
+                legs: self.legs(endpoint, tls, Some(&dialled)),
+                dialled: Dialled::Local(dialled),
+            });
+        }
+        let dialled = match &endpoint.tls {
+            Some(tls) => dial::mtls(self.shared, self.source, endpoint.addr, tls).await?,
+            None => dial::plain(self.source, endpoint.addr).await?,
+        };
+        let tls = match &endpoint.tls {
+            Some(tls) => Tls::Established(tls.identity.clone()),
+            None => Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY),
+        };
+        Ok(Reached { legs: self.legs(endpoint, tls, None), dialled })
+    }
+
+    fn legs(&self, endpoint: &Endpoint, tls: Tls, local: Option<&local::Arrived>) -> Legs {
+        let mut legs = Legs {
+            source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
+            destination: vec![self.open(Peer::Dst, tls, endpoint.addr, Some(endpoint))],
+        };
+        if let Some(arrived) = local {
+            let inbound = arrived.open();
+            legs.source.push(inbound.0);
+            legs.destination.push(inbound.1);
+        }
+        legs
+    }
+
+    fn open(&self, peer: Peer, tls: Tls, target: SocketAddr, endpoint: Option<&Endpoint>) -> OpenConn {
+        let labels = TransportLabels {
+            direction: Direction::Outbound,
+            peer,
+            workload: self.source.labels.clone(),
+            tls,
+            target,
+            server: None,
+            destination: endpoint.map(|endpoint| endpoint.labels.clone()),
+        };
+        self.shared.metrics.transport(&labels).open()
+    }
+
+    async fn relay(&self, stream: TcpStream, reached: Reached) {
+        let idle = self.shared.limits.idle;
+        let end = match reached.dialled {
+            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, reached.legs, idle).await,
+            Dialled::Mtls(upstream) => tcp::relay(stream, *upstream.stream, reached.legs, idle).await,
+            Dialled::Local(arrived) => tcp::relay(stream, arrived.into_stream(), reached.legs, idle).await,
+        };
+        self.ended(&end);
+    }
+
+    /// Outside the mesh: to where it was going, untouched.
+    async fn forward(&self, stream: TcpStream) {
+        match dial::plain(self.source, self.original).await {
+            Ok(Dialled::Plain(upstream)) => {
+                let tls = Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY);
+                let legs = Legs {
+                    source: vec![self.open(
+                        Peer::Src,
+                        Tls::NoIdentity(reason::LOOPBACK),
+                        self.original,
+                        None,
+                    )],
+                    destination: vec![self.open(Peer::Dst, tls, self.original, None)],
+                };
+                let end = tcp::relay(stream, upstream.stream, legs, self.shared.limits.idle).await;
+                self.ended(&end);
+            }
+            Ok(_) => tcp::reset(stream),
+            Err(failed) => self.give_up(stream, &failed),
+        }
+    }
+
+    fn give_up(&self, stream: TcpStream, failed: &Failed) {
+        self.shared.metrics.outbound_error(&self.source.labels, failed.reason());
+        warn!(source = %self.source.key, identity = %self.source.identity, destination = %self.original, error = %failed, "refused");
+        self.refuse(stream);
+    }
+
+    fn refuse(&self, stream: TcpStream) {
+        self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)
+            .close(Some("ECONNREFUSED"));
+        tcp::reset(stream);
+    }
+
+    fn ended(&self, end: &End) {
+        match end {
+            End::Closed => {}
+            End::Broken(broken) => {
+                debug!(source = %self.source.key, destination = %self.original, reason = %broken, "connection broken");
+            }
+            End::Idle(limit) => {
+                debug!(source = %self.source.key, destination = %self.original, ?limit, "connection was idle too long");
+            }
+        }
+    }
+}
+
+struct Reached {
+    dialled: Dialled,
+    legs: Legs,
+}
+
+impl Reached {
+    fn latency(&self) -> Duration {
+        match &self.dialled {
+            Dialled::Plain(upstream) => upstream.latency,
+            Dialled::Mtls(upstream) => upstream.latency,
+            Dialled::Local(arrived) => arrived.latency(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! How does a proxied connection run, and what is told of it?
+
+use std::{
+    os::fd::AsFd,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{Broken, Count, Leg, errno, transfer};
+use crate::{capture::tcp_info, metrics::OpenConn};
+
+/// A stream over a TCP connection.
+pub trait Carried: AsyncRead + AsyncWrite + Unpin {
+    /// The connection beneath.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Carried for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Carried for crate::detect::Prefixed<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref()
+    }
+}
+
+impl<IO: Carried> Carried for crate::tls::TlsStream<IO> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().tcp()
+    }
+}
+
+/// The counters of a connection's two legs; on the same-node path each leg is counted for both workloads.
+#[derive(Debug, Default)]
+pub struct Legs {
+    /// Of the connection that was accepted.
+    pub source: Vec<OpenConn>,
+    /// Of the connection that was opened.
+    pub destination: Vec<OpenConn>,
+}
+
+struct Counted<'a> {
+    legs: &'a Legs,
+    started: Instant,
+    /// Milliseconds after `started` of the last byte.
+    active: AtomicU64,
+    watched: bool,
+}
+
+impl Count for Counted<'_> {
+    fn forward(&self, read: usize, written: usize) {
+        self.legs.source.iter().for_each(|leg| leg.read(read as u64));
+        self.legs.destination.iter().for_each(|leg| leg.wrote(written as u64));
+        self.touch();
+    }
+
+    fn backward(&self, read: usize, written: usize) {
+        self.legs.destination.iter().for_each(|leg| leg.read(read as u64));
+        self.legs.source.iter().for_each(|leg| leg.wrote(written as u64));
+        self.touch();
+    }
+}
+
+impl Counted<'_> {
+    fn touch(&self) {
+        if self.watched {
+            self.active.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Resolves when no byte has moved for `limit`.
+    async fn idle(&self, limit: Duration) {
+        if !self.watched {
+            return std::future::pending().await;
+        }
+        loop {
+            let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
+            let still = self.started.elapsed().saturating_sub(active);
+            match limit.checked_sub(still) {
+                Some(rest) if !rest.is_zero() => tokio::time::sleep(rest).await,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub enum End {
+    /// Both sides had said all.
+    Closed,
+    /// One side broke off; the other was reset.
+    Broken(Broken),
+    /// Nothing was said for too long; both were reset.
+    Idle(Duration),
+}
+
+/// Moves bytes until the connection ends; a side that breaks off, or a long silence (`idle`; zero: any is
+/// fine), resets the other.
+pub async fn relay<S: Carried, D: Carried>(
+    mut source: S,
+    mut destination: D,
+    legs: Legs,
+    idle: Duration,
+) -> End {
+    measure(&destination, &legs);
+    let counted =
+        Counted { legs: &legs, started: Instant::now(), active: AtomicU64::new(0), watched: !idle.is_zero() };
+    let end = tokio::select! {
+        result = transfer(&mut source, &mut destination, &counted) => match result {
+            Ok(()) => End::Closed,
+            Err(broken) => End::Broken(broken),
+        },
+        () = counted.idle(idle) => End::Idle(idle),
+    };
+    measure(&destination, &legs);
+    if let Some((_, retransmits)) = tcp_info(&destination.tcp().as_fd()) {
+        legs.destination.iter().for_each(|leg| leg.retransmits(retransmits.into()));
+    }
+    let (mut at_source, mut at_destination) = (None, None);
+    match &end {
+        End::Closed => {}
+        End::Broken(Broken { leg, error }) => {
+            match leg {
+                Leg::Source => at_source = Some(errno(error)),
+                Leg::Destination => at_destination = Some(errno(error)),
+            }
+            abort(&source);
+            abort(&destination);
+        }
+        End::Idle(_) => {
+            (at_source, at_destination) = (Some("ETIMEDOUT"), Some("ETIMEDOUT"));
+            abort(&source);
+            abort(&destination);
+        }
+    }
+    legs.source.into_iter().for_each(|leg| leg.close(at_source));
+    legs.destination.into_iter().for_each(|leg| leg.close(at_destination));
+    end
+}
+
+/// The next close of the connection is a reset.
+fn abort(stream: &impl Carried) {
+    // Fails only for a socket that is no socket.
+    let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO));
+}
+
+fn measure(stream: &impl Carried, legs: &Legs) {
+    if let Some((rtt, _)) = tcp_info(&stream.tcp().as_fd())
+        && !rtt.is_zero()
+    {
+        legs.destination.iter().for_each(|leg| leg.rtt(rtt));
+    }
+}

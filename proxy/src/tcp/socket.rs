@@ -1,0 +1,92 @@
+//! How is a TCP connection opened, tuned and ended?
+
+use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+/// Linkerd's keepalive, and the time after which unacknowledged data ends the connection.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The other side refused, or the network did.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Nobody answered in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl ConnectError {
+    /// The errno's name, for the metrics.
+    pub fn errno(&self) -> &'static str {
+        match self {
+            ConnectError::Io(error) => errno(error),
+            ConnectError::Timeout(_) => "ETIMEDOUT",
+        }
+    }
+}
+
+/// Connects a fresh socket (of whatever namespace it was made in) to `to`.
+///
+/// # Errors
+/// The kernel's, or [`ConnectError::Timeout`] after `limit`.
+pub async fn connect(socket: OwnedFd, to: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let socket = TcpSocket::from_std_stream(socket.into());
+    match timeout(limit, socket.connect(to)).await {
+        Ok(stream) => {
+            let stream = stream?;
+            tune(&stream)?;
+            Ok(stream)
+        }
+        Err(_) => Err(ConnectError::Timeout(limit)),
+    }
+}
+
+/// No delays, and a peer that vanishes is noticed.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Ends a connection with a RST instead of a FIN: what the peer has not read may be lost, and it is told so.
+pub fn reset(stream: TcpStream) {
+    // Fails only for a socket that is no socket.
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    drop(stream);
+}
+
+/// The name of an error as errno(3) has it.
+pub fn errno(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => "ECONNREFUSED",
+        Some(libc::ECONNRESET) => "ECONNRESET",
+        Some(libc::ECONNABORTED) => "ECONNABORTED",
+        Some(libc::EPIPE) => "EPIPE",
+        Some(libc::ETIMEDOUT) => "ETIMEDOUT",
+        Some(libc::EHOSTUNREACH) => "EHOSTUNREACH",
+        Some(libc::ENETUNREACH) => "ENETUNREACH",
+        Some(libc::EADDRNOTAVAIL) => "EADDRNOTAVAIL",
+        Some(libc::EMFILE) => "EMFILE",
+        Some(libc::ENFILE) => "ENFILE",
+        Some(libc::ENOBUFS) => "ENOBUFS",
+        Some(libc::ENOMEM) => "ENOMEM",
+        Some(libc::EACCES) => "EACCES",
+        Some(libc::EPERM) => "EPERM",
+        Some(_) => "OTHER",
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof => "EOF",
+            io::ErrorKind::InvalidData => "TLS",
+            io::ErrorKind::TimedOut => "ETIMEDOUT",
+            _ => "OTHER",
+        },
+    }
+}

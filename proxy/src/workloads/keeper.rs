@@ -1,0 +1,337 @@
+//! How does a pod join, stay and leave?
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch as channel,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tracing::{error, info, warn};
+use weft_api::node::State;
+
+use super::{
+    NetnsFinder, Registry, Spec, States, Workload,
+    serve::{Serving, turned},
+};
+use crate::{
+    app::Shared,
+    capture::{Enrolled, Listeners, Netns, Stock},
+    identity::{Lease, Store},
+    metrics::WorkloadLabels,
+};
+
+/// A workload whose connections may go directly is not captured before it has a certificate; one whose
+/// connections may not is, when this is over.
+const CERTIFICATE_WAIT: Duration = Duration::from_secs(3);
+/// How long peers may take to notice that a workload has left the mesh.
+const LEAVING: Duration = Duration::from_secs(3);
+/// How long connections of a pod that is gone may take to end by themselves.
+const GONE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
+/// Every so many looks the applications' listeners are listed again, whatever sockops has told.
+const LISTING: u32 = 15;
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What keepers need.
+pub struct Keeper {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    states: Arc<States>,
+    store: Arc<Store>,
+    finder: NetnsFinder,
+    inherited: Mutex<HashMap<u64, Listeners>>,
+    serving: Mutex<HashMap<u64, Arc<Listeners>>>,
+    claimed: Mutex<HashSet<u64>>,
+    informed: AtomicBool,
+}
+
+struct Joined {
+    workload: Arc<Workload>,
+    enrolled: Enrolled,
+    serving: Serving,
+}
+
+impl Keeper {
+    /// `inherited` are a predecessor's listeners by netns cookie.
+    pub fn new(
+        shared: Arc<Shared>,
+        registry: Arc<Registry>,
+        states: Arc<States>,
+        store: Arc<Store>,
+        finder: NetnsFinder,
+        inherited: HashMap<u64, Listeners>,
+    ) -> Arc<Self> {
+        Arc::new(Keeper {
+            shared,
+            registry,
+            states,
+            store,
+            finder,
+            inherited: Mutex::new(inherited),
+            serving: Mutex::default(),
+            claimed: Mutex::default(),
+            informed: AtomicBool::new(false),
+        })
+    }
+
+    /// The listeners of all pods, for a successor.
+    pub fn listeners(&self) -> HashMap<u64, Arc<Listeners>> {
+        self.serving.lock().clone()
+    }
+
+    /// Waits until all listeners that a predecessor handed over are served, or for `limit`.
+    pub async fn taken_over(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !self.inherited.lock().is_empty() && Instant::now() < end {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// # Errors
+    /// What is still waited for.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.informed.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("the control plane has not said yet which workloads to serve".to_owned())
+        }
+    }
+
+    /// The whole node is known: what is in the kernel's books and is not claimed soon was left by a predecessor.
+    pub(super) fn snapshot_seen(self: &Arc<Self>) {
+        self.states.repeat();
+        self.informed.store(true, Ordering::Release);
+        let keeper = self.clone();
+        tokio::spawn(async move {
+            sleep(CERTIFICATE_WAIT + LEAVING).await;
+            keeper.inherited.lock().clear();
+            let known: Vec<u64> = keeper.claimed.lock().iter().copied().collect();
+            keeper.shared.capture.forget_others(&known);
+        });
+    }
+
+    /// Keeps one pod as `specs` says, until that is `None`.
+    pub(super) async fn keep(self: Arc<Self>, mut specs: channel::Receiver<Option<Spec>>) {
+        let mut key = None;
+        loop {
+            let Some(spec) = specs.borrow_and_update().clone() else { break };
+            key = Some(spec.key.clone());
+            let joined = tokio::select! {
+                joined = self.join(&spec) => joined,
+                changed = specs.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => break,
+                },
+            };
+            match joined {
+                Ok(joined) => self.stay(joined, spec, &mut specs).await,
+                Err(reason) => {
+                    error!(workload = %spec.key, reason, "the workload cannot be served");
+                    self.states.set(&spec.key, &spec.uid, State::Refused, &reason);
+                    if specs.changed().await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(key) = key {
+            self.states.forget(&key);
+        }
+    }
+
+    /// # Errors
+    /// Why the pod can never be served as it is.
+    async fn join(&self, spec: &Spec) -> Result<Joined, String> {
+        const SHARED: &str =
+            "it shares the node's network (hostNetwork): its connections cannot be told from the node's own";
+        if spec.host_network {
+            return Err(SHARED.to_owned());
+        }
+        self.states.set(&spec.key, &spec.uid, State::Joining, "");
+        let trouble = |reason: &str| {
+            warn!(workload = %spec.key, reason, "the pod's network namespace is not found; looking on");
+            self.states.set(&spec.key, &spec.uid, State::Joining, reason);
+        };
+        let lease = self.store.lease(&spec.identity);
+        let (netns, certificate) =
+            tokio::join!(self.finder.find(spec, trouble), timeout(CERTIFICATE_WAIT, lease.ready()));
+        if netns.cookie() == self.shared.capture.host_netns() {
+            return Err(SHARED.to_owned());
+        }
+        if certificate.is_err() {
+            warn!(workload = %spec.key, identity = %spec.identity, "no certificate yet");
+            if spec.terms.fail_open {
+                lease.ready().await;
+            }
+        }
+        loop {
+            let started = Instant::now();
+            // Not to be cancelled half-way, hence without an await.
+            match tokio::task::block_in_place(|| self.enrol(spec, &netns, &lease)) {
+                Ok(joined) => {
+                    info!(workload = %spec.key, identity = %spec.identity, netns = netns.cookie(), took = ?started.elapsed(), "workload joined");
+                    self.states.set(&spec.key, &spec.uid, State::Served, "");
+                    return Ok(joined);
+                }
+                Err(reason) => {
+                    error!(workload = %spec.key, reason, "joining failed; trying again");
+                    self.states.set(&spec.key, &spec.uid, State::Joining, &reason);
+                    sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn enrol(&self, spec: &Spec, netns: &Netns, lease: &Lease) -> Result<Joined, String> {
+        let cookie = netns.cookie();
+        let inherited = self.inherited.lock().remove(&cookie);
+        let listeners = match inherited {
+            Some(listeners) => listeners,
+            None => Listeners::open(netns)
+                .map_err(|error| format!("listening in the pod's network namespace: {error}"))?,
+        };
+        let listeners = Arc::new(listeners);
+        let workload = Arc::new(Workload {
+            key: spec.key.clone(),
+            identity: spec.identity.clone(),
+            ips: spec.kernel.ips.clone(),
+            labels: Arc::new(WorkloadLabels::new(&spec.key.namespace, &spec.key.name, &spec.labels)),
+            stock: Stock::new(netns),
+            netns: netns.clone(),
+            lease: lease.clone(),
+            terms: ArcSwap::from_pointee(spec.terms.clone()),
+            ended: channel::Sender::new(false),
+            reseed: tokio::sync::Notify::new(),
+            slots: Arc::new(tokio::sync::Semaphore::new(self.shared.limits.connections_per_workload)),
+        });
+        let mut enrolled = Enrolled::observe(&self.shared.capture, netns, &listeners, &spec.kernel)
+            .map_err(|error| error.to_string())?;
+        let serving =
+            Serving::start(&self.shared, &workload, &listeners).map_err(|error| error.to_string())?;
+        self.registry.add(&workload);
+        self.serving.lock().insert(cookie, listeners);
+        self.claimed.lock().insert(cookie);
+        if let Err(error) = enrolled.capture() {
+            self.registry.remove(&workload);
+            return Err(error.to_string());
+        }
+        Ok(Joined { workload, enrolled, serving })
+    }
+
+    async fn stay(&self, mut joined: Joined, mut spec: Spec, specs: &mut channel::Receiver<Option<Spec>>) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = 0u32;
+        let mut seeded = true;
+        let mut draining = self.shared.draining.clone();
+        loop {
+            tokio::select! {
+                // The kernel's books stay as they are: a successor's, or the fail mode's.
+                () = turned(&mut draining) => {
+                    joined.serving.stop().await;
+                    self.serving.lock().remove(&joined.workload.netns.cookie());
+                    return std::future::pending().await;
+                }
+                changed = specs.changed() => {
+                    let wanted = specs.borrow_and_update().clone();
+                    match wanted {
+                        Some(wanted) if changed.is_ok() && wanted.same_pod(&spec) => {
+                            self.change(&mut joined, &wanted);
+                            spec = wanted;
+                        }
+                        _ => break,
+                    }
+                }
+                () = joined.workload.reseed.notified() => {
+                    seeded = look_again(&mut joined.enrolled, &spec);
+                }
+                _ = look.tick() => {
+                    if !joined.workload.netns.is_current() {
+                        info!(workload = %spec.key, "the pod's network namespace is gone");
+                        break;
+                    }
+                    joined.workload.stock.trim();
+                    looks = looks.wrapping_add(1);
+                    if seeded || looks.is_multiple_of(LISTING) {
+                        seeded = look_again(&mut joined.enrolled, &spec);
+                    }
+                }
+            }
+        }
+        self.leave(joined, &spec).await;
+    }
+
+    fn change(&self, joined: &mut Joined, wanted: &Spec) {
+        joined.workload.terms.store(Arc::new(wanted.terms.clone()));
+        match joined.enrolled.change(&wanted.kernel) {
+            Ok(()) => info!(workload = %wanted.key, "the workload's terms changed"),
+            Err(error) => {
+                error!(workload = %wanted.key, %error, "the kernel was not told of the workload's new terms");
+            }
+        }
+    }
+
+    async fn leave(&self, joined: Joined, spec: &Spec) {
+        let Joined { workload, mut enrolled, serving } = joined;
+        let cookie = workload.netns.cookie();
+        self.states.set(&spec.key, &spec.uid, State::Leaving, "");
+        self.registry.remove(&workload);
+        let terms = workload.terms();
+        workload
+            .terms
+            .store(Arc::new(super::Terms { policies: terms.policies.opened(), ..(*terms).clone() }));
+        let result = enrolled.release_outbound();
+        if gone_within(&workload.netns, LEAVING).await {
+            // Nobody will read the answers any more, and what is open would keep the namespace alive.
+            let workload = workload.clone();
+            tokio::spawn(async move {
+                sleep(GONE).await;
+                workload.ended.send_replace(true);
+            });
+        } else {
+            let released = enrolled.release_inbound();
+            if let Err(error) = result.and(released) {
+                warn!(workload = %spec.key, %error, "the kernel was not told that the workload leaves");
+            }
+            // What was redirected a moment ago reaches the listeners.
+            gone_within(&workload.netns, Duration::from_millis(500)).await;
+        }
+        serving.stop().await;
+        self.serving.lock().remove(&cookie);
+        self.claimed.lock().remove(&cookie);
+        match enrolled.forget() {
+            Ok(()) => info!(workload = %spec.key, "workload left"),
+            Err(error) => warn!(workload = %spec.key, %error, "the kernel's books still name the workload"),
+        }
+    }
+}
+
+fn look_again(enrolled: &mut Enrolled, spec: &Spec) -> bool {
+    tokio::task::block_in_place(|| enrolled.seed()).unwrap_or_else(|error| {
+        warn!(workload = %spec.key, %error, "the applications' listeners could not be listed");
+        true
+    })
+}
+
+/// Waits for `limit`, or less if the namespace goes away: true.
+async fn gone_within(netns: &Netns, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if !netns.is_current() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

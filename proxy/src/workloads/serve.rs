@@ -1,0 +1,122 @@
+//! Who accepts the connections of a workload?
+
+use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch as channel,
+    task::JoinSet,
+};
+use tracing::warn;
+
+use super::Workload;
+use crate::{
+    app::Shared,
+    capture::{Listeners, Side},
+    inbound, outbound, tcp,
+};
+
+/// Out of descriptors, accept() fails at once and for ever: wait for some to be returned.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// The accept loops of one workload.
+pub(super) struct Serving {
+    stop: channel::Sender<bool>,
+    loops: JoinSet<()>,
+}
+
+impl Serving {
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        workload: &Arc<Workload>,
+        listeners: &Listeners,
+    ) -> io::Result<Self> {
+        let stop = channel::Sender::new(false);
+        let mut loops = JoinSet::new();
+        for listener in &listeners.0 {
+            let socket = std::net::TcpListener::from(listener.socket.as_fd().try_clone_to_owned()?);
+            let accept = Accept {
+                listener: TcpListener::from_std(socket)?,
+                side: listener.side,
+                shared: shared.clone(),
+                workload: workload.clone(),
+            };
+            loops.spawn(accept.run(stop.subscribe(), shared.draining.clone()));
+        }
+        Ok(Serving { stop, loops })
+    }
+
+    /// Connections that wait to be accepted are served still.
+    pub(super) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.loops.join_next().await.is_some() {}
+    }
+}
+
+/// Resolves when the flag is true, or nobody can set it any more.
+pub(super) async fn turned(flag: &mut channel::Receiver<bool>) {
+    let _ = flag.wait_for(|on| *on).await.map(drop);
+}
+
+struct Accept {
+    listener: TcpListener,
+    side: Side,
+    shared: Arc<Shared>,
+    workload: Arc<Workload>,
+}
+
+impl Accept {
+    async fn run(self, mut stop: channel::Receiver<bool>, mut draining: channel::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => self.serve(stream),
+                    Err(error) => self.failed(&error).await,
+                },
+                () = turned(&mut stop) => break,
+                () = turned(&mut draining) => break,
+            }
+        }
+        while let Some(Ok((stream, _))) = self.listener.accept().now_or_never() {
+            self.serve(stream);
+        }
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        let Ok(slot) = self.workload.slots.clone().try_acquire_owned() else {
+            self.count("loadshed");
+            warn!(workload = %self.workload.key, side = ?self.side, "too many connections of this workload are open; refused one");
+            tcp::reset(stream);
+            return;
+        };
+        let (shared, workload, side) = (self.shared.clone(), self.workload.clone(), self.side);
+        let connection = self.shared.connections.open();
+        tokio::spawn(async move {
+            let work = async {
+                match side {
+                    Side::Outbound => outbound::serve(&shared, &workload, stream).await,
+                    Side::Inbound => inbound::serve(&shared, &workload, stream).await,
+                }
+            };
+            tokio::select! {
+                () = work => {}
+                () = workload.ended() => {}
+            }
+            drop((slot, connection));
+        });
+    }
+
+    async fn failed(&self, error: &io::Error) {
+        self.count("i/o");
+        warn!(workload = %self.workload.key, side = ?self.side, %error, "a connection could not be accepted");
+        tokio::time::sleep(BREATH).await;
+    }
+
+    fn count(&self, error: &'static str) {
+        match self.side {
+            Side::Outbound => self.shared.metrics.outbound_error(&self.workload.labels, error),
+            Side::Inbound => self.shared.metrics.inbound_error(&self.workload.labels, error),
+        }
+    }
+}
