@@ -1,0 +1,244 @@
+//! What do running applications notice when the mesh changes around them? Nothing, if they need not.
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    load::{Pattern, Steady, Style},
+    mesh::{Description, Mesh, Pod, mesh},
+    suite::Area,
+    wait,
+};
+
+pub fn area() -> Area {
+    Area::new("change", changing)
+        .scenario(
+            "join_under_load",
+            "A client and a server that join the mesh under load lose no connection, old or new, and new ones are \
+             secured.",
+            join_under_load,
+        )
+        .scenario(
+            "leave_under_load",
+            "A client and a server that leave the mesh under load lose no connection, old or new.",
+            leave_under_load,
+        )
+        .scenario(
+            "older_listener",
+            "A server that listened before its pod was meshed is reached through the mesh.",
+            older_listener,
+        )
+        .scenario(
+            "enrolment_is_quick",
+            "A running pod is served soon after its manifest says so.",
+            enrolment_is_quick,
+        )
+        .scenario(
+            "endpoints_come_and_go",
+            "Connections to a service reach a pod that was added, and no longer one that was removed.",
+            endpoints_come_and_go,
+        )
+        .scenario(
+            "policy_changes",
+            "A changed policy holds for the next connection, without a restart of anything.",
+            policy_changes,
+        )
+        .scenario(
+            "service_is_headless",
+            "The addresses that a headless service's name gives are reached by mTLS.",
+            service_is_headless,
+        )
+}
+
+/// Pods that start outside of the mesh, and some inside.
+fn changing() -> Description {
+    mesh("change")
+        .pod("caller", |pod| pod.node("a").meshed())
+        .pod("joiner", |pod| pod.node("a"))
+        .pod("joiner-server", |pod| pod.node("b"))
+        .pod("older", |pod| pod.node("b"))
+        .pod("quick", |pod| pod.node("b"))
+        .pod("ruled", |pod| pod.node("b").meshed())
+        .pod("choice-1", |pod| pod.node("b").meshed().app("choice"))
+        .pod("single", |pod| pod.node("b").meshed())
+        .service("joiner-server", |service| service.port(80, 8080))
+        .service("choice", |service| service.port(80, 8080))
+        .service("single", |service| service.headless().port(8080, 8080))
+}
+
+/// Both styles of load from `client`, to the cluster IP and to the pod itself.
+fn loads(client: &Pod, targets: [SocketAddr; 2]) -> Vec<Steady> {
+    let mut loads = Vec::new();
+    for target in targets {
+        for style in [Style::Fresh, Style::Kept] {
+            loads.push(Steady::start(client.netns(), target, style, 4, Duration::from_millis(5)));
+        }
+    }
+    loads
+}
+
+fn keep_on(loads: &[Steady]) -> Result<()> {
+    loads.iter().try_for_each(|load| load.keep_on(100))
+}
+
+fn all_well(loads: Vec<Steady>) -> Result<()> {
+    for load in loads {
+        load.stop().flawless()?;
+    }
+    Ok(())
+}
+
+/// How many new connections the joiner's node secured since.
+fn secured(mesh: &Mesh) -> Result<f64> {
+    let labels = [("direction", "outbound"), ("peer", "dst"), ("pod", "joiner"), ("tls", "true")];
+    Ok(mesh.proxy("a").metrics()?.value("tcp_open_total", &labels))
+}
+
+fn join_under_load(mesh: &Mesh) -> Result<()> {
+    let (client, pod) = (mesh.pod("joiner"), mesh.pod("joiner-server"));
+    let server = pod.serve(8080, backends::echo())?;
+    let loads = loads(&client, [mesh.service("joiner-server").at(80), pod.at6(8080)]);
+    keep_on(&loads)?;
+    // First the client, then the server: every mixture of the two is met on the way.
+    for joins in ["joiner", "joiner-server"] {
+        mesh.change_pod(joins, |pod| pod.meshed())?;
+        mesh.until_enrolled()?;
+        keep_on(&loads)?;
+    }
+    wait::until("new connections are secured", || secured(mesh).is_ok_and(|count| count > 0.0))?;
+    keep_on(&loads)?;
+    all_well(loads)?;
+    server.flawless()
+}
+
+fn leave_under_load(mesh: &Mesh) -> Result<()> {
+    for joins in ["joiner", "joiner-server"] {
+        mesh.change_pod(joins, |pod| pod.meshed())?;
+    }
+    mesh.until_enrolled()?;
+    let (client, pod) = (mesh.pod("joiner"), mesh.pod("joiner-server"));
+    let server = pod.serve(8080, backends::echo())?;
+    let loads = loads(&client, [mesh.service("joiner-server").at(80), pod.at6(8080)]);
+    keep_on(&loads)?;
+    // The server first: clients must learn that it has no identity any more, and no connection may be lost to that.
+    for leaves in ["joiner-server", "joiner"] {
+        mesh.change_pod(leaves, |pod| pod.unmeshed())?;
+        mesh.until_enrolled()?;
+        keep_on(&loads)?;
+    }
+    let before = secured(mesh)?;
+    keep_on(&loads)?;
+    ensure!(secured(mesh)? == before, "connections are still secured after both have left");
+    all_well(loads)?;
+    server.flawless()
+}
+
+fn older_listener(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("older");
+    let servers = [
+        pod.serve(8080, backends::echo())?,
+        pod.serve_on((pod.v4, 8081).into(), backends::echo())?,
+        pod.serve_on((pod.v6, 8082).into(), backends::echo())?,
+    ];
+    let private = pod.serve_on("127.0.0.1:8083".parse()?, backends::echo())?;
+    mesh.change_pod("older", |pod| pod.meshed().policy("all-authenticated"))?;
+    mesh.until_enrolled()?;
+    let proxy = mesh.proxy("b").watch()?;
+    let caller = mesh.pod("caller");
+    for target in [pod.at(8080), pod.at6(8080), pod.at(8081), pod.at6(8082)] {
+        // Until the caller's node has heard of it, the connection comes in plaintext and is refused.
+        wait::until_ok(&format!("an echo of {target}"), || echo(&caller, target))?;
+    }
+    proxy.expect_some("tcp_open_total", &[("direction", "inbound"), ("pod", "older"), ("tls", "true")])?;
+    ensure!(
+        echo(&caller, pod.at(8083)).is_err() && private.accepted() == 0,
+        "the private listener was reached"
+    );
+    servers.iter().try_for_each(|server| server.flawless())
+}
+
+fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
+    let mut stream = client.connect(target)?;
+    let mut message = [0; 300];
+    Pattern::new(2).fill(&mut message);
+    stream.write_all(&message)?;
+    stream.read_exact(&mut message)?;
+    Ok(Pattern::new(2).check(&message)?)
+}
+
+fn enrolment_is_quick(mesh: &Mesh) -> Result<()> {
+    let begun = Instant::now();
+    mesh.change_pod("quick", |pod| pod.meshed())?;
+    mesh.until_enrolled()?;
+    println!("{:.0} ms from the manifest's change to service", begun.elapsed().as_secs_f64() * 1e3);
+    ensure!(begun.elapsed() < wait::PROMPTLY);
+    Ok(())
+}
+
+/// Which pod answers.
+fn answer(mesh: &Mesh) -> Result<String> {
+    let mut name = String::new();
+    mesh.pod("caller").connect(mesh.service("choice").at(80))?.read_to_string(&mut name)?;
+    Ok(name)
+}
+
+fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
+    let first = mesh.pod("choice-1").serve(8080, backends::name("choice-1"))?;
+    ensure!(answer(mesh)? == "choice-1");
+    let pod = mesh.add_pod("choice-2", |pod| pod.node("a").meshed().app("choice"))?;
+    let second = pod.serve(8080, backends::name("choice-2"))?;
+    wait::until("the new pod is chosen as well", || answer(mesh).is_ok_and(|name| name == "choice-2"))?;
+    wait::until("the old pod is chosen as well", || answer(mesh).is_ok_and(|name| name == "choice-1"))?;
+    first.flawless()?;
+
+    // It leaves the service's selection, then the cluster.
+    mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
+    wait::until_ok("the old pod is chosen no more", || {
+        for _ in 0..20 {
+            ensure!(answer(mesh)? == "choice-2");
+        }
+        Ok(())
+    })?;
+    mesh.remove_pod("choice-1")?;
+    for _ in 0..20 {
+        ensure!(answer(mesh)? == "choice-2");
+    }
+    second.flawless()
+}
+
+fn policy_changes(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("ruled");
+    let server = pod.serve(8080, backends::echo())?;
+    let caller = mesh.pod("caller");
+    echo(&caller, pod.at(8080)).context("as long as it may")?;
+    let mut old = caller.connect(pod.at(8080))?;
+    old.write_all(b"x")?;
+    mesh.change_pod("ruled", |pod| pod.policy("deny"))?;
+    wait::until("the refusal", || echo(&caller, pod.at(8080)).is_err())?;
+    mesh.change_pod("ruled", |pod| pod.policy("all-authenticated"))?;
+    wait::until("the permission", || echo(&caller, pod.at(8080)).is_ok())?;
+    drop(old);
+    ensure!(server.accepted() > 2);
+    Ok(())
+}
+
+fn service_is_headless(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("single");
+    let server = pod.serve(8080, backends::name("single"))?;
+    let proxy = mesh.proxy("a").watch()?;
+    let script =
+        "import socket; print(socket.create_connection(('single.test', 8080), 10).makefile().read())";
+    let said = mesh.pod("caller").run("/usr/bin/python3", &["-c", script])?;
+    ensure!(said.trim() == "single", "{said:?}");
+    server.flawless()?;
+    proxy.expect(
+        "tcp_open_total",
+        &[("pod", "caller"), ("peer", "dst"), ("tls", "true"), ("dst_pod", "single")],
+        1.0,
+    )
+}

@@ -1,0 +1,147 @@
+//! What is left of pods that are gone, and what of those that cannot be meshed?
+
+use anyhow::{Result, ensure};
+use std::io::{Read, Write};
+use weft_tests::{
+    backends,
+    mesh::{Description, Mesh, Pod, mesh},
+    suite::Area,
+    wait,
+};
+
+pub fn area() -> Area {
+    Area::new("churn", small)
+        .scenario(
+            "pods_leave_nothing_behind",
+            "Meshed pods that come, talk and go leave no descriptor, no thread, no map entry and no namespace.",
+            pods_leave_nothing_behind,
+        )
+        .scenario(
+            "a_namesake_is_another_pod",
+            "A pod that is replaced by one of the same name is served as a new one at its new address.",
+            a_namesake_is_another_pod,
+        )
+        .scenario(
+            "host_network_is_refused",
+            "A meshed pod with hostNetwork is refused with a clear reason, and its connections are left alone.",
+            host_network_is_refused,
+        )
+}
+
+fn small() -> Description {
+    mesh("churn").pod("client", |pod| pod.node("a").meshed()).pod("server", |pod| pod.node("b").meshed())
+}
+
+fn talk(from: &Pod, to: &Pod, port: u16) -> Result<()> {
+    let mut stream = from.connect(to.at(port))?;
+    stream.write_all(b"hello")?;
+    Ok(stream.read_exact(&mut [0; 5])?)
+}
+
+/// What a node's proxy holds, as far as the kernel and it itself tell.
+#[derive(Debug, PartialEq)]
+struct Holdings {
+    descriptors: usize,
+    threads: usize,
+    links: usize,
+    map_entries: f64,
+    workloads: Vec<String>,
+}
+
+fn holdings(mesh: &Mesh, node: &str) -> Result<Holdings> {
+    let proxy = mesh.proxy(node);
+    let devices = mesh.node(node).run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+    Ok(Holdings {
+        descriptors: proxy.descriptors()?,
+        threads: std::fs::read_dir(format!("/proc/{}/task", proxy.pid()?))?.count(),
+        links: devices.lines().count(),
+        map_entries: proxy.metrics()?.value("weft_capture_map_entries", &[]),
+        workloads: proxy.enrolled()?,
+    })
+}
+
+fn pods_leave_nothing_behind(mesh: &Mesh) -> Result<()> {
+    let (client, server) = (mesh.pod("client"), mesh.pod("server"));
+    let steady = server.serve(8080, backends::echo())?;
+    let round = |number: usize| -> Result<()> {
+        let names = [("a", format!("guest-a-{number}")), ("b", format!("guest-b-{number}"))];
+        for (node, name) in &names {
+            let guest = mesh.add_pod(name, |pod| pod.node(node).meshed())?;
+            let port = mesh.unused_port();
+            let serving = guest.serve(port, backends::echo())?;
+            wait::until_ok("the guest is reached", || talk(&client, &guest, port))?;
+            wait::until_ok("the guest reaches others", || talk(&guest, &server, 8080))?;
+            serving.flawless()?;
+        }
+        names.iter().try_for_each(|(_, name)| mesh.remove_pod(name))?;
+        mesh.until_enrolled()
+    };
+    // The first rounds also make what stays for good: connections to the control plane, worker threads.
+    (0..2).try_for_each(round)?;
+    let before = settled(mesh)?;
+    (2..10).try_for_each(round)?;
+    wait::until_ok("everything of the guests is gone", || {
+        for (node, before) in mesh_nodes(mesh).zip(&before) {
+            let now = holdings(mesh, &node)?;
+            let none_more = now.descriptors <= before.descriptors
+                && now.threads <= before.threads
+                && now.links <= before.links
+                && now.map_entries <= before.map_entries
+                && now.workloads == before.workloads;
+            ensure!(none_more, "node {node}: before {before:?}, now {now:?}");
+        }
+        Ok(())
+    })?;
+    steady.flawless()
+}
+
+/// The holdings once they do not change any more between two looks a while apart.
+fn settled(mesh: &Mesh) -> Result<Vec<Holdings>> {
+    let look = || mesh_nodes(mesh).map(|node| holdings(mesh, &node)).collect::<Result<Vec<_>>>();
+    let mut last = look()?;
+    let mut quiet_since = std::time::Instant::now();
+    wait::until_ok("holdings settle", || {
+        let now = look()?;
+        if now != last {
+            last = now;
+            quiet_since = std::time::Instant::now();
+        }
+        ensure!(quiet_since.elapsed().as_secs() >= 2, "still changing");
+        Ok(())
+    })?;
+    Ok(last)
+}
+
+fn mesh_nodes(mesh: &Mesh) -> impl Iterator<Item = String> {
+    mesh.proxies().iter().map(|proxy| proxy.node().to_owned())
+}
+
+fn a_namesake_is_another_pod(mesh: &Mesh) -> Result<()> {
+    let client = mesh.pod("client");
+    for _ in 0..3 {
+        let pod = mesh.add_pod("namesake", |pod| pod.node("b").meshed())?;
+        let server = pod.serve(8080, backends::echo())?;
+        let proxy = mesh.proxy("b").watch()?;
+        wait::until_ok("the namesake is reached by mTLS", || {
+            talk(&client, &pod, 8080)?;
+            proxy.now()?.expect_some(
+                "tcp_open_total",
+                &[("direction", "inbound"), ("pod", "namesake"), ("tls", "true")],
+            )
+        })?;
+        server.flawless()?;
+        mesh.remove_pod("namesake")?;
+    }
+    Ok(())
+}
+
+fn host_network_is_refused(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.add_pod("on-host", |pod| pod.node("b").meshed().host_network())?;
+    mesh.proxy("b").log().expect_line(&["on-host", "hostNetwork"])?;
+    let workloads = mesh.proxy("b").enrolled()?;
+    ensure!(!workloads.contains(&"on-host".to_owned()), "it is served: {workloads:?}");
+    let plain = pod.serve(mesh.unused_port(), backends::echo())?;
+    talk(&mesh.pod("client"), &pod, plain.port())?;
+    plain.flawless()?;
+    mesh.remove_pod("on-host")
+}

@@ -1,0 +1,46 @@
+//! Does weft do what it says, on a real kernel, with real sockets and real programs?
+//!
+//! `cargo xtask test [FILTER]` runs these; `-- --list` names them all. Begin to read at [`first_request`].
+
+use std::process::ExitCode;
+
+use weft_tests::suite;
+
+mod addresses;
+mod attack;
+mod boundary;
+mod bytes;
+mod change;
+mod churn;
+mod clients;
+mod control;
+mod first_request;
+mod fixture;
+mod identity;
+mod opening;
+mod policy;
+mod restart;
+mod run;
+mod servers;
+mod wire;
+
+fn main() -> ExitCode {
+    suite::main(vec![
+        first_request::area(),
+        bytes::area(),
+        opening::area(),
+        addresses::area(),
+        boundary::area(),
+        clients::area(),
+        servers::area(),
+        wire::area(),
+        attack::area(),
+        policy::area(),
+        change::area(),
+        control::area(),
+        churn::area(),
+        restart::area(),
+        identity::area(),
+        run::area(),
+    ])
+}

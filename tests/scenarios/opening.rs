@@ -1,0 +1,208 @@
+//! Does a connection reach what the application asked for, however it asks?
+
+use std::{
+    io::{self, Read},
+    net::{SocketAddr, SocketAddrV6},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rand::Rng;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::os::fd::AsFd;
+use weft_tests::{
+    backends::{self, Server},
+    dial,
+    load::Plan,
+    mesh::{Description, Mesh, mesh},
+    suite::Area,
+    wait,
+};
+
+use crate::fixture::{each_place, serve, two_nodes};
+
+pub fn area() -> Area {
+    Area::new("opening", two_nodes)
+        .alone(
+            "original_destination_at_two_thousand_a_second",
+            "Of 20 000 connections to 96 addresses and ports, made as fast as they can, every one reaches the very \
+             address and port that it asked for.",
+            many_services,
+            original_destination,
+        )
+        .within(Duration::from_secs(150))
+        .scenario("ipv4", "An IPv4 client reaches a service's IPv4 address through the mesh.", ipv4)
+        .scenario("ipv6", "An IPv6 client reaches a service's IPv6 address through the mesh.", ipv6)
+        .scenario(
+            "v4_mapped",
+            "An AF_INET6 socket that asks for ::ffff:a.b.c.d reaches the IPv4 service through the mesh.",
+            v4_mapped,
+        )
+        .scenario(
+            "dual_stack_names",
+            "A client that resolves a service's name gets both families, and both work.",
+            dual_stack_names,
+        )
+        .scenario(
+            "non_blocking",
+            "A non-blocking connect becomes writable without an error and carries its bytes.",
+            non_blocking,
+        )
+        .scenario(
+            "bound_to_the_pods_address",
+            "A client that binds its own pod's address before it connects is served as well.",
+            bound_to_the_pods_address,
+        )
+        .scenario("pod_address", "A meshed pod dialled by its own address is reached by mTLS too.", pod_address)
+}
+
+/// 12 services with 8 ports each in front of one pod that listens on all 96.
+fn many_services() -> Description {
+    let cluster = mesh("many-services")
+        .pod("client", |pod| pod.node("a").meshed())
+        .pod("server", |pod| pod.node("b").meshed());
+    (0..SERVICES).fold(cluster, |cluster, service| {
+        cluster.service(&format!("s{service}"), |spec| {
+            (0..PORTS)
+                .fold(spec.selects("server"), |spec, port| spec.port(1000 + port, target(service, port)))
+        })
+    })
+}
+
+const SERVICES: u16 = 12;
+const PORTS: u16 = 8;
+
+fn target(service: u16, port: u16) -> u16 {
+    9000 + service * PORTS + port
+}
+
+fn original_destination(mesh: &Mesh) -> Result<()> {
+    const CONNECTIONS: usize = 20_000;
+    let pod = mesh.pod("server");
+    let mut destinations = Vec::new();
+    let mut servers: Vec<Server> = Vec::new();
+    for service in 0..SERVICES {
+        for port in 0..PORTS {
+            let name = target(service, port).to_string();
+            servers.push(pod.serve(target(service, port), backends::name(name.clone()))?);
+            let addresses = mesh.service(&format!("s{service}"));
+            destinations.push((addresses.at(1000 + port), name.clone()));
+            destinations.push((addresses.at6(1000 + port), name));
+        }
+    }
+    let (begun, next) = (Instant::now(), AtomicUsize::new(0));
+    let netns = mesh.pod("client").netns().clone();
+    thread::scope(|scope| {
+        let work = || -> Result<()> {
+            netns.run(|| {
+                let mut random = rand::rng();
+                while next.fetch_add(1, Ordering::Relaxed) < CONNECTIONS {
+                    let (address, name) = &destinations[random.random_range(0..destinations.len())];
+                    let mut answer = String::new();
+                    let mut stream = dial::here(*address)?;
+                    stream.read_to_string(&mut answer).with_context(|| address.to_string())?;
+                    ensure!(&answer == name, "asked for {address} (target {name}), reached {answer:?}");
+                }
+                Ok(())
+            })?
+        };
+        let workers: Vec<_> = (0..32).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
+    })?;
+    let rate = CONNECTIONS as f64 / begun.elapsed().as_secs_f64();
+    println!("{rate:.0} connections/s");
+    servers.iter().try_for_each(Server::flawless)
+}
+
+/// Connects, exchanges checked bytes, and sees that the proxies counted one more connection by `tls`.
+fn reaches(mesh: &Mesh, place: &str, target: impl Fn(u16) -> SocketAddr) -> Result<()> {
+    let (_, server) = serve(mesh, place, backends::exchange())?;
+    let source = mesh.proxy("a").watch()?;
+    let stream = mesh.pod("client").connect(target(server.port()))?;
+    Plan::random(100_000).run(&stream)?;
+    server.flawless()?;
+    let tls = if place == "near" { "local" } else { "true" };
+    let labels =
+        [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", tls), ("dst_pod", place)];
+    source.expect("tcp_open_total", &labels, 1.0)
+}
+
+fn ipv4(mesh: &Mesh) -> Result<()> {
+    each_place(|place| reaches(mesh, place, |port| mesh.service(place).at(port)))
+}
+
+fn ipv6(mesh: &Mesh) -> Result<()> {
+    each_place(|place| reaches(mesh, place, |port| mesh.service(place).at6(port)))
+}
+
+fn v4_mapped(mesh: &Mesh) -> Result<()> {
+    each_place(|place| {
+        reaches(mesh, place, |port| {
+            let v4 = mesh.service(place).v4;
+            SocketAddrV6::new(v4.to_ipv6_mapped(), port, 0, 0).into()
+        })
+    })
+}
+
+fn pod_address(mesh: &Mesh) -> Result<()> {
+    each_place(|place| reaches(mesh, place, |port| mesh.pod(place).at(port)))?;
+    each_place(|place| reaches(mesh, place, |port| mesh.pod(place).at6(port)))
+}
+
+fn dual_stack_names(mesh: &Mesh) -> Result<()> {
+    let (_, server) = serve(mesh, "far", backends::name("far"))?;
+    let script = format!(
+        "import socket\n\
+         families = set()\n\
+         for family, kind, _, _, address in socket.getaddrinfo('far.test', {}, type=socket.SOCK_STREAM):\n\
+         \x20   with socket.socket(family, kind) as s:\n\
+         \x20       s.connect(address)\n\
+         \x20       assert s.makefile().read() == 'far', address\n\
+         \x20       families.add(family.name)\n\
+         print(*sorted(families))",
+        server.port()
+    );
+    let families = mesh.pod("client").run("/usr/bin/python3", &["-c", &script])?;
+    ensure!(families.trim() == "AF_INET AF_INET6", "reached by {families:?}");
+    server.flawless()
+}
+
+fn non_blocking(mesh: &Mesh) -> Result<()> {
+    each_place(|place| {
+        let (_, server) = serve(mesh, place, backends::exchange())?;
+        let target = mesh.service(place).at(server.port());
+        let socket = mesh.pod("client").netns().run(|| -> io::Result<Socket> {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            match socket.connect(&SockAddr::from(target)) {
+                Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+                Ok(()) => Ok(socket),
+                Err(e) => Err(e),
+            }
+        })??;
+        let mut waiting = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+        let ready =
+            wait::promptly("becoming writable", || poll(&mut waiting, PollTimeout::from(10_000_u16)))??;
+        ensure!(ready == 1, "never writable");
+        let error = socket.take_error()?;
+        ensure!(error.is_none(), "SO_ERROR is {error:?}");
+        socket.set_nonblocking(false)?;
+        Plan::random(100_000).run(&dial::patient(socket.into())?)?;
+        server.flawless()
+    })
+}
+
+fn bound_to_the_pods_address(mesh: &Mesh) -> Result<()> {
+    each_place(|place| {
+        let (_, server) = serve(mesh, place, backends::exchange())?;
+        let client = mesh.pod("client");
+        let own = SocketAddr::from((client.v4, 0));
+        let target = mesh.service(place).at(server.port());
+        let stream = dial::prepared(client.netns(), target, |socket| socket.bind(&own.into()))?;
+        Plan::random(100_000).run(&stream)?;
+        server.flawless()
+    })
+}

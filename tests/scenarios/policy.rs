@@ -1,0 +1,175 @@
+//! Who may connect? Each default policy lets in whom it should and nobody else, however the client comes.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    mesh::{Description, Mesh, mesh, server},
+    suite::Area,
+    wait,
+};
+
+pub fn area() -> Area {
+    Area::new("policy", one_pod_per_policy)
+        .scenario(
+            "all_unauthenticated",
+            "all-unauthenticated lets in meshed clients of both nodes and unmeshed ones.",
+            |mesh| holds(mesh, "all-unauthenticated", [true, true, true, true]),
+        )
+        .scenario(
+            "all_authenticated",
+            "all-authenticated lets in meshed clients of both nodes, and refuses unmeshed ones.",
+            |mesh| holds(mesh, "all-authenticated", [true, true, false, false]),
+        )
+        .scenario(
+            "cluster_authenticated",
+            "cluster-authenticated lets in meshed clients of the cluster's networks, and refuses unmeshed ones.",
+            |mesh| holds(mesh, "cluster-authenticated", [true, true, false, false]),
+        )
+        .scenario(
+            "cluster_unauthenticated",
+            "cluster-unauthenticated lets in any client of the cluster's networks, and refuses others.",
+            |mesh| holds(mesh, "cluster-unauthenticated", [true, true, true, false]),
+        )
+        .scenario("deny", "deny lets in nobody.", |mesh| holds(mesh, "deny", [false, false, false, false]))
+        .scenario("audit", "audit lets in everybody and counts whom another policy would not.", |mesh| {
+            holds(mesh, "audit", [true, true, true, true])
+        })
+        .scenario(
+            "one_port_by_annotation",
+            "config.linkerd.io/proxy-require-identity-inbound-ports guards one port of an open pod.",
+            one_port_by_annotation,
+        )
+        .scenario(
+            "one_port_by_server",
+            "A Server resource's accessPolicy holds for its port only, in both directions of strictness.",
+            one_port_by_server,
+        )
+        .scenario(
+            "skipped_inbound_port",
+            "A port of config.linkerd.io/skip-inbound-ports is the application's alone.",
+            skipped_inbound_port,
+        )
+}
+
+const POLICIES: [&str; 6] = [
+    "all-unauthenticated",
+    "all-authenticated",
+    "cluster-unauthenticated",
+    "cluster-authenticated",
+    "deny",
+    "audit",
+];
+
+/// A server for each policy on node `b`; meshed clients on both nodes, an unmeshed one, and one from outside the
+/// cluster's networks.
+fn one_pod_per_policy() -> Description {
+    let clients = mesh("policy")
+        .control_arg("--cluster-networks=10.244.0.0/16,fd00::/8")
+        .proxy_arg("--cluster-networks=10.244.0.0/16,fd00::/8")
+        .pod("far-client", |pod| pod.node("a").meshed())
+        .pod("near-client", |pod| pod.node("b").meshed())
+        .pod("plain-client", |pod| pod.node("a").unmeshed())
+        .pod("mixed", |pod| {
+            pod.node("b")
+                .meshed()
+                .policy("all-unauthenticated")
+                .annotate("config.linkerd.io/proxy-require-identity-inbound-ports", "9001")
+                .annotate("config.linkerd.io/skip-inbound-ports", "9003")
+                .port(9002)
+        })
+        .pod("strict", |pod| pod.node("b").meshed().policy("deny"))
+        .file("server-mixed.yaml", &server("mixed-9002", "mixed", 9002, "deny"))
+        .file("server-strict.yaml", &server("strict-9002", "strict", 9002, "all-unauthenticated"));
+    POLICIES
+        .into_iter()
+        .fold(clients, |clients, policy| clients.pod(policy, |pod| pod.node("b").meshed().policy(policy)))
+}
+
+/// The ways of coming, in the order of the expectations.
+const COMERS: [&str; 4] = ["far-client", "near-client", "plain-client", "outsider"];
+
+fn holds(mesh: &Mesh, policy: &str, expected: [bool; 4]) -> Result<()> {
+    let server = mesh.pod(policy).serve(mesh.unused_port(), backends::echo())?;
+    let proxy = mesh.proxy("b").watch()?;
+    for (comer, expected) in COMERS.into_iter().zip(expected) {
+        for v6 in [false, true] {
+            // The outsider's address is an IPv4 one.
+            if comer == "outsider" && v6 {
+                continue;
+            }
+            let counted = proxy.now()?;
+            expect(mesh, comer, policy, server.port(), v6, expected)?;
+            let (name, other) = ("inbound_tcp_authz_allow_total", "inbound_tcp_authz_deny_total");
+            let (name, other) = if expected { (name, other) } else { (other, name) };
+            proxy.eventually(|now| {
+                let new = now.since(&counted);
+                new.expect(name, &[("pod", policy)], 1.0)?;
+                new.expect(other, &[("pod", policy)], 0.0)
+            })?;
+        }
+    }
+    server.flawless()
+}
+
+/// Tries one connection and holds it against the expectation; a refusal must come promptly.
+fn expect(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool, expected: bool) -> Result<()> {
+    let what = format!("{comer} to {to}:{port}{}", if v6 { " over IPv6" } else { "" });
+    let got_in = wait::promptly(&what, || try_in(mesh, comer, to, port, v6))?;
+    match (got_in, expected) {
+        (Ok(()), true) | (Err(_), false) => Ok(()),
+        (Ok(()), false) => anyhow::bail!("{what}: was let in"),
+        (Err(e), true) => Err(e.context(format!("{what}: was refused"))),
+    }
+}
+
+fn try_in(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool) -> Result<()> {
+    let pod = mesh.pod(to);
+    let target = if v6 { pod.at6(port) } else { pod.at(port) };
+    let mut stream = match comer {
+        "outsider" => mesh.connect_from_outside(target)?,
+        pod => mesh.pod(pod).connect(target)?,
+    };
+    stream.write_all(b"may I?")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    ensure!(answer == b"may I?", "the answer is {answer:?}");
+    Ok(())
+}
+
+fn one_port_by_annotation(mesh: &Mesh) -> Result<()> {
+    let servers = [9000, 9001].map(|port| mesh.pod("mixed").serve(port, backends::echo()));
+    for comer in ["far-client", "near-client", "plain-client"] {
+        expect(mesh, comer, "mixed", 9000, false, true)?;
+        expect(mesh, comer, "mixed", 9001, false, comer != "plain-client")?;
+    }
+    servers.into_iter().try_for_each(|server| server?.flawless())
+}
+
+fn one_port_by_server(mesh: &Mesh) -> Result<()> {
+    let open = mesh.pod("mixed").serve(9002, backends::echo())?;
+    let strict = [9000, 9002].map(|port| mesh.pod("strict").serve(port, backends::echo()));
+    for comer in ["far-client", "near-client", "plain-client"] {
+        expect(mesh, comer, "mixed", 9002, false, false)?;
+        expect(mesh, comer, "strict", 9002, false, true)?;
+        expect(mesh, comer, "strict", 9000, false, false)?;
+    }
+    let named = [("pod", "mixed"), ("srv_kind", "server"), ("srv_name", "mixed-9002")];
+    mesh.proxy("b").metrics()?.expect_some("inbound_tcp_authz_deny_total", &named)?;
+    open.flawless()?;
+    strict.into_iter().try_for_each(|server| server?.flawless())
+}
+
+fn skipped_inbound_port(mesh: &Mesh) -> Result<()> {
+    let server = mesh.pod("mixed").serve(9003, backends::echo())?;
+    let proxy = mesh.proxy("b").watch()?;
+    expect(mesh, "plain-client", "mixed", 9003, false, true).context("skipped")?;
+    expect(mesh, "far-client", "mixed", 9003, false, true).context("skipped")?;
+    server.flawless()?;
+    proxy.expect("tcp_open_total", &[("direction", "inbound"), ("pod", "mixed")], 0.0)
+}

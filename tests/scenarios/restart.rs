@@ -1,0 +1,211 @@
+//! What do applications notice of a proxy's end, in every form that it can have?
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    load::{Steady, Style},
+    mesh::{Description, Mesh, mesh},
+    suite::Area,
+    wait,
+};
+
+pub fn area() -> Area {
+    Area::new("restart", two_modes)
+        .scenario(
+            "takeover_under_load",
+            "A second proxy process takes over on both nodes under load: no connection fails, running ones stay with \
+             the old process until they end, and it ends after them.",
+            takeover_under_load,
+        )
+        .scenario(
+            "sigterm_drains",
+            "After SIGTERM running connections go on and new ones follow the fail mode; the proxy ends with its last \
+             connection.",
+            sigterm_drains,
+        )
+        .scenario(
+            "drain_is_bounded",
+            "A connection that never ends does not keep a terminated proxy alive beyond its drain timeout.",
+            drain_is_bounded,
+        )
+        .scenario(
+            "kill_fail_closed",
+            "After kill -9 a pod that fails closed is refused promptly, out and in, and nothing leaves it in plaintext.",
+            kill_fail_closed,
+        )
+        .scenario(
+            "kill_fail_open",
+            "After kill -9 a pod that fails open connects and is reached directly.",
+            kill_fail_open,
+        )
+        .scenario(
+            "recovery",
+            "A proxy that is started after kill -9 serves the same pods by mTLS again, old listeners included.",
+            recovery,
+        )
+}
+
+const DRAIN: Duration = Duration::from_secs(8);
+
+fn two_modes() -> Description {
+    let cluster = mesh("restart").proxy_arg(&format!("--drain-timeout={}s", DRAIN.as_secs()));
+    [("closed", "closed"), ("open", "open")]
+        .into_iter()
+        .fold(cluster, |cluster, (name, mode)| {
+            let (client, server) = (format!("{name}-client"), format!("{name}-server"));
+            cluster
+                .pod(&client, |pod| pod.node("a").meshed().fail_mode(mode))
+                .pod(&server, |pod| pod.node("b").meshed().fail_mode(mode))
+                .service(&server, |service| service.port(80, 8080))
+        })
+        .pod("plain-client", |pod| pod.node("a").unmeshed())
+        .pod("plain-server", |pod| pod.node("b").unmeshed())
+}
+
+fn ping(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(b"ping")?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer)?;
+    ensure!(&answer == b"ping");
+    Ok(())
+}
+
+fn request(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
+    ping(&mut mesh.pod(client).connect(target)?)
+}
+
+fn takeover_under_load(mesh: &Mesh) -> Result<()> {
+    let server = mesh.pod("closed-server").serve(8080, backends::echo())?;
+    let targets = [mesh.service("closed-server").at(80), mesh.pod("closed-server").at6(8080)];
+    let client = mesh.pod("closed-client");
+    let start = |style| {
+        targets.map(|target| Steady::start(client.netns(), target, style, 4, Duration::from_millis(2)))
+    };
+    let (fresh, kept) = (start(Style::Fresh), start(Style::Kept));
+    let all = || fresh.iter().chain(&kept);
+    all().try_for_each(|load| load.keep_on(100))?;
+    for proxy in mesh.proxies() {
+        let (before, begun) = (proxy.pid()?, kept.iter().map(|load| load.so_far().connections).sum::<u64>());
+        proxy.take_over().with_context(|| proxy.to_string())?;
+        ensure!(proxy.pid()? != before, "{proxy}: still the same process");
+        all().try_for_each(|load| load.keep_on(200))?;
+        let now = kept.iter().map(|load| load.so_far().connections).sum::<u64>();
+        ensure!(now == begun, "{} kept connections had to be opened anew", now - begun);
+    }
+    for load in kept.into_iter().chain(fresh) {
+        load.stop().flawless()?;
+    }
+    for proxy in mesh.proxies() {
+        wait::until("the old process ends after its connections", || {
+            proxy.draining().is_ok_and(|count| count == 0)
+        })?;
+    }
+    server.flawless()?;
+    mesh.until_enrolled()
+}
+
+fn sigterm_drains(mesh: &Mesh) -> Result<()> {
+    let server = mesh.pod("closed-server").serve(8080, backends::echo())?;
+    let target = mesh.service("closed-server").at(80);
+    let mut running = mesh.pod("closed-client").connect(target)?;
+    ping(&mut running)?;
+    let proxy = mesh.proxy("a");
+    proxy.terminate()?;
+    wait::until_for(wait::PROMPTLY, "new connections are refused", || {
+        request(mesh, "closed-client", target).is_err()
+    })?;
+    for _ in 0..20 {
+        ping(&mut running).context("on the connection that was there before")?;
+    }
+    drop(running);
+    // Well before its drain timeout: nothing is left to drain.
+    let status = proxy.terminated(DRAIN / 2)?;
+    ensure!(status.success(), "the proxy ended with {status}");
+    server.flawless()?;
+    proxy.revive()?;
+    mesh.until_enrolled()
+}
+
+fn drain_is_bounded(mesh: &Mesh) -> Result<()> {
+    let _server = mesh.pod("closed-server").serve(8080, backends::echo())?;
+    let mut stubborn = mesh.pod("closed-client").connect(mesh.service("closed-server").at(80))?;
+    ping(&mut stubborn)?;
+    let status = mesh.proxy("a").terminated(DRAIN + wait::PROMPTLY)?;
+    ensure!(status.success(), "the proxy ended with {status}");
+    ensure!(ping(&mut stubborn).is_err(), "who carries this connection now?");
+    mesh.proxy("a").revive()?;
+    mesh.until_enrolled()
+}
+
+fn kill_fail_closed(mesh: &Mesh) -> Result<()> {
+    let server = mesh.pod("closed-server").serve(8080, backends::echo())?;
+    let plain = mesh.pod("plain-server").serve(8080, backends::echo())?;
+    request(mesh, "plain-client", mesh.pod("closed-server").at(8080))
+        .context("as long as the proxy lives")?;
+    for proxy in mesh.proxies() {
+        proxy.kill()?;
+    }
+    let accepted = (server.accepted(), plain.accepted());
+    let ways = [
+        ("closed-client", mesh.service("closed-server").at(80)),
+        ("closed-client", mesh.pod("plain-server").at(8080)),
+        ("closed-client", mesh.pod("plain-server").at6(8080)),
+        ("plain-client", mesh.pod("closed-server").at(8080)),
+        ("plain-client", mesh.pod("closed-server").at6(8080)),
+    ];
+    for (client, target) in ways {
+        let refused = wait::promptly("the refusal", || mesh.pod(client).connect(target))?;
+        let kind = refused.map(drop).map_err(|e| e.kind());
+        ensure!(kind == Err(ErrorKind::ConnectionRefused), "{client} to {target}: {kind:?}");
+    }
+    ensure!((server.accepted(), plain.accepted()) == accepted, "an application saw a connection");
+    revive(mesh)
+}
+
+fn kill_fail_open(mesh: &Mesh) -> Result<()> {
+    let server = mesh.pod("open-server").serve(8080, backends::echo())?;
+    for proxy in mesh.proxies() {
+        proxy.kill()?;
+    }
+    for target in [
+        mesh.service("open-server").at(80),
+        mesh.service("open-server").at6(80),
+        mesh.pod("open-server").at(8080),
+    ] {
+        for client in ["open-client", "plain-client"] {
+            request(mesh, client, target).with_context(|| format!("{client} to {target}"))?;
+        }
+    }
+    server.flawless()?;
+    revive(mesh)
+}
+
+fn recovery(mesh: &Mesh) -> Result<()> {
+    // Listens before the kill and stays: the new process has to learn of it.
+    let server = mesh.pod("closed-server").serve(8080, backends::echo())?;
+    for proxy in mesh.proxies() {
+        proxy.kill()?;
+    }
+    revive(mesh)?;
+    let proxy = mesh.proxy("b").watch()?;
+    let target = mesh.service("closed-server").at(80);
+    wait::until_ok("a connection after the restart", || request(mesh, "closed-client", target))?;
+    proxy.expect_some(
+        "tcp_open_total",
+        &[("direction", "inbound"), ("pod", "closed-server"), ("tls", "true")],
+    )?;
+    server.flawless()
+}
+
+fn revive(mesh: &Mesh) -> Result<()> {
+    for proxy in mesh.proxies() {
+        proxy.revive().with_context(|| proxy.to_string())?;
+    }
+    mesh.until_enrolled()
+}

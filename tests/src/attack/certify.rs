@@ -1,0 +1,25 @@
+//! What does the identity service grant to whom?
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClient};
+
+/// Asks the identity service at `control` for a certificate for `identity`, as whoever has `token`.
+pub fn certify(control: SocketAddr, identity: &str, token: &[u8]) -> Result<()> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(vec![identity.to_owned()])?;
+    params.distinguished_name = DistinguishedName::new();
+    let request = CertifyRequest {
+        identity: identity.to_owned(),
+        token: token.to_vec(),
+        certificate_signing_request: params.serialize_request(&key)?.der().to_vec(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{control}"))?.connect().await?;
+        IdentityClient::new(channel).certify(request).await.context("Certify")?;
+        Ok(())
+    })
+}

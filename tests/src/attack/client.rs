@@ -1,0 +1,221 @@
+//! How does a TLS client behave that a scenario controls byte by byte?
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+
+use super::Leaf;
+use crate::{dial, netns::Netns};
+
+/// One try at a server that is believed to be a meshed pod.
+pub struct Client {
+    /// From where.
+    pub netns: Netns,
+    /// To where.
+    pub target: SocketAddr,
+    /// The server name that the ClientHello asks for.
+    pub sni: String,
+    /// Protocols offered.
+    pub alpn: Vec<Vec<u8>>,
+    /// What a server's certificate must chain to for [`Verdict::Answered::proven`]; none: only its name counts.
+    pub anchor: Option<CertificateDer<'static>>,
+}
+
+/// How the ClientHello goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// At most so many bytes in a segment.
+    pub piece: usize,
+    /// Rest between two segments: this is the slowness itself, nothing waits for it.
+    pub pause: Duration,
+    /// At most so many bytes of the hello in a TLS record.
+    pub record: Option<usize>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The application answered with these bytes.
+    Answered {
+        /// The answer.
+        bytes: Vec<u8>,
+        /// Whether the TLS peer's certificate was for the asked name (and chains to the client's anchor).
+        proven: bool,
+    },
+    /// The connection was ended without a byte of the application's.
+    Refused(io::Error),
+}
+
+impl Default for Attempt {
+    fn default() -> Self {
+        Self { piece: usize::MAX, pause: Duration::ZERO, record: None }
+    }
+}
+
+impl Client {
+    /// A client in `netns` that asks `target` for `sni`, as a weft proxy would.
+    pub fn new(netns: &Netns, target: SocketAddr, sni: &str) -> Self {
+        let (netns, sni) = (netns.clone(), sni.to_owned());
+        Self { netns, target, sni, alpn: vec![b"weft/tcp".to_vec()], anchor: None }
+    }
+
+    /// Connects with `leaf` (none: no client certificate), sends `request` and reads until the end.
+    pub fn attempt(&self, leaf: Option<Leaf>, request: &[u8], attempt: Attempt) -> Result<Verdict> {
+        let proven = Arc::new(AtomicBool::new(false));
+        let mut tls = self.connection(leaf, attempt, proven.clone())?;
+        let mut stream = dial::from(&self.netns, self.target)?;
+        slowly(&mut tls, &stream, attempt).context("sending the ClientHello")?;
+        let mut exchange = || -> io::Result<Vec<u8>> {
+            let mut through = rustls::Stream::new(&mut tls, &mut stream);
+            through.write_all(request)?;
+            through.flush()?;
+            through.conn.send_close_notify();
+            let mut answer = Vec::new();
+            through.read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        Ok(match exchange() {
+            Ok(bytes) if bytes.is_empty() => {
+                Verdict::Refused(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"))
+            }
+            Ok(bytes) => Verdict::Answered { bytes, proven: proven.load(Ordering::Relaxed) },
+            Err(e) => Verdict::Refused(e),
+        })
+    }
+
+    fn connection(
+        &self,
+        leaf: Option<Leaf>,
+        attempt: Attempt,
+        proven: Arc<AtomicBool>,
+    ) -> Result<ClientConnection> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let chain = match &self.anchor {
+            Some(anchor) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(anchor.clone())?;
+                Some(WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build()?)
+            }
+            None => None,
+        };
+        let watcher = Arc::new(Watcher { provider: provider.clone(), chain, proven });
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(watcher);
+        let mut config = match leaf {
+            Some(leaf) => config.with_client_auth_cert(leaf.chain, leaf.key)?,
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.alpn.clone();
+        // rustls counts a record's header in.
+        config.max_fragment_size = attempt.record.map(|bytes| bytes + 5);
+        let name = ServerName::try_from(self.sni.clone()).context("server name")?;
+        Ok(ClientConnection::new(Arc::new(config), name)?)
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// The application's answer, or why there was none.
+    pub fn answer(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Answered { bytes, .. } => Ok(bytes),
+            Self::Refused(e) => Err(anyhow!("refused: {e}")),
+        }
+    }
+
+    /// Why it was refused; an answer is the failure here.
+    pub fn refused(self) -> Result<io::Error> {
+        match self {
+            Self::Refused(e) => Ok(e),
+            Self::Answered { bytes, .. } => {
+                Err(anyhow!("was let in, and the application answered {:?}", String::from_utf8_lossy(&bytes)))
+            }
+        }
+    }
+}
+
+/// Sends the ClientHello as `attempt` says.
+fn slowly(tls: &mut ClientConnection, stream: &TcpStream, attempt: Attempt) -> io::Result<()> {
+    let mut hello = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut hello)?;
+    }
+    for piece in hello.chunks(attempt.piece) {
+        let mut out = stream;
+        out.write_all(piece)?;
+        thread::sleep(attempt.pause);
+    }
+    Ok(())
+}
+
+/// Accepts every server, and notes whether it proved to be the one that was asked for.
+#[derive(Debug)]
+struct Watcher {
+    provider: Arc<CryptoProvider>,
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    proven: Arc<AtomicBool>,
+}
+
+impl ServerCertVerifier for Watcher {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let proven = match &self.chain {
+            Some(chain) => chain.verify_server_cert(leaf, intermediates, server_name, ocsp, now).is_ok(),
+            None => rustls::server::ParsedCertificate::try_from(leaf)
+                .is_ok_and(|leaf| rustls::client::verify_server_name(&leaf, server_name).is_ok()),
+        };
+        self.proven.store(proven, Ordering::Relaxed);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,139 @@
+//! Who serves a port inside a pod, and what did it see?
+
+use std::{
+    fmt::Display,
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Result, ensure};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Behaviour;
+use crate::{dial, netns::Netns, wait};
+
+/// A connection as accept() gave it.
+pub struct Accepted {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The address that accept() itself returned.
+    pub peer: SocketAddr,
+}
+
+/// A listening socket inside a pod and the threads that serve it. Dropped: it no longer listens.
+pub struct Server {
+    listener: Arc<TcpListener>,
+    address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    accepted: AtomicU64,
+    finished: AtomicU64,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Server {
+    /// Listens on `address` inside `netns` (port 0: any; `[::]` takes IPv4 as well) and serves each connection on a
+    /// thread of its own.
+    pub fn start(netns: &Netns, address: SocketAddr, behaviour: Behaviour) -> Result<Self> {
+        let listener = Arc::new(netns.run(|| listen(address))??);
+        let address = listener.local_addr()?;
+        let seen = Arc::new(Seen::default());
+        let accepting = (listener.clone(), seen.clone());
+        thread::Builder::new()
+            .name(format!("serve-{}", address.port()))
+            .spawn(move || accept_all(&accepting.0, &accepting.1, &behaviour))?;
+        Ok(Self { listener, address, seen })
+    }
+
+    /// Where it listens, as it was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How many connections accept() returned.
+    pub fn accepted(&self) -> u64 {
+        self.seen.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were served to their end, well or badly.
+    pub fn finished(&self) -> u64 {
+        self.seen.finished.load(Ordering::SeqCst)
+    }
+
+    /// Waits until every accepted connection is over, and fails if one went wrong on the server's side.
+    pub fn flawless(&self) -> Result<()> {
+        wait::until("the server is done with every connection", || self.finished() == self.accepted())?;
+        let failures = self.failures();
+        ensure!(
+            failures.is_empty(),
+            "the server saw {} failures, first: {:?}",
+            failures.len(),
+            failures.first()
+        );
+        Ok(())
+    }
+
+    /// What went wrong on connections so far.
+    pub fn failures(&self) -> Vec<String> {
+        self.seen.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ends the listening at once, also for the thread that sits in accept().
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
+    }
+}
+
+impl Seen {
+    fn failed(&self, why: impl Display) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_string());
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // "[::]" serves both families, "[::1]" and real addresses cannot anyway.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into()).map_err(|e| io::Error::new(e.kind(), format!("bind {address}: {e}")))?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}
+
+fn accept_all(listener: &TcpListener, seen: &Arc<Seen>, behaviour: &Behaviour) {
+    while let Ok((stream, peer)) = listener.accept() {
+        seen.accepted.fetch_add(1, Ordering::SeqCst);
+        let (serving, behaviour) = (seen.clone(), behaviour.clone());
+        let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
+            let served = dial::patient(stream).and_then(|stream| behaviour(&Accepted { stream, peer }));
+            if let Err(e) = served {
+                serving.failed(format_args!("{peer}: {e}"));
+            }
+            serving.finished.fetch_add(1, Ordering::SeqCst);
+        });
+        if let Err(e) = spawned {
+            seen.failed(format_args!("no thread for {peer}: {e}"));
+            seen.finished.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Thousands of connections at once have a thread each.
+const STACK: usize = 256 << 10;

@@ -1,0 +1,178 @@
+//! What does an eavesdropper between two nodes see? An AF_PACKET socket on a node's `wire`.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::net::if_::if_nametoindex;
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+use crate::netns::Netns;
+
+/// The interface of a node on which traffic between nodes, and nothing else, is to be seen.
+pub const WIRE: &str = "wire";
+
+/// A running capture.
+pub struct Capture {
+    stop: Arc<AtomicBool>,
+    reader: Option<JoinHandle<io::Result<Vec<Packet>>>>,
+}
+
+/// One end of a connection.
+pub type End = (IpAddr, u16);
+
+/// A TCP segment that carried data.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// From where.
+    pub source: End,
+    /// Where to.
+    pub destination: End,
+    /// TCP's sequence number.
+    pub sequence: u32,
+    /// The data.
+    pub payload: Vec<u8>,
+}
+
+/// What was captured.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    /// The segments, as they passed.
+    pub packets: Vec<Packet>,
+}
+
+impl Capture {
+    /// Begins to capture on `wire` inside a node's namespace; what is sent after this returns is seen.
+    pub fn start(node: &Netns) -> Result<Self> {
+        let socket = node.run(|| packet_socket(WIRE))?.context("AF_PACKET socket")?;
+        socket.set_recv_buffer_size(8 << 20)?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let reader = thread::spawn(move || read_all(socket, &told));
+        Ok(Self { stop, reader: Some(reader) })
+    }
+
+    /// Ends the capture.
+    pub fn finish(mut self) -> Result<Captured> {
+        self.stop.store(true, Ordering::Relaxed);
+        let reader = self.reader.take().context("the capture's thread")?;
+        let packets = reader.join().map_err(|_| anyhow::anyhow!("the capture panicked"))??;
+        Ok(Captured { packets })
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+// === impl Captured ===
+
+impl Captured {
+    /// Only what went from or to this port of this address.
+    pub fn of(&self, address: IpAddr, port: u16) -> Self {
+        let ours = |packet: &&Packet| [packet.source, packet.destination].contains(&(address, port));
+        Self { packets: self.packets.iter().filter(ours).cloned().collect() }
+    }
+
+    /// The bytes of data in all packets.
+    pub fn bytes(&self) -> usize {
+        self.packets.iter().map(|packet| packet.payload.len()).sum()
+    }
+
+    /// Whether any stream, put together from its segments, has these bytes.
+    pub fn contains(&self, needle: &[u8]) -> bool {
+        self.streams().values().any(|stream| stream.windows(needle.len()).any(|window| window == needle))
+    }
+
+    /// Each direction of each connection put together; what was sent again counts once.
+    pub fn streams(&self) -> BTreeMap<(End, End), Vec<u8>> {
+        let mut segments: BTreeMap<_, BTreeMap<u32, &[u8]>> = BTreeMap::new();
+        let mut first: BTreeMap<_, u32> = BTreeMap::new();
+        for packet in &self.packets {
+            let key = (packet.source, packet.destination);
+            let start = *first.entry(key).or_insert(packet.sequence);
+            // Relative to the first one seen, so that a wrapped sequence number sorts right.
+            let place = packet.sequence.wrapping_sub(start);
+            segments.entry(key).or_default().insert(place, &packet.payload);
+        }
+        let join = |parts: BTreeMap<u32, &[u8]>| {
+            let mut stream = Vec::new();
+            for (place, part) in parts {
+                let skip = stream.len().saturating_sub(place as usize);
+                stream.extend_from_slice(part.get(skip..).unwrap_or_default());
+            }
+            stream
+        };
+        segments.into_iter().map(|(key, parts)| (key, join(parts))).collect()
+    }
+}
+
+fn packet_socket(interface: &str) -> io::Result<Socket> {
+    let all = (libc::ETH_P_ALL as u16).to_be();
+    // Protocol 0 at first: nothing is received before the socket is bound to the one interface.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    let mut address = SockAddrStorage::zeroed();
+    // SAFETY: a sockaddr_ll is plain numbers and smaller than the storage; AF_PACKET's bind() reads just that.
+    let link = unsafe { address.view_as::<libc::sockaddr_ll>() };
+    link.sll_family = libc::AF_PACKET as u16;
+    link.sll_protocol = all;
+    link.sll_ifindex = if_nametoindex(interface)? as i32;
+    // SAFETY: the storage was zeroed and holds a sockaddr_ll, whose length this is.
+    let address = unsafe { SockAddr::new(address, size_of::<libc::sockaddr_ll>() as libc::socklen_t) };
+    socket.bind(&address)?;
+    Ok(socket)
+}
+
+fn read_all(mut socket: Socket, stop: &AtomicBool) -> io::Result<Vec<Packet>> {
+    let mut packets = Vec::new();
+    let mut frame = vec![0; 128 << 10];
+    let mut last_look = false;
+    loop {
+        match socket.read(&mut frame) {
+            Ok(n) => packets.extend(parse(&frame[..n])),
+            // One more look after the word to stop: what was sent before it is in the queue.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && last_look => return Ok(packets),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => last_look = stop.load(Ordering::Relaxed),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// An Ethernet frame with TCP over IPv4 or IPv6 (no extension headers) that carries data.
+fn parse(frame: &[u8]) -> Option<Packet> {
+    let ip = frame.get(14..)?;
+    let address4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(ip.get(at..at + 4)?).ok()?));
+    let address6 = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(ip.get(at..at + 16)?).ok()?));
+    let (source, destination, start, end) = match frame.get(12..14)? {
+        [0x08, 0x00] if ip.get(9)? == &6 => {
+            let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
+            (address4(12)?, address4(16)?, usize::from(ip[0] & 15) * 4, total)
+        }
+        [0x86, 0xdd] if ip.get(6)? == &6 => {
+            let payload = usize::from(u16::from_be_bytes([*ip.get(4)?, *ip.get(5)?]));
+            (address6(8)?, address6(24)?, 40, 40 + payload)
+        }
+        _ => return None,
+    };
+    // A total of 0 is a segment larger than 64 KiB, as a veth passes them on.
+    let end = if end <= start { ip.len() } else { end };
+    let tcp = ip.get(start..end)?;
+    let data = usize::from(tcp.get(12)? >> 4) * 4;
+    let payload = tcp.get(data..)?.to_vec();
+    let port = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]);
+    let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
+    let packet = Packet { source: (source, port(0)), destination: (destination, port(2)), sequence, payload };
+    (!packet.payload.is_empty()).then_some(packet)
+}

@@ -1,0 +1,40 @@
+use std::net::TcpListener;
+
+use super::*;
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+#[test]
+fn both_sides_agree_on_a_clean_connection() {
+    for _ in 0..20 {
+        let (client, server) = pair();
+        thread::scope(|scope| {
+            let serving = scope.spawn(|| Plan::serve(&server));
+            Plan::random(300_000).run(&client).unwrap();
+            serving.join().unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_missing_tail_is_noticed() {
+    let (client, server) = pair();
+    thread::scope(|scope| {
+        scope.spawn(|| write_pattern(&server, (1, 999), 64));
+        let e = read_pattern(&client, (1, 1000)).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof);
+    });
+}
+
+#[test]
+fn a_byte_too_many_is_noticed() {
+    let (client, server) = pair();
+    thread::scope(|scope| {
+        scope.spawn(|| write_pattern(&server, (1, 1001), 64));
+        assert_eq!(read_pattern(&client, (1, 1000)).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    });
+}

@@ -1,0 +1,15 @@
+//! What do clients send, and how do they know that every byte came through?
+//!
+//! - [`pattern`]: bytes that tell their own position, so that a lost, doubled or moved byte is seen;
+//! - [`exchange`]: one connection, both directions at once, random sizes, every byte checked;
+//! - [`steady`]: connections that keep coming (or keep going) while a scenario changes the world under them.
+
+pub mod exchange;
+pub mod pattern;
+pub mod steady;
+
+pub use self::{
+    exchange::Plan,
+    pattern::Pattern,
+    steady::{Outcome, Steady, Style},
+};

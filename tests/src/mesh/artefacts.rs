@@ -1,0 +1,68 @@
+//! Where do the programs come from, and where do a failure's traces go?
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::Mesh;
+
+/// Lines of each log that a failure shows.
+const TAIL: usize = 25;
+
+/// Cargo's target directory: this program is in `<target>/<profile>/deps`.
+pub fn target_directory() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    own.ancestors().nth(3).map(Path::to_owned).context("this program is not where cargo puts it")
+}
+
+/// Keeps the cluster's logs and manifests in `<target>/scenarios/<name>/` and gives the logs' tails.
+pub fn keep(mesh: &Mesh, name: &str) -> String {
+    match try_keep(mesh, name) {
+        Ok(text) => text,
+        Err(e) => format!("\nthe logs could not be kept: {e:#}"),
+    }
+}
+
+fn try_keep(mesh: &Mesh, name: &str) -> Result<String> {
+    let kept = target_directory()?.join("scenarios").join(name.replace("::", "/"));
+    if kept.exists() {
+        fs::remove_dir_all(&kept)?;
+    }
+    fs::create_dir_all(&kept)?;
+    let cluster = mesh.cluster()?;
+    let layout = cluster.layout();
+    for (source, part) in [
+        (layout.logs_dir(), "logs"),
+        (layout.overlay_dir(), "allotted"),
+        (mesh.manifests.path().into(), "manifests"),
+    ] {
+        copy_files(&source, &kept.join(part))?;
+    }
+    for proxy in mesh.proxies() {
+        if let Ok(metrics) = proxy.metrics() {
+            fs::write(kept.join(format!("metrics-{}", proxy.node())), metrics.show(""))?;
+        }
+    }
+    let logs = mesh.proxies().iter().map(super::Proxy::log).chain([mesh.control().log()]);
+    let tails = logs.map(|log| {
+        let name = log.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        format!("\n--- end of {name}\n{}", log.tail(TAIL))
+    });
+    let problems =
+        mesh.problems().into_iter().map(|problem| format!("\n--- the cluster remarked: {problem}"));
+    Ok(tails.chain(problems).chain([format!("\n--- all of it is in {}", kept.display())]).collect())
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! How does a scenario change the cluster under its own feet? As an operator does: by its manifests.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Mesh, Pod, PodSpec, yaml};
+use crate::wait;
+
+impl Mesh {
+    /// Adds a pod and waits until it exists and, if it is meshed, is served.
+    pub fn add_pod(&self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Result<Pod<'_>> {
+        let spec = specify(PodSpec::new(name));
+        self.write(&pod_file(name), &yaml::pod(&spec))?;
+        self.specs().insert(name.to_owned(), spec);
+        let pod = wait::until_ok("the new pod", || Pod::of(self, name))?;
+        self.until_enrolled()?;
+        Ok(pod)
+    }
+
+    /// Changes a pod's labels or annotations, without waiting for anything.
+    pub fn change_pod(&self, name: &str, change: impl FnOnce(PodSpec) -> PodSpec) -> Result<()> {
+        let spec = self.specs().get(name).cloned().with_context(|| format!("no pod {name}"))?;
+        let spec = change(spec);
+        self.write(&pod_file(name), &yaml::pod(&spec))?;
+        self.specs().insert(name.to_owned(), spec);
+        Ok(())
+    }
+
+    /// Removes a pod and waits until it is gone.
+    pub fn remove_pod(&self, name: &str) -> Result<()> {
+        self.specs().remove(name).with_context(|| format!("no pod {name}"))?;
+        self.remove(&pod_file(name))?;
+        wait::until("the pod is gone", || Pod::of(self, name).is_err())
+    }
+
+    /// Writes a manifest, in one step as an editor would.
+    pub fn write(&self, file: &str, text: &str) -> Result<()> {
+        let path = self.manifest(file);
+        let draft = path.with_extension("draft");
+        fs::write(&draft, text)?;
+        Ok(fs::rename(draft, path)?)
+    }
+
+    /// Removes a manifest.
+    pub fn remove(&self, file: &str) -> Result<()> {
+        Ok(fs::remove_file(self.manifest(file))?)
+    }
+
+    /// The text of a manifest.
+    pub fn read(&self, file: &str) -> Result<String> {
+        fs::read_to_string(self.manifest(file)).with_context(|| file.to_owned())
+    }
+
+    /// Waits until every pod that its manifest meshes is served by its node's proxy, and no other.
+    pub fn until_enrolled(&self) -> Result<()> {
+        wait::until_ok("the proxies serve the meshed pods", || {
+            for proxy in self.proxies() {
+                let mut expected: Vec<String> = {
+                    let specs = self.specs();
+                    let meshed = specs.values().filter(|spec| spec.is_meshed() && spec.node == proxy.node());
+                    meshed.map(|spec| spec.name.clone()).collect()
+                };
+                let mut enrolled = proxy.enrolled()?;
+                expected.sort();
+                enrolled.sort();
+                ensure!(enrolled == expected, "{proxy} serves {enrolled:?} instead of {expected:?}");
+            }
+            Ok(())
+        })
+    }
+
+    fn manifest(&self, file: &str) -> PathBuf {
+        self.manifests.path().join(file)
+    }
+}
+
+impl PodSpec {
+    fn is_meshed(&self) -> bool {
+        let inject = self.annotations.get("linkerd.io/inject");
+        inject.is_some_and(|inject| inject == "enabled") && !self.host_network
+    }
+}
+
+/// The manifest file of a pod.
+pub(super) fn pod_file(name: &str) -> String {
+    format!("pod-{name}.yaml")
+}

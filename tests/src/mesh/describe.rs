@@ -1,0 +1,199 @@
+//! How does a scenario say which cluster it needs?
+//!
+//! ```ignore
+//! mesh("shop")
+//!     .pod("client", |pod| pod.node("a").meshed())
+//!     .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
+//!     .service("web", |service| service.port(80, 8080))
+//! ```
+//! Objects live in the namespace [`NAMESPACE`]; a pod has a service account and a label `app` of its own name.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::Mesh;
+
+/// Where all pods and services of scenarios live.
+pub const NAMESPACE: &str = "test";
+
+/// A cluster to be started.
+#[derive(Clone, Debug)]
+pub struct Description {
+    pub(super) name: String,
+    pub(super) pods: Vec<PodSpec>,
+    pub(super) services: Vec<ServiceSpec>,
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) control_args: Vec<String>,
+    pub(super) proxy_args: Vec<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct PodSpec {
+    pub(super) name: String,
+    pub(super) app: String,
+    pub(super) node: String,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) host_network: bool,
+    pub(super) ports: Vec<u16>,
+}
+
+/// A service.
+#[derive(Clone, Debug)]
+pub struct ServiceSpec {
+    pub(super) name: String,
+    pub(super) app: String,
+    /// Port and target port.
+    pub(super) ports: Vec<(u16, u16)>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) headless: bool,
+}
+
+/// Begins a description; the name is for people.
+pub fn mesh(name: &str) -> Description {
+    Description {
+        name: name.to_owned(),
+        pods: Vec::new(),
+        services: Vec::new(),
+        files: BTreeMap::new(),
+        control_args: Vec::new(),
+        proxy_args: Vec::new(),
+    }
+}
+
+impl Description {
+    /// Adds a pod; unmeshed and on node `a` unless it says otherwise.
+    pub fn pod(mut self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Self {
+        self.pods.push(specify(PodSpec::new(name)));
+        self
+    }
+
+    /// Adds a service in front of the pods whose `app` is its name, unless it says otherwise.
+    pub fn service(mut self, name: &str, specify: impl FnOnce(ServiceSpec) -> ServiceSpec) -> Self {
+        self.services.push(specify(ServiceSpec::new(name)));
+        self
+    }
+
+    /// Adds a manifest word by word.
+    pub fn file(mut self, name: &str, yaml: &str) -> Self {
+        self.files.insert(name.to_owned(), yaml.to_owned());
+        self
+    }
+
+    /// Adds a command-line argument of weft-control's.
+    pub fn control_arg(mut self, argument: &str) -> Self {
+        self.control_args.push(argument.to_owned());
+        self
+    }
+
+    /// Adds a command-line argument of every weft-proxy's.
+    pub fn proxy_arg(mut self, argument: &str) -> Self {
+        self.proxy_args.push(argument.to_owned());
+        self
+    }
+
+    /// Starts it; returns when every proxy is ready and every meshed pod enrolled.
+    pub fn start(self) -> Result<Mesh> {
+        Mesh::start(self)
+    }
+}
+
+impl PodSpec {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            app: name.to_owned(),
+            node: "a".to_owned(),
+            annotations: BTreeMap::new(),
+            host_network: false,
+            ports: Vec::new(),
+        }
+    }
+
+    /// Where it runs.
+    pub fn node(mut self, node: &str) -> Self {
+        self.node = node.to_owned();
+        self
+    }
+
+    /// Its label `app`, by which services find it.
+    pub fn app(mut self, app: &str) -> Self {
+        self.app = app.to_owned();
+        self
+    }
+
+    /// weft serves it.
+    pub fn meshed(self) -> Self {
+        self.annotate("linkerd.io/inject", "enabled")
+    }
+
+    /// weft leaves it alone.
+    pub fn unmeshed(self) -> Self {
+        self.annotate("linkerd.io/inject", "disabled")
+    }
+
+    /// Its default inbound policy.
+    pub fn policy(self, policy: &str) -> Self {
+        self.annotate("config.linkerd.io/default-inbound-policy", policy)
+    }
+
+    /// What its new connections do while no proxy serves it.
+    pub fn fail_mode(self, mode: &str) -> Self {
+        self.annotate("config.weft.dev/fail-mode", mode)
+    }
+
+    /// Any annotation.
+    pub fn annotate(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// It shares its node's network namespace.
+    pub fn host_network(mut self) -> Self {
+        self.host_network = true;
+        self
+    }
+
+    /// Declares a container port, named `p<port>`.
+    pub fn port(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
+    }
+}
+
+impl ServiceSpec {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            app: name.to_owned(),
+            ports: Vec::new(),
+            annotations: BTreeMap::new(),
+            headless: false,
+        }
+    }
+
+    /// The `app` of the pods behind it.
+    pub fn selects(mut self, app: &str) -> Self {
+        self.app = app.to_owned();
+        self
+    }
+
+    /// A port, and the pods' port behind it.
+    pub fn port(mut self, port: u16, target: u16) -> Self {
+        self.ports.push((port, target));
+        self
+    }
+
+    /// No cluster IP.
+    pub fn headless(mut self) -> Self {
+        self.headless = true;
+        self
+    }
+
+    /// Any annotation.
+    pub fn annotate(mut self, key: &str, value: &str) -> Self {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+}

@@ -1,0 +1,234 @@
+//! The scenario language: a described cluster, and handles on what runs in it.
+//!
+//! [`mesh`] describes, [`Mesh`] runs; [`Pod`], [`Service`], [`Proxy`] and [`Control`] are what a scenario acts on and
+//! asks.
+
+pub mod artefacts;
+mod change;
+mod control;
+mod describe;
+mod outside;
+mod pod;
+mod proxy;
+mod yaml;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU16, AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use weft_vm::{Cluster, ClusterConfig, Watcher};
+
+pub use self::{
+    control::Control,
+    describe::{Description, NAMESPACE, PodSpec, ServiceSpec, mesh},
+    pod::Pod,
+    proxy::{Proxy, Watch},
+    yaml::server,
+};
+use crate::netns::Netns;
+
+/// The nodes of every cluster.
+pub const NODES: [&str; 2] = ["a", "b"];
+
+/// A running cluster.
+pub struct Mesh {
+    /// None once it has been stopped; a scenario that hangs in it then fails.
+    cluster: Mutex<Option<Running>>,
+    manifests: TempDir,
+    pods: Mutex<BTreeMap<String, PodSpec>>,
+    proxies: Vec<Proxy>,
+    control: Control,
+    next_port: AtomicU16,
+    problems: Problems,
+}
+
+/// What the cluster had to remark about its manifests since its start.
+type Problems = Arc<Mutex<BTreeSet<String>>>;
+
+struct Running {
+    /// Ends before the cluster does.
+    _watcher: Watcher,
+    cluster: Arc<Cluster>,
+}
+
+/// A service's cluster IPs.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// The IPv4 one.
+    pub v4: Ipv4Addr,
+    /// The IPv6 one.
+    pub v6: Ipv6Addr,
+}
+
+impl Mesh {
+    fn start(description: Description) -> Result<Self> {
+        let manifests = tempfile::Builder::new().prefix("weft-manifests-").tempdir()?;
+        write_all(&manifests, &description)?;
+
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut config = ClusterConfig::new(format!("t{}-{number}", std::process::id()), manifests.path());
+        config.nodes = NODES.map(str::to_owned).to_vec();
+        config.binaries = artefacts::target_directory()?.join("debug");
+        config.control_args = description.control_args;
+        config.proxy_args = description.proxy_args;
+        let cluster = Arc::new(Cluster::start(config).with_context(|| description.name.clone())?);
+
+        let problems = Problems::default();
+        let noted = problems.clone();
+        let watcher = Watcher::start(cluster.clone(), move |result| {
+            let found = result.map_or_else(|e| vec![e.to_string()], |report| report.problems);
+            noted.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        })?;
+        let mesh = Self {
+            proxies: NODES.iter().map(|node| Proxy::of(&cluster, node)).collect(),
+            control: Control::of(&cluster),
+            cluster: Mutex::new(Some(Running { _watcher: watcher, cluster })),
+            manifests,
+            pods: Mutex::new(description.pods.into_iter().map(|pod| (pod.name.clone(), pod)).collect()),
+            next_port: AtomicU16::new(8000),
+            problems,
+        };
+        mesh.until_enrolled()?;
+        Ok(mesh)
+    }
+
+    /// Ends the cluster; fails if something of it cannot be removed.
+    pub fn stop(&self) -> Result<()> {
+        let running = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { _watcher: watcher, cluster }) = running {
+            drop(watcher);
+            if let Some(cluster) = Arc::into_inner(cluster) {
+                cluster.stop()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pod, by its name.
+    ///
+    /// # Panics
+    /// If there is none: the scenario is wrong.
+    pub fn pod(&self, name: &str) -> Pod<'_> {
+        Pod::of(self, name).unwrap_or_else(|e| panic!("pod {name}: {e:#}"))
+    }
+
+    /// A service, by its name.
+    ///
+    /// # Panics
+    /// If it does not exist or has no cluster IPs of both families: the scenario is wrong.
+    pub fn service(&self, name: &str) -> Service {
+        self.find_service(name).unwrap_or_else(|e| panic!("service {name}: {e:#}"))
+    }
+
+    /// The network namespace of a node.
+    ///
+    /// # Panics
+    /// If there is none: the scenario is wrong.
+    pub fn node(&self, name: &str) -> Netns {
+        let path = self.cluster().and_then(|cluster| Ok(cluster.node_netns(name)?));
+        Netns::at(path.unwrap_or_else(|e| panic!("node {name}: {e:#}")))
+    }
+
+    /// A node's own addresses, one of each family, as its pods reach it.
+    pub fn node_addresses(&self, node: &str) -> Result<[IpAddr; 2]> {
+        let number = 1 + NODES.iter().position(|name| *name == node).context("no such node")?;
+        Ok([format!("10.244.{number}.1").parse()?, format!("fd00:10:244:{number}::1").parse()?])
+    }
+
+    /// The proxy of a node.
+    ///
+    /// # Panics
+    /// If there is no such node: the scenario is wrong.
+    pub fn proxy(&self, node: &str) -> &Proxy {
+        self.proxies.iter().find(|proxy| proxy.node() == node).unwrap_or_else(|| panic!("no node {node}"))
+    }
+
+    /// All proxies.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// The resident memory of all proxies, in bytes.
+    pub fn proxies_memory(&self) -> Result<u64> {
+        self.proxies.iter().map(Proxy::memory).sum()
+    }
+
+    /// The control plane.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// A port from 8000 on that no other scenario of this cluster uses.
+    pub fn unused_port(&self) -> u16 {
+        self.next_port.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the cluster itself had to complain about.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// From here on, logs tell of the scenario that begins now.
+    pub fn mark_logs(&self) {
+        self.proxies.iter().for_each(|proxy| proxy.log().mark());
+        self.control.log().mark();
+    }
+
+    fn find_service(&self, name: &str) -> Result<Service> {
+        let ips = self.cluster()?.cluster_ips(&format!("{NAMESPACE}/{name}"));
+        let (v4, v6) = both(&ips)?;
+        Ok(Service { v4, v6 })
+    }
+
+    fn cluster(&self) -> Result<Arc<Cluster>> {
+        let running = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|running| running.cluster.clone()).context("the cluster has been stopped")
+    }
+
+    fn specs(&self) -> MutexGuard<'_, BTreeMap<String, PodSpec>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Service {
+    /// A port of its IPv4 address.
+    pub fn at(&self, port: u16) -> SocketAddr {
+        (self.v4, port).into()
+    }
+
+    /// A port of its IPv6 address.
+    pub fn at6(&self, port: u16) -> SocketAddr {
+        (self.v6, port).into()
+    }
+}
+
+fn write_all(manifests: &TempDir, description: &Description) -> Result<()> {
+    let write = |name: &str, text: String| fs::write(manifests.path().join(name), text);
+    write("namespace.yaml", yaml::namespace())?;
+    for pod in &description.pods {
+        write(&change::pod_file(&pod.name), yaml::pod(pod))?;
+    }
+    for service in &description.services {
+        write(&format!("service-{}.yaml", service.name), yaml::service(service))?;
+    }
+    for (name, text) in &description.files {
+        write(name, text.clone())?;
+    }
+    Ok(())
+}
+
+/// One address of each family.
+fn both(ips: &[IpAddr]) -> Result<(Ipv4Addr, Ipv6Addr)> {
+    let v4 = ips.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
+    let v6 = ips.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
+    Ok((v4.context("no IPv4 address")?, v6.context("no IPv6 address")?))
+}

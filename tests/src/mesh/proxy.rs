@@ -1,0 +1,166 @@
+//! What can be asked of a node's proxy, and done to it?
+
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use weft_vm::{Cluster, Daemon};
+
+use crate::{
+    logs::Log,
+    metrics::{Labels, Metrics, get},
+    wait,
+};
+
+/// The proxy of a node, whichever process it is at the time.
+pub struct Proxy {
+    cluster: Weak<Cluster>,
+    node: String,
+    daemon: Daemon,
+    log: Log,
+}
+
+/// What a proxy counts from a moment on.
+pub struct Watch<'a> {
+    proxy: &'a Proxy,
+    before: Metrics,
+}
+
+impl Proxy {
+    pub(super) fn of(cluster: &Arc<Cluster>, node: &str) -> Self {
+        let daemon = Daemon::Proxy(node.to_owned());
+        let log = Log::at(cluster.log(&daemon));
+        Self { cluster: Arc::downgrade(cluster), node: node.to_owned(), daemon, log }
+    }
+
+    /// Its node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Where its admin server listens.
+    pub fn admin(&self) -> Result<SocketAddr> {
+        Ok(self.cluster()?.admin(&self.daemon)?)
+    }
+
+    /// All that it counts.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Metrics::of(self.admin()?)
+    }
+
+    /// Its configuration and workloads, as its admin server shows them.
+    pub fn config(&self) -> Result<serde_json::Value> {
+        serde_json::from_str(&get(self.admin()?, "/config")?).context("/config")
+    }
+
+    /// The names of the pods that it serves at present.
+    pub fn enrolled(&self) -> Result<Vec<String>> {
+        let config = self.config()?;
+        let workloads = config["workloads"].as_array().context("/config has no workloads")?;
+        let name = |workload: &serde_json::Value| workload["name"].as_str().map(str::to_owned);
+        workloads.iter().map(|workload| name(workload).context("a workload without a name")).collect()
+    }
+
+    /// Counts from here.
+    pub fn watch(&self) -> Result<Watch<'_>> {
+        Ok(Watch { proxy: self, before: self.metrics()? })
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.cluster()?.pid(&self.daemon)?)
+    }
+
+    /// How many file descriptors it has open.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(self.proc("fd")?)?.count())
+    }
+
+    /// Its resident memory in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(self.proc("status")?)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes << 10)
+    }
+
+    /// Starts a second process that takes over from the first.
+    pub fn take_over(&self) -> Result<()> {
+        Ok(self.cluster()?.start_daemon(&self.daemon)?)
+    }
+
+    /// How many former processes still drain.
+    pub fn draining(&self) -> Result<usize> {
+        Ok(self.cluster()?.draining(&self.daemon)?)
+    }
+
+    /// kill -9; it stays dead.
+    pub fn kill(&self) -> Result<()> {
+        Ok(self.cluster()?.kill(&self.daemon)?)
+    }
+
+    /// Starts it after its death.
+    pub fn revive(&self) -> Result<()> {
+        Ok(self.cluster()?.start_daemon(&self.daemon)?)
+    }
+
+    /// Sends SIGTERM, without waiting for anything.
+    pub fn terminate(&self) -> Result<()> {
+        Ok(self.cluster()?.signal(&self.daemon, Signal::SIGTERM)?)
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminated(&self, limit: Duration) -> Result<ExitStatus> {
+        let status = self.cluster()?.terminate(&self.daemon, limit)?;
+        status.with_context(|| format!("the proxy still runs {limit:?} after SIGTERM"))
+    }
+
+    fn proc(&self, file: &str) -> Result<PathBuf> {
+        Ok(format!("/proc/{}/{file}", self.pid()?).into())
+    }
+
+    fn cluster(&self) -> Result<Arc<Cluster>> {
+        self.cluster.upgrade().context("the cluster has been stopped")
+    }
+}
+
+impl Watch<'_> {
+    /// What was counted since.
+    pub fn now(&self) -> Result<Metrics> {
+        Ok(self.proxy.metrics()?.since(&self.before))
+    }
+
+    /// Waits until exactly so many were counted; a moment may pass until a closed connection is.
+    pub fn expect(&self, name: &str, labels: Labels, expected: f64) -> Result<()> {
+        self.eventually(|now| now.expect(name, labels, expected))
+    }
+
+    /// Waits until some were counted.
+    pub fn expect_some(&self, name: &str, labels: Labels) -> Result<()> {
+        self.eventually(|now| now.expect_some(name, labels))
+    }
+
+    /// Waits until what was counted since passes `check`.
+    pub fn eventually(&self, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
+        let what = format!("{} counts as it should", self.proxy);
+        wait::until_ok_for(wait::PROMPTLY, &what, || check(&self.now()?))
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy of node {}", self.node)
+    }
+}

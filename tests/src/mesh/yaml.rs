@@ -1,0 +1,96 @@
+//! What does a description look like as Kubernetes manifests?
+
+use std::collections::BTreeMap;
+
+use super::describe::{NAMESPACE, PodSpec, ServiceSpec};
+
+/// The namespace of all scenarios.
+pub(super) fn namespace() -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n")
+}
+
+/// A pod and its service account.
+pub(super) fn pod(spec: &PodSpec) -> String {
+    let PodSpec { name, app, node, annotations, host_network, ports } = spec;
+    let annotations = block("annotations", annotations);
+    let ports: String = ports
+        .iter()
+        .map(|port| format!("        - name: p{port}\n          containerPort: {port}\n"))
+        .collect();
+    let ports = if ports.is_empty() { ports } else { format!("      ports:\n{ports}") };
+    format!(
+        "apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+  labels:
+    app: {app}
+{annotations}spec:
+  nodeName: {node}
+  serviceAccountName: {name}
+  hostNetwork: {host_network}
+  containers:
+    - name: main
+      image: scenario
+{ports}"
+    )
+}
+
+/// A service of both address families.
+pub(super) fn service(spec: &ServiceSpec) -> String {
+    let ServiceSpec { name, app, ports, annotations, headless } = spec;
+    let annotations = block("annotations", annotations);
+    let ports: String = ports
+        .iter()
+        .map(|(port, target)| {
+            format!("    - name: p{port}\n      port: {port}\n      targetPort: {target}\n")
+        })
+        .collect();
+    let cluster_ip = if *headless { "  clusterIP: None\n" } else { "" };
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+{annotations}spec:
+{cluster_ip}  ipFamilyPolicy: PreferDualStack
+  selector:
+    app: {app}
+  ports:
+{ports}"
+    )
+}
+
+/// A `policy.linkerd.io` Server for one port of the pods of an `app`.
+pub fn server(name: &str, app: &str, port: u16, access_policy: &str) -> String {
+    format!(
+        "apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+spec:
+  podSelector:
+    matchLabels:
+      app: {app}
+  port: {port}
+  accessPolicy: {access_policy}
+"
+    )
+}
+
+fn block(key: &str, entries: &BTreeMap<String, String>) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let lines: String = entries.iter().map(|(key, value)| format!("    {key}: {value:?}\n")).collect();
+    format!("  {key}:\n{lines}")
+}

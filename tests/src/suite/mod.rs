@@ -1,0 +1,55 @@
+//! How are scenarios run: who gets which cluster, how long may it take, and what is kept of a failure?
+//!
+//! A scenario is a sentence and a function. Those of one [`Area`] share a cluster while they succeed: a failure keeps
+//! the cluster's logs and ends it, so that the next scenario starts on a fresh one and cannot inherit the damage.
+
+mod area;
+mod watchdog;
+
+use std::{process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+use nix::unistd::Uid;
+
+pub use self::area::Area;
+use self::area::Selection;
+
+/// Runs what the command line selects.
+pub fn main(areas: Vec<Area>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Scenarios load the machine and look at all of it: one at a time, unless somebody knows better.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    if arguments.list {
+        return list(&arguments, &areas);
+    }
+    if !Uid::effective().is_root() {
+        eprintln!(
+            "scenarios make network namespaces and load eBPF programs: run them as root (cargo xtask test)"
+        );
+        return ExitCode::FAILURE;
+    }
+    let areas: Vec<_> = areas.into_iter().map(Arc::new).collect();
+    let mut trials = Vec::new();
+    for area in &areas {
+        let selected = Selection::of(area, &arguments);
+        for index in 0..area.scenarios.len() {
+            let (area, selected) = (area.clone(), selected.clone());
+            let name = area.full_name(index);
+            trials.push(Trial::test(name, move || area.run(index, &selected).map_err(Into::into)));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    areas.iter().for_each(|area| area.end());
+    conclusion.exit_code()
+}
+
+fn list(arguments: &Arguments, areas: &[Area]) -> ExitCode {
+    for area in areas {
+        for (index, scenario) in area.scenarios.iter().enumerate() {
+            if area::selected(arguments, &area.full_name(index)) {
+                println!("{}: test\n    {}", area.full_name(index), scenario.proves);
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}

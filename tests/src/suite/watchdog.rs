@@ -1,0 +1,64 @@
+//! What if a scenario never ends, or fails?
+
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow};
+
+use crate::mesh::{Mesh, artefacts};
+
+/// Which cluster a scenario has come to work on.
+#[derive(Clone, Default)]
+pub(super) struct Progress(Arc<Mutex<Option<Arc<Mesh>>>>);
+
+impl Progress {
+    pub(super) fn on(&self, mesh: &Arc<Mesh>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mesh.clone());
+    }
+
+    fn mesh(&self) -> Option<Arc<Mesh>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Runs a scenario on a thread of its own for at most `limit`. A failure's text has the tails of all logs, which are
+/// kept, and its cluster is stopped: that also frees a thread which hangs on a connection.
+pub(super) fn run(
+    name: &str,
+    limit: Duration,
+    scenario: impl FnOnce(&Progress) -> Result<()> + Send + 'static,
+) -> Result<(), String> {
+    let progress = Progress::default();
+    let (done, ended) = mpsc::channel();
+    let running = progress.clone();
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let caught = panic::catch_unwind(AssertUnwindSafe(|| scenario(&running)));
+        // Nobody listens any more once the limit has passed.
+        let _ =
+            done.send(caught.unwrap_or_else(|panicked| Err(anyhow!("panicked: {}", text_of(&*panicked)))));
+    });
+    let outcome = match spawned {
+        Ok(_) => ended.recv_timeout(limit).unwrap_or_else(|_| Err(anyhow!("still not over after {limit:?}"))),
+        Err(e) => Err(e.into()),
+    };
+    outcome.map_err(|e| {
+        let mut text = format!("{e:#}");
+        if let Some(mesh) = progress.mesh() {
+            text += &artefacts::keep(&mesh, name);
+            if let Err(e) = mesh.stop() {
+                text += &format!("\nand the cluster did not end cleanly: {e:#}");
+            }
+        }
+        text
+    })
+}
+
+fn text_of(panicked: &(dyn Any + Send)) -> String {
+    let text = panicked.downcast_ref::<String>().cloned();
+    text.or_else(|| panicked.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
+}

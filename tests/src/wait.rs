@@ -1,0 +1,64 @@
+//! How does a scenario wait? For a condition, with a deadline, and never for a time.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, bail};
+
+/// "Promptly" in a scenario's sentence: generous enough for a busy two-core machine, far below any timeout of
+/// the proxy's that would make the same thing happen late.
+pub const PROMPTLY: Duration = Duration::from_secs(5);
+
+/// How long a state that must come about (an enrolment, a watched change, a start) may take.
+pub const EVENTUALLY: Duration = Duration::from_secs(20);
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// Waits until `condition` holds; `what` completes the sentence "never came about: …".
+pub fn until(what: &str, condition: impl FnMut() -> bool) -> Result<()> {
+    until_for(EVENTUALLY, what, condition)
+}
+
+/// [`until`] with a deadline of its own.
+pub fn until_for(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() > deadline {
+            bail!("never came about within {limit:?}: {what}");
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Waits until `attempt` succeeds and hands its value on; the last failure is part of the error.
+pub fn until_ok<T>(what: &str, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    until_ok_for(EVENTUALLY, what, attempt)
+}
+
+/// [`until_ok`] with a deadline of its own.
+pub fn until_ok_for<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(e) if Instant::now() > deadline => {
+                return Err(anyhow!("never came about within {limit:?}: {what}; at last: {e:#}"));
+            }
+            Err(_) => thread::sleep(POLL),
+        }
+    }
+}
+
+/// Runs `action` and fails if it took longer than [`PROMPTLY`].
+pub fn promptly<T>(what: &str, action: impl FnOnce() -> T) -> Result<T> {
+    let start = Instant::now();
+    let value = action();
+    let took = start.elapsed();
+    if took > PROMPTLY {
+        bail!("{what}: took {took:?}, more than {PROMPTLY:?}");
+    }
+    Ok(value)
+}
