@@ -1,0 +1,89 @@
+//! Is the control plane well? (`/ready`, `/live`, `/metrics`)
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::CONTENT_TYPE,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+
+use crate::metrics::Metrics;
+
+const MAX_CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// No connection is kept for longer; scrapers come back.
+const MAX_AGE: Duration = Duration::from_secs(120);
+
+/// Serves until `stopping`. Not ready any more from then on, which is what the end of the connections says.
+pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, mut stopping: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an admin connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Beyond the limit a connection is closed at once: a scraper that waits would look like a hanging server.
+        let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
+        let metrics = metrics.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let response = answer(&request, &metrics);
+                async { Ok::<_, Infallible>(response) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Ok(Err(error)) = tokio::time::timeout(MAX_AGE, connection).await {
+                tracing::debug!(%error, "admin connection ended");
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+    }
+    match request.uri().path() {
+        "/live" => text(StatusCode::OK, "live\n".into()),
+        // The listener opens only when manifests and certificates are loaded, and closes first.
+        "/ready" => text(StatusCode::OK, "ready\n".into()),
+        "/metrics" => {
+            let mut response = text(StatusCode::OK, metrics.text());
+            let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            response.headers_mut().insert(CONTENT_TYPE, http_value(format));
+            response
+        }
+        _ => text(StatusCode::NOT_FOUND, "there are /ready, /live and /metrics\n".into()),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http_value("text/plain; charset=utf-8"));
+    response
+}
+
+fn http_value(text: &'static str) -> hyper::header::HeaderValue {
+    hyper::header::HeaderValue::from_static(text)
+}

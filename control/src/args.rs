@@ -1,0 +1,90 @@
+//! Which options does weft-control have?
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use ipnet::IpNet;
+use weft_control::{Config, index::Mesh, settings::parse_duration};
+
+use crate::logging::Format;
+
+/// weft's control plane: tells node proxies where destinations lead, which workloads they have, and issues their
+/// certificates.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// A folder of Kubernetes manifests; can be given again: documents of a later folder are merged onto those of the
+    /// same kind, namespace and name in an earlier one
+    #[arg(long, value_name = "DIR", required = true, env = "WEFT_CONTROL_MANIFESTS", value_delimiter = ',')]
+    manifests: Vec<PathBuf>,
+    /// The folder for certificates, tokens and the actual addresses
+    #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_STATE")]
+    state: PathBuf,
+    /// Where the gRPC services listen; only loopback is possible
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_LISTEN")]
+    listen: SocketAddr,
+    /// Where /ready, /live and /metrics are
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_ADMIN")]
+    admin: SocketAddr,
+    /// A node that gets a token at once; nodes in manifests get theirs anyway
+    #[arg(long = "node", value_name = "NAME", env = "WEFT_CONTROL_NODE", value_delimiter = ',')]
+    nodes: Vec<String>,
+    /// The last part of identities
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", env = "WEFT_CONTROL_TRUST_DOMAIN")]
+    trust_domain: String,
+    /// The part of identities before the trust domain
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        default_value = "linkerd",
+        env = "WEFT_CONTROL_CONTROL_PLANE_NAMESPACE"
+    )]
+    control_plane_namespace: String,
+    /// The last part of services' names
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", env = "WEFT_CONTROL_CLUSTER_DOMAIN")]
+    cluster_domain: String,
+    /// Where pods and services have their addresses
+    #[arg(
+        long,
+        value_name = "CIDR,…",
+        default_value = "10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fd00::/8",
+        env = "WEFT_CONTROL_CLUSTER_NETWORKS",
+        value_delimiter = ','
+    )]
+    cluster_networks: Vec<IpNet>,
+    /// How long certificates are valid, as in 20s or 24h
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "24h",
+        env = "WEFT_CONTROL_ISSUANCE_LIFETIME",
+        value_parser = parse_duration
+    )]
+    issuance_lifetime: Duration,
+    /// The form of log lines
+    #[arg(long, value_enum, default_value_t = Format::Text, env = "WEFT_CONTROL_LOG_FORMAT")]
+    pub(crate) log_format: Format,
+    /// What is logged: a level, or tracing directives
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "WEFT_CONTROL_LOG_LEVEL")]
+    pub(crate) log_level: String,
+}
+
+impl Args {
+    /// What they mean.
+    pub(crate) fn config(self) -> Config {
+        Config {
+            manifests: self.manifests,
+            state: self.state,
+            listen: self.listen,
+            admin: self.admin,
+            nodes: self.nodes,
+            issuance_lifetime: self.issuance_lifetime,
+            mesh: Mesh {
+                trust_domain: self.trust_domain,
+                control_plane_namespace: self.control_plane_namespace,
+                cluster_domain: self.cluster_domain,
+                cluster_networks: self.cluster_networks,
+            },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What does a client learn about one address?
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use weft_api::linkerd::{
+    destination::{
+        ProtocolHint, TlsIdentity, WeightedAddr, protocol_hint,
+        tls_identity::{DnsLikeIdentity, Strategy},
+    },
+    meta::{Metadata, Resource, metadata},
+};
+
+use super::context::Context;
+use crate::index::{Cluster, Endpoint, Mesh, Pod};
+
+/// Linkerd's weight of an address.
+const WEIGHT: u32 = 10_000;
+
+/// Describes addresses to one client.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    pub(super) mesh: Arc<Mesh>,
+    client: Context,
+}
+
+impl Addresses {
+    pub(super) fn new(mesh: Arc<Mesh>, client: Context) -> Self {
+        Self { mesh, client }
+    }
+
+    /// The client's zone, if it is known.
+    pub(super) fn client_zone(&self, cluster: &Cluster) -> Option<String> {
+        cluster.zone_of(&self.client.node_name).map(str::to_owned)
+    }
+
+    /// Whether the client may use an endpoint of a service that is only for its own node.
+    pub(super) fn is_local(&self, endpoint: &Endpoint) -> bool {
+        endpoint.node.as_deref() == Some(self.client.node_name.as_str())
+    }
+
+    /// An endpoint of a service.
+    pub(super) fn endpoint(&self, endpoint: &Endpoint, client_zone: Option<&str>) -> WeightedAddr {
+        let mut address = self.address(endpoint.addr, endpoint.pod.as_deref());
+        let locality = match (client_zone, endpoint.zone.as_deref()) {
+            (Some(client), Some(zone)) if client == zone => "local",
+            (Some(_), Some(_)) => "remote",
+            _ => "unknown",
+        };
+        address.metric_labels.insert("zone_locality".into(), locality.into());
+        if let Some(zone) = &endpoint.zone {
+            address.metric_labels.insert("zone".into(), zone.clone());
+        }
+        address
+    }
+
+    /// A pod that is dialled by its own address.
+    pub(super) fn pod(&self, pod: &Arc<Pod>, addr: SocketAddr, client_zone: Option<&str>) -> WeightedAddr {
+        let endpoint = Endpoint {
+            addr,
+            pod: Some(pod.clone()),
+            hostname: None,
+            node: pod.node.clone(),
+            zone: pod.zone.clone(),
+        };
+        let mut address = self.endpoint(&endpoint, client_zone);
+        // With a service the namespace is among the labels of the whole set.
+        address.metric_labels.insert("namespace".into(), pod.name.namespace.clone());
+        address
+    }
+
+    fn address(&self, addr: SocketAddr, pod: Option<&Pod>) -> WeightedAddr {
+        let bare = WeightedAddr { addr: Some(addr.into()), weight: WEIGHT, ..WeightedAddr::default() };
+        let Some(pod) = pod else { return bare };
+        let mut labels: HashMap<String, String> = pod.metric_labels.clone().into_iter().collect();
+        labels.insert("pod".into(), pod.name.name.clone());
+        labels.insert("serviceaccount".into(), pod.service_account.clone());
+        if pod.is_meshed() {
+            labels.insert("control_plane_ns".into(), self.mesh.control_plane_namespace.clone());
+        }
+        let hint = pod.config.opaque_ports.contains(addr.port()).then(|| ProtocolHint {
+            protocol: Some(protocol_hint::Protocol::Opaque(protocol_hint::Opaque {})),
+            opaque_transport: None,
+        });
+        let name = DnsLikeIdentity { name: self.mesh.identity(&pod.service_account, &pod.name.namespace) };
+        let identity = pod.serves_tls_on(addr.port()).then(|| TlsIdentity {
+            server_name: Some(name.clone()),
+            strategy: Some(Strategy::DnsLikeIdentity(name)),
+        });
+        WeightedAddr {
+            metric_labels: labels,
+            tls_identity: identity,
+            protocol_hint: hint,
+            resource_ref: Some(resource("Pod", &pod.name.namespace, &pod.name.name, addr.port())),
+            ..bare
+        }
+    }
+}
+
+/// A reference to an object of Kubernetes' core.
+pub(super) fn resource(kind: &str, namespace: &str, name: &str, port: u16) -> Metadata {
+    Metadata {
+        kind: Some(metadata::Kind::Resource(Resource {
+            group: "core".into(),
+            kind: kind.into(),
+            name: name.into(),
+            namespace: namespace.into(),
+            section: String::new(),
+            port: port.into(),
+        })),
+    }
+}

@@ -1,0 +1,92 @@
+//! Where does a destination lead? (`io.linkerd.proxy.destination.Destination`)
+
+mod address;
+mod authority;
+mod context;
+mod get;
+mod profile;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use weft_api::linkerd::destination::{
+    DestinationProfile, GetDestination, Update, destination_server::Destination,
+};
+
+use self::{address::Addresses, authority::Authority, context::Context, get::Endpoints, profile::Profile};
+use crate::{
+    grpc::{Stream, Streams},
+    index::Mesh,
+};
+
+const GET: &str = "destination.Get";
+const GET_PROFILE: &str = "destination.GetProfile";
+
+/// The destination service.
+#[derive(Clone, Debug)]
+pub(crate) struct Destinations {
+    mesh: Arc<Mesh>,
+    streams: Streams,
+}
+
+impl Destinations {
+    pub(crate) fn new(mesh: Arc<Mesh>, streams: Streams) -> Self {
+        Self { mesh, streams }
+    }
+
+    fn endpoints(&self, request: &GetDestination) -> Result<Endpoints, Status> {
+        let (service, port) = match Authority::parse(&request.path, &self.mesh.cluster_domain)? {
+            Authority::Service { service, port } => (service, port),
+            Authority::Address(address) => {
+                let text = format!("IP queries not supported by Get API: host={}", address.ip());
+                return Err(Status::invalid_argument(text));
+            }
+        };
+        if self.streams.snapshot().service(&service.name).is_none() {
+            let name = &service.name;
+            return Err(Status::not_found(format!("Service {}.{} not found", name.name, name.namespace)));
+        }
+        let addresses = Addresses::new(self.mesh.clone(), Context::parse(&request.context_token));
+        Ok(Endpoints::new(service, port, addresses))
+    }
+
+    fn profile(&self, request: &GetDestination) -> Result<Profile, Status> {
+        let authority = Authority::parse(&request.path, &self.mesh.cluster_domain)?;
+        let addresses = Addresses::new(self.mesh.clone(), Context::parse(&request.context_token));
+        let profile = Profile::new(authority, addresses);
+        match profile.exists(&self.streams.snapshot()) {
+            true => Ok(profile),
+            false => Err(Status::not_found(format!("no pod has the name {}", request.path))),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Destination for Destinations {
+    type GetStream = Stream<Update>;
+    type GetProfileStream = Stream<DestinationProfile>;
+
+    async fn get(&self, request: Request<GetDestination>) -> Result<Response<Stream<Update>>, Status> {
+        let request = request.into_inner();
+        let mut endpoints = self.endpoints(&request).map_err(|status| {
+            tracing::debug!(path = request.path, %status, "Get refused");
+            self.streams.refuse(GET, status)
+        })?;
+        Ok(Response::new(self.streams.open(GET, move |cluster| endpoints.look(cluster))?))
+    }
+
+    async fn get_profile(
+        &self,
+        request: Request<GetDestination>,
+    ) -> Result<Response<Stream<DestinationProfile>>, Status> {
+        let request = request.into_inner();
+        let mut profile = self.profile(&request).map_err(|status| {
+            tracing::debug!(path = request.path, %status, "GetProfile refused");
+            self.streams.refuse(GET_PROFILE, status)
+        })?;
+        Ok(Response::new(self.streams.open(GET_PROFILE, move |cluster| profile.look(cluster))?))
+    }
+}

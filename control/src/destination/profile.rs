@@ -1,0 +1,116 @@
+//! What is behind an address or name: a service, a pod, or nothing of this cluster?
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use weft_api::linkerd::destination::{DestinationProfile, RetryBudget};
+
+use super::{
+    address::{Addresses, resource},
+    authority::{Authority, ServiceName},
+};
+use crate::index::{Cluster, Endpoint, OPAQUE_PORTS, Pod, Service};
+
+/// The profile of one destination, as one client was told.
+#[derive(Debug)]
+pub(super) struct Profile {
+    authority: Authority,
+    addresses: Addresses,
+    told: Option<DestinationProfile>,
+}
+
+impl Profile {
+    pub(super) fn new(authority: Authority, addresses: Addresses) -> Self {
+        Self { authority, addresses, told: None }
+    }
+
+    /// False if a pod of a headless service is meant that is not there. A service may come later, an address always is.
+    pub(super) fn exists(&self, cluster: &Cluster) -> bool {
+        match &self.authority {
+            Authority::Service { service: name @ ServiceName { hostname: Some(_), .. }, port } => {
+                instance(cluster, name, *port).is_some()
+            }
+            _ => true,
+        }
+    }
+
+    /// What has to be said, the cluster being so.
+    pub(super) fn look(&mut self, cluster: &Arc<Cluster>) -> Vec<DestinationProfile> {
+        let now = self.current(cluster);
+        if self.told.as_ref() == Some(&now) {
+            return Vec::new();
+        }
+        self.told = Some(now.clone());
+        vec![now]
+    }
+
+    fn current(&self, cluster: &Cluster) -> DestinationProfile {
+        match &self.authority {
+            Authority::Address(address) => match cluster.service_at(address.ip()) {
+                Some(service) => self.service(service, address.port()),
+                None => self.endpoint(cluster, *address),
+            },
+            Authority::Service { service: name @ ServiceName { hostname: Some(_), .. }, port } => {
+                match instance(cluster, name, *port) {
+                    Some(Endpoint { addr, pod: Some(pod), .. }) => self.pod(cluster, &pod, addr),
+                    _ => unknown(*port),
+                }
+            }
+            Authority::Service { service: name, port } => match cluster.service(&name.name) {
+                Some(service) => self.service(service, *port),
+                None => DestinationProfile {
+                    fully_qualified_name: self
+                        .addresses
+                        .mesh
+                        .authority(&name.name.name, &name.name.namespace),
+                    ..unknown(*port)
+                },
+            },
+        }
+    }
+
+    fn service(&self, service: &Service, port: u16) -> DestinationProfile {
+        let name = &service.name;
+        DestinationProfile {
+            fully_qualified_name: self.addresses.mesh.authority(&name.name, &name.namespace),
+            opaque_protocol: service.opaque_ports.contains(port),
+            parent_ref: Some(resource("Service", &name.namespace, &name.name, port)),
+            ..unknown(port)
+        }
+    }
+
+    fn endpoint(&self, cluster: &Cluster, address: SocketAddr) -> DestinationProfile {
+        match cluster.pod_at(address.ip(), address.port()) {
+            Some(pod) => self.pod(cluster, pod, address),
+            None => unknown(address.port()),
+        }
+    }
+
+    fn pod(&self, cluster: &Cluster, pod: &Arc<Pod>, address: SocketAddr) -> DestinationProfile {
+        let zone = self.addresses.client_zone(cluster);
+        DestinationProfile {
+            opaque_protocol: pod.config.opaque_ports.contains(address.port()),
+            endpoint: Some(self.addresses.pod(pod, address, zone.as_deref())),
+            ..unknown(address.port())
+        }
+    }
+}
+
+/// Nothing that the cluster knows: forward it as it is.
+fn unknown(port: u16) -> DestinationProfile {
+    DestinationProfile {
+        opaque_protocol: OPAQUE_PORTS.contains(&port),
+        // Linkerd's default.
+        retry_budget: Some(RetryBudget {
+            retry_ratio: 0.2,
+            min_retries_per_second: 10,
+            ttl: Duration::from_secs(10).try_into().ok(),
+        }),
+        ..DestinationProfile::default()
+    }
+}
+
+/// The pod that `hostname.service` names.
+fn instance(cluster: &Cluster, name: &ServiceName, port: u16) -> Option<Endpoint> {
+    let endpoints = cluster.service(&name.name)?.endpoints(port);
+    endpoints.into_iter().find(|endpoint| endpoint.hostname.is_some() && endpoint.hostname == name.hostname)
+}

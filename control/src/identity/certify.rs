@@ -1,0 +1,114 @@
+//! Does this caller get this certificate?
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use time::OffsetDateTime;
+use tonic::{Request, Response, Status};
+use weft_api::linkerd::identity::{CertifyRequest, CertifyResponse, identity_server::Identity};
+
+use super::{authority::Authority, csr, issuer::IssuerError, tokens::Tokens};
+use crate::{
+    index::{Index, Mesh},
+    metrics::Metrics,
+    names,
+};
+
+const CERTIFY: &str = "identity.Certify";
+
+/// The identity service.
+#[derive(Clone, Debug)]
+pub(crate) struct Identities {
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) lifetime: Duration,
+    pub(crate) metrics: Metrics,
+}
+
+/// A refusal, with the label that counts it.
+struct Refusal(&'static str, Status);
+
+impl Identities {
+    fn certify(&self, request: &CertifyRequest) -> Result<CertifyResponse, Refusal> {
+        let identity = request.identity.as_str();
+        for (is_missing, what) in [
+            (identity.is_empty(), "identity"),
+            (request.token.is_empty(), "token"),
+            (request.certificate_signing_request.is_empty(), "certificate_signing_request"),
+        ] {
+            if is_missing {
+                return Err(Refusal("bad_request", Status::invalid_argument(format!("{what} is missing"))));
+            }
+        }
+        let node = self.tokens.node_of(&request.token).ok_or_else(|| {
+            Refusal("bad_token", Status::unauthenticated("the token is not that of any node of this mesh"))
+        })?;
+        let (service_account, namespace) =
+            self.mesh.service_account(identity).filter(|_| names::is_subdomain(identity)).ok_or_else(
+                || {
+                    let example = self.mesh.identity("SERVICEACCOUNT", "NAMESPACE");
+                    let text = format!("{identity:?} is no identity of this mesh; they are like {example}");
+                    Refusal("bad_request", Status::invalid_argument(text))
+                },
+            )?;
+        let cluster = self.index.snapshot();
+        let lives_there = cluster.pods_on(&node).iter().any(|pod| {
+            pod.is_meshed() && pod.service_account == service_account && pod.name.namespace == namespace
+        });
+        if !lives_there {
+            let text = format!(
+                "node {node} has no meshed pod with service account {namespace}/{service_account}, so it may not \
+                 have the identity {identity}"
+            );
+            return Err(Refusal("not_on_node", Status::permission_denied(text)));
+        }
+        let key = csr::public_key(&request.certificate_signing_request, identity).map_err(|error| {
+            let text = format!("the certificate signing request is not acceptable: {error}");
+            Refusal("bad_csr", Status::invalid_argument(text))
+        })?;
+        let issuer = self.authority.issuer();
+        let leaf =
+            issuer.sign(identity, &key, self.lifetime, OffsetDateTime::now_utc()).map_err(|error| {
+                let status = match &error {
+                    IssuerError::Expired(_) => Status::failed_precondition(error.to_string()),
+                    _ => Status::internal(error.to_string()),
+                };
+                Refusal("issuer", status)
+            })?;
+        tracing::info!(%node, identity, expires = %leaf.expires, "issued a certificate");
+        Ok(CertifyResponse {
+            leaf_certificate: leaf.der.to_vec(),
+            intermediate_certificates: issuer.chain().iter().map(|der| der.to_vec()).collect(),
+            valid_until: Some(SystemTime::from(leaf.expires).into()),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Identity for Identities {
+    async fn certify(&self, request: Request<CertifyRequest>) -> Result<Response<CertifyResponse>, Status> {
+        let mut call = self.metrics.call(CERTIFY, false);
+        let request = request.into_inner();
+        match Self::certify(self, &request) {
+            Ok(response) => {
+                self.metrics.issued();
+                Ok(Response::new(response))
+            }
+            Err(Refusal(reason, status)) => {
+                tracing::warn!(
+                    identity = request.identity,
+                    reason,
+                    "refused a certificate: {}",
+                    status.message()
+                );
+                self.metrics.refused(reason);
+                call.code = status.code();
+                Err(status)
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What does a proxy need to know about a pod that it serves?
+
+use std::time::Duration;
+
+use weft_api::node::{self, FailMode, InboundPolicy, PortRange, Workload, WorkloadRef};
+
+use crate::{
+    index::{Mesh, Pod},
+    settings::{self, Policy, PortSet},
+};
+
+/// A pod in the words of the node API.
+pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
+    let config = &pod.config;
+    let port_policy = |policy: &crate::index::PortPolicy| node::PortPolicy {
+        port: policy.port.into(),
+        policy: inbound_policy(policy.policy).into(),
+        server: policy.server.clone().unwrap_or_default(),
+    };
+    Workload {
+        r#ref: Some(WorkloadRef {
+            namespace: pod.name.namespace.clone(),
+            name: pod.name.name.clone(),
+            uid: pod.uid.clone(),
+        }),
+        service_account: pod.service_account.clone(),
+        identity: mesh.identity(&pod.service_account, &pod.name.namespace),
+        ips: pod.ips.iter().map(ToString::to_string).collect(),
+        netns: config.netns.clone().unwrap_or_default(),
+        host_network: pod.host_network,
+        labels: pod.metric_labels.clone().into_iter().collect(),
+        fail_mode: fail_mode(config.fail_mode).into(),
+        default_inbound_policy: inbound_policy(config.default_policy).into(),
+        port_policies: config.port_policies.iter().map(port_policy).collect(),
+        skip_inbound_ports: ranges(&config.skip_inbound_ports),
+        skip_outbound_ports: ranges(&config.skip_outbound_ports),
+        opaque_ports: ranges(&config.opaque_ports),
+        skip_subnets: config.skip_subnets.iter().map(ToString::to_string).collect(),
+        outbound_connect_timeout_ms: milliseconds(config.outbound_connect_timeout),
+        inbound_connect_timeout_ms: milliseconds(config.inbound_connect_timeout),
+    }
+}
+
+fn inbound_policy(policy: Policy) -> InboundPolicy {
+    match policy {
+        Policy::AllUnauthenticated => InboundPolicy::AllUnauthenticated,
+        Policy::AllAuthenticated => InboundPolicy::AllAuthenticated,
+        Policy::ClusterUnauthenticated => InboundPolicy::ClusterUnauthenticated,
+        Policy::ClusterAuthenticated => InboundPolicy::ClusterAuthenticated,
+        Policy::Deny => InboundPolicy::Deny,
+        Policy::Audit => InboundPolicy::Audit,
+    }
+}
+
+fn fail_mode(mode: settings::FailMode) -> FailMode {
+    match mode {
+        settings::FailMode::Open => FailMode::Open,
+        settings::FailMode::Closed => FailMode::Closed,
+    }
+}
+
+fn ranges(ports: &PortSet) -> Vec<PortRange> {
+    let range = |range: &settings::PortRange| PortRange { start: range.start.into(), end: range.end.into() };
+    ports.ranges().iter().map(range).collect()
+}
+
+fn milliseconds(timeout: Option<Duration>) -> u32 {
+    timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX))
+}
