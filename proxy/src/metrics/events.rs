@@ -38,6 +38,15 @@ pub(super) struct Events {
     authz: Interner<AuthzLabels, Authz>,
     inbound_errors: Interner<ErrorLabels, Count>,
     outbound_errors: Interner<ErrorLabels, Count>,
+    /// Where things are counted whose label set found no room.
+    overflow: Overflow,
+}
+
+#[derive(Debug, Default)]
+struct Overflow {
+    authz: Arc<Authz>,
+    inbound_errors: Arc<Count>,
+    outbound_errors: Arc<Count>,
 }
 
 #[derive(Debug, Default)]
@@ -56,31 +65,33 @@ impl Events {
             authz: Interner::new(limits.label_sets / 4, limits.idle),
             inbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
             outbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
+            overflow: Overflow::default(),
         }
     }
 
     pub(super) fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
-        if let Some(counters) = self.authz.get(labels) {
-            counters.of(outcome).fetch_add(1, Ordering::Relaxed);
-        }
+        // Nothing authorized what was denied: two label sets that are written alike would spoil the scrape.
+        let denied = (outcome == AuthzOutcome::Deny && labels.authz_name.is_some())
+            .then(|| AuthzLabels { authz_name: None, ..labels.clone() });
+        let labels = denied.as_ref().unwrap_or(labels);
+        let counters = self.authz.get(labels).unwrap_or_else(|| self.overflow.authz.clone());
+        counters.of(outcome).fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn inbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
-        count(&self.inbound_errors, workload, error);
+        let counter = self.inbound_errors.get(&ErrorLabels { workload: workload.clone(), error });
+        let counter = counter.unwrap_or_else(|| self.overflow.inbound_errors.clone());
+        counter.0.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn outbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
-        count(&self.outbound_errors, workload, error);
+        let counter = self.outbound_errors.get(&ErrorLabels { workload: workload.clone(), error });
+        let counter = counter.unwrap_or_else(|| self.overflow.outbound_errors.clone());
+        counter.0.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn overflow(&self) -> u64 {
         self.authz.overflow() + self.inbound_errors.overflow() + self.outbound_errors.overflow()
-    }
-}
-
-fn count(errors: &Interner<ErrorLabels, Count>, workload: &Arc<WorkloadLabels>, error: &'static str) {
-    if let Some(counter) = errors.get(&ErrorLabels { workload: workload.clone(), error }) {
-        counter.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -94,9 +105,15 @@ impl Authz {
     }
 }
 
+impl Count {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Series for Count {
     fn fingerprint(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.get()
     }
 }
 
@@ -114,22 +131,18 @@ impl Collector for Events {
         let authz = self.authz.snapshot();
         for (outcome, name, help) in AUTHZ {
             let counts = authz.iter().map(|(labels, counters)| {
-                let mut labels = AuthzLabels::clone(labels);
-                if outcome == AuthzOutcome::Deny {
-                    labels.authz_name = None;
-                }
-                (labels, counters.of(outcome).load(Ordering::Relaxed))
+                (AuthzLabels::clone(labels), counters.of(outcome).load(Ordering::Relaxed))
             });
-            write(&mut encoder, name, help, counts)?;
+            let overflow = self.overflow.authz.of(outcome).load(Ordering::Relaxed);
+            write(&mut encoder, name, help, counts, overflow)?;
         }
-        for (errors, name, help) in [
-            (&self.inbound_errors, "inbound_tcp_errors", INBOUND_ERRORS),
-            (&self.outbound_errors, "outbound_tcp_errors", OUTBOUND_ERRORS),
+        for (errors, overflow, name, help) in [
+            (&self.inbound_errors, &self.overflow.inbound_errors, "inbound_tcp_errors", INBOUND_ERRORS),
+            (&self.outbound_errors, &self.overflow.outbound_errors, "outbound_tcp_errors", OUTBOUND_ERRORS),
         ] {
             let errors = errors.snapshot();
-            let counts =
-                errors.iter().map(|(labels, count)| (ErrorLabels::clone(labels), count.fingerprint()));
-            write(&mut encoder, name, help, counts)?;
+            let counts = errors.iter().map(|(labels, count)| (ErrorLabels::clone(labels), count.get()));
+            write(&mut encoder, name, help, counts, overflow.get())?;
         }
         Ok(())
     }
@@ -140,10 +153,15 @@ fn write<L: EncodeLabelSet>(
     name: &str,
     help: &str,
     counts: impl Iterator<Item = (L, u64)>,
+    overflow: u64,
 ) -> fmt::Result {
     let mut family = describe(encoder, name, help, MetricType::Counter)?;
     for (labels, count) in counts.filter(|(_, count)| *count > 0) {
         family.encode_family(&labels)?.encode_counter::<L, u64, u64>(&count, None)?;
+    }
+    if overflow > 0 {
+        let labels = [("overflow", "true")];
+        family.encode_family(&labels)?.encode_counter::<L, u64, u64>(&overflow, None)?;
     }
     Ok(())
 }

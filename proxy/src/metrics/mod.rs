@@ -164,7 +164,7 @@ impl Collector for Overflow {
         use prometheus_client::encoding::EncodeMetric as _;
         let count = ConstCounter::new(self.0.overflow() + self.1.overflow());
         let help =
-            "Times that a label set found no room and was counted together with others, or not at all.";
+            "Times that a label set found no room and was counted together with others (overflow=\"true\").";
         let name = "weft_metrics_label_sets_overflow";
         count.encode(transport::describe(&mut encoder, name, help, MetricType::Counter)?)
     }

@@ -141,14 +141,19 @@ fn security_is_told_in_linkerds_words() {
             authz_name: Some("all-unauthenticated".into()),
         };
         metrics.authz(AuthzOutcome::Allow, &authz);
-        metrics.authz(AuthzOutcome::Deny, &AuthzLabels { authz_name: None, ..authz });
+        metrics.authz(AuthzOutcome::Deny, &authz);
+        let nameless = AuthzLabels { authz_name: None, ..authz };
+        metrics.authz(AuthzOutcome::Deny, &nameless);
+        let unlabelled = TransportLabels { destination: Some(Arc::default()), ..key };
+        metrics.transport(&unlabelled);
         let text = scrape(&metrics);
         let labels = format!(
             "target_addr=\"[fd00::7]:80\",target_ip=\"fd00::7\",target_port=\"80\",{labels},\
              srv_group=\"\",srv_kind=\"default\",srv_name=\"all-unauthenticated\",srv_port=\"80\"}} 1"
         );
         assert!(text.lines().any(|l| l.starts_with("tcp_open_total{") && l.ends_with(&labels)), "{labels}");
-        assert!(text.lines().any(|l| l.starts_with("inbound_tcp_authz_deny_total{") && l.ends_with(&labels)));
+        let denied = labels.replace("} 1", "} 2");
+        assert!(text.lines().any(|l| l.starts_with("inbound_tcp_authz_deny_total{") && l.ends_with(&denied)));
         let authz = labels
             .replace("} 1", ",authz_group=\"\",authz_kind=\"default\",authz_name=\"all-unauthenticated\"} 1");
         assert!(text.lines().any(|l| l.starts_with("inbound_tcp_authz_allow_total{") && l.ends_with(&authz)));
@@ -164,7 +169,12 @@ fn the_number_of_series_is_bounded_and_nothing_is_lost() {
         key.target.set_port(port);
         metrics.transport(&key).open().read(1);
     }
+    for pod in 0..10 {
+        let workload = WorkloadLabels::new("demo", format!("web-{pod}"), &BTreeMap::new());
+        metrics.inbound_error(&Arc::new(workload), "i/o");
+    }
     let text = scrape(&metrics);
+    assert_line(&text, "inbound_tcp_errors_total{overflow=\"true\"} 8");
     let read: Vec<u64> = text
         .lines()
         .filter(|line| line.starts_with("tcp_read_bytes_total{"))
@@ -172,7 +182,7 @@ fn the_number_of_series_is_bounded_and_nothing_is_lost() {
         .collect();
     assert_eq!(read.len(), 17);
     assert_eq!(read.iter().sum::<u64>(), 100);
-    assert_line(&text, "weft_metrics_label_sets_overflow_total 84");
+    assert_line(&text, "weft_metrics_label_sets_overflow_total 92");
 }
 
 #[test]

@@ -155,6 +155,10 @@ impl Transports {
     }
 
     pub(super) fn get(&self, labels: &TransportLabels) -> Arc<Transport> {
+        // No labels are written like an empty set of them: two such series would spoil the scrape.
+        let unlabelled = matches!(&labels.destination, Some(destination) if destination.is_empty())
+            .then(|| TransportLabels { destination: None, ..labels.clone() });
+        let labels = unlabelled.as_ref().unwrap_or(labels);
         let Some(transport) = self.legs.get(labels) else {
             let fits = |(direction, peer, _): &&(Direction, Peer, _)| {
                 *direction == labels.direction && *peer == labels.peer
