@@ -12,8 +12,3 @@ mod tests;
 
 pub(crate) use self::{authority::Authority, certify::Identities, tokens::Tokens};
 pub use self::{authority::AuthorityError, issuer::IssuerError, tokens::TokenError};
-pub use self::{
-    authority::{Authority, AuthorityError},
-    issuer::IssuerError,
-    tokens::TokenError,
-};
