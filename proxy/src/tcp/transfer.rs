@@ -65,28 +65,20 @@ where
     let mut forward = Flow::default();
     let mut backward = Flow::default();
     poll_fn(|cx| {
-        let there = forward.poll(cx, source, destination, |r, w| count.forward(r, w));
-        let back = backward.poll(cx, destination, source, |r, w| count.backward(r, w));
+        let there = forward.poll(cx, source, destination, backward.failed.is_some(), |r, w| count.forward(r, w));
+        let back = backward.poll(cx, destination, source, forward.failed.is_some(), |r, w| count.backward(r, w));
         match (there, back) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            (Poll::Ready(Err(Stop::Read(error))), _) => Poll::Ready(Err(Broken { leg: Leg::Source, error })),
-            (_, Poll::Ready(Err(Stop::Read(error)))) => {
-                Poll::Ready(Err(Broken { leg: Leg::Destination, error }))
-            }
-            // A side that takes no more may have spoken before: its words are delivered until its reading
-            // side ends too, which a broken connection's does at once.
-            (Poll::Ready(Err(Stop::Write(error))), Poll::Pending) => {
-                forward.failed = Some(error);
-                Poll::Pending
-            }
-            (Poll::Pending, Poll::Ready(Err(Stop::Write(error)))) => {
-                backward.failed = Some(error);
-                Poll::Pending
-            }
-            (Poll::Ready(Err(Stop::Write(error))), _) => {
-                Poll::Ready(Err(Broken { leg: Leg::Destination, error }))
-            }
-            (_, Poll::Ready(Err(Stop::Write(error)))) => Poll::Ready(Err(Broken { leg: Leg::Source, error })),
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Broken { leg: Leg::Source, error })),
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Broken { leg: Leg::Destination, error })),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(
+                if let Some(error) = forward.failed.take() {
+                    Err(Broken { leg: Leg::Destination, error })
+                } else if let Some(error) = backward.failed.take() {
+                    Err(Broken { leg: Leg::Source, error })
+                } else {
+                    Ok(())
+                },
+            ),
             _ => Poll::Pending,
         }
     })
@@ -101,6 +93,7 @@ struct Flow {
     at: usize,
     phase: Phase,
     unflushed: bool,
+    /// The writer takes no more. What it says itself is still worth hearing: it may have spoken before.
     failed: Option<io::Error>,
 }
 
@@ -118,40 +111,51 @@ enum Stop {
 }
 
 impl Flow {
+    /// Ready when this direction is over, with the reader's error if that is why; a writer's is kept in `failed`.
+    /// `cut`: the reader takes no more itself, so its end is no orderly one and not passed on as such (the
+    /// kernel tells of a reset once only: whoever comes second sees an end of file).
     fn poll<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
+        cut: bool,
         count: impl Fn(usize, usize),
-    ) -> Poll<Result<(), Stop>>
+    ) -> Poll<io::Result<()>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        if let Some(error) = &self.failed {
-            let again =
-                error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-            return Poll::Ready(Err(Stop::Write(again)));
-        }
-        if self.phase == Phase::Moving && ready!(self.poll_move(cx, reader, writer, &count))? {
-            self.phase = Phase::Closing;
+        if self.phase == Phase::Moving {
+            match ready!(self.poll_move(cx, reader, writer, &count)) {
+                Ok(()) if cut => self.phase = Phase::Done,
+                Ok(()) => self.phase = Phase::Closing,
+                Err(Stop::Read(error)) => return Poll::Ready(Err(error)),
+                Err(Stop::Write(error)) => self.fail(error),
+            }
         }
         if self.phase == Phase::Closing {
-            ready!(Pin::new(writer).poll_shutdown(cx)).map_err(Stop::Write)?;
-            self.phase = Phase::Done;
+            match ready!(Pin::new(writer).poll_shutdown(cx)) {
+                Ok(()) => self.phase = Phase::Done,
+                Err(error) => self.fail(error),
+            }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Ready(true) at the reader's end.
+    fn fail(&mut self, error: io::Error) {
+        self.failed = Some(error);
+        self.phase = Phase::Done;
+    }
+
+    /// Ready(Ok) at the reader's end.
     fn poll_move<R, W>(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
         count: &impl Fn(usize, usize),
-    ) -> Poll<Result<bool, Stop>>
+    ) -> Poll<Result<(), Stop>>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -166,7 +170,7 @@ impl Flow {
                 Poll::Ready(self.write(cx, writer, bytes, count).map(|()| bytes.len()))
             });
             match read {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(true)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(_)) => ready!(self.poll_kept(cx, writer, count))?,
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(stop)),
                 Poll::Pending => {
