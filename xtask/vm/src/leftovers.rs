@@ -53,8 +53,9 @@ pub fn clean() -> Result<Vec<String>> {
     // Cgroups whose directory is gone already.
     let cgroups = cgroup::root()?.join("weft");
     for id in names(&cgroups) {
-        if !Path::new(BASE).join(&id).exists() {
-            Cgroup::at(cgroups.join(&id)).remove()?;
+        let cgroup = cgroups.join(&id);
+        if cgroup.is_dir() && !Path::new(BASE).join(&id).exists() {
+            Cgroup::at(cgroup).remove()?;
             cleaned.push(id);
         }
     }

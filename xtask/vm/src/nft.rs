@@ -112,14 +112,14 @@ fn write_chain(out: &mut String, name: &str, protocol: Protocol, endpoints: &[&S
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "chain {name}e{index} {{ meta l4proto {} dnat {family} to {endpoint} }}",
+            "chain {name}e{index} {{ meta l4proto {} dnat {family} to {endpoint}; }}",
             protocol.name()
         );
         choices.push(format!("{index} : goto {name}e{index}"));
     }
     let _ = writeln!(
         out,
-        "chain {name} {{ numgen random mod {} vmap {{ {} }} }}",
+        "chain {name} {{ numgen random mod {} vmap {{ {} }}; }}",
         endpoints.len(),
         choices.join(", ")
     );

@@ -31,13 +31,13 @@ fn each_family_goes_to_its_own_endpoints() {
     assert!(text.contains("fd00:10:96::1 . tcp . 80 : goto port0v6"), "{text}");
     assert!(
         text.contains(
-            "chain port0v4 { numgen random mod 2 vmap { 0 : goto port0v4e0, 1 : goto port0v4e1 } }"
+            "chain port0v4 { numgen random mod 2 vmap { 0 : goto port0v4e0, 1 : goto port0v4e1 }; }"
         ),
         "{text}"
     );
-    assert!(text.contains("chain port0v4e1 { meta l4proto tcp dnat ip to 10.244.2.2:8081 }"), "{text}");
+    assert!(text.contains("chain port0v4e1 { meta l4proto tcp dnat ip to 10.244.2.2:8081; }"), "{text}");
     assert!(
-        text.contains("chain port0v6e0 { meta l4proto tcp dnat ip6 to [fd00:10:244:1::2]:8080 }"),
+        text.contains("chain port0v6e0 { meta l4proto tcp dnat ip6 to [fd00:10:244:1::2]:8080; }"),
         "{text}"
     );
     assert!(text.contains("10.96.0.1 . udp . 53 : goto port1v4"), "{text}");
