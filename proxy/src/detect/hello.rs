@@ -39,9 +39,8 @@ pub fn client_hello(bytes: &[u8]) -> Hello {
     if header[0] != CLIENT_HELLO {
         return Hello::NotTls;
     }
-    let length = u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize;
-    // The records' own headers come on top: a hello that is just short enough here may still be too large.
-    if length > MAX_HELLO - RECORD_HEADER - HANDSHAKE_HEADER {
+    let length = message_length(header);
+    if length > MAX_MESSAGE {
         return Hello::TooLarge;
     }
     match rest.get(..length) {
@@ -76,8 +75,8 @@ fn join_records(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Hello> {
         let Some((header, body)) = rest.split_first_chunk::<RECORD_HEADER>() else {
             return Ok(joined);
         };
-        // A complete hello may be followed by anything; what matters is judged when it is missing.
-        if has_whole_message(&joined) {
+        // What follows a hello is not looked at, so that more bytes never change a verdict.
+        if is_decided(&joined) {
             return Ok(joined);
         }
         let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
@@ -93,10 +92,16 @@ fn join_records(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Hello> {
     }
 }
 
-fn has_whole_message(handshake: &[u8]) -> bool {
+/// The handshake message is whole, or known to be none that is waited for.
+fn is_decided(handshake: &[u8]) -> bool {
     handshake.split_first_chunk::<HANDSHAKE_HEADER>().is_some_and(|(header, body)| {
-        body.len() >= u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize
+        let length = message_length(header);
+        header[0] != CLIENT_HELLO || length > MAX_MESSAGE || body.len() >= length
     })
+}
+
+fn message_length(header: &[u8; HANDSHAKE_HEADER]) -> usize {
+    u32::from_be_bytes([0, header[1], header[2], header[3]]) as usize
 }
 
 fn incomplete(bytes: &[u8]) -> Hello {
@@ -180,6 +185,8 @@ pub const MAX_HELLO: usize = 16 * 1024;
 
 const RECORD_HEADER: usize = 5;
 const HANDSHAKE_HEADER: usize = 4;
+/// In one record. Cut into more records it has more headers, and may then still turn out too large.
+const MAX_MESSAGE: usize = MAX_HELLO - RECORD_HEADER - HANDSHAKE_HEADER;
 /// What a plaintext record may hold (RFC 8446, section 5.1).
 const MAX_RECORD: usize = 1 << 14;
 /// The longest DNS name.

@@ -1,1 +1,340 @@
-//! tests
+//! Are certificates had, checked, renewed and forgotten?
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use rcgen::{CertificateSigningRequestParams, KeyPair};
+use tempfile::TempDir;
+use tokio::task::AbortHandle;
+use tonic::{Request, Response, Status, transport::Endpoint};
+use weft_api::linkerd::identity::{
+    CertifyRequest, CertifyResponse,
+    identity_server::{Identity as IdentityService, IdentityServer},
+};
+
+use super::{
+    renew::Timing,
+    testing::{Ca, identity, names_of},
+    *,
+};
+use crate::tls;
+
+/// How the control plane answers.
+#[derive(Clone)]
+enum Answer {
+    Good { issuer: Arc<Ca>, lifetime: Duration },
+    Refuse,
+    ForAnotherName(Arc<Ca>),
+    ForAnotherKey(Arc<Ca>),
+    Garbage,
+    Never,
+}
+
+#[derive(Clone)]
+struct Service {
+    answer: Arc<Mutex<Answer>>,
+    requests: Arc<Mutex<Vec<CertifyRequest>>>,
+}
+
+#[tonic::async_trait]
+impl IdentityService for Service {
+    async fn certify(&self, request: Request<CertifyRequest>) -> Result<Response<CertifyResponse>, Status> {
+        let request = request.into_inner();
+        self.requests.lock().push(request.clone());
+        let answer = self.answer.lock().clone();
+        let csr = &request.certificate_signing_request;
+        let hour = Duration::from_secs(3600);
+        let leaf = match answer {
+            Answer::Good { issuer, lifetime } => issuer.sign(csr, lifetime),
+            Answer::Refuse => return Err(Status::permission_denied("no such pod on this node")),
+            Answer::ForAnotherName(ca) => ca.leaf(&[identity("somebody-else").as_str()], hour).0,
+            Answer::ForAnotherKey(ca) => ca.leaf(&[&request.identity], hour).0,
+            Answer::Garbage => vec![0x30, 0x03, 1, 2, 3].into(),
+            Answer::Never => std::future::pending().await,
+        };
+        Ok(Response::new(CertifyResponse {
+            leaf_certificate: leaf.to_vec(),
+            intermediate_certificates: vec![],
+            valid_until: None,
+        }))
+    }
+}
+
+/// A node with a control plane of its own.
+struct World {
+    dir: TempDir,
+    service: Service,
+    metrics: IdentityMetrics,
+    store: Arc<Store>,
+    server: AbortHandle,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl World {
+    async fn new(anchors: &str, answer: Answer) -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("anchors.pem"), anchors).unwrap();
+        std::fs::write(dir.path().join("token"), "first-token\n").unwrap();
+        let service = Service { answer: Arc::new(Mutex::new(answer)), requests: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        let server = tonic::transport::Server::builder()
+            .add_service(IdentityServer::new(service.clone()))
+            .serve_with_incoming(incoming);
+        let server = tokio::spawn(server).abort_handle();
+        let config = Config {
+            node: "n1".to_owned(),
+            control: Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(),
+            token_file: dir.path().join("token"),
+            anchors_file: dir.path().join("anchors.pem"),
+        };
+        let timing = Timing {
+            renew_min: Duration::from_millis(100),
+            renew_max: Duration::from_secs(60),
+            retry_min: Duration::from_millis(20),
+            retry_max: Duration::from_millis(100),
+            anchors_period: Duration::from_millis(20),
+        };
+        let metrics = IdentityMetrics::default();
+        let store = Store::with_timing(config, metrics.clone(), timing);
+        Self { dir, service, metrics, store, server }
+    }
+
+    fn answer(&self, answer: Answer) {
+        *self.service.answer.lock() = answer;
+    }
+
+    fn requests(&self) -> Vec<CertifyRequest> {
+        self.service.requests.lock().clone()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn metrics(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(self.metrics.clone()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+}
+
+fn good(ca: &Arc<Ca>) -> Answer {
+    Answer::Good { issuer: ca.clone(), lifetime: Duration::from_secs(3600) }
+}
+
+/// Waits for something that happens on its own.
+async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !check() {
+        assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn talk(client: &Credential, server: &Credential) -> Result<tls::Peer, tls::TlsError> {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let name = &server.identity;
+    let endpoint = ([127, 0, 0, 1], 1).into();
+    let (client, server) =
+        tokio::join!(tls::connect(client, name, name.as_str(), endpoint, near), tls::accept(server, far));
+    client?;
+    Ok(server?.1)
+}
+
+#[tokio::test]
+async fn certificates_come_from_the_control_plane() {
+    let ca = Arc::new(Ca::new("root"));
+    let world = World::new(&ca.pem(), good(&ca)).await;
+    assert!(world.store.any_ready(), "nothing is asked for");
+    let (web, db) = (world.store.lease(&identity("web")), world.store.lease(&identity("db")));
+    assert!(web.current().is_none() && !world.store.any_ready());
+    web.ready().await;
+    db.ready().await;
+    assert!(world.store.anchors_ready() && world.store.any_ready());
+    let peer = talk(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
+    assert_eq!(peer.identity, Some(identity("web")));
+
+    let requests = world.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!(request.token, b"first-token");
+        let csr = request.certificate_signing_request;
+        let parsed = CertificateSigningRequestParams::from_der(&csr.as_slice().into()).unwrap();
+        assert_eq!(names_of(&parsed.params), [request.identity]);
+        assert_eq!(parsed.params.distinguished_name.iter().count(), 0);
+    }
+    let metrics = world.metrics();
+    for (result, count) in [("ok", 1), ("error", 0)] {
+        let line = format!(
+            "control_identity_cert_refreshes_total{{identity=\"{}\",result=\"{result}\"}} {count}",
+            identity("web")
+        );
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn leases_share_and_the_last_one_forgets() {
+    let ca = Arc::new(Ca::new("root"));
+    let world = World::new(&ca.pem(), good(&ca)).await;
+    let first = world.store.lease(&identity("web"));
+    let second = world.store.lease(&identity("web"));
+    let third = second.clone();
+    first.ready().await;
+    assert!(Arc::ptr_eq(&first.current().unwrap(), &third.current().unwrap()));
+    assert_eq!(world.requests().len(), 1);
+    drop((first, second));
+    assert!(third.current().is_some());
+    assert_eq!(world.store.expiries().len(), 1);
+    drop(third);
+    assert_eq!(world.store.expiries().len(), 0);
+    assert!(!world.metrics().contains("identity=\"web"));
+    world.store.lease(&identity("web")).ready().await;
+    assert_eq!(world.requests().len(), 2, "the old key is gone, so a new one was certified");
+}
+
+#[tokio::test]
+async fn bad_answers_are_not_used() {
+    let (ca, foreign) = (Arc::new(Ca::new("root")), Arc::new(Ca::new("foreign")));
+    let lifetime = Duration::from_secs(3600);
+    let bad = [
+        Answer::Refuse,
+        Answer::ForAnotherName(ca.clone()),
+        Answer::ForAnotherKey(ca.clone()),
+        Answer::Garbage,
+        good(&foreign),
+        Answer::Good { issuer: Arc::new(ca.intermediate("not in the answer")), lifetime },
+    ];
+    let world = World::new(&ca.pem(), Answer::Refuse).await;
+    let web = world.store.lease(&identity("web"));
+    for answer in bad {
+        world.answer(answer);
+        let asked = world.requests().len();
+        eventually("asked again", || world.requests().len() > asked + 2).await;
+        assert!(web.current().is_none());
+    }
+    // The token may be replaced at any time.
+    std::fs::write(world.file("token"), "second-token").unwrap();
+    world.answer(good(&ca));
+    web.ready().await;
+    assert_eq!(world.requests().last().unwrap().token, b"second-token");
+    assert!(world.metrics().contains("result=\"error\"} 1"));
+}
+
+#[tokio::test]
+async fn renewal_in_use_and_what_failure_means() {
+    let ca = Arc::new(Ca::new("root"));
+    let lifetime = Duration::from_secs(3);
+    let world = World::new(&ca.pem(), Answer::Good { issuer: ca.clone(), lifetime }).await;
+    let web = world.store.lease(&identity("web"));
+    web.ready().await;
+    let first = web.current().unwrap();
+    assert!(first.expires > SystemTime::now() && first.expires < SystemTime::now() + lifetime * 2);
+    eventually("renewed", || !Arc::ptr_eq(&first, &web.current().unwrap())).await;
+    let keys: Vec<_> = world.requests().into_iter().map(|r| r.certificate_signing_request).collect();
+    assert_ne!(key_of(&keys[0]), key_of(&keys[1]), "a new key with each certificate");
+
+    // From now on renewals fail: the certificate is used until it expires, and not longer.
+    world.answer(Answer::Refuse);
+    let asked = world.requests().len();
+    eventually("tried again", || world.requests().len() > asked).await;
+    let old = web.current().expect("still good");
+    eventually("expired", || web.current().is_none()).await;
+    assert!(SystemTime::now() >= old.expires);
+    assert!(!world.store.any_ready());
+    world.answer(good(&ca));
+    eventually("back", || web.current().is_some()).await;
+}
+
+fn key_of(csr: &[u8]) -> Vec<u8> {
+    use rcgen::PublicKeyData;
+    CertificateSigningRequestParams::from_der(&csr.into()).unwrap().public_key.subject_public_key_info()
+}
+
+#[tokio::test]
+async fn anchors_are_rotated_while_in_use() {
+    let (old, new) = (Arc::new(Ca::new("old")), Arc::new(Ca::new("new")));
+    let world = World::new(&old.pem(), good(&old)).await;
+    let (web, db) = (world.store.lease(&identity("web")), world.store.lease(&identity("db")));
+    web.ready().await;
+    db.ready().await;
+    let before = (web.current().unwrap(), db.current().unwrap());
+    talk(&before.0, &before.1).await.unwrap();
+    let stranger = new.credential(identity("cache").as_str());
+    assert_eq!(talk(&before.0, &stranger).await.unwrap_err().reason(), "unknown_ca");
+
+    // Both are trusted; certificates stay, sessions end.
+    std::fs::write(world.file("anchors.pem"), old.pem() + &new.pem()).unwrap();
+    eventually("rebuilt", || {
+        !Arc::ptr_eq(&before.0, &web.current().unwrap()) && !Arc::ptr_eq(&before.1, &db.current().unwrap())
+    })
+    .await;
+    assert_eq!(world.requests().len(), 2, "no new certificate was needed");
+    let (web_now, db_now) = (web.current().unwrap(), db.current().unwrap());
+    assert!(!talk(&web_now, &db_now).await.unwrap().resumed);
+    talk(&before.0, &db_now).await.unwrap();
+    let (leaf, key) = new.leaf(&[identity("cache").as_str()], Duration::from_secs(60));
+    let both = Anchors::from_pem((old.pem() + &new.pem()).as_bytes()).unwrap();
+    assert_eq!(both.count(), 2);
+    let cache = Credential::new(identity("cache"), vec![leaf], key, &both).unwrap();
+    talk(&web_now, &cache).await.unwrap();
+    talk(&cache, &db_now).await.unwrap();
+
+    // A broken bundle changes nothing.
+    for broken in ["", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(world.file("anchors.pem"), broken).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(Arc::ptr_eq(&web_now, &web.current().unwrap()));
+    }
+
+    // The old one goes before the certificates were renewed: new ones are asked for at once.
+    world.answer(good(&new));
+    std::fs::write(world.file("anchors.pem"), new.pem()).unwrap();
+    let judge = new.credential(identity("judge").as_str());
+    for lease in [&web, &db] {
+        let start = Instant::now();
+        while talk(&judge, &lease.current().unwrap()).await.is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "never certified by the new CA");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    talk(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_waits_for_anchors_and_survives_a_silent_control_plane() {
+    let ca = Arc::new(Ca::new("root"));
+    let world = World::new("", Answer::Never).await;
+    let web = world.store.lease(&identity("web"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!world.store.anchors_ready());
+    assert_eq!(world.requests().len(), 0, "an answer could not be judged");
+    std::fs::write(world.file("anchors.pem"), ca.pem()).unwrap();
+    eventually("asked", || world.requests().len() == 1).await;
+    // It hangs; the lease can be given up meanwhile.
+    drop(web);
+    assert_eq!(world.store.expiries().len(), 0);
+}
+
+#[test]
+fn a_key_must_fit_its_certificate() {
+    let ca = Ca::new("root");
+    let (leaf, _) = ca.leaf(&[identity("web").as_str()], Duration::from_secs(60));
+    let other = KeyPair::generate().unwrap().serialize_der();
+    let other = rustls_pki_types::PrivatePkcs8KeyDer::from(other).into();
+    let error = Credential::new(identity("web"), vec![leaf], other, &ca.anchors()).unwrap_err();
+    assert!(matches!(error, CredentialError::OtherKey), "{error}");
+}

@@ -59,6 +59,11 @@ impl<IO> TlsStream<IO> {
         self.engine.outgoing = Default::default();
     }
 
+    #[cfg(test)]
+    pub(super) fn state(&self) -> &rustls::CommonState {
+        self.engine.state()
+    }
+
     /// The peer's certificates, its own first.
     pub(super) fn peer_chain(&self) -> &[CertificateDer<'static>] {
         self.engine.state().peer_certificates().unwrap_or_default()
