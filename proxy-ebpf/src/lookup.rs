@@ -33,22 +33,24 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         }
         let port = field!((*lookup).local_port);
         let remote_port = u32::from(u16::from_be(field!((*lookup).remote_port)));
+        // All fields before the choice between them: see sockops.rs.
+        let (local4, remote4) = (field!((*lookup).local_ip4), field!((*lookup).remote_ip4));
+        let local6 = [
+            field!((*lookup).local_ip6[0]),
+            field!((*lookup).local_ip6[1]),
+            field!((*lookup).local_ip6[2]),
+            field!((*lookup).local_ip6[3]),
+        ];
+        let remote6 = [
+            field!((*lookup).remote_ip6[0]),
+            field!((*lookup).remote_ip6[1]),
+            field!((*lookup).remote_ip6[2]),
+            field!((*lookup).remote_ip6[3]),
+        ];
         let (local, remote) = if field!((*lookup).family) == AF_INET {
-            (Ip::v4(field!((*lookup).local_ip4)), Ip::v4(field!((*lookup).remote_ip4)))
+            (Ip::v4(local4), Ip::v4(remote4))
         } else {
-            let local = [
-                field!((*lookup).local_ip6[0]),
-                field!((*lookup).local_ip6[1]),
-                field!((*lookup).local_ip6[2]),
-                field!((*lookup).local_ip6[3]),
-            ];
-            let remote = [
-                field!((*lookup).remote_ip6[0]),
-                field!((*lookup).remote_ip6[1]),
-                field!((*lookup).remote_ip6[2]),
-                field!((*lookup).remote_ip6[3]),
-            ];
-            (Ip(local), Ip(remote))
+            (Ip(local6), Ip(remote6))
         };
         let Some(netns) = ADDRESSES.get(local) else {
             if !local.is_loopback() {

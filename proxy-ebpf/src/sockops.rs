@@ -193,22 +193,25 @@ unsafe fn ends(ops: *mut bpf_sock_ops) -> (Addr, Addr) {
     unsafe {
         let local_port = field!((*ops).local_port);
         let remote_port = u32::from_be(field!((*ops).remote_port));
+        // All fields before the choice: read within it, the two arms become one load at a chosen offset, which
+        // the verifier refuses as well.
+        let (local4, remote4) = (field!((*ops).local_ip4), field!((*ops).remote_ip4));
+        let local6 = [
+            field!((*ops).local_ip6[0]),
+            field!((*ops).local_ip6[1]),
+            field!((*ops).local_ip6[2]),
+            field!((*ops).local_ip6[3]),
+        ];
+        let remote6 = [
+            field!((*ops).remote_ip6[0]),
+            field!((*ops).remote_ip6[1]),
+            field!((*ops).remote_ip6[2]),
+            field!((*ops).remote_ip6[3]),
+        ];
         let (local, remote) = if field!((*ops).family) == AF_INET {
-            (Ip::v4(field!((*ops).local_ip4)), Ip::v4(field!((*ops).remote_ip4)))
+            (Ip::v4(local4), Ip::v4(remote4))
         } else {
-            let local = [
-                field!((*ops).local_ip6[0]),
-                field!((*ops).local_ip6[1]),
-                field!((*ops).local_ip6[2]),
-                field!((*ops).local_ip6[3]),
-            ];
-            let remote = [
-                field!((*ops).remote_ip6[0]),
-                field!((*ops).remote_ip6[1]),
-                field!((*ops).remote_ip6[2]),
-                field!((*ops).remote_ip6[3]),
-            ];
-            (Ip(local), Ip(remote))
+            (Ip(local6), Ip(remote6))
         };
         (Addr { ip: local, port: local_port }, Addr { ip: remote, port: remote_port })
     }

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     time::Duration,
 };
 
@@ -237,23 +237,23 @@ fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
 
 /// The map of sockets' storage, for the data path.
 pub(super) struct Sockets {
-    map: OwnedFd,
+    // Kept as it is: programs that are still to be loaded refer to its descriptor by number.
+    map: MapData,
 }
 
 impl Sockets {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
         const NAME: &str = "SOCKETS";
         let Some(Map::SkStorage(map)) = ebpf.take_map(NAME) else { return Err(CaptureError::Missing(NAME)) };
-        let map = map.fd().as_fd().try_clone_to_owned().map_err(CaptureError::path("duplicate map", NAME))?;
         Ok(Sockets { map })
     }
 
     pub(super) fn get(&self, socket: BorrowedFd<'_>) -> Option<SocketState> {
-        sys::storage_get(self.map.as_fd(), socket).ok()
+        sys::storage_get(self.map.fd().as_fd(), socket).ok()
     }
 
     pub(super) fn set(&self, socket: BorrowedFd<'_>, state: SocketState) -> Result<(), CaptureError> {
-        sys::storage_set(self.map.as_fd(), socket, &state).map_err(|source: io::Error| CaptureError::Path {
+        sys::storage_set(self.map.fd().as_fd(), socket, &state).map_err(|source: io::Error| CaptureError::Path {
             what: "write map",
             path: "SOCKETS".into(),
             source,
