@@ -147,7 +147,7 @@ impl Allotter {
 }
 
 /// The node with the fewest pods, the first of equals.
-pub(crate) fn spread<'a>(nodes: &'a [String], pods_on: impl Fn(&str) -> usize) -> Option<&'a str> {
+pub(crate) fn spread(nodes: &[String], pods_on: impl Fn(&str) -> usize) -> Option<&str> {
     nodes.iter().map(String::as_str).min_by_key(|node| pods_on(node))
 }
 

@@ -1,4 +1,5 @@
 //! Is a cluster of processes, without weft, what its manifests say, and is nothing left of it? (As root only.)
+#![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 use std::fs;
 use std::io::{Read, Write};

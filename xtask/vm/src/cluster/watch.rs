@@ -1,15 +1,22 @@
 //! Who keeps a cluster what its manifests say while they change?
 
+use std::fs::{self, OpenOptions};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Cluster, Report};
 use crate::error::{Error, Result};
 
 /// How often the manifests are looked at. Only files whose inode changed are read.
 const EVERY: Duration = Duration::from_millis(200);
+
+/// How often logs are looked at.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+/// A longer log is emptied: /run is memory.
+const MAX_LOG_BYTES: u64 = 32 << 20;
 
 /// Reconciles until it is dropped.
 #[derive(Debug)]
@@ -26,8 +33,13 @@ impl Watcher {
     ) -> Result<Self> {
         let (stop, stopped) = channel();
         let work = move || {
+            let mut trimmed = Instant::now();
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(EVERY) {
                 tell(cluster.reconcile());
+                if trimmed.elapsed() > TRIM_EVERY {
+                    trimmed = Instant::now();
+                    trim(&cluster.layout().logs_dir());
+                }
             }
         };
         let thread = std::thread::Builder::new()
@@ -44,6 +56,17 @@ impl Drop for Watcher {
         if let Some(thread) = self.thread.take() {
             // A panic there was printed by its own thread.
             let _ = thread.join();
+        }
+    }
+}
+
+/// All writers append, so that they go on at the new end.
+fn trim(logs: &Path) {
+    let Ok(entries) = fs::read_dir(logs) else { return };
+    for entry in entries.flatten() {
+        if entry.metadata().is_ok_and(|meta| meta.len() > MAX_LOG_BYTES) {
+            // Tried again soon if it fails.
+            let _ = OpenOptions::new().write(true).open(entry.path()).and_then(|file| file.set_len(0));
         }
     }
 }
