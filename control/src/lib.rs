@@ -18,6 +18,8 @@ mod run;
 pub mod settings;
 mod source;
 mod state;
+#[cfg(test)]
+mod testing;
 
 pub use self::{
     identity::{AuthorityError, IssuerError, TokenError},

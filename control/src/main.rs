@@ -4,14 +4,26 @@
 mod args;
 mod logging;
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use weft_control::Control;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = args::Args::parse();
+async fn main() -> ExitCode {
+    match run(args::Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes, without the backtrace that is of no use to an operator.
+            eprintln!("weft-control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: args::Args) -> anyhow::Result<()> {
     logging::init(args.log_format, &args.log_level).context("--log-level")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;

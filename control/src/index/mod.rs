@@ -13,7 +13,7 @@ mod servers;
 mod service;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,1 +1,213 @@
+//! Does the index say what Kubernetes would do?
 
+use crate::{
+    index::{Cluster, Endpoint, Name, Pod},
+    settings::{FailMode, Policy},
+    testing::{cluster, mesh},
+};
+
+fn name(name: &str) -> Name {
+    Name { namespace: "demo".into(), name: name.into() }
+}
+
+fn addresses(cluster: &Cluster, service: &str, port: u16) -> Vec<String> {
+    let endpoints = cluster.service(&name(service)).unwrap().endpoints(port);
+    endpoints.iter().map(|endpoint: &Endpoint| endpoint.addr.to_string()).collect()
+}
+
+fn pod_of(annotations: &str) -> Pod {
+    let text = format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: demo, annotations: {{linkerd.io/inject: enabled, \
+         config.linkerd.io/skip-outbound-ports: \"9000\"}}}}}}\n---\n{{apiVersion: v1, kind: Pod, metadata: \
+         {{name: a, namespace: demo, labels: {{app: a}}, annotations: {{{annotations}}}}}, spec: {{containers: \
+         [{{name: c, ports: [{{name: db, containerPort: 5000}}]}}]}}}}"
+    );
+    (**cluster(&text).pod(&name("a")).unwrap()).clone()
+}
+
+const PODS: &str = r#"
+{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: demo, labels: {app: web, v: "1"}},
+ spec: {hostname: a, subdomain: each, nodeName: one, containers: [{name: c, ports: [{name: http, containerPort: 8080}]}]},
+ status: {podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: demo, labels: {app: web, v: "2"}},
+ spec: {containers: [{name: c, ports: [{name: http, containerPort: 9090}]}]}, status: {podIP: 10.0.0.2}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: unready, namespace: demo, labels: {app: web}},
+ spec: {hostname: unready, subdomain: each, containers: []},
+ status: {podIP: 10.0.0.3, conditions: [{type: Ready, status: "False"}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: ended, namespace: demo, labels: {app: web}},
+ status: {podIP: 10.0.0.4, phase: Succeeded}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: elsewhere, namespace: other, labels: {app: web}},
+ status: {podIP: 10.0.0.5}}
+---
+"#;
+
+#[test]
+fn endpoints_come_from_selector_readiness_and_named_ports() {
+    let cluster = cluster(&format!(
+        "{PODS}{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: demo}}, spec: {{clusterIP: \
+         10.96.0.1, selector: {{app: web}}, ports: [{{name: http, port: 80, targetPort: http, nodePort: 30000}}, \
+         {{name: plain, port: 7000}}, {{name: dns, port: 53, protocol: UDP}}]}}}}"
+    ));
+    assert_eq!(addresses(&cluster, "web", 80), ["10.0.0.1:8080", "10.0.0.2:9090", "[fd00::1]:8080"]);
+    assert_eq!(addresses(&cluster, "web", 7000).len(), 3);
+    assert_eq!(addresses(&cluster, "web", 53), [] as [String; 0]);
+    assert_eq!(addresses(&cluster, "web", 81), [] as [String; 0]);
+    assert_eq!(cluster.service_at("10.96.0.1".parse().unwrap()).unwrap().name, name("web"));
+    assert_eq!(cluster.pod_at("10.0.0.4".parse().unwrap(), 1), None);
+    assert_eq!(cluster.nodes().collect::<Vec<_>>(), ["one"]);
+}
+
+#[test]
+fn headless_services_lead_to_any_port_and_publish_what_they_are_told() {
+    let service = |extra: &str| {
+        cluster(&format!(
+            "{PODS}{{apiVersion: v1, kind: Service, metadata: {{name: each, namespace: demo}}, spec: {{clusterIP: \
+             None, selector: {{app: web}}, {extra} ports: [{{port: 80, targetPort: 8080}}]}}}}"
+        ))
+    };
+    let plain = service("");
+    assert_eq!(addresses(&plain, "each", 80), ["10.0.0.1:8080", "10.0.0.2:8080", "[fd00::1]:8080"]);
+    assert_eq!(addresses(&plain, "each", 99), ["10.0.0.1:99", "10.0.0.2:99", "[fd00::1]:99"]);
+    let all = service("publishNotReadyAddresses: true,");
+    assert_eq!(addresses(&all, "each", 80).len(), 4);
+    let named: Vec<_> = all
+        .service(&name("each"))
+        .unwrap()
+        .endpoints(80)
+        .into_iter()
+        .filter_map(|found| found.hostname)
+        .collect();
+    assert_eq!(named, ["a", "unready", "a"]);
+}
+
+#[test]
+fn slices_replace_selectors() {
+    let cluster = cluster(&format!(
+        r#"{PODS}{{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: demo}},
+ spec: {{selector: {{app: web}}, ports: [{{name: http, port: 80}}]}}}}
+---
+{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4,
+ metadata: {{name: s, namespace: demo, labels: {{kubernetes.io/service-name: web}}}},
+ ports: [{{name: http, port: 1234}}, {{name: other, port: 1}}],
+ endpoints: [
+  {{addresses: [10.0.0.1], nodeName: n, zone: z, targetRef: {{kind: Pod, name: a}}}},
+  {{addresses: [10.0.0.2], targetRef: {{kind: Pod, name: a}}}},
+  {{addresses: [192.168.7.7]}},
+  {{addresses: [10.0.0.9], conditions: {{ready: false}}}}]}}"#
+    ));
+    assert_eq!(addresses(&cluster, "web", 80), ["10.0.0.1:1234", "10.0.0.2:1234", "192.168.7.7:1234"]);
+    let endpoints = cluster.service(&name("web")).unwrap().endpoints(80);
+    let pods: Vec<_> =
+        endpoints.iter().map(|found| found.pod.as_ref().map(|pod| pod.name.name.clone())).collect();
+    // The second slice entry names the wrong pod; the address decides whose identity is expected.
+    assert_eq!(pods, [Some("a".into()), Some("b".into()), None]);
+    assert_eq!(cluster.zone_of("n"), Some("z"));
+    assert_eq!(cluster.strangers(&mesh()).len(), 0);
+}
+
+#[test]
+fn annotations_of_the_namespace_hold_unless_the_pod_says_otherwise() {
+    let pod = pod_of("");
+    assert!(pod.is_meshed());
+    assert!(pod.config.skip_outbound_ports.contains(9000) && !pod.config.skip_outbound_ports.contains(4567));
+    assert!(pod.config.opaque_ports.contains(3306) && pod.config.skip_inbound_ports.contains(4567));
+    assert_eq!(
+        (pod.config.default_policy, pod.config.fail_mode),
+        (Policy::AllUnauthenticated, FailMode::Open)
+    );
+    assert!(!pod_of("linkerd.io/inject: disabled").is_meshed());
+    let pod =
+        pod_of(r#"config.linkerd.io/skip-outbound-ports: "", config.linkerd.io/opaque-ports: "db,1-2""#);
+    assert!(!pod.config.skip_outbound_ports.contains(9000));
+    assert_eq!(pod.config.opaque_ports.ports().collect::<Vec<_>>(), [1, 2, 5000]);
+}
+
+#[test]
+fn strict_policies_fail_closed() {
+    for (annotations, expected) in [
+        ("config.linkerd.io/default-inbound-policy: all-authenticated", FailMode::Closed),
+        ("config.linkerd.io/default-inbound-policy: cluster-unauthenticated", FailMode::Open),
+        ("config.linkerd.io/default-inbound-policy: audit", FailMode::Open),
+        ("config.linkerd.io/default-inbound-policy: deny", FailMode::Closed),
+        (r#"config.linkerd.io/proxy-require-identity-inbound-ports: "80""#, FailMode::Closed),
+        ("config.linkerd.io/default-inbound-policy: deny, config.weft.dev/fail-mode: open", FailMode::Open),
+    ] {
+        assert_eq!(pod_of(annotations).config.fail_mode, expected, "{annotations}");
+    }
+}
+
+#[test]
+fn servers_override_annotations_port_by_port() {
+    let server = |name: &str, spec: &str| {
+        format!(
+            "---\n{{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {{name: {name}, namespace: \
+             demo}}, spec: {{{spec}}}}}\n"
+        )
+    };
+    let text = format!(
+        "{}\n{}{}{}{}",
+        r#"{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: demo, labels: {app: a, tier: db}, annotations:
+ {config.linkerd.io/proxy-require-identity-inbound-ports: "80,81", config.linkerd.io/opaque-ports: "82"}},
+ spec: {containers: [{name: c, ports: [{name: http, containerPort: 80}]}]}}"#,
+        server(
+            "s1",
+            "podSelector: {matchLabels: {app: a}}, port: http, accessPolicy: audit, proxyProtocol: opaque"
+        ),
+        server("s2", "podSelector: {matchLabels: {app: a}}, port: 80, accessPolicy: deny"),
+        server("s3", "podSelector: {matchExpressions: [{key: tier, operator: In, values: [db]}]}, port: 82"),
+        server("s4", "podSelector: {matchLabels: {app: other}}, port: 90"),
+    );
+    let cluster = cluster(&text);
+    let config = &cluster.pod(&name("a")).unwrap().config;
+    let policies: Vec<_> = config
+        .port_policies
+        .iter()
+        .map(|found| (found.port, found.policy, found.server.as_deref()))
+        .collect();
+    assert_eq!(
+        policies,
+        [
+            (80, Policy::Audit, Some("s1")),
+            (81, Policy::AllAuthenticated, None),
+            (82, Policy::Deny, Some("s3")),
+        ]
+    );
+    assert_eq!(config.opaque_ports.ports().collect::<Vec<_>>(), [80]);
+}
+
+#[test]
+fn owners_become_metric_labels() {
+    let pod = |metadata: &str| {
+        let text =
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a, namespace: demo, {metadata}}}}}");
+        format!("{:?}", cluster(&text).pod(&name("a")).unwrap().metric_labels)
+    };
+    let owner = |kind: &str, name: &str| {
+        format!(
+            "ownerReferences: [{{apiVersion: apps/v1, kind: {kind}, name: {name}, uid: u, controller: true}}]"
+        )
+    };
+    let deployment =
+        pod(&format!("labels: {{pod-template-hash: 5d8f}}, {}", owner("ReplicaSet", "web-5d8f")));
+    assert_eq!(deployment, r#"{"deployment": "web", "pod_template_hash": "5d8f"}"#);
+    assert_eq!(pod(&owner("StatefulSet", "db")), r#"{"statefulset": "db"}"#);
+    assert_eq!(pod("labels: {linkerd.io/proxy-deployment: web}"), r#"{"deployment": "web"}"#);
+    assert_eq!(pod("labels: {app: x}"), "{}");
+}
+
+#[test]
+fn identities_are_made_and_read() {
+    let mesh = mesh();
+    let identity = mesh.identity("my.account", "demo");
+    assert_eq!(identity, "my.account.demo.serviceaccount.identity.linkerd.cluster.local");
+    assert_eq!(mesh.service_account(&identity), Some(("my.account", "demo")));
+    for other in
+        ["demo.serviceaccount.identity.linkerd.cluster.local", "a.demo.serviceaccount.identity.x.y", ""]
+    {
+        assert_eq!(mesh.service_account(other), None, "{other}");
+    }
+}
