@@ -17,7 +17,7 @@ use weft_tests::{
 
 use crate::fixture::{each_place, serve, two_nodes};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("addresses", two_nodes)
         .scenario(
             "client_sees_what_it_dialled",

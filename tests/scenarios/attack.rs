@@ -17,7 +17,7 @@ use weft_tests::{
     wait,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("attack", guarded)
         .scenario(
             "the_meshs_own_certificate_gets_in",

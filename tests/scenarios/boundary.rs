@@ -7,7 +7,7 @@ use weft_tests::{backends, load::Plan, mesh::Mesh, suite::Area};
 
 use crate::fixture::{serve, two_nodes};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("boundary", two_nodes)
         .scenario(
             "unmeshed_to_meshed",

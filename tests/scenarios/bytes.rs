@@ -21,7 +21,7 @@ use weft_tests::{
 
 use crate::fixture::{each_place, serve, two_nodes};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("bytes", two_nodes)
         .scenario(
             "any_sizes_in_both_directions",

@@ -15,7 +15,7 @@ use weft_tests::{
     wait,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("change", changing)
         .scenario(
             "join_under_load",

@@ -9,7 +9,7 @@ use weft_tests::{
     wait,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("churn", small)
         .scenario(
             "pods_leave_nothing_behind",

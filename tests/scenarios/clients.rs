@@ -15,7 +15,7 @@ use weft_tests::{
 
 use crate::fixture::{each_place, serve, two_nodes};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("clients", two_nodes)
         .scenario("curl", "curl (C, non-blocking) fetches pages of any size by name over a service.", curl)
         .scenario("socat", "socat (C, select, half-close) gets back exactly what it sends.", socat)

@@ -13,7 +13,7 @@ use weft_tests::{
     suite::Area,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("control", two_pods)
         .scenario(
             "broken_manifest",

@@ -9,7 +9,7 @@ use weft_tests::{
     suite::Area,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("first_request", two_pods).scenario(
         "crosses_the_nodes_by_mtls",
         "A connection to a service's address reaches a pod of another node, and both nodes' proxies know each other's \

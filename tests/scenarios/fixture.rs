@@ -11,7 +11,7 @@ const PORTS: std::ops::Range<u16> = 8000..8060;
 
 /// A client on node `a`; servers near (its own node) and far (node `b`), meshed and unmeshed, each with a service of
 /// its name.
-pub fn two_nodes() -> Description {
+pub(crate) fn two_nodes() -> Description {
     let servers =
         [("near", "a", true), ("far", "b", true), ("plain-near", "a", false), ("plain-far", "b", false)];
     let mut cluster = mesh("two-nodes")
@@ -26,16 +26,16 @@ pub fn two_nodes() -> Description {
 }
 
 /// The two places of a meshed server as seen from the client: another node (mTLS) and its own (no TLS, same policy).
-pub const PLACES: [&str; 2] = ["far", "near"];
+pub(crate) const PLACES: [&str; 2] = ["far", "near"];
 
 /// Serves a port of `server` that no other scenario uses.
-pub fn serve<'a>(mesh: &'a Mesh, server: &str, behaviour: Behaviour) -> Result<(Pod<'a>, Server)> {
+pub(crate) fn serve<'a>(mesh: &'a Mesh, server: &str, behaviour: Behaviour) -> Result<(Pod<'a>, Server)> {
     let pod = mesh.pod(server);
     let server = pod.serve(mesh.unused_port(), behaviour)?;
     Ok((pod, server))
 }
 
 /// Adds the place to an error: "far: …".
-pub fn each_place(mut check: impl FnMut(&str) -> Result<()>) -> Result<()> {
+pub(crate) fn each_place(mut check: impl FnMut(&str) -> Result<()>) -> Result<()> {
     PLACES.into_iter().try_for_each(|place| check(place).map_err(|e| e.context(format!("server is {place}"))))
 }

@@ -16,7 +16,7 @@ use weft_tests::{
     wait,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("identity", two_pods)
         .scenario(
             "certify_asks_for_the_nodes_token",

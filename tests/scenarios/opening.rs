@@ -24,7 +24,7 @@ use weft_tests::{
 
 use crate::fixture::{each_place, serve, two_nodes};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("opening", two_nodes)
         .alone(
             "original_destination_at_two_thousand_a_second",

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::Shutdown,
+    net::{Ipv4Addr, Shutdown},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +13,7 @@ use weft_tests::{
     wait,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("policy", one_pod_per_policy)
         .scenario(
             "all_unauthenticated",
@@ -65,6 +65,9 @@ const POLICIES: [&str; 6] = [
     "audit",
 ];
 
+/// An address of documentation (RFC 5737), in no network of the cluster.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+
 /// A server for each policy on node `b`; meshed clients on both nodes, an unmeshed one, and one from outside the
 /// cluster's networks.
 fn one_pod_per_policy() -> Description {
@@ -74,6 +77,7 @@ fn one_pod_per_policy() -> Description {
         .pod("far-client", |pod| pod.node("a").meshed())
         .pod("near-client", |pod| pod.node("b").meshed())
         .pod("plain-client", |pod| pod.node("a").unmeshed())
+        .pod("outsider", |pod| pod.node("a").unmeshed().ip(OUTSIDE))
         .pod("mixed", |pod| {
             pod.node("b")
                 .meshed()
@@ -98,7 +102,7 @@ fn holds(mesh: &Mesh, policy: &str, expected: [bool; 4]) -> Result<()> {
     let proxy = mesh.proxy("b").watch()?;
     for (comer, expected) in COMERS.into_iter().zip(expected) {
         for v6 in [false, true] {
-            // The outsider's address is an IPv4 one.
+            // Only the outsider's IPv4 address is outside.
             if comer == "outsider" && v6 {
                 continue;
             }
@@ -130,10 +134,7 @@ fn expect(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool, expected: boo
 fn try_in(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool) -> Result<()> {
     let pod = mesh.pod(to);
     let target = if v6 { pod.at6(port) } else { pod.at(port) };
-    let mut stream = match comer {
-        "outsider" => mesh.connect_from_outside(target)?,
-        pod => mesh.pod(pod).connect(target)?,
-    };
+    let mut stream = mesh.pod(comer).connect(target)?;
     stream.write_all(b"may I?")?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();

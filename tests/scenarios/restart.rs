@@ -15,7 +15,7 @@ use weft_tests::{
     wait,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("restart", two_modes)
         .scenario(
             "takeover_under_load",

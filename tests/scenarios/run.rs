@@ -16,7 +16,7 @@ use nix::{
 use tempfile::TempDir;
 use weft_tests::{mesh::artefacts::target_directory, suite::Area, wait};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::without_cluster("run")
         .bare(
             "once",

@@ -10,7 +10,7 @@ use weft_tests::{
     suite::Area,
 };
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("servers", one_server)
         .scenario(
             "nginx",

@@ -10,7 +10,7 @@ use weft_tests::{backends, capture::Capture, mesh::Mesh, suite::Area};
 
 use crate::fixture::{serve, two_nodes};
 
-pub fn area() -> Area {
+pub(crate) fn area() -> Area {
     Area::new("wire", two_nodes)
         .scenario(
             "no_plaintext_between_nodes",

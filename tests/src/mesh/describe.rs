@@ -8,7 +8,7 @@
 //! ```
 //! Objects live in the namespace [`NAMESPACE`]; a pod has a service account and a label `app` of its own name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use anyhow::Result;
 
@@ -37,6 +37,7 @@ pub struct PodSpec {
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) host_network: bool,
     pub(super) ports: Vec<u16>,
+    pub(super) ip: Option<Ipv4Addr>,
 }
 
 /// A service.
@@ -108,7 +109,14 @@ impl PodSpec {
             annotations: BTreeMap::new(),
             host_network: false,
             ports: Vec::new(),
+            ip: None,
         }
+    }
+
+    /// Its IPv4 address, instead of one of its node's.
+    pub fn ip(mut self, ip: Ipv4Addr) -> Self {
+        self.ip = Some(ip);
+        self
     }
 
     /// Where it runs.

@@ -7,7 +7,6 @@ pub mod artefacts;
 mod change;
 mod control;
 mod describe;
-mod outside;
 mod pod;
 mod proxy;
 mod yaml;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use weft_vm::{Cluster, Daemon};
 
+use super::NAMESPACE;
 use crate::{
     logs::Log,
     metrics::{Labels, Metrics, get},
@@ -68,9 +69,18 @@ impl Proxy {
     /// The names of the pods that it serves at present.
     pub fn enrolled(&self) -> Result<Vec<String>> {
         let config = self.config()?;
-        let workloads = config["workloads"].as_array().context("/config has no workloads")?;
-        let name = |workload: &serde_json::Value| workload["name"].as_str().map(str::to_owned);
-        workloads.iter().map(|workload| name(workload).context("a workload without a name")).collect()
+        let workloads = config["workloads"].as_object().context("/config has no workloads")?;
+        let served = workloads.iter().filter(|(_, workload)| workload["state"] == "SERVED");
+        let name = |key: &str| key.strip_prefix(&format!("{NAMESPACE}/")).map(str::to_owned);
+        served.map(|(key, _)| name(key).with_context(|| format!("a workload {key}"))).collect()
+    }
+
+    /// The state of a pod and the reason for it.
+    pub fn state_of(&self, pod: &str) -> Result<(String, String)> {
+        let config = self.config()?;
+        let workload = &config["workloads"][format!("{NAMESPACE}/{pod}")];
+        let text = |field: &str| workload[field].as_str().unwrap_or_default().to_owned();
+        Ok((text("state"), text("reason")))
     }
 
     /// Counts from here.

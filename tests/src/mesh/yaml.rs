@@ -11,13 +11,14 @@ pub(super) fn namespace() -> String {
 
 /// A pod and its service account.
 pub(super) fn pod(spec: &PodSpec) -> String {
-    let PodSpec { name, app, node, annotations, host_network, ports } = spec;
+    let PodSpec { name, app, node, annotations, host_network, ports, ip } = spec;
     let annotations = block("annotations", annotations);
     let ports: String = ports
         .iter()
         .map(|port| format!("        - name: p{port}\n          containerPort: {port}\n"))
         .collect();
     let ports = if ports.is_empty() { ports } else { format!("      ports:\n{ports}") };
+    let status = ip.map(|ip| format!("status:\n  podIP: {ip}\n")).unwrap_or_default();
     format!(
         "apiVersion: v1
 kind: ServiceAccount
@@ -39,7 +40,7 @@ metadata:
   containers:
     - name: main
       image: scenario
-{ports}"
+{ports}{status}"
     )
 }
 
