@@ -87,7 +87,7 @@ impl ManifestSource {
         // Reading files and building the index keeps a thread busy.
         let worked = spawn_blocking(move || {
             let loaded = loader.reload();
-            index.replace(loaded.documents.clone());
+            index.replace(&loaded.documents);
             (loader, loaded)
         });
         match worked.await {

@@ -32,7 +32,7 @@ pub(crate) fn documents(yaml: &str) -> Vec<Arc<Document>> {
 /// The cluster of a text, all of whose meshed pods are served.
 pub(crate) fn cluster(yaml: &str) -> Arc<Cluster> {
     let index = Index::new(Served::new());
-    index.replace(documents(yaml));
+    index.replace(&documents(yaml));
     serve_all(&index);
     index.snapshot()
 }

@@ -77,7 +77,7 @@ impl Addresses {
         if pod.is_meshed() {
             labels.insert("control_plane_ns".into(), self.mesh.control_plane_namespace.clone());
         }
-        let hint = pod.config.opaque_ports.contains(addr.port()).then(|| ProtocolHint {
+        let hint = pod.config.opaque_ports.contains(addr.port()).then_some(ProtocolHint {
             protocol: Some(protocol_hint::Protocol::Opaque(protocol_hint::Opaque {})),
             opaque_transport: None,
         });

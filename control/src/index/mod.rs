@@ -57,11 +57,15 @@ impl Index {
         index
     }
 
-    /// Makes `documents` all there is. Builds the index in this thread.
-    pub fn replace(&self, documents: Vec<Arc<Document>>) {
+    /// Makes `documents` all there is. Builds the index in this thread, unless they are the same as before.
+    pub fn replace(&self, documents: &[Arc<Document>]) {
         let mut inputs = self.inputs.lock();
-        inputs.documents = documents;
-        self.build(&inputs);
+        let old = &inputs.documents;
+        if old.len() != documents.len() || !old.iter().zip(documents).all(|(old, new)| Arc::ptr_eq(old, new))
+        {
+            inputs.documents = documents.to_vec();
+            self.build(&inputs);
+        }
     }
 
     /// Takes a node's word for which of its pods its proxy serves; false if that is no news. Builds the

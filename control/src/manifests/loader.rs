@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
-    fs, io,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -44,6 +47,8 @@ pub struct Loader {
     roots: Vec<PathBuf>,
     files: BTreeMap<(usize, PathBuf), File>,
     merged: HashMap<Key, Merged>,
+    /// The mistakes of the folders themselves and the state that was found last.
+    last: Option<(Vec<Problem>, Loaded)>,
 }
 
 /// Reads `roots` once. Documents of a later root are merged onto those of the same name in an earlier one.
@@ -54,6 +59,8 @@ pub fn load(roots: &[PathBuf]) -> Loaded {
 #[derive(Debug, Default)]
 struct File {
     stamp: Option<Stamp>,
+    /// A hash of the text that was read last.
+    content: Option<u64>,
     good: Vec<Arc<RawDocument>>,
     problems: Vec<Problem>,
     ignored: Vec<Ignored>,
@@ -78,24 +85,34 @@ struct Merged {
 impl Loader {
     /// A loader of `roots`; nothing is read yet.
     pub fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, files: BTreeMap::new(), merged: HashMap::new() }
+        Self { roots, files: BTreeMap::new(), merged: HashMap::new(), last: None }
     }
 
     /// Reads what changed since the last time.
     pub fn reload(&mut self) -> Loaded {
-        let mut loaded = Loaded::default();
-        self.read_files(&mut loaded.problems);
+        let mut broken = Vec::new();
+        let is_changed = self.read_files(&mut broken);
+        match &self.last {
+            Some((same, loaded)) if !is_changed && *same == broken => loaded.clone(),
+            _ => {
+                let loaded = self.merge_all(broken.clone());
+                self.last = Some((broken, loaded.clone()));
+                loaded
+            }
+        }
+    }
+
+    fn merge_all(&mut self, broken: Vec<Problem>) -> Loaded {
+        let mut loaded = Loaded { problems: broken, ..Loaded::default() };
         for file in self.files.values() {
             loaded.problems.extend(file.problems.iter().cloned());
             loaded.ignored.extend(file.ignored.iter().cloned());
         }
-        let parts = self.collect_parts(&mut loaded.problems);
-        self.merged.retain(|key, _| parts.contains_key(key));
-        for (key, parts) in parts {
-            let previous = self.merged.remove(&key);
-            let merged = match previous {
-                Some(previous) if same(&previous.parts, &parts) => previous,
-                previous => merge(&key, parts, previous.and_then(|previous| previous.document)),
+        let mut before = std::mem::take(&mut self.merged);
+        for (key, parts) in self.collect_parts(&mut loaded.problems) {
+            let merged = match before.remove(&key) {
+                Some(before) if same(&before.parts, &parts) => before,
+                before => merge(&key, parts, before.and_then(|before| before.document)),
             };
             loaded.documents.extend(merged.document.clone());
             loaded.problems.extend(merged.problems.iter().cloned());
@@ -106,8 +123,10 @@ impl Loader {
         loaded
     }
 
-    fn read_files(&mut self, problems: &mut Vec<Problem>) {
+    /// True if any file has changed, come or gone.
+    fn read_files(&mut self, problems: &mut Vec<Problem>) -> bool {
         let mut present = BTreeMap::new();
+        let mut is_changed = false;
         for (position, root) in self.roots.iter().enumerate() {
             let (files, broken) = folder::manifests(root);
             if !broken.is_empty() {
@@ -123,13 +142,16 @@ impl Loader {
                 self.files = rest;
             }
             for path in files {
-                let mut file = self.files.remove(&(position, path.clone())).unwrap_or_default();
-                file.refresh(&path);
+                let known = self.files.remove(&(position, path.clone()));
+                is_changed |= known.is_none();
+                let mut file = known.unwrap_or_default();
+                is_changed |= file.refresh(&path);
                 present.insert((position, path), file);
             }
             problems.extend(broken);
         }
-        self.files = present;
+        let gone = std::mem::replace(&mut self.files, present);
+        is_changed || !gone.is_empty()
     }
 
     /// The documents of each name: the one of the first root that has it, then its overlays.
@@ -163,41 +185,52 @@ impl Loader {
 }
 
 impl File {
-    fn refresh(&mut self, path: &Path) {
+    /// Reads the file again if it may have changed; true if it has.
+    fn refresh(&mut self, path: &Path) -> bool {
         let stamp = match fs::metadata(path) {
             Ok(meta) => Stamp::of(&meta),
             Err(error) => return self.unreadable(path, &error),
         };
         if self.stamp.as_ref() == Some(&stamp) {
-            return;
+            return false;
         }
         if stamp.bytes > folder::MAX_FILE_BYTES {
-            self.problems = vec![Problem::whole(
-                path,
-                format!("has {} bytes, more than the limit of {}", stamp.bytes, folder::MAX_FILE_BYTES),
-                "split it; its last good state stays in force",
-            )];
+            let reason =
+                format!("has {} bytes, more than the limit of {}", stamp.bytes, folder::MAX_FILE_BYTES);
             self.stamp = Some(stamp);
-            return;
+            return self.fail(Problem::whole(path, reason, "split it; its last good state stays in force"));
         }
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let parsed = text::parse(path, &text);
-                self.ignored = parsed.ignored;
-                if parsed.problems.is_empty() {
-                    self.good = parsed.documents;
-                }
-                self.problems = parsed.problems;
-                self.stamp = Some(stamp);
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.unreadable(path, &error),
+        };
+        let content = hash(&text);
+        let is_same = self.content == Some(content);
+        self.content = Some(content);
+        // Two changes within one tick of the kernel's clock leave the same stamp: a fresh one proves nothing yet.
+        self.stamp = Some(stamp).filter(Stamp::is_settled);
+        if !is_same {
+            let parsed = text::parse(path, &text);
+            self.ignored = parsed.ignored;
+            if parsed.problems.is_empty() {
+                self.good = parsed.documents;
             }
-            Err(error) => self.unreadable(path, &error),
+            self.problems = parsed.problems;
         }
+        !is_same
     }
 
-    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+    fn unreadable(&mut self, path: &Path, error: &io::Error) -> bool {
         self.stamp = None;
         let advice = "make it a readable UTF-8 text; its last good state stays in force";
-        self.problems = vec![Problem::whole(path, format!("cannot be read: {error}"), advice)];
+        self.fail(Problem::whole(path, format!("cannot be read: {error}"), advice))
+    }
+
+    fn fail(&mut self, problem: Problem) -> bool {
+        self.content = None;
+        let is_new = self.problems != [problem.clone()];
+        self.problems = vec![problem];
+        is_new
     }
 }
 
@@ -210,6 +243,17 @@ impl Stamp {
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
     }
+
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        i64::try_from(now).unwrap_or(i64::MAX) - self.changed.0 >= 2
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn same(left: &[Arc<RawDocument>], right: &[Arc<RawDocument>]) -> bool {
@@ -217,7 +261,7 @@ fn same(left: &[Arc<RawDocument>], right: &[Arc<RawDocument>]) -> bool {
 }
 
 fn merge(key: &Key, parts: Vec<Arc<RawDocument>>, last_good: Option<Arc<Document>>) -> Merged {
-    match text::check(key, &patch::merged(parts.iter().map(|part| &part.value))) {
+    match text::check(key, &patch::merged(parts.iter().map(|part| part.value()))) {
         Ok(object) => {
             let sources = parts.iter().map(|part| part.source.clone()).collect();
             let document = Arc::new(Document { key: key.clone(), object, sources });

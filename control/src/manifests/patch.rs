@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 /// The JSON merge patch (RFC 7396) of `parts`, each onto those before it: mappings are merged, null removes, everything
 /// else replaces.
-pub(crate) fn merged<'a>(parts: impl Iterator<Item = &'a Value>) -> Value {
+pub(crate) fn merged(parts: impl Iterator<Item = Value>) -> Value {
     let mut whole = Value::Null;
     for part in parts {
-        patch(&mut whole, part);
+        patch(&mut whole, &part);
     }
     whole
 }

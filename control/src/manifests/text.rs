@@ -20,8 +20,9 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct RawDocument {
     pub(crate) key: Key,
-    pub(crate) value: Value,
     pub(crate) source: Source,
+    /// As JSON, which takes a tenth of the memory that the parsed value takes.
+    json: Box<str>,
     origin: Origin,
 }
 
@@ -96,11 +97,13 @@ impl Parsed {
         };
         match name(known, &value) {
             Ok(key) => {
-                let findings = check(&key, &patch::merged(std::iter::once(&value))).err().unwrap_or_default();
+                let findings =
+                    check(&key, &patch::merged(std::iter::once(value.clone()))).err().unwrap_or_default();
                 let problems = findings.into_iter().map(|found| origin.problem(file, Some(&key), found));
                 self.problems.extend(problems);
                 let source = origin.source(file);
-                self.documents.push(Arc::new(RawDocument { key, value, source, origin }));
+                let json = value.to_string().into();
+                self.documents.push(Arc::new(RawDocument { key, json, source, origin }));
             }
             Err(finding) => self.problems.push(origin.problem(file, None, finding)),
         }
@@ -124,6 +127,11 @@ impl Parsed {
 }
 
 impl RawDocument {
+    /// What it says.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.json).expect("what serde_json wrote can be read by serde_json")
+    }
+
     /// The problem that `finding` is, if this document wrote the field.
     pub(crate) fn problem(&self, finding: Finding) -> Problem {
         self.origin.problem(&self.source.file, Some(&self.key), finding)
