@@ -153,6 +153,10 @@ impl Cluster {
                 self.pods_by_node.entry(node.clone()).or_default().push(pod.clone());
             }
         }
+        for pods in self.pods_by_ip.values_mut() {
+            // An address that was given away again belongs to the pod that is not about to go.
+            pods.sort_by_key(|pod| !pod.ready);
+        }
         for service in self.services.values() {
             for ip in &service.cluster_ips {
                 self.services_by_ip.entry(*ip).or_insert_with(|| service.clone());
