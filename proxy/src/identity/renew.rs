@@ -82,7 +82,7 @@ impl Renewal {
         let mut due = Instant::now();
         loop {
             tokio::select! {
-                // The anchors first: an answer is judged by the newest.
+                // The anchors first, so that an answer is judged by the newest.
                 biased;
                 changed = self.anchors.changed() => {
                     if changed.is_err() {

@@ -139,7 +139,7 @@ fn good(ca: &Arc<Ca>) -> Answer {
 async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
-        assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -237,7 +237,7 @@ async fn bad_answers_are_not_used() {
 #[tokio::test]
 async fn renewal_in_use_and_what_failure_means() {
     let ca = Arc::new(Ca::new("root"));
-    let lifetime = Duration::from_secs(3);
+    let lifetime = Duration::from_secs(5);
     let world = World::new(&ca.pem(), Answer::Good { issuer: ca.clone(), lifetime }).await;
     let web = world.store.lease(&identity("web"));
     web.ready().await;
@@ -307,7 +307,7 @@ async fn anchors_are_rotated_while_in_use() {
     for lease in [&web, &db] {
         let start = Instant::now();
         while talk(&judge, &lease.current().unwrap()).await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(10), "never certified by the new CA");
+            assert!(start.elapsed() < Duration::from_secs(20), "never certified by the new CA");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -37,10 +37,10 @@ async fn the_second_connection_resumes_with_the_same_identity() {
 async fn an_expired_client_is_refused_although_it_resumes() {
     let ca = Ca::new("root");
     let db = ca.credential(identity("db").as_str());
-    let web = ca.credential_for(identity("web").as_str(), Duration::from_secs(2));
+    let web = ca.credential_for(identity("web").as_str(), Duration::from_secs(4));
     assert!(!once(&web, &db, endpoint(80)).await.unwrap().resumed);
     assert!(once(&web, &db, endpoint(80)).await.unwrap().resumed);
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    tokio::time::sleep(Duration::from_millis(5100)).await;
     let (client, server) = pair(&web, &db, &identity("db")).await;
     assert_eq!(server.unwrap_err().reason(), "expired");
     let mut client = client.unwrap();
@@ -51,10 +51,10 @@ async fn an_expired_client_is_refused_although_it_resumes() {
 #[tokio::test]
 async fn an_expired_server_is_refused_although_it_resumes() {
     let ca = Ca::new("root");
-    let db = ca.credential_for(identity("db").as_str(), Duration::from_secs(2));
+    let db = ca.credential_for(identity("db").as_str(), Duration::from_secs(4));
     let web = ca.credential(identity("web").as_str());
     once(&web, &db, endpoint(80)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(3100)).await;
+    tokio::time::sleep(Duration::from_millis(5100)).await;
     let (client, _) = pair(&web, &db, &identity("db")).await;
     assert_eq!(client.unwrap_err().reason(), "expired");
 }
