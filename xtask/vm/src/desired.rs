@@ -1,11 +1,12 @@
 //! What do the manifests want: which pods, services and endpoints?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use weft_control::manifests::{Loader, Object};
 
 use crate::allot::Families;
@@ -18,10 +19,19 @@ pub(crate) type ServiceKey = (String, String);
 #[derive(Debug, Default)]
 pub(crate) struct Desired {
     pub(crate) pods: BTreeMap<PodKey, Pod>,
+    /// Namespaces whose pods are meshed.
+    pub(crate) meshed: BTreeSet<String>,
     pub(crate) services: BTreeMap<ServiceKey, Service>,
     pub(crate) slices: Vec<EndpointSlice>,
     /// What is wrong with the manifests: file, line, field.
     pub(crate) problems: Vec<String>,
+}
+
+impl Desired {
+    /// Whether a pod is to be served by a proxy: it says so itself, or its namespace does.
+    pub(crate) fn is_meshed(&self, key: &PodKey, pod: &Pod) -> bool {
+        inject(&pod.metadata).unwrap_or_else(|| self.meshed.contains(&key.namespace))
+    }
 }
 
 /// Reads a folder of manifests, again and again.
@@ -52,10 +62,24 @@ impl Source {
                     desired.services.insert((namespace, name), (**service).clone());
                 }
                 Object::EndpointSlice(slice) => desired.slices.push((**slice).clone()),
-                Object::Namespace(_) | Object::ServiceAccount(_) | Object::Server(_) => {}
+                Object::Namespace(namespace) => {
+                    if inject(&namespace.metadata) == Some(true) {
+                        desired.meshed.insert(name);
+                    }
+                }
+                Object::ServiceAccount(_) | Object::Server(_) => {}
             }
         }
         desired
+    }
+}
+
+/// What the annotation linkerd.io/inject says.
+fn inject(metadata: &ObjectMeta) -> Option<bool> {
+    match metadata.annotations.as_ref()?.get("linkerd.io/inject")?.as_str() {
+        "enabled" | "ingress" => Some(true),
+        "disabled" => Some(false),
+        _ => None,
     }
 }
 

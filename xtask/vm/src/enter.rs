@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::SigSet;
 
 /// What a process joins, all opened beforehand.
 #[derive(Debug, Default)]
@@ -31,12 +32,14 @@ pub(crate) struct Entry {
 impl Entry {
     /// Makes `command` join before it runs its program.
     pub(crate) fn apply(self, command: &mut Command) {
-        // SAFETY: `join` makes only system calls that are async-signal-safe (write, setns, chdir, setgroups, setgid,
-        // setuid), on values made before the fork; it allocates nothing and takes no lock.
+        // SAFETY: `join` makes only calls that are async-signal-safe (pthread_sigmask, write, setns, chdir, setgroups,
+        // setgid, setuid), on values made before the fork; it allocates nothing and takes no lock.
         unsafe { command.pre_exec(move || self.join()) };
     }
 
     fn join(&self) -> io::Result<()> {
+        // `weft-vm run` blocks the ending signals in all of its threads; its children inherit that.
+        SigSet::empty().thread_set_mask()?;
         if let Some(cgroup) = &self.cgroup {
             nix::unistd::write(cgroup, b"0")?;
         }

@@ -22,11 +22,16 @@ pub struct Response {
 
 /// Makes one GET request. HTTP/1.0: the body ends with the connection, and is never chunked.
 pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
-    fetch(address, path).map_err(|reason| Error::Http { address, path: path.to_owned(), reason })
+    get_within(address, path, TIMEOUT)
 }
 
-fn fetch(address: SocketAddr, path: &str) -> Result<Response, String> {
-    let text = exchange(address, path).map_err(|error| error.to_string())?;
+/// The same; each step (connecting, every read and write) may take as long as `timeout`.
+pub(crate) fn get_within(address: SocketAddr, path: &str, timeout: Duration) -> Result<Response> {
+    fetch(address, path, timeout).map_err(|reason| Error::Http { address, path: path.to_owned(), reason })
+}
+
+fn fetch(address: SocketAddr, path: &str, timeout: Duration) -> Result<Response, String> {
+    let text = exchange(address, path, timeout).map_err(|error| error.to_string())?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or("not an HTTP response")?;
     let status = head
         .split(' ')
@@ -36,10 +41,10 @@ fn fetch(address: SocketAddr, path: &str) -> Result<Response, String> {
     Ok(Response { status, body: body.to_owned() })
 }
 
-fn exchange(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn exchange(address: SocketAddr, path: &str, timeout: Duration) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut bytes = Vec::new();
     stream.take(MAX_BYTES).read_to_end(&mut bytes)?;

@@ -1,5 +1,6 @@
 //! What is a cluster on one kernel, and what can one do with it?
 
+mod begin;
 mod config;
 mod daemons;
 mod pods;

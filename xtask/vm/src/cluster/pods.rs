@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod as Manifest;
 use nix::sys::signal::Signal;
 
 use super::Cluster;
+use super::begin::Begin;
 use super::state::{MadeFrom, Pod, State};
 use crate::allot::{NodeNet, spread};
 use crate::cgroup::Cgroup;
@@ -30,7 +31,13 @@ impl Cluster {
     }
 
     /// Makes the pod's namespaces, addresses and links. No process runs yet.
-    pub(super) fn create_pod(&self, state: &mut State, key: &PodKey, manifest: &Manifest) -> Result<()> {
+    pub(super) fn create_pod(
+        &self,
+        state: &mut State,
+        key: &PodKey,
+        manifest: &Manifest,
+        begin: Begin,
+    ) -> Result<()> {
         let spec = manifest.spec.clone().unwrap_or_default();
         let wanted = spec.node_name.as_deref().filter(|node| !node.is_empty());
         let node = match wanted {
@@ -70,7 +77,9 @@ impl Cluster {
                 cgroup: self.cgroup().child("pods").child(&key.file()),
                 binaries: self.config.binaries.clone(),
             },
-            started: false,
+            manifest: manifest.clone(),
+            begin,
+            problem: None,
             containers: Vec::new(),
         };
         match self.build(key, &pod, net) {
@@ -87,12 +96,12 @@ impl Cluster {
     }
 
     /// Starts the pod's processes.
-    pub(super) fn start_pod(&self, pod: &mut Pod, key: &PodKey, manifest: &Manifest) -> Result<()> {
-        pod.started = true;
-        let containers = podspec::containers(key, manifest, &pod.facts, &pod.hostname)?;
+    pub(super) fn start_pod(&self, pod: &mut Pod, key: &PodKey) -> Result<()> {
+        pod.begin = Begin::Done;
+        let containers = podspec::containers(key, &pod.manifest, &pod.facts, &pod.hostname)?;
         let file = PodFile::new(key, &pod.facts, &pod.place, containers.first());
         file.write(&self.layout.pod_state(key))?;
-        let policy = podspec::restart_policy(manifest);
+        let policy = podspec::restart_policy(&pod.manifest);
         for container in containers {
             let log = self.layout.pod_log(key);
             pod.containers.push(Supervised::start(pod.place.clone(), container, policy, &log)?);

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Cluster;
+use super::begin::Begin;
 use super::state::State;
 use crate::desired::{Desired, fixed_cluster_ips, fixed_pod_ips, service_families};
 use crate::endpoints::service_ports;
@@ -26,7 +27,16 @@ pub struct Report {
 impl Cluster {
     /// Reads the manifests and makes the cluster what they say. A pod whose spec or fixed addresses changed is
     /// replaced; labels and annotations take effect without.
+    ///
+    /// The processes of a new meshed pod start when its proxy serves it, or after 3 s; this waits for that.
     pub fn reconcile(&self) -> Result<Report> {
+        let mut report = self.reconcile_pods()?;
+        self.begin_pods();
+        report.problems.extend(self.state.lock().pods.values().filter_map(|pod| pod.problem.clone()));
+        Ok(report)
+    }
+
+    fn reconcile_pods(&self) -> Result<Report> {
         let mut state = self.state.lock();
         let state = &mut *state;
         let desired = state.source.read();
@@ -48,7 +58,7 @@ impl Cluster {
             self.write_overlay(state, &facts)?;
             self.remove_pods(state, &gone)?;
         }
-        self.create_pods(state, &desired, &mut report);
+        self.create_pods(state, &desired, &changed, &mut report);
         for pod in state.pods.values_mut() {
             pod.facts.phase = pod.phase();
         }
@@ -56,9 +66,6 @@ impl Cluster {
         self.translate(state, &desired)?;
         let facts = facts(state);
         self.write_overlay(state, &facts)?;
-        if state.open {
-            self.start_pods(state, &desired, &mut report);
-        }
         report.added.retain(|key| state.pods.contains_key(key));
         report.removed = gone.into_iter().collect();
         Ok(report)
@@ -99,13 +106,14 @@ impl Cluster {
         }
     }
 
-    fn create_pods(&self, state: &mut State, desired: &Desired, report: &mut Report) {
+    fn create_pods(&self, state: &mut State, desired: &Desired, changed: &[PodKey], report: &mut Report) {
         let mut missing: Vec<_> =
             desired.pods.iter().filter(|(key, _)| !state.pods.contains_key(*key)).collect();
         // Those that name their node first: the others are spread around them.
         missing.sort_by_key(|(_, pod)| pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()));
         for (key, manifest) in missing {
-            match self.create_pod(state, key, manifest) {
+            let begin = Begin::of(key, manifest, desired, changed.contains(key));
+            match self.create_pod(state, key, manifest, begin) {
                 Ok(()) => report.added.push(key.clone()),
                 Err(error) => report.problems.push(format!("pod {key}: {error}")),
             }
@@ -113,15 +121,6 @@ impl Cluster {
                 if state.said.insert(remark.clone()) {
                     report.remarks.push(remark);
                 }
-            }
-        }
-    }
-
-    fn start_pods(&self, state: &mut State, desired: &Desired, report: &mut Report) {
-        for (key, pod) in state.pods.iter_mut().filter(|(_, pod)| !pod.started) {
-            let Some(manifest) = desired.pods.get(key) else { continue };
-            if let Err(error) = self.start_pod(pod, key, manifest) {
-                report.problems.push(error.to_string());
             }
         }
     }

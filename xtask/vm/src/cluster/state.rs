@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{Pod as Manifest, PodSpec};
 
 use super::Report;
+use super::begin::Begin;
 use crate::allot::Allotter;
 use crate::daemon::{Daemon, Processes};
 use crate::desired::{ServiceKey, Source};
@@ -49,7 +50,10 @@ pub(crate) struct Pod {
     /// Its link's name on the node's bridge; None: it is in the node's network.
     pub(crate) port: Option<String>,
     pub(crate) place: Place,
-    pub(crate) started: bool,
+    pub(crate) manifest: Manifest,
+    pub(crate) begin: Begin,
+    /// Why its processes could not be started.
+    pub(crate) problem: Option<String>,
     pub(crate) containers: Vec<Supervised>,
 }
 

@@ -55,9 +55,9 @@ impl Drop for Guard {
     }
 }
 
-/// Keeps the ending signals from ending this process at once; the result receives each, and `cancel` becomes
-/// true. To be called before any
-/// thread starts, because threads inherit it. (Children do not: the standard library empties their masks.)
+/// Keeps the ending signals from ending this process at once; the result receives each, and `cancel` becomes true.
+/// To be called before any thread or child starts, because they inherit it: the guard is deaf to them by that, the
+/// cluster's processes are not (see `enter`).
 pub(crate) fn signals(cancel: Arc<AtomicBool>) -> anyhow::Result<std::sync::mpsc::Receiver<Signal>> {
     let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     set.thread_block().context("cannot block signals")?;

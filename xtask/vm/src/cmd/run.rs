@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let (tell, told) = channel();
     let watcher = Watcher::start(cluster.clone(), reporter(tell))?;
-    let screen = Screen::new(header(&cluster));
+    let screen = Screen::new(&header(&cluster));
     let mut live = Live { cluster: &cluster, signals, told, screen, revived: BTreeMap::new() };
     let code = if args.once { live.once() } else { live.until_signal() };
     drop(watcher);
@@ -91,7 +91,8 @@ impl Live<'_> {
         while self.signals.recv_timeout(REDRAW_EVERY).is_err() {
             self.keep_up();
             let cluster = self.cluster;
-            self.screen.draw(|| traffic::render(&traffic::rows(&cluster.pages(), &cluster.pod_infos())));
+            let table = || traffic::render(&traffic::rows(&cluster.pages(), &cluster.pod_infos()));
+            self.screen.draw(|| header(cluster), table);
         }
         self.screen.event("stopping …");
         ExitCode::SUCCESS

@@ -10,9 +10,8 @@ const EVENTS: usize = 8;
 /// How often the table is shown where it cannot be overwritten.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// What is on the screen: what runs, the table, the last events.
+/// Shows what runs (the header), the table and the last events.
 pub(crate) struct Screen {
-    header: String,
     events: VecDeque<String>,
     terminal: bool,
     last: Option<Instant>,
@@ -20,12 +19,12 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// A screen that begins with `header`.
-    pub(crate) fn new(header: String) -> Self {
+    pub(crate) fn new(header: &str) -> Self {
         let terminal = stdout().is_terminal();
         if !terminal {
-            say(&header);
+            say(header);
         }
-        Self { header, events: VecDeque::new(), terminal, last: None }
+        Self { events: VecDeque::new(), terminal, last: None }
     }
 
     /// Something happened.
@@ -39,8 +38,8 @@ impl Screen {
         self.events.push_back(text.to_owned());
     }
 
-    /// Shows the table, on a terminal in place of the one before.
-    pub(crate) fn draw(&mut self, table: impl FnOnce() -> String) {
+    /// Shows the table, on a terminal with the header and in place of the ones before.
+    pub(crate) fn draw(&mut self, header: impl FnOnce() -> String, table: impl FnOnce() -> String) {
         if !self.terminal {
             if self.last.is_none_or(|last| last.elapsed() > PLAIN_EVERY) {
                 self.last = Some(Instant::now());
@@ -48,7 +47,7 @@ impl Screen {
             }
             return;
         }
-        let mut text = format!("{}\n{}\n", self.header, table());
+        let mut text = format!("{}\n{}\n", header(), table());
         for event in &self.events {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{event}");

@@ -70,12 +70,17 @@ pub struct Row {
     pub sent: u64,
     /// Bytes from destination to source.
     pub received: u64,
+    /// Connections that the destination's policy refused.
+    pub refused: u64,
     /// The mean round trip time that the kernel measured.
     pub rtt: Option<Duration>,
 }
 
 /// The source of a connection that was not opened through the mesh: the server's proxy does not know its name.
 const UNMESHED: &str = "(not meshed)";
+
+/// Connections that a policy refused; the proxies count them under this name.
+const DENIED: &str = "inbound_tcp_authz_deny_total";
 
 /// All rows, in the order of their sources and destinations.
 pub fn rows(pages: &[NodePage], pods: &Pods) -> Vec<Row> {
@@ -107,12 +112,14 @@ pub fn rows(pages: &[NodePage], pods: &Pods) -> Vec<Row> {
                     total: 0,
                     sent: 0,
                     received: 0,
+                    refused: 0,
                     rtt: None,
                 });
             // Counters below 2^53 are exact in a float.
             let value = sample.value.max(0.0) as u64;
             match (sample.name.as_str(), ends.outbound) {
                 ("tcp_open_connections", _) => row.open += value,
+                (DENIED, _) => row.refused += value,
                 ("tcp_open_total", _) => row.total += value,
                 // Seen from the proxy: what it writes to the destination, or reads from the source.
                 ("tcp_write_bytes_total", true) | ("tcp_read_bytes_total", false) => row.sent += value,
@@ -150,12 +157,14 @@ impl Ends {
         match (sample.label("direction"), sample.label("peer")) {
             ("outbound", "dst") if transport => Some(Self::outbound(sample, page, pods, own)),
             ("outbound", _) if rtt => Some(Self::outbound(sample, page, pods, own)),
-            ("inbound", "src") if transport && !meshed(sample) => Some(Self {
-                source: UNMESHED.to_owned(),
-                destination: own,
-                nodes: format!("? → {}", page.node),
-                outbound: false,
-            }),
+            ("inbound", peer) if (transport && peer == "src" || sample.name == DENIED) && !meshed(sample) => {
+                Some(Self {
+                    source: UNMESHED.to_owned(),
+                    destination: own,
+                    nodes: format!("? → {}", page.node),
+                    outbound: false,
+                })
+            }
             _ => None,
         }
     }

@@ -25,7 +25,10 @@ pub fn render(rows: &[Row]) -> String {
             row.source.clone(),
             row.destination.clone(),
             row.nodes.clone(),
-            row.secured.to_string(),
+            match row.refused {
+                0 => row.secured.to_string(),
+                refused => format!("{}, {refused} refused", row.secured),
+            },
             format!("{}/{}", row.open, row.total),
             bytes(row.sent),
             bytes(row.received),

@@ -39,6 +39,7 @@ fn pages() -> Vec<NodePage> {
     let b = format!(
         "tcp_read_bytes_total{{direction=\"inbound\",peer=\"src\",namespace=\"demo\",pod=\"web-b\",tls=\"true\",client_id=\"client.demo.{ID}\"}} 1000100\n\
          tcp_read_bytes_total{{direction=\"inbound\",peer=\"src\",namespace=\"demo\",pod=\"web-b\",tls=\"no_identity\",no_tls_reason=\"no_tls_from_remote\"}} 70\n\
+         inbound_tcp_authz_deny_total{{direction=\"inbound\",namespace=\"demo\",pod=\"web-b\",tls=\"no_identity\",no_tls_reason=\"no_tls_from_remote\"}} 2\n\
          tcp_write_bytes_total{{direction=\"inbound\",peer=\"dst\",namespace=\"demo\",pod=\"web-b\",tls=\"true\"}} 1\n"
     );
     let page = |node: &str, text: &str| NodePage { node: node.to_owned(), samples: parse(text) };
@@ -70,7 +71,7 @@ fn the_table_has_a_line_per_row() {
     let text = render(&rows(&pages(), &pods()));
     assert_eq!(text.lines().count(), 5, "{text}");
     assert!(text.contains("mTLS") && text.contains("976.6 KiB") && text.contains("0.50 ms"), "{text}");
-    assert!(text.contains("plaintext: no_tls_from_remote"), "{text}");
+    assert!(text.contains("plaintext: no_tls_from_remote, 2 refused"), "{text}");
 }
 
 #[test]
