@@ -4,11 +4,14 @@
 //! folder of Kubernetes YAML, each with namespaces, addresses and processes of its own; weft-control and one
 //! weft-proxy per node. Everything lies below `/run/weft/<id>` ([`Layout`]) and goes away with the [`Cluster`].
 
+#![deny(unsafe_code)]
+
 mod allot;
 mod cluster;
 mod daemon;
 mod desired;
 mod endpoints;
+#[allow(unsafe_code, reason = "what runs between fork and exec")]
 mod enter;
 mod error;
 mod hosts;

@@ -1,4 +1,5 @@
 //! weft-vm: which command was asked for?
+#![forbid(unsafe_code)]
 
 mod cmd;
 
