@@ -63,15 +63,29 @@ impl Failed {
 
     /// Whether another endpoint would not help, or must not be tried.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Failed::NoCertificate | Failed::Socket(_))
+        matches!(
+            self,
+            Failed::NoCertificate | Failed::Socket(_) | Failed::Local(local::Refused::Policy { .. })
+        )
+    }
+
+    /// Whether the same endpoint may answer a moment later: nobody has said no.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Failed::Connect { error, .. } | Failed::Local(local::Refused::Connect { error, .. }) => {
+                error.may_pass()
+            }
+            Failed::Tls { error: TlsError::Closed | TlsError::Io(_), .. } => true,
+            _ => false,
+        }
     }
 }
 
 /// In plaintext, from the source pod's own namespace.
-pub(super) async fn plain(source: &Workload, to: SocketAddr) -> Result<Dialled, Failed> {
+pub(super) async fn plain(source: &Workload, to: SocketAddr) -> Result<Upstream<TcpStream>, Failed> {
     let started = Instant::now();
     let stream = open(source, to).await?;
-    Ok(Dialled::Plain(Upstream { stream, latency: started.elapsed() }))
+    Ok(Upstream { stream, latency: started.elapsed() })
 }
 
 /// By mTLS with the endpoint's identity.

@@ -6,7 +6,11 @@
 
 mod dial;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
@@ -14,6 +18,7 @@ use tracing::{debug, warn};
 use self::dial::{Dialled, Failed};
 use crate::{
     app::Shared,
+    balance::Balancer,
     discovery::{Destination, Endpoint, SourceRef},
     local,
     metrics::{Direction, OpenConn, Peer, Tls, TransportLabels, reason},
@@ -21,8 +26,10 @@ use crate::{
     workloads::Workload,
 };
 
-/// Endpoints that are tried for one connection.
-const ATTEMPTS: usize = 3;
+/// Endpoints that are tried for one connection when each refuses at once.
+const MOST_ENDPOINTS: usize = 5;
+/// How long a connection is tried for when nobody answers: a lost SYN is no refusal. Linkerd's failfast time.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serves one connection of `source`.
 pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStream) {
@@ -68,37 +75,52 @@ impl Connection<'_> {
         };
         match &*destination {
             Destination::External => self.forward(stream).await,
-            Destination::Endpoint(endpoint) => match self.reach(endpoint).await {
-                Ok(reached) => self.relay(stream, reached).await,
-                Err(failed) => self.give_up(stream, &failed),
-            },
-            Destination::Service { authority, balancer, .. } => {
-                let mut tried = Vec::new();
-                let mut failure = Failed::NoEndpoint(authority.clone());
-                while tried.len() < ATTEMPTS {
-                    let Some(picked) = balancer.pick(&tried) else { break };
-                    let endpoint = picked.endpoint();
+            Destination::Endpoint(endpoint) => {
+                let patience = Patience::new();
+                loop {
                     match self.reach(endpoint).await {
-                        Ok(reached) => {
-                            picked.connected(reached.latency());
-                            // `picked` counts as a connection of the endpoint until this one ends.
-                            return self.relay(stream, reached).await;
-                        }
-                        Err(failed) => {
-                            debug!(source = %source.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
-                            if !failed.is_final() {
-                                picked.failed();
-                            }
-                            tried.push(endpoint.addr);
-                            let last = failed.is_final();
-                            failure = failed;
-                            if last {
-                                break;
-                            }
-                        }
+                        Ok(reached) => return self.relay(stream, reached).await,
+                        Err(failed) if patience.lasts_for(&failed) => {}
+                        Err(failed) => return self.give_up(stream, &failed),
                     }
                 }
-                self.give_up(stream, &failure);
+            }
+            Destination::Service { authority, balancer, .. } => {
+                self.balance(stream, authority, balancer).await;
+            }
+        }
+    }
+
+    /// One endpoint after the other, until one is reached or none can be.
+    async fn balance(&self, stream: TcpStream, authority: &str, balancer: &Balancer) {
+        let patience = Patience::new();
+        let mut tried = Vec::new();
+        let mut failure = Failed::NoEndpoint(authority.to_owned());
+        loop {
+            let Some(picked) = balancer.pick(&tried) else {
+                if tried.is_empty() || !patience.lasts_for(&failure) {
+                    return self.give_up(stream, &failure);
+                }
+                tried.clear();
+                continue;
+            };
+            let endpoint = picked.endpoint();
+            match self.reach(endpoint).await {
+                Ok(reached) => {
+                    picked.connected(reached.latency());
+                    // `picked` counts as a connection of the endpoint until this one ends.
+                    return self.relay(stream, reached).await;
+                }
+                Err(failed) if failed.is_final() => return self.give_up(stream, &failed),
+                Err(failed) => {
+                    debug!(source = %self.source.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
+                    picked.failed();
+                    tried.push(endpoint.addr);
+                    failure = failed;
+                    if tried.len() >= MOST_ENDPOINTS && !patience.lasts_for(&failure) {
+                        return self.give_up(stream, &failure);
+                    }
+                }
             }
         }
     }
@@ -125,7 +147,7 @@ impl Connection<'_> {
         }
         let dialled = match &endpoint.tls {
             Some(tls) => dial::mtls(self.shared, self.source, endpoint.addr, tls).await?,
-            None => dial::plain(self.source, endpoint.addr).await?,
+            None => Dialled::Plain(dial::plain(self.source, endpoint.addr).await?),
         };
         let tls = match &endpoint.tls {
             Some(tls) => Tls::Established(tls.identity.clone()),
@@ -172,24 +194,21 @@ impl Connection<'_> {
 
     /// Outside the mesh: to where it was going, untouched.
     async fn forward(&self, stream: TcpStream) {
-        match dial::plain(self.source, self.original).await {
-            Ok(Dialled::Plain(upstream)) => {
-                let tls = Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY);
-                let legs = Legs {
-                    source: vec![self.open(
-                        Peer::Src,
-                        Tls::NoIdentity(reason::LOOPBACK),
-                        self.original,
-                        None,
-                    )],
-                    destination: vec![self.open(Peer::Dst, tls, self.original, None)],
-                };
-                let end = tcp::relay(stream, upstream.stream, legs, self.shared.limits.idle).await;
-                self.ended(&end);
+        let patience = Patience::new();
+        let upstream = loop {
+            match dial::plain(self.source, self.original).await {
+                Ok(upstream) => break upstream,
+                Err(failed) if patience.lasts_for(&failed) => {}
+                Err(failed) => return self.give_up(stream, &failed),
             }
-            Ok(_) => tcp::reset(stream),
-            Err(failed) => self.give_up(stream, &failed),
-        }
+        };
+        let tls = Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY);
+        let legs = Legs {
+            source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
+            destination: vec![self.open(Peer::Dst, tls, self.original, None)],
+        };
+        let end = tcp::relay(stream, upstream.stream, legs, self.shared.limits.idle).await;
+        self.ended(&end);
     }
 
     fn give_up(&self, stream: TcpStream, failed: &Failed) {
@@ -214,6 +233,19 @@ impl Connection<'_> {
                 debug!(source = %self.source.key, destination = %self.original, ?limit, "connection was idle too long");
             }
         }
+    }
+}
+
+/// How long attempts that nobody answered are repeated.
+struct Patience(Instant);
+
+impl Patience {
+    fn new() -> Self {
+        Patience(Instant::now())
+    }
+
+    fn lasts_for(&self, failed: &Failed) -> bool {
+        failed.may_pass() && self.0.elapsed() < PATIENCE
     }
 }
 

@@ -24,6 +24,16 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether it may work a moment later: a packet was lost, a route or neighbour is not there yet.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ConnectError::Io(error) => {
+                matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ETIMEDOUT))
+            }
+            ConnectError::Timeout(_) => true,
+        }
+    }
+
     /// The errno's name, for the metrics.
     pub fn errno(&self) -> &'static str {
         match self {
