@@ -43,6 +43,7 @@ pub(super) async fn watch_profile(
                 Ok(Profile::Service { authority, opaque }) => {
                     if let Some(balancer) = shared.is_service(&authority, opaque) {
                         let watch = watch_endpoints(
+                            dst,
                             authority,
                             balancer,
                             shared.clone(),
@@ -92,6 +93,7 @@ pub(super) async fn watch_profile(
 
 /// Follows the endpoints of a service.
 async fn watch_endpoints(
+    dst: SocketAddr,
     authority: String,
     balancer: Arc<Balancer>,
     shared: Arc<Shared>,
@@ -113,7 +115,7 @@ async fn watch_endpoints(
             backoff.reset();
             if endpoints.apply(&authority, update) {
                 answered = true;
-                balancer.update(endpoints.list());
+                balancer.update(endpoints.list(dst));
                 shared.filled(&balancer, endpoints.labels.clone());
                 shared.well(GET);
             }
@@ -185,8 +187,11 @@ impl Endpoints {
         true
     }
 
-    fn list(&self) -> Vec<Endpoint> {
-        self.by_addr.values().cloned().collect()
+    /// Those of the address family that was dialled, as a cluster IP of that family has; all, if none is.
+    fn list(&self, dst: SocketAddr) -> Vec<Endpoint> {
+        let same = |endpoint: &&Endpoint| endpoint.addr.is_ipv6() == dst.is_ipv6();
+        let of_family: Vec<_> = self.by_addr.values().filter(same).cloned().collect();
+        if of_family.is_empty() { self.by_addr.values().cloned().collect() } else { of_family }
     }
 }
 
