@@ -148,7 +148,6 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
         _ = interrupt.recv() => info!("SIGINT: draining"),
         () = relieved.notified() => info!("relieved: draining"),
     }
-    watching.abort();
     beating.abort();
     if !is_relieved.load(Ordering::Acquire) {
         // New connections follow their fail mode before the listeners go.
@@ -158,6 +157,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     // A successor has the admin socket, too; somebody else may want the port.
     drop(admin);
     drain.send_replace(true);
+    watching.abort();
     drained(&shared.connections, config.drain_timeout, &mut terminate, &mut interrupt).await;
     Ok(())
 }

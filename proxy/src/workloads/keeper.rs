@@ -235,16 +235,15 @@ impl Keeper {
         let mut draining = self.shared.draining.clone();
         loop {
             tokio::select! {
-                // The kernel's books stay as they are: a successor's, or the fail mode's.
-                () = turned(&mut draining) => {
-                    joined.serving.stop().await;
-                    self.serving.lock().remove(&joined.workload.netns.cookie());
-                    return std::future::pending().await;
-                }
+                () = turned(&mut draining) => return self.freeze(joined).await,
                 changed = specs.changed() => {
+                    // Nobody says any more what is wanted: the process ends.
+                    if changed.is_err() {
+                        return self.freeze(joined).await;
+                    }
                     let wanted = specs.borrow_and_update().clone();
                     match wanted {
-                        Some(wanted) if changed.is_ok() && wanted.same_pod(&spec) => {
+                        Some(wanted) if wanted.same_pod(&spec) => {
                             self.change(&mut joined, &wanted);
                             spec = wanted;
                         }
@@ -268,6 +267,13 @@ impl Keeper {
             }
         }
         self.leave(joined, &spec).await;
+    }
+
+    /// Stops serving for good, but lets the kernel's books stand: they are a successor's, or the fail mode's.
+    async fn freeze(&self, joined: Joined) {
+        joined.serving.stop().await;
+        self.serving.lock().remove(&joined.workload.netns.cookie());
+        std::future::pending().await
     }
 
     fn change(&self, joined: &mut Joined, wanted: &Spec) {
