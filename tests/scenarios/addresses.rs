@@ -147,6 +147,7 @@ fn loopback_is_untouched(mesh: &Mesh) -> Result<()> {
         let stream = pod.connect(server.address())?;
         let seen = ask(&stream)?;
         ensure!(seen[0] == stream.local_addr()?, "{address}: the server saw {seen:?}");
+        drop(stream);
         server.flawless()?;
     }
     let opened = proxy.now()?.value("tcp_open_total", &[("pod", "near")]);

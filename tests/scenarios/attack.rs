@@ -125,7 +125,11 @@ fn refused_with(mesh: &Mesh, leaf: Option<Leaf>, why: &[&str]) -> Result<()> {
 }
 
 fn foreign_authority(mesh: &Mesh) -> Result<()> {
-    refused_with(mesh, Some(Authority::foreign()?.leaf(&stolen_name(mesh))?), &["unknown"])
+    let stranger = Authority::foreign("a stranger")?;
+    refused_with(mesh, Some(stranger.leaf(&stolen_name(mesh))?), &["unknown"])?;
+    // This one calls itself by the name of the mesh's own, so that the chain seems to fit until it is verified.
+    let impostor = Authority::foreign("root.linkerd.cluster.local")?;
+    refused_with(mesh, Some(impostor.leaf(&stolen_name(mesh))?), &["certificate"])
 }
 
 fn expired_certificate(mesh: &Mesh) -> Result<()> {
@@ -161,7 +165,7 @@ fn plain(client: &Client) -> std::io::Result<Vec<u8>> {
 
 /// An application that speaks TLS itself, with a certificate of its own authority.
 fn own_tls(name: &str) -> Result<Behaviour> {
-    let leaf = Authority::foreign()?.leaf(name)?;
+    let leaf = Authority::foreign("of the application's own")?.leaf(name)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?

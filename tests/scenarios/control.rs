@@ -71,8 +71,7 @@ fn broken_field(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("web").serve(8080, backends::echo())?;
     request(mesh)?;
     let good = mesh.read("pod-web.yaml")?;
-    let broken = good
-        .replace("default-inbound-policy\": \"all-authenticated", "default-inbound-policy\": \"all-friends");
+    let broken = good.replace("\"all-authenticated\"", "\"all-friends\"");
     ensure!(good != broken, "the scenario does not find the field in {good}");
     let line = 1 + broken.lines().position(|line| line.contains("all-friends")).unwrap_or_default();
     mesh.write("pod-web.yaml", &broken)?;

@@ -131,7 +131,7 @@ fn anchors_are_rotated(mesh: &Mesh) -> Result<()> {
     let _other = mesh.pod("client").serve(8080, backends::echo())?;
     let (netns, target) = (mesh.pod("client").netns().clone(), mesh.service("web").at(80));
     let state = |file| mesh.control().state(file);
-    let (old, new) = (Authority::of_mesh(&state(""))?, Authority::foreign()?);
+    let (old, new) = (Authority::of_mesh(&state(""))?, Authority::foreign("the next authority")?);
     let web = mesh.pod("web");
     let attacker = Client::new(mesh.pod("attacker").netns(), web.at(8080), &web.identity());
     let comes_with = |authority: &Authority| -> Result<()> {

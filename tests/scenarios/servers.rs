@@ -14,11 +14,15 @@ pub(crate) fn area() -> Area {
     Area::new("servers", one_server)
         .scenario(
             "nginx",
-            "curl fetches whole and partial pages from nginx, which logs the true client.",
+            "curl fetches whole and partial pages from nginx, which sees the true client.",
             nginx,
         )
         .scenario("redis", "redis-cli stores, pipelines and reads back values of redis.", redis)
-        .scenario("postgres", "psql and pgbench work on tables of PostgreSQL.", postgres)
+        .scenario(
+            "postgres",
+            "psql creates, fills, reads and copies out a table of PostgreSQL, which sees the true client.",
+            postgres,
+        )
         .within(Duration::from_secs(120))
         .scenario("mariadb", "mariadb, whose server speaks first, creates, fills and reads a table.", mariadb)
         .within(Duration::from_secs(120))

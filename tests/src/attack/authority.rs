@@ -41,13 +41,13 @@ impl Authority {
         Ok(Self { issuer, chain: chain.context("issuer.pem")?, certificate_pem })
     }
 
-    /// A certificate authority that the mesh has never heard of, with the very names of the mesh's own.
-    pub fn foreign() -> Result<Self> {
+    /// A certificate authority that the mesh has never heard of, whatever it calls itself.
+    pub fn foreign(name: &str) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "root.linkerd.cluster.local");
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key)?;
         let chain = vec![certificate.der().clone()];
         Ok(Self { certificate_pem: certificate.pem(), issuer: Issuer::new(params, key), chain })

@@ -6,7 +6,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use super::{Home, Program, prepare};
-use crate::mesh::Pod;
+use crate::{mesh::Pod, wait};
 
 /// MariaDB on `port` of both families; the user `mesh` with the password `mesh` may do everything from everywhere.
 pub fn mariadb(pod: &Pod, port: u16) -> Result<Program> {
@@ -37,5 +37,11 @@ pub fn mariadb(pod: &Pod, port: u16) -> Result<Program> {
     command.arg(format!("--socket={}", home.path("socket").display()));
     command.arg(format!("--pid-file={}", home.path("pid").display()));
     command.arg(format!("--init-file={}", grants.display())).arg("--innodb-flush-method=nosync");
-    Program::start("mariadb", pod, port, command, home, Signal::SIGTERM)
+    let program = Program::start("mariadb", pod, port, command, home, Signal::SIGTERM)?;
+    // It listens before it has read the grants.
+    let port = format!("--port={port}");
+    let login =
+        ["--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", &port, "-umesh", "-pmesh", "-e", "select 1"];
+    wait::until_ok("the user mesh can log in", || pod.run("mariadb", &login))?;
+    Ok(program)
 }
