@@ -57,7 +57,10 @@ pub async fn application(
     client: SocketAddr,
 ) -> Result<TcpStream, ConnectError> {
     let socket = workload.stock.take(target.is_ipv6()).await?;
-    shared.capture.stand_for(&socket, client).map_err(std::io::Error::other)?;
+    // An IPv4 socket cannot show an IPv6 client, nor the other way round: it shows the pod's own address then.
+    if client.is_ipv6() == target.is_ipv6() {
+        shared.capture.stand_for(&socket, client).map_err(std::io::Error::other)?;
+    }
     let result = tcp::connect(socket, target, workload.terms().inbound_connect_timeout).await;
     if result.is_err() {
         workload.listeners_changed();

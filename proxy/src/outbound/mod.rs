@@ -125,6 +125,12 @@ impl Connection<'_> {
         }
     }
 
+    /// The client's address of the family in which `to` is reached.
+    fn client_for(&self, to: SocketAddr) -> SocketAddr {
+        let ip = self.source.address_like(to.ip()).unwrap_or(self.client.ip());
+        SocketAddr::new(ip, self.client.port())
+    }
+
     /// Same node, or mTLS, or (an endpoint without identity) as it is.
     async fn reach(&self, endpoint: &Endpoint) -> Result<Reached, Failed> {
         if let Some(workload) = self.shared.registry.at(endpoint.addr)
@@ -134,7 +140,7 @@ impl Connection<'_> {
             let visit = local::Visit {
                 shared: self.shared,
                 source: self.source,
-                client: self.client,
+                client: self.client_for(endpoint.addr),
                 workload: &workload,
                 target: endpoint.addr,
             };

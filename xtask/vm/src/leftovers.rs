@@ -78,6 +78,16 @@ pub fn clean_one(layout: &Layout) -> Result<bool> {
     }
 }
 
+/// As [`clean_one`], for an owner that is just dying: the kernel closes a process's files one by one, and the lock
+/// may be the last.
+pub fn clean_after(layout: &Layout) -> Result<()> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    while layout.root.exists() && !clean_one(layout)? && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Ends and removes everything of a cluster, its directory with the lock last.
 pub(crate) fn remove(layout: &Layout, lock: Lock) -> Result<()> {
     let weft = cgroup::root()?.join("weft");

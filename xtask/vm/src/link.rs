@@ -3,16 +3,20 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::allot::{NodeNet, in_pod_network};
 use crate::error::Result;
 use crate::netns;
-use crate::tool::feed;
+use crate::tool::{ask, feed};
 
 /// The bridge of each node and of the fabric between them.
 pub const BRIDGE: &str = "br0";
 /// A node's link to the others: what is captured here has left the node.
 pub const WIRE: &str = "wire";
+
+/// A link that carries nothing by then never will; whoever uses it finds out.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// Runs lines of `ip -batch` in the calling thread's network namespace: one process however many lines.
 pub fn batch(lines: &str) -> Result<()> {
@@ -106,7 +110,30 @@ pub fn pod(path: &Path, node: &Path, net: NodeNet, port: &str, ips: &[IpAddr]) -
         quiet_ipv6();
         batch(&inside)
     })??;
-    netns::run(node, || batch(&outside))?
+    netns::run(node, || batch(&outside))??;
+    settle(node, &[port])
+}
+
+/// Waits until links carry packets: the kernel tells bridges of a new carrier up to a second after it came, and
+/// what is sent meanwhile is lost.
+pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
+    netns::run(path, || {
+        let end = Instant::now() + SETTLING;
+        loop {
+            let up = ask("ip", "iproute2", &["-o", "link", "show", "up"], "")?;
+            let carries = |link: &&str| {
+                let head = format!(": {link}");
+                up.lines().any(|line| {
+                    line.split_once(&head).is_some_and(|(_, rest)| rest.starts_with(['@', ':']))
+                        && line.contains(" state UP ")
+                })
+            };
+            if links.iter().all(|link| carries(&link)) || Instant::now() > end {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    })?
 }
 
 /// Lets the other nodes reach pods whose addresses are not of the pods' network.

@@ -7,11 +7,21 @@ use crate::error::{Error, Result};
 
 /// Runs `program` in the calling thread's network namespace with `input` as its stdin.
 pub(crate) fn feed(program: &'static str, package: &'static str, args: &[&str], input: &str) -> Result<()> {
+    ask(program, package, args, input).map(drop)
+}
+
+/// As [`feed`], with what it prints.
+pub(crate) fn ask(
+    program: &'static str,
+    package: &'static str,
+    args: &[&str],
+    input: &str,
+) -> Result<String> {
     let failed = |source| Error::Program { program, package, source };
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
@@ -21,7 +31,7 @@ pub(crate) fn feed(program: &'static str, package: &'static str, args: &[&str], 
     }
     let output = child.wait_with_output().map_err(failed)?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::Refused { program, stderr, input: input.to_owned() })

@@ -112,7 +112,10 @@ impl Cluster {
             netns::create(&path)?;
             link::node(&path, &fabric, *net)?;
         }
-        Ok(())
+        for node in self.nodes.keys() {
+            link::settle(&self.layout.node_netns(node), &[link::WIRE, link::BRIDGE])?;
+        }
+        link::settle(&fabric, &[link::BRIDGE])
     }
 }
 

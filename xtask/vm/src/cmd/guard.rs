@@ -21,7 +21,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let layout = Layout::new(&args.cluster)?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    leftovers::clean_one(&layout)?;
+    leftovers::clean_after(&layout)?;
     Ok(ExitCode::SUCCESS)
 }
 
