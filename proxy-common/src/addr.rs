@@ -43,6 +43,13 @@ impl Ip {
         }
     }
 
+    /// fe80::/10: means something only together with an interface.
+    #[inline(always)]
+    pub fn is_link_local(&self) -> bool {
+        let head = self.0[0].to_ne_bytes();
+        head[0] == 0xfe && head[1] & 0xc0 == 0x80
+    }
+
     /// 0.0.0.0 or ::, which connect(2) takes for loopback.
     #[inline(always)]
     pub fn is_unspecified(&self) -> bool {
@@ -135,6 +142,8 @@ mod tests {
         assert!(ip("::ffff:127.0.0.1").is_loopback() && ip("::ffff:127.0.0.1").is_v4());
         assert!(!ip("10.0.0.127").is_loopback() && !ip("fd00::1").is_loopback());
         assert!(ip("0.0.0.0").is_unspecified() && ip("::").is_unspecified());
+        assert!(ip("fe80::1").is_link_local() && ip("febf::1").is_link_local());
+        assert!(!ip("fec0::1").is_link_local() && !ip("169.254.1.1").is_link_local());
         assert!(!ip("::1").is_unspecified() && !ip("10.0.0.0").is_unspecified());
         assert_eq!(ip("127.0.0.1"), Ip::LOCALHOST_V4);
         assert_eq!(ip("::1"), Ip::LOCALHOST_V6);

@@ -31,6 +31,9 @@ pub fn connect(
     if to.is_loopback() || to.is_unspecified() {
         return Verdict::Pass(Outcome::ConnectLoopback);
     }
+    if to.is_link_local() {
+        return Verdict::Pass(Outcome::ConnectLinkLocal);
+    }
     if workload.owns(to) {
         return Verdict::Pass(Outcome::ConnectOwnAddress);
     }

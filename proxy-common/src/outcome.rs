@@ -14,6 +14,8 @@ pub enum Outcome {
     ConnectNotCaptured,
     /// connect: to loopback.
     ConnectLoopback,
+    /// connect: to a link-local address, which no other socket could reach in its stead.
+    ConnectLinkLocal,
     /// connect: to the pod's own address.
     ConnectOwnAddress,
     /// connect: the port is skipped.
@@ -42,7 +44,7 @@ pub enum Outcome {
     HostFull,
     /// sk_lookup: brought to the proxy.
     InboundSteered,
-    /// sk_lookup: the address is no workload's.
+    /// sk_lookup: not one of the pod's addresses (link-local, a second network), refused.
     InboundUnknown,
     /// sk_lookup: the workload is joining or leaving.
     InboundNotCaptured,
@@ -70,6 +72,7 @@ impl Outcome {
         (Outcome::ConnectNotTcp, "connect", "bypassed_not_tcp"),
         (Outcome::ConnectNotCaptured, "connect", "bypassed_not_captured"),
         (Outcome::ConnectLoopback, "connect", "bypassed_loopback"),
+        (Outcome::ConnectLinkLocal, "connect", "bypassed_link_local"),
         (Outcome::ConnectOwnAddress, "connect", "bypassed_own_address"),
         (Outcome::ConnectSkippedPort, "connect", "bypassed_skipped_port"),
         (Outcome::ConnectSkippedSubnet, "connect", "bypassed_skipped_subnet"),
@@ -84,7 +87,7 @@ impl Outcome {
         (Outcome::ListenerFull, "sockops", "map_full_listeners"),
         (Outcome::HostFull, "sockops", "map_full_host"),
         (Outcome::InboundSteered, "sk_lookup", "redirected"),
-        (Outcome::InboundUnknown, "sk_lookup", "bypassed_unknown_address"),
+        (Outcome::InboundUnknown, "sk_lookup", "refused_unknown_address"),
         (Outcome::InboundNotCaptured, "sk_lookup", "bypassed_not_captured"),
         (Outcome::InboundOwnAddress, "sk_lookup", "bypassed_own_address"),
         (Outcome::InboundHost, "sk_lookup", "bypassed_host"),

@@ -52,11 +52,15 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         } else {
             (Ip(local6), Ip(remote6))
         };
-        let Some(netns) = ADDRESSES.get(local) else {
-            if !local.is_loopback() {
-                count(Outcome::InboundUnknown);
-            }
+        // By address, not by interface: a pod's packet to its own address does not always come over lo. The
+        // proxy's own connections to the application come this way.
+        if local.is_loopback() || local == remote {
             return PASS;
+        }
+        let Some(netns) = ADDRESSES.get(local) else {
+            // Passed, it would be a way around the policies of the pod's known addresses.
+            count(Outcome::InboundUnknown);
+            return DROP;
         };
         let netns = *netns;
         let Some(workload) = workload(netns) else { return PASS };
@@ -64,9 +68,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             count(Outcome::InboundNotCaptured);
             return PASS;
         }
-        // By address, not by interface: a pod's packet to its own address does not always come over lo. The
-        // proxy's own connections to the application come this way.
-        if workload.owns(&remote) || remote.is_loopback() {
+        if ADDRESSES.get(remote).is_some_and(|owner| *owner == netns) || remote.is_loopback() {
             count(Outcome::InboundOwnAddress);
             return PASS;
         }

@@ -10,8 +10,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_LISTEN,
-        BPF_TCP_SYN_SENT, bpf_sock_ops,
+        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_LISTEN, bpf_sock_ops,
     },
     helpers::{bpf_get_netns_cookie, bpf_sock_ops_cb_flags_set},
     macros::sock_ops,
@@ -19,7 +18,7 @@ use aya_ebpf::{
 };
 use weft_common::{Addr, Ip, ListenKey, Outcome, SocketState, Tuple};
 
-use crate::maps::{CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload};
+use crate::maps::{ADDRESSES, CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload};
 
 const AF_INET: u32 = 2;
 const BPF_ANY: u64 = 0;
@@ -55,6 +54,9 @@ unsafe fn on_connect(ctx: &SockOpsContext) {
         let netns = bpf_get_netns_cookie(ctx.as_ptr());
         if is_host(netns) {
             let (local, remote) = ends(ctx.ops);
+            if ADDRESSES.get(remote.ip).is_none() {
+                return;
+            }
             if HOST.insert(Tuple { netns: 0, local, remote }, 1, BPF_ANY).is_err() {
                 count(Outcome::HostFull);
             }
@@ -147,12 +149,15 @@ unsafe fn on_state(ctx: &SockOpsContext) {
             if add(&key, u64::MAX) {
                 count(Outcome::ListenerClosed);
             }
-        } else if old == BPF_TCP_SYN_SENT {
-            let (local, remote) = ends(ctx.ops);
+            return;
+        }
+        // Whatever it had come to: where the other end never got so far (its accept queue was full), the entry is
+        // still there.
+        let (local, remote) = ends(ctx.ops);
+        if is_host(netns) {
+            let _ = HOST.remove(Tuple { netns: 0, local, remote });
+        } else {
             let _ = RENDEZVOUS.remove(Tuple { netns, local, remote });
-            if is_host(netns) {
-                let _ = HOST.remove(Tuple { netns: 0, local, remote });
-            }
         }
     }
 }
