@@ -127,7 +127,8 @@ mod user {
     }
 }
 
-#[cfg(all(test, feature = "user"))]
+#[cfg(feature = "user")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use core::net::{IpAddr, SocketAddr};

@@ -70,8 +70,7 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
         }
         let port = u32::from(u16::from_be((*sa).user_port as u16));
         let key = listener_key(netns, !to.is_v4());
-        let verdict =
-            decide(workload, &to, port, || skipped_subnet(netns, &to), || outbound_served(key));
+        let verdict = decide(workload, &to, port, || skipped_subnet(netns, &to), || outbound_served(key));
         match verdict {
             Verdict::Redirect(outcome) => {
                 let state = socket_state(socket.cast(), true);

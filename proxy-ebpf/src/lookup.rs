@@ -8,9 +8,7 @@
 use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
 use weft_common::{Addr, Ip, ListenKey, Outcome, Tuple, Verdict, Workload, inbound as decide, unserved};
 
-use crate::maps::{
-    ADDRESSES, HOST, INBOUND, LISTENERS, SEEDED, beating, count, skipped_subnet, workload,
-};
+use crate::maps::{ADDRESSES, HOST, INBOUND, LISTENERS, SEEDED, beating, count, skipped_subnet, workload};
 
 const PASS: u32 = 1;
 const DROP: u32 = 0;

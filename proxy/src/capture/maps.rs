@@ -253,10 +253,8 @@ impl Sockets {
     }
 
     pub(super) fn set(&self, socket: BorrowedFd<'_>, state: SocketState) -> Result<(), CaptureError> {
-        sys::storage_set(self.map.fd().as_fd(), socket, &state).map_err(|source: io::Error| CaptureError::Path {
-            what: "write map",
-            path: "SOCKETS".into(),
-            source,
+        sys::storage_set(self.map.fd().as_fd(), socket, &state).map_err(|source: io::Error| {
+            CaptureError::Path { what: "write map", path: "SOCKETS".into(), source }
         })
     }
 }

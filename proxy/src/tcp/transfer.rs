@@ -65,20 +65,22 @@ where
     let mut forward = Flow::default();
     let mut backward = Flow::default();
     poll_fn(|cx| {
-        let there = forward.poll(cx, source, destination, backward.failed.is_some(), |r, w| count.forward(r, w));
-        let back = backward.poll(cx, destination, source, forward.failed.is_some(), |r, w| count.backward(r, w));
+        let there =
+            forward.poll(cx, source, destination, backward.failed.is_some(), |r, w| count.forward(r, w));
+        let back =
+            backward.poll(cx, destination, source, forward.failed.is_some(), |r, w| count.backward(r, w));
         match (there, back) {
             (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Broken { leg: Leg::Source, error })),
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Broken { leg: Leg::Destination, error })),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(
-                if let Some(error) = forward.failed.take() {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
+                Poll::Ready(if let Some(error) = forward.failed.take() {
                     Err(Broken { leg: Leg::Destination, error })
                 } else if let Some(error) = backward.failed.take() {
                     Err(Broken { leg: Leg::Source, error })
                 } else {
                     Ok(())
-                },
-            ),
+                })
+            }
             _ => Poll::Pending,
         }
     })

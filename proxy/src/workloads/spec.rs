@@ -144,3 +144,6 @@ fn inbound_policy(policy: api::InboundPolicy) -> Option<InboundPolicy> {
         api::InboundPolicy::Audit => InboundPolicy::Audit,
     })
 }
+
+#[cfg(test)]
+mod tests;
