@@ -128,7 +128,7 @@ pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
                         && line.contains(" state UP ")
                 })
             };
-            if links.iter().all(|link| carries(link)) || Instant::now() > end {
+            if links.iter().all(carries) || Instant::now() > end {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));
