@@ -1,7 +1,6 @@
 //! What do all connections share?
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -89,12 +88,5 @@ impl Drop for Connection {
         if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.closed.notify_waiters();
         }
-    }
-}
-
-impl Shared {
-    /// Whether an address is in the cluster's networks.
-    pub fn in_cluster(&self, ip: IpAddr) -> bool {
-        self.cluster_networks.iter().any(|net| net.contains(&ip))
     }
 }

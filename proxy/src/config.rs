@@ -66,12 +66,6 @@ pub struct Config {
     /// Address of the admin server; port 0: any free one, written to STATE_DIR/admin-address.
     #[arg(long, env = "WEFT_PROXY_ADMIN", default_value = "127.0.0.1:4191")]
     pub admin: SocketAddr,
-    /// The mesh's trust domain.
-    #[arg(long, env = "WEFT_PROXY_TRUST_DOMAIN", default_value = "cluster.local")]
-    pub trust_domain: String,
-    /// The namespace that the control plane's identities name.
-    #[arg(long, env = "WEFT_PROXY_CONTROL_PLANE_NAMESPACE", default_value = "linkerd")]
-    pub control_plane_namespace: String,
     /// Networks that the cluster-… policies take for the cluster's.
     #[arg(
         long,

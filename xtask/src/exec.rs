@@ -11,7 +11,7 @@ pub(crate) const COMMAND: Command = Command {
     arguments: "NAMESPACE/POD [--netns] -- PROGRAM [ARGUMENT…]",
     what: "Runs a program inside a pod of the cluster that `cargo xtask run` has started in another shell.",
     why: "Input, output and exit code are the program's; --netns prints the path of the pod's network namespace instead.",
-    example: "cargo xtask exec demo/client -- curl http://web/",
+    example: "cargo xtask exec demo/client -- weft-demo client --target web.demo:9090",
     run,
 };
 

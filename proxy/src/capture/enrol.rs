@@ -58,14 +58,17 @@ impl Enrolled {
             },
             ips: terms.ips.clone(),
         };
+        let before = capture.maps.lock().workload(cookie);
+        if let Some(before) = before {
+            // A predecessor's: it stays captured throughout.
+            let captured = Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND;
+            enrolled.workload.flags |= before.flags & captured;
+        }
         enrolled.adopt(terms)?;
         {
             let mut maps = capture.maps.lock();
             maps.set_listeners(cookie, &terms.ips, listeners)?;
-            // A predecessor's workload stays captured; it is replaced whole when capturing starts again.
-            if !maps.workloads().contains(&cookie) {
-                maps.set_workload(cookie, enrolled.workload)?;
-            }
+            maps.set_workload(cookie, enrolled.workload)?;
             maps.set_addresses(cookie, &terms.ips)?;
         }
         enrolled.seed()?;

@@ -99,6 +99,10 @@ impl Maps {
         self.workloads.insert(netns, workload, 0).map_err(CaptureError::map("WORKLOADS"))
     }
 
+    pub(super) fn workload(&self, netns: u64) -> Option<Workload> {
+        self.workloads.get(&netns, 0).ok()
+    }
+
     pub(super) fn workloads(&self) -> Vec<u64> {
         self.workloads.keys().flatten().collect()
     }

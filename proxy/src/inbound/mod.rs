@@ -36,7 +36,7 @@ pub async fn serve(shared: &Arc<Shared>, workload: &Arc<Workload>, stream: TcpSt
     let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if !workload.ips.contains(&target.ip()) {
         shared.metrics.inbound_error(&workload.labels, "not steered");
-        warn!(destination = %workload.key, %client, %target, "a connection to the proxy's own port was refused");
+        warn!(destination = %workload.key, %client, addr = %target, "a connection to the proxy's own port was refused");
         return tcp::reset(stream);
     }
     if let Err(error) = tcp::tune(&stream) {
@@ -98,7 +98,7 @@ impl Connection<'_> {
             Err(failed) => {
                 if let Some(error) = failed.error {
                     self.shared.metrics.inbound_error(&self.workload.labels, error);
-                    warn!(destination = %self.workload.key, target = %self.target, client = %self.client, reason = error, "refused");
+                    warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error, "refused");
                 }
                 self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), failed.errno);
                 tcp::reset(failed.stream);
@@ -122,7 +122,7 @@ impl Connection<'_> {
             Err(error) => {
                 self.shared.metrics.inbound_error(&self.workload.labels, error.reason());
                 self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), Some("TLS"));
-                warn!(destination = %self.workload.key, target = %self.target, client = %self.client, reason = error.reason(), %error, "TLS handshake refused");
+                warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error.reason(), %error, "TLS handshake refused");
                 return;
             }
         };
@@ -155,7 +155,8 @@ impl Connection<'_> {
             Ok(application) => {
                 let (source, destination) = admission.open();
                 let legs = Legs { source: vec![source], destination: vec![destination] };
-                match tcp::relay(stream, application, legs, self.shared.limits.idle).await {
+                let idle = self.shared.limits.idle;
+                match tcp::relay(stream, application, legs, idle, admission.revoked()).await {
                     End::Closed => {}
                     End::Broken(broken) => {
                         debug!(destination = %self.workload.key, client = %self.client, reason = %broken, "connection broken");
@@ -163,11 +164,12 @@ impl Connection<'_> {
                     End::Idle(limit) => {
                         debug!(destination = %self.workload.key, client = %self.client, ?limit, "connection was idle too long");
                     }
+                    End::Revoked => {}
                 }
             }
             Err(error) => {
                 self.shared.metrics.inbound_error(&self.workload.labels, "connect");
-                warn!(destination = %self.workload.key, target = %self.target, client = %self.client, identity = identity.as_ref().map(tracing::field::display), %error, "refused: the application does not take the connection");
+                warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity = identity.as_ref().map(tracing::field::display), %error, "refused: the application does not take the connection");
                 self.count_refused(tls, Some(error.errno()));
                 reset(stream);
             }

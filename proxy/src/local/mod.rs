@@ -112,8 +112,8 @@ impl Arrived {
         self.latency
     }
 
-    /// The connection to the application.
-    pub fn into_stream(self) -> TcpStream {
-        self.stream
+    /// The connection to the application, and by whose leave.
+    pub fn into_parts(self) -> (TcpStream, Admission) {
+        (self.stream, self.admission)
     }
 }

@@ -7,6 +7,7 @@
 mod dial;
 
 use std::{
+    future::pending,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -30,6 +31,8 @@ use crate::{
 const MOST_ENDPOINTS: usize = 5;
 /// How long a connection is tried for when nobody answers: a lost SYN is no refusal. Linkerd's failfast time.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Before the second attempt; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
 /// Serves one connection of `source`.
 pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStream) {
@@ -76,12 +79,15 @@ impl Connection<'_> {
         match &*destination {
             Destination::External => self.forward(stream).await,
             Destination::Endpoint(endpoint) => {
-                let patience = Patience::new();
+                let mut patience = Patience::new();
                 loop {
                     match self.reach(endpoint).await {
                         Ok(reached) => return self.relay(stream, reached).await,
-                        Err(failed) if patience.lasts_for(&failed) => {}
-                        Err(failed) => return self.give_up(stream, &failed),
+                        Err(failed) => {
+                            if !patience.lasts(&failed).await {
+                                return self.give_up(stream, &failed);
+                            }
+                        }
                     }
                 }
             }
@@ -93,12 +99,12 @@ impl Connection<'_> {
 
     /// One endpoint after the other, until one is reached or none can be.
     async fn balance(&self, stream: TcpStream, authority: &str, balancer: &Balancer) {
-        let patience = Patience::new();
+        let mut patience = Patience::new();
         let mut tried = Vec::new();
         let mut failure = Failed::NoEndpoint(authority.to_owned());
         loop {
             let Some(picked) = balancer.pick(&tried) else {
-                if tried.is_empty() || !patience.lasts_for(&failure) {
+                if tried.is_empty() || !patience.lasts(&failure).await {
                     return self.give_up(stream, &failure);
                 }
                 tried.clear();
@@ -117,7 +123,7 @@ impl Connection<'_> {
                     picked.failed();
                     tried.push(endpoint.addr);
                     failure = failed;
-                    if tried.len() >= MOST_ENDPOINTS && !patience.lasts_for(&failure) {
+                    if tried.len() >= MOST_ENDPOINTS && !patience.lasts(&failure).await {
                         return self.give_up(stream, &failure);
                     }
                 }
@@ -191,21 +197,27 @@ impl Connection<'_> {
     async fn relay(&self, stream: TcpStream, reached: Reached) {
         let idle = self.shared.limits.idle;
         let end = match reached.dialled {
-            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, reached.legs, idle).await,
-            Dialled::Mtls(upstream) => tcp::relay(stream, *upstream.stream, reached.legs, idle).await,
-            Dialled::Local(arrived) => tcp::relay(stream, arrived.into_stream(), reached.legs, idle).await,
+            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, reached.legs, idle, pending()).await,
+            Dialled::Mtls(upstream) => tcp::relay(stream, *upstream.stream, reached.legs, idle, pending()).await,
+            Dialled::Local(arrived) => {
+                let (upstream, admission) = arrived.into_parts();
+                tcp::relay(stream, upstream, reached.legs, idle, admission.revoked()).await
+            }
         };
         self.ended(&end);
     }
 
     /// Outside the mesh: to where it was going, untouched.
     async fn forward(&self, stream: TcpStream) {
-        let patience = Patience::new();
+        let mut patience = Patience::new();
         let upstream = loop {
             match dial::plain(self.source, self.original).await {
                 Ok(upstream) => break upstream,
-                Err(failed) if patience.lasts_for(&failed) => {}
-                Err(failed) => return self.give_up(stream, &failed),
+                Err(failed) => {
+                    if !patience.lasts(&failed).await {
+                        return self.give_up(stream, &failed);
+                    }
+                }
             }
         };
         let tls = Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY);
@@ -213,7 +225,8 @@ impl Connection<'_> {
             source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
             destination: vec![self.open(Peer::Dst, tls, self.original, None)],
         };
-        let end = tcp::relay(stream, upstream.stream, legs, self.shared.limits.idle).await;
+        let idle = self.shared.limits.idle;
+        let end = tcp::relay(stream, upstream.stream, legs, idle, pending()).await;
         self.ended(&end);
     }
 
@@ -238,20 +251,31 @@ impl Connection<'_> {
             End::Idle(limit) => {
                 debug!(source = %self.source.key, destination = %self.original, ?limit, "connection was idle too long");
             }
+            // Logged where it was decided.
+            End::Revoked => {}
         }
     }
 }
 
-/// How long attempts that nobody answered are repeated.
-struct Patience(Instant);
+/// Repeats attempts that nobody answered, ever more slowly, for a while.
+struct Patience {
+    since: Instant,
+    pause: Duration,
+}
 
 impl Patience {
     fn new() -> Self {
-        Patience(Instant::now())
+        Patience { since: Instant::now(), pause: FIRST_PAUSE }
     }
 
-    fn lasts_for(&self, failed: &Failed) -> bool {
-        failed.may_pass() && self.0.elapsed() < PATIENCE
+    /// Waits before the next attempt; false: it is no use.
+    async fn lasts(&mut self, failed: &Failed) -> bool {
+        if !failed.may_pass() || self.since.elapsed() >= PATIENCE {
+            return false;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause *= 2;
+        true
     }
 }
 

@@ -101,17 +101,21 @@ pub enum End {
     Broken(Broken),
     /// Nothing was said for too long; both were reset.
     Idle(Duration),
+    /// It may not go on; both were reset.
+    Revoked,
 }
 
-/// Moves bytes until the connection ends; a side that breaks off, or a long silence (`idle`; zero: any is
-/// fine), resets the other.
+/// Moves bytes until the connection ends. A side that breaks off, a long silence (`idle`; zero: any is fine) or
+/// a revocation resets what is left.
 pub async fn relay<S: Carried, D: Carried>(
     mut source: S,
     mut destination: D,
     legs: Legs,
     idle: Duration,
+    revoked: impl Future<Output = ()>,
 ) -> End {
-    measure(&destination, &legs);
+    measure(&source, &legs.source);
+    measure(&destination, &legs.destination);
     let counted =
         Counted { legs: &legs, started: Instant::now(), active: AtomicU64::new(0), watched: !idle.is_zero() };
     let end = tokio::select! {
@@ -120,10 +124,13 @@ pub async fn relay<S: Carried, D: Carried>(
             Err(broken) => End::Broken(broken),
         },
         () = counted.idle(idle) => End::Idle(idle),
+        () = revoked => End::Revoked,
     };
-    measure(&destination, &legs);
-    if let Some((_, retransmits)) = tcp_info(&destination.tcp().as_fd()) {
-        legs.destination.iter().for_each(|leg| leg.retransmits(retransmits.into()));
+    for (retransmits, legs) in [
+        (measure(&source, &legs.source), &legs.source),
+        (measure(&destination, &legs.destination), &legs.destination),
+    ] {
+        legs.iter().for_each(|leg| leg.retransmits(retransmits.into()));
     }
     let (mut at_source, mut at_destination) = (None, None);
     match &end {
@@ -141,6 +148,11 @@ pub async fn relay<S: Carried, D: Carried>(
             abort(&source);
             abort(&destination);
         }
+        End::Revoked => {
+            (at_source, at_destination) = (Some("EACCES"), Some("EACCES"));
+            abort(&source);
+            abort(&destination);
+        }
     }
     legs.source.into_iter().for_each(|leg| leg.close(at_source));
     legs.destination.into_iter().for_each(|leg| leg.close(at_destination));
@@ -153,10 +165,11 @@ fn abort(stream: &impl Carried) {
     let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO));
 }
 
-fn measure(stream: &impl Carried, legs: &Legs) {
-    if let Some((rtt, _)) = tcp_info(&stream.tcp().as_fd())
-        && !rtt.is_zero()
-    {
-        legs.destination.iter().for_each(|leg| leg.rtt(rtt));
+/// Tells the legs the connection's round-trip time; how many segments the kernel has sent again so far.
+fn measure(stream: &impl Carried, legs: &[OpenConn]) -> u32 {
+    let Some((rtt, retransmits)) = tcp_info(&stream.tcp().as_fd()) else { return 0 };
+    if !rtt.is_zero() {
+        legs.iter().for_each(|leg| leg.rtt(rtt));
     }
+    retransmits
 }

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch as channel,
@@ -99,10 +98,14 @@ impl Keeper {
     /// # Errors
     /// What is still waited for.
     pub fn ready(&self) -> Result<(), String> {
-        if self.informed.load(Ordering::Acquire) {
-            Ok(())
-        } else {
+        if !self.informed.load(Ordering::Acquire) {
             Err("the control plane has not said yet which workloads to serve".to_owned())
+        } else if !self.store.anchors_ready() {
+            Err("there are no trust anchors".to_owned())
+        } else if !self.store.any_ready() {
+            Err("no workload has a certificate yet".to_owned())
+        } else {
+            Ok(())
         }
     }
 
@@ -167,6 +170,7 @@ impl Keeper {
         if netns.cookie() == self.shared.capture.host_netns() {
             return Err(SHARED.to_owned());
         }
+        self.claimed.lock().insert(netns.cookie());
         if certificate.is_err() {
             warn!(workload = %spec.key, identity = %spec.identity, "no certificate yet");
             if spec.terms.fail_open {
@@ -208,7 +212,7 @@ impl Keeper {
             stock: Stock::new(netns),
             netns: netns.clone(),
             lease: lease.clone(),
-            terms: ArcSwap::from_pointee(spec.terms.clone()),
+            terms: channel::Sender::new(Arc::new(spec.terms.clone())),
             ended: channel::Sender::new(false),
             reseed: tokio::sync::Notify::new(),
             slots: Arc::new(tokio::sync::Semaphore::new(self.shared.limits.connections_per_workload)),
@@ -219,7 +223,6 @@ impl Keeper {
             Serving::start(&self.shared, &workload, &listeners).map_err(|error| error.to_string())?;
         self.registry.add(&workload);
         self.serving.lock().insert(cookie, listeners);
-        self.claimed.lock().insert(cookie);
         if let Err(error) = enrolled.capture() {
             self.registry.remove(&workload);
             return Err(error.to_string());
@@ -277,7 +280,7 @@ impl Keeper {
     }
 
     fn change(&self, joined: &mut Joined, wanted: &Spec) {
-        joined.workload.terms.store(Arc::new(wanted.terms.clone()));
+        joined.workload.terms.send_replace(Arc::new(wanted.terms.clone()));
         match joined.enrolled.change(&wanted.kernel) {
             Ok(()) => info!(workload = %wanted.key, "the workload's terms changed"),
             Err(error) => {
@@ -293,8 +296,7 @@ impl Keeper {
         self.registry.remove(&workload);
         let terms = workload.terms();
         workload
-            .terms
-            .store(Arc::new(super::Terms { policies: terms.policies.opened(), ..(*terms).clone() }));
+            .terms.send_replace(Arc::new(super::Terms { policies: terms.policies.opened(), ..(*terms).clone() }));
         let result = enrolled.release_outbound();
         if gone_within(&workload.netns, LEAVING).await {
             // Nobody will read the answers any more, and what is open would keep the namespace alive.

@@ -48,7 +48,7 @@ pub struct Workload {
     pub stock: Stock,
     netns: Netns,
     lease: Lease,
-    terms: ArcSwap<Terms>,
+    terms: channel::Sender<Arc<Terms>>,
     ended: channel::Sender<bool>,
     reseed: Notify,
     slots: Arc<Semaphore>,
@@ -87,7 +87,12 @@ impl std::fmt::Display for Key {
 impl Workload {
     /// What holds now.
     pub fn terms(&self) -> Arc<Terms> {
-        self.terms.load_full()
+        self.terms.borrow().clone()
+    }
+
+    /// Tells when that changes.
+    pub fn terms_changed(&self) -> channel::Receiver<Arc<Terms>> {
+        self.terms.subscribe()
     }
 
     /// Its certificate; waits for the first one up to `limit`.
@@ -106,7 +111,7 @@ impl Workload {
 
     /// Whether a connection to `port` reaches its application without weft.
     pub fn skips_inbound(&self, port: u16) -> bool {
-        self.terms.load().skip_inbound.iter().any(|range| (range.start..=range.end).contains(&port))
+        self.terms.borrow().skip_inbound.iter().any(|range| (range.start..=range.end).contains(&port))
     }
 
     /// An application was not where the kernel's books have a listener: they are to be looked through.
@@ -138,17 +143,6 @@ impl Registry {
     /// The workload that has this address, if it is served by this proxy.
     pub fn at(&self, addr: SocketAddr) -> Option<Arc<Workload>> {
         self.by_ip.load().get(&addr.ip()).cloned()
-    }
-
-    /// All that are served.
-    pub fn all(&self) -> Vec<Arc<Workload>> {
-        let mut all: Vec<_> = Vec::new();
-        for workload in self.by_ip.load().values() {
-            if !all.iter().any(|known| Arc::ptr_eq(known, workload)) {
-                all.push(workload.clone());
-            }
-        }
-        all
     }
 
     fn add(&self, workload: &Arc<Workload>) {

@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let [program, rest @ ..] = args.command.as_slice() else {
-        bail!("which command? As in: weft-vm exec {} -- curl http://web.demo:9090/", args.pod);
+        bail!("which command? As in: weft-vm exec {} -- ip address", args.pod);
     };
     let mut command = pod.place().command(program)?;
     command.args(rest).envs(pod.env);
