@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket},
     time::Duration,
 };
 
@@ -59,31 +59,33 @@ pub(crate) fn area() -> Area {
 }
 
 fn client_sees_what_it_dialled(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::echo())?;
         let client = mesh.pod("client");
         let service = mesh.service(place);
-        let dialled: [(SocketAddr, IpAddr); 2] =
-            [(service.at(server.port()), client.v4.into()), (service.at6(server.port()), client.v6.into())];
+        let mapped = SocketAddrV6::new(service.v4.to_ipv6_mapped(), server.port(), 0, 0);
+        let dialled: [(SocketAddr, IpAddr); 3] = [
+            (service.at(server.port()), client.v4.into()),
+            (service.at6(server.port()), client.v6.into()),
+            (mapped.into(), client.v4.to_ipv6_mapped().into()),
+        ];
         for (target, own) in dialled {
-            let stream = client.connect(target)?;
-            ensure!(
-                stream.peer_addr()? == target,
-                "getpeername is {}, dialled {target}",
-                stream.peer_addr()?
-            );
-            ensure!(
-                stream.local_addr()?.ip() == own,
-                "getsockname is {}, own is {own}",
-                stream.local_addr()?
-            );
+            let mut stream = client.connect(target)?;
+            // At once and in use: what is seen must not depend on what has come of the connection.
+            for moment in ["at once", "in use"] {
+                let (peer, local) = (stream.peer_addr()?, stream.local_addr()?.ip());
+                ensure!(peer == target, "{moment}: getpeername is {peer}, dialled {target}");
+                ensure!(local == own, "{moment}: getsockname is {local}, own is {own}");
+                stream.write_all(b"?")?;
+                stream.read_exact(&mut [0])?;
+            }
         }
         server.flawless()
     })
 }
 
 fn server_sees_the_client(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (pod, client) = (mesh.pod(place), mesh.pod("client"));
         let families: [(IpAddr, IpAddr); 2] =
             [(pod.v4.into(), client.v4.into()), (pod.v6.into(), client.v6.into())];

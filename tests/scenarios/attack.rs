@@ -175,13 +175,15 @@ fn own_tls(name: &str) -> Result<Behaviour> {
     Ok(Arc::new(move |accepted: &Accepted| {
         let mut tls = ServerConnection::new(config.clone()).map_err(std::io::Error::other)?;
         let mut stream = &accepted.stream;
-        let mut through = rustls::Stream::new(&mut tls, &mut stream);
         let mut request = [0; 5];
-        through.read_exact(&mut request)?;
-        through.write_all(b"own ")?;
-        through.write_all(&request)?;
-        through.conn.send_close_notify();
-        through.flush()
+        rustls::Stream::new(&mut tls, &mut stream).read_exact(&mut request)?;
+        tls.writer().write_all(&[b"own ".as_slice(), &request].concat())?;
+        tls.send_close_notify();
+        // Written, and nothing more read: the client may be gone as soon as it has the answer.
+        while tls.wants_write() {
+            tls.write_tls(&mut stream)?;
+        }
+        Ok(())
     }))
 }
 

@@ -46,6 +46,12 @@ pub(crate) fn area() -> Area {
             server_speaks_first,
         )
         .scenario(
+            "every_byte_is_counted",
+            "The metrics of both nodes count exactly the bytes that the applications exchanged, and no connection \
+             stays open in them.",
+            every_byte_is_counted,
+        )
+        .scenario(
             "slow_reader_slows_the_writer",
             "A reader that does not read stops the writer after bounded buffers, and loses nothing when it reads on.",
             slow_reader_slows_the_writer,
@@ -65,7 +71,7 @@ pub(crate) fn area() -> Area {
 }
 
 fn any_sizes_in_both_directions(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::exchange())?;
         let target = mesh.service(place).at(server.port());
         let client = mesh.pod("client");
@@ -89,7 +95,7 @@ fn any_sizes_in_both_directions(mesh: &Mesh) -> Result<()> {
 }
 
 fn client_closes_its_half_first(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         // Answers only after the client's end of stream: if that is not passed on, nothing ever comes.
         let (_, server) = serve(mesh, place, after_end_answer())?;
         let mut stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
@@ -112,7 +118,7 @@ fn after_end_answer() -> Behaviour {
 }
 
 fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (told, received) = mpsc::channel();
         let (_, server) = serve(
             mesh,
@@ -144,7 +150,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
 }
 
 fn client_resets(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (told, ended) = mpsc::channel();
         let (_, server) = serve(
             mesh,
@@ -167,7 +173,7 @@ fn client_resets(mesh: &Mesh) -> Result<()> {
 }
 
 fn server_resets(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(
             mesh,
             place,
@@ -194,7 +200,7 @@ fn reset(stream: TcpStream) -> Result<()> {
 }
 
 fn server_speaks_first(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::banner("220 ready\r\n"))?;
         for _ in 0..3 {
             let mut greeting = [0; 11];
@@ -209,8 +215,33 @@ fn server_speaks_first(mesh: &Mesh) -> Result<()> {
     })
 }
 
+fn every_byte_is_counted(mesh: &Mesh) -> Result<()> {
+    each_place(mesh, |place| {
+        let node = if place == "near" { "a" } else { "b" };
+        let (_, server) = serve(mesh, place, backends::exchange())?;
+        let (source, destination) = (mesh.proxy("a").watch()?, mesh.proxy(node).watch()?);
+        let plan = Plan::new(123_456, 654_321);
+        plan.run(&mesh.pod("client").connect(mesh.service(place).at(server.port()))?)?;
+        server.flawless()?;
+        let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
+        // What the source's proxy read of its application, the destination's wrote to its own, and the other way.
+        for (proxy, direction, pod, peer, read, wrote) in [
+            (source, "outbound", "client", "src", up, down),
+            (destination, "inbound", place, "dst", down, up),
+        ] {
+            let labels = [("direction", direction), ("pod", pod), ("peer", peer)];
+            proxy.expect("tcp_read_bytes_total", &labels, read)?;
+            proxy.expect("tcp_write_bytes_total", &labels, wrote)?;
+            proxy.expect("tcp_close_total", &labels, 1.0)?;
+            // A gauge that is where it was has not changed.
+            proxy.expect("tcp_open_connections", &labels, 0.0)?;
+        }
+        Ok(())
+    })
+}
+
 fn slow_reader_slows_the_writer(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let gate = Gate::default();
         let (_, server) = serve(mesh, place, backends::hold(&gate, backends::exchange()))?;
         let stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
@@ -240,7 +271,7 @@ const BUFFERS: u64 = 64 << 20;
 /// Sends a plan's bytes until the connection takes no more for a while; gives the number of pattern bytes taken.
 fn fill(stream: &TcpStream, plan: &Plan) -> Result<u64> {
     // A write that waits this long found every buffer full. It decides only when to stop filling.
-    stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
     let mut out = stream;
     out.write_all(&plan.encode())?;
     let mut pattern = Pattern::new(plan.up.0);
@@ -276,7 +307,7 @@ fn a_gibibyte(mesh: &Mesh) -> Result<()> {
 }
 
 fn two_thousand_at_once(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         const MANY: usize = 2000;
         let (_, server) = serve(mesh, place, backends::echo())?;
         let target = mesh.service(place).at(server.port());

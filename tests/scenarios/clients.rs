@@ -50,7 +50,7 @@ fn pages() -> Behaviour {
 }
 
 fn curl(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, pages())?;
         let url = format!("http://{place}.test:{}/", server.port());
         for family in ["-4", "-6"] {
@@ -68,7 +68,7 @@ fn curl(mesh: &Mesh) -> Result<()> {
 }
 
 fn socat(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::echo())?;
         let mut sent = vec![0; 2_000_000];
         Pattern::new(5).fill(&mut sent);
@@ -122,7 +122,7 @@ print('good')
 ";
 
 fn python(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::echo())?;
         let port = server.port().to_string();
         let said = mesh.pod("client").run("/usr/bin/python3", &["-c", PYTHON, place, &port])?;
@@ -133,7 +133,7 @@ fn python(mesh: &Mesh) -> Result<()> {
 }
 
 fn rust(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::echo())?;
         let (netns, target) = (mesh.pod("client").netns().clone(), mesh.service(place).at(server.port()));
         let loads = [Style::Fresh, Style::Kept]

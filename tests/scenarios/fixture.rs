@@ -1,6 +1,6 @@
 //! Which cluster do the scenarios share that only look at connections?
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use weft_tests::{
     backends::{Behaviour, Server},
     mesh::{Description, Mesh, Pod, mesh},
@@ -35,7 +35,15 @@ pub(crate) fn serve<'a>(mesh: &'a Mesh, server: &str, behaviour: Behaviour) -> R
     Ok((pod, server))
 }
 
-/// Adds the place to an error: "far: …".
-pub(crate) fn each_place(mut check: impl FnMut(&str) -> Result<()>) -> Result<()> {
-    PLACES.into_iter().try_for_each(|place| check(place).map_err(|e| e.context(format!("server is {place}"))))
+/// Runs `check` for a server on the other node and for one on the client's own. However it goes through, it has to go
+/// through the mesh: by mTLS to the other node, by the proxy alone on the own.
+pub(crate) fn each_place(mesh: &Mesh, mut check: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    PLACES.into_iter().try_for_each(|place| {
+        let proxy = mesh.proxy("a").watch()?;
+        check(place).with_context(|| format!("server is {place}"))?;
+        let tls = if place == "near" { "local" } else { "true" };
+        let labels =
+            [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", tls), ("dst_pod", place)];
+        proxy.expect_some("tcp_open_total", &labels)
+    })
 }

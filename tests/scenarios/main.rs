@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use weft_tests::suite;
 
 mod addresses;
+mod admin;
 mod attack;
 mod boundary;
 mod bytes;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         policy::area(),
         change::area(),
         control::area(),
+        admin::area(),
         churn::area(),
         restart::area(),
         identity::area(),

@@ -56,6 +56,11 @@ pub(crate) fn area() -> Area {
             "A client that binds its own pod's address before it connects is served as well.",
             bound_to_the_pods_address,
         )
+        .scenario(
+            "nobody_answers",
+            "A connection to an address at which nothing is ends with an error, not with silence.",
+            nobody_answers,
+        )
         .scenario("pod_address", "A meshed pod dialled by its own address is reached by mTLS too.", pod_address)
 }
 
@@ -140,15 +145,15 @@ fn reaches(mesh: &Mesh, place: &str, target: impl Fn(u16) -> SocketAddr) -> Resu
 }
 
 fn ipv4(mesh: &Mesh) -> Result<()> {
-    each_place(|place| reaches(mesh, place, |port| mesh.service(place).at(port)))
+    each_place(mesh, |place| reaches(mesh, place, |port| mesh.service(place).at(port)))
 }
 
 fn ipv6(mesh: &Mesh) -> Result<()> {
-    each_place(|place| reaches(mesh, place, |port| mesh.service(place).at6(port)))
+    each_place(mesh, |place| reaches(mesh, place, |port| mesh.service(place).at6(port)))
 }
 
 fn v4_mapped(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         reaches(mesh, place, |port| {
             let v4 = mesh.service(place).v4;
             SocketAddrV6::new(v4.to_ipv6_mapped(), port, 0, 0).into()
@@ -157,8 +162,20 @@ fn v4_mapped(mesh: &Mesh) -> Result<()> {
 }
 
 fn pod_address(mesh: &Mesh) -> Result<()> {
-    each_place(|place| reaches(mesh, place, |port| mesh.pod(place).at(port)))?;
-    each_place(|place| reaches(mesh, place, |port| mesh.pod(place).at6(port)))
+    each_place(mesh, |place| reaches(mesh, place, |port| mesh.pod(place).at(port)))?;
+    each_place(mesh, |place| reaches(mesh, place, |port| mesh.pod(place).at6(port)))
+}
+
+fn nobody_answers(mesh: &Mesh) -> Result<()> {
+    let proxy = mesh.proxy("a").watch()?;
+    for target in [SocketAddr::from(([10, 244, 2, 250], 80)), "[fd00:10:244:2::fffe]:80".parse()?] {
+        // The time that the proxy tries in is a little more than its own limit for one attempt.
+        let ended = wait::promptly("the end", || -> io::Result<usize> {
+            mesh.pod("client").connect(target)?.read(&mut [0; 1])
+        })?;
+        ensure!(ended.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock), "{target}: {ended:?}");
+    }
+    proxy.expect("outbound_tcp_errors_total", &[("pod", "client")], 2.0)
 }
 
 fn dual_stack_names(mesh: &Mesh) -> Result<()> {
@@ -180,7 +197,7 @@ fn dual_stack_names(mesh: &Mesh) -> Result<()> {
 }
 
 fn non_blocking(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::exchange())?;
         let target = mesh.service(place).at(server.port());
         let socket = mesh.pod("client").netns().run(|| -> io::Result<Socket> {
@@ -205,7 +222,7 @@ fn non_blocking(mesh: &Mesh) -> Result<()> {
 }
 
 fn bound_to_the_pods_address(mesh: &Mesh) -> Result<()> {
-    each_place(|place| {
+    each_place(mesh, |place| {
         let (_, server) = serve(mesh, place, backends::exchange())?;
         let client = mesh.pod("client");
         let own = SocketAddr::from((client.v4, 0));

@@ -2,12 +2,12 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, Shutdown},
+    net::{Ipv4Addr, Shutdown, TcpStream},
 };
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
-    backends,
+    backends, dial,
     mesh::{Description, Mesh, mesh, server},
     suite::Area,
     wait,
@@ -18,26 +18,26 @@ pub(crate) fn area() -> Area {
         .scenario(
             "all_unauthenticated",
             "all-unauthenticated lets in meshed clients of both nodes and unmeshed ones.",
-            |mesh| holds(mesh, "all-unauthenticated", [true, true, true, true]),
+            |mesh| holds(mesh, "all-unauthenticated", [true; 5]),
         )
         .scenario(
             "all_authenticated",
             "all-authenticated lets in meshed clients of both nodes, and refuses unmeshed ones.",
-            |mesh| holds(mesh, "all-authenticated", [true, true, false, false]),
+            |mesh| holds(mesh, "all-authenticated", [true, true, false, false, false]),
         )
         .scenario(
             "cluster_authenticated",
             "cluster-authenticated lets in meshed clients of the cluster's networks, and refuses unmeshed ones.",
-            |mesh| holds(mesh, "cluster-authenticated", [true, true, false, false]),
+            |mesh| holds(mesh, "cluster-authenticated", [true, true, false, false, false]),
         )
         .scenario(
             "cluster_unauthenticated",
             "cluster-unauthenticated lets in any client of the cluster's networks, and refuses others.",
-            |mesh| holds(mesh, "cluster-unauthenticated", [true, true, true, false]),
+            |mesh| holds(mesh, "cluster-unauthenticated", [true, true, true, true, false]),
         )
-        .scenario("deny", "deny lets in nobody.", |mesh| holds(mesh, "deny", [false, false, false, false]))
+        .scenario("deny", "deny lets in nobody.", |mesh| holds(mesh, "deny", [false; 5]))
         .scenario("audit", "audit lets in everybody and counts whom another policy would not.", |mesh| {
-            holds(mesh, "audit", [true, true, true, true])
+            holds(mesh, "audit", [true; 5])
         })
         .scenario(
             "one_port_by_annotation",
@@ -54,6 +54,17 @@ pub(crate) fn area() -> Area {
             "A port of config.linkerd.io/skip-inbound-ports is the application's alone.",
             skipped_inbound_port,
         )
+        .scenario(
+            "skipped_on_the_way_out",
+            "What config.linkerd.io/skip-outbound-ports and skip-subnets name is left alone on its way out.",
+            skipped_on_the_way_out,
+        )
+        .scenario(
+            "probes_of_the_own_node",
+            "A connection from the node itself, as the kubelet's probes are, reaches a pod whatever its policy; one \
+             from another node does not.",
+            probes_of_the_own_node,
+        )
 }
 
 const POLICIES: [&str; 6] = [
@@ -68,8 +79,8 @@ const POLICIES: [&str; 6] = [
 /// An address of documentation (RFC 5737), in no network of the cluster.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
-/// A server for each policy on node `b`; meshed clients on both nodes, an unmeshed one, and one from outside the
-/// cluster's networks.
+/// A server for each policy on node `b`; meshed and unmeshed clients on both nodes, and one from outside the cluster's
+/// networks.
 fn one_pod_per_policy() -> Description {
     let clients = mesh("policy")
         .control_arg("--cluster-networks=10.244.0.0/16,fd00::/8")
@@ -77,6 +88,7 @@ fn one_pod_per_policy() -> Description {
         .pod("far-client", |pod| pod.node("a").meshed())
         .pod("near-client", |pod| pod.node("b").meshed())
         .pod("plain-client", |pod| pod.node("a").unmeshed())
+        .pod("plain-near-client", |pod| pod.node("b").unmeshed())
         .pod("outsider", |pod| pod.node("a").unmeshed().ip(OUTSIDE))
         .pod("mixed", |pod| {
             pod.node("b")
@@ -85,6 +97,12 @@ fn one_pod_per_policy() -> Description {
                 .annotate("config.linkerd.io/proxy-require-identity-inbound-ports", "9001")
                 .annotate("config.linkerd.io/skip-inbound-ports", "9003")
                 .port(9002)
+        })
+        .pod("skipper", |pod| {
+            pod.node("a")
+                .meshed()
+                .annotate("config.linkerd.io/skip-outbound-ports", "9004-9005")
+                .annotate("config.linkerd.io/skip-subnets", "10.244.1.0/24")
         })
         .pod("strict", |pod| pod.node("b").meshed().policy("deny"))
         .file("server-mixed.yaml", &server("mixed-9002", "mixed", 9002, "deny"))
@@ -95,9 +113,9 @@ fn one_pod_per_policy() -> Description {
 }
 
 /// The ways of coming, in the order of the expectations.
-const COMERS: [&str; 4] = ["far-client", "near-client", "plain-client", "outsider"];
+const COMERS: [&str; 5] = ["far-client", "near-client", "plain-client", "plain-near-client", "outsider"];
 
-fn holds(mesh: &Mesh, policy: &str, expected: [bool; 4]) -> Result<()> {
+fn holds(mesh: &Mesh, policy: &str, expected: [bool; 5]) -> Result<()> {
     let server = mesh.pod(policy).serve(mesh.unused_port(), backends::echo())?;
     let proxy = mesh.proxy("b").watch()?;
     for (comer, expected) in COMERS.into_iter().zip(expected) {
@@ -117,7 +135,7 @@ fn holds(mesh: &Mesh, policy: &str, expected: [bool; 4]) -> Result<()> {
             })?;
         }
     }
-    server.flawless()
+    if expected.contains(&true) { server.flawless() } else { server.untouched() }
 }
 
 /// Tries one connection and holds it against the expectation; a refusal must come promptly.
@@ -134,7 +152,10 @@ fn expect(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool, expected: boo
 fn try_in(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool) -> Result<()> {
     let pod = mesh.pod(to);
     let target = if v6 { pod.at6(port) } else { pod.at(port) };
-    let mut stream = mesh.pod(comer).connect(target)?;
+    say(mesh.pod(comer).connect(target)?)
+}
+
+fn say(mut stream: TcpStream) -> Result<()> {
     stream.write_all(b"may I?")?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
@@ -154,7 +175,10 @@ fn one_port_by_annotation(mesh: &Mesh) -> Result<()> {
 
 fn one_port_by_server(mesh: &Mesh) -> Result<()> {
     let open = mesh.pod("mixed").serve(9002, backends::echo())?;
-    let strict = [9000, 9002].map(|port| mesh.pod("strict").serve(port, backends::echo()));
+    let strict = [
+        mesh.pod("strict").serve(9000, backends::echo())?,
+        mesh.pod("strict").serve(9002, backends::echo())?,
+    ];
     for comer in ["far-client", "near-client", "plain-client"] {
         expect(mesh, comer, "mixed", 9002, false, false)?;
         expect(mesh, comer, "strict", 9002, false, true)?;
@@ -162,8 +186,9 @@ fn one_port_by_server(mesh: &Mesh) -> Result<()> {
     }
     let named = [("pod", "mixed"), ("srv_kind", "server"), ("srv_name", "mixed-9002")];
     mesh.proxy("b").metrics()?.expect_some("inbound_tcp_authz_deny_total", &named)?;
-    open.flawless()?;
-    strict.into_iter().try_for_each(|server| server?.flawless())
+    open.untouched()?;
+    strict[1].flawless()?;
+    strict[0].untouched()
 }
 
 fn skipped_inbound_port(mesh: &Mesh) -> Result<()> {
@@ -173,4 +198,32 @@ fn skipped_inbound_port(mesh: &Mesh) -> Result<()> {
     expect(mesh, "far-client", "mixed", 9003, false, true).context("skipped")?;
     server.flawless()?;
     proxy.expect("tcp_open_total", &[("direction", "inbound"), ("pod", "mixed")], 0.0)
+}
+
+fn skipped_on_the_way_out(mesh: &Mesh) -> Result<()> {
+    let near = mesh.pod("plain-client").serve(9000, backends::echo())?;
+    let far = [9000, 9005].map(|port| mesh.pod("all-unauthenticated").serve(port, backends::echo()));
+    let proxy = mesh.proxy("a").watch()?;
+    let counted = [("direction", "outbound"), ("pod", "skipper"), ("peer", "src")];
+    expect(mesh, "skipper", "all-unauthenticated", 9005, false, true)?;
+    expect(mesh, "skipper", "plain-client", 9000, false, true)?;
+    // By now the one below is counted; those above are not.
+    expect(mesh, "skipper", "all-unauthenticated", 9000, false, true)?;
+    proxy.expect("tcp_open_total", &counted, 1.0)?;
+    near.flawless()?;
+    far.into_iter().try_for_each(|server| server?.flawless())
+}
+
+fn probes_of_the_own_node(mesh: &Mesh) -> Result<()> {
+    for policy in ["deny", "all-authenticated"] {
+        let pod = mesh.pod(policy);
+        let server = pod.serve(mesh.unused_port(), backends::echo())?;
+        for target in [pod.at(server.port()), pod.at6(server.port())] {
+            say(dial::from(&mesh.node("b"), target)?).with_context(|| format!("{policy}: {target}"))?;
+            let other = wait::promptly("the refusal", || dial::from(&mesh.node("a"), target).map(say))?;
+            ensure!(!matches!(other, Ok(Ok(()))), "{policy}: {target} was reached from another node");
+        }
+        server.flawless()?;
+    }
+    Ok(())
 }

@@ -46,7 +46,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "recovery",
-            "A proxy that is started after kill -9 serves the same pods by mTLS again, old listeners included.",
+            "A proxy that is started after kill -9 serves the same pods by mTLS again, old listeners included, and \
+             no connection falls back to plaintext meanwhile.",
             recovery,
         )
 }
@@ -106,6 +107,7 @@ fn takeover_under_load(mesh: &Mesh) -> Result<()> {
             proxy.draining().is_ok_and(|count| count == 0)
         })?;
     }
+    nothing_in_plaintext(mesh)?;
     server.flawless()?;
     mesh.until_enrolled()
 }

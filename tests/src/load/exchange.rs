@@ -1,6 +1,6 @@
 //! Does one connection carry every byte, in order, in both directions at once, up to its end?
 //!
-//! The client says in 32 bytes what it will send and what it wants back; then both sides send and check at the same
+//! The client says in 48 bytes what it will send and what it wants back; then both sides send and check at the same
 //! time and close their half when they have sent all. Each side sees the other's end of stream exactly after the
 //! last byte.
 
@@ -31,6 +31,9 @@ fn located(direction: &str, at: u64, e: io::Error) -> io::Error {
 }
 
 impl Plan {
+    /// The bytes by which the client announces a plan.
+    pub const HEADER: usize = 48;
+
     /// `up` bytes to the server and `down` bytes back, in pieces of at most 64 KiB.
     pub fn new(up: u64, down: u64) -> Self {
         let mut random = rand::rng();
@@ -55,7 +58,7 @@ impl Plan {
 
     /// The server's side of the connection.
     pub fn serve(stream: &TcpStream) -> io::Result<()> {
-        let mut header = [0; HEADER];
+        let mut header = [0; Self::HEADER];
         let mut from = stream;
         from.read_exact(&mut header).map_err(|e| located("header", 0, e))?;
         let plan = Self::decode(&header)?;
@@ -63,8 +66,8 @@ impl Plan {
     }
 
     /// The words by which the server learns of the plan.
-    pub fn encode(&self) -> [u8; HEADER] {
-        let mut header = [0; HEADER];
+    pub fn encode(&self) -> [u8; Self::HEADER] {
+        let mut header = [0; Self::HEADER];
         let words = [MAGIC, u64::from(self.piece), self.up.0, self.up.1, self.down.0, self.down.1];
         for (place, word) in header.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_be_bytes());
@@ -72,8 +75,8 @@ impl Plan {
         header
     }
 
-    fn decode(header: &[u8; HEADER]) -> io::Result<Self> {
-        let mut words = [0; HEADER / 8];
+    fn decode(header: &[u8; Self::HEADER]) -> io::Result<Self> {
+        let mut words = [0; Self::HEADER / 8];
         for (word, place) in words.iter_mut().zip(header.chunks_exact(8)) {
             *word = place.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
         }
@@ -89,7 +92,6 @@ impl Plan {
     }
 }
 
-const HEADER: usize = 48;
 const MAGIC: u64 = u64::from_be_bytes(*b"weftload");
 
 /// Sends one pattern while it checks another, then sees that nothing follows.

@@ -22,7 +22,8 @@ pub fn mariadb(pod: &Pod, port: u16) -> Result<Program> {
     prepare(install.arg(format!("--datadir={}", data.display())))?;
     let grants = home.write(
         "init.sql",
-        "CREATE USER mesh@'%' IDENTIFIED BY 'mesh'; GRANT ALL ON *.* TO mesh@'%'; CREATE DATABASE mesh;\n",
+        // One statement a line: the server reads it so.
+        "CREATE USER mesh@'%' IDENTIFIED BY 'mesh';\nGRANT ALL ON *.* TO mesh@'%';\nCREATE DATABASE mesh;\n",
     )?;
 
     let mut command = pod.command("mariadbd")?;

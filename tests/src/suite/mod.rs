@@ -9,7 +9,10 @@ mod watchdog;
 use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Trial};
-use nix::unistd::Uid;
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::Uid,
+};
 
 pub use self::area::Area;
 use self::area::Selection;
@@ -28,6 +31,11 @@ pub fn main(areas: Vec<Area>) -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    if let Err(e) = raise_descriptor_limit() {
+        eprintln!(
+            "the limit of open files could not be raised ({e}): scenarios with many connections will fail"
+        );
+    }
     let areas: Vec<_> = areas.into_iter().map(Arc::new).collect();
     let mut trials = Vec::new();
     for area in &areas {
@@ -41,6 +49,12 @@ pub fn main(areas: Vec<Area>) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     areas.iter().for_each(|area| area.end());
     conclusion.exit_code()
+}
+
+/// Clients and servers of thousands of connections are all in this process.
+fn raise_descriptor_limit() -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
 fn list(arguments: &Arguments, areas: &[Area]) -> ExitCode {

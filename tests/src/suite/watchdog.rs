@@ -62,3 +62,28 @@ fn text_of(panicked: &(dyn Any + Send)) -> String {
     let text = panicked.downcast_ref::<String>().cloned();
     text.or_else(|| panicked.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_scenario_that_hangs_is_given_up() {
+        let (_never, gate) = mpsc::channel::<()>();
+        let outcome = run("hangs", LIMIT, move |_| Ok(gate.recv()?));
+        assert!(outcome.unwrap_err().contains("still not over"));
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_with_its_text() {
+        let outcome = run("panics", LIMIT, |_| panic!("pod {} is missing", "web"));
+        assert!(outcome.unwrap_err().contains("pod web is missing"));
+    }
+
+    #[test]
+    fn success_is_success() {
+        assert_eq!(run("succeeds", LIMIT, |_| Ok(())), Ok(()));
+    }
+}
