@@ -45,7 +45,7 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "policy_changes",
-            "A changed policy holds for the next connection, without a restart of anything.",
+            "A changed policy holds for the next connection, and ends those that it would not have let in.",
             policy_changes,
         )
         .scenario(
@@ -214,15 +214,19 @@ fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
 fn policy_changes(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("ruled");
     let server = pod.serve(8080, backends::echo())?;
-    let caller = mesh.pod("caller");
+    let (caller, proxy) = (mesh.pod("caller"), mesh.proxy("b").watch()?);
     echo(&caller, pod.at(8080)).context("as long as it may")?;
     let mut old = caller.connect(pod.at(8080))?;
     old.write_all(b"x")?;
+    old.read_exact(&mut [0])?;
     mesh.change_pod("ruled", |pod| pod.policy("deny"))?;
     wait::until("the refusal", || echo(&caller, pod.at(8080)).is_err())?;
+    let ended =
+        wait::promptly("the end of the connection that is not admitted any more", || old.read(&mut [0]))?;
+    ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
+    proxy.expect("inbound_tcp_authz_terminate_total", &[("pod", "ruled")], 1.0)?;
     mesh.change_pod("ruled", |pod| pod.policy("all-authenticated"))?;
     wait::until("the permission", || echo(&caller, pod.at(8080)).is_ok())?;
-    drop(old);
     ensure!(server.accepted() > 2);
     Ok(())
 }

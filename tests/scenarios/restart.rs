@@ -198,11 +198,17 @@ fn recovery(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("b").watch()?;
     let target = mesh.service("closed-server").at(80);
     wait::until_ok("a connection after the restart", || request(mesh, "closed-client", target))?;
-    proxy.expect_some(
-        "tcp_open_total",
-        &[("direction", "inbound"), ("pod", "closed-server"), ("tls", "true")],
-    )?;
+    let secured = [("direction", "inbound"), ("pod", "closed-server"), ("tls", "true")];
+    proxy.expect_some("tcp_open_total", &secured)?;
+    nothing_in_plaintext(mesh)?;
     server.flawless()
+}
+
+/// The present process of node `b` has seen nobody come to the closed server in plaintext.
+fn nothing_in_plaintext(mesh: &Mesh) -> Result<()> {
+    let plaintext =
+        [("direction", "inbound"), ("peer", "src"), ("pod", "closed-server"), ("tls", "no_identity")];
+    mesh.proxy("b").metrics()?.expect("tcp_open_total", &plaintext, 0.0)
 }
 
 fn revive(mesh: &Mesh) -> Result<()> {
