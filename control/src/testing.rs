@@ -43,7 +43,7 @@ pub(crate) fn serve_all(index: &Index) {
     for node in cluster.nodes() {
         let pods: BTreeSet<Instance> =
             cluster.pods_on(node).iter().filter(|pod| pod.is_meshed()).map(|pod| pod.instance()).collect();
-        index.served(node, pods);
+        index.reported(node, pods, &BTreeSet::new());
     }
 }
 

@@ -68,14 +68,24 @@ impl Index {
         }
     }
 
-    /// Takes a node's word for which of its pods its proxy serves; false if that is no news. Builds the
-    /// index in this thread.
-    pub fn served(&self, node: &str, pods: BTreeSet<Instance>) -> bool {
+    /// Takes a node's word for which of its pods its proxy serves and which it does not (`withdrawn`); what it
+    /// said of others before still holds. False if that is no news. Builds the index in this thread.
+    pub fn reported(
+        &self,
+        node: &str,
+        mut served: BTreeSet<Instance>,
+        withdrawn: &BTreeSet<Instance>,
+    ) -> bool {
         let mut inputs = self.inputs.lock();
-        if inputs.served.get(node).unwrap_or(&BTreeSet::new()) == &pods {
+        let cluster = self.snapshot();
+        let exists =
+            |instance: &Instance| cluster.pod(&instance.name).is_some_and(|pod| pod.instance() == *instance);
+        let before = inputs.served.get(node).cloned().unwrap_or_default();
+        served.extend(before.iter().filter(|pod| !withdrawn.contains(pod) && exists(pod)).cloned());
+        if before == served {
             return false;
         }
-        inputs.served.insert(node.to_owned(), pods);
+        inputs.served.insert(node.to_owned(), served);
         self.build(&inputs);
         true
     }

@@ -77,11 +77,11 @@ impl Node for Nodes {
             call.code = status.code();
             return Err(status);
         }
-        let served = instances(&node, request.into_inner().workloads);
+        let (served, withdrawn) = instances(&node, request.into_inner().workloads);
         let (index, file) = (self.index.clone(), self.served.clone());
         // Building the index and writing the file keep a thread busy.
         let reported = tokio::task::spawn_blocking(move || {
-            if index.served(&node, served) { file.write(&index) } else { Ok(()) }
+            if index.reported(&node, served, &withdrawn) { file.write(&index) } else { Ok(()) }
         });
         let written = reported.await.map_err(|error| Status::internal(error.to_string()))?;
         // The report holds nevertheless: only a restart of the control plane would forget it.

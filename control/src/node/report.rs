@@ -46,19 +46,28 @@ impl ServedFile {
     }
 }
 
-/// The pods of a report that are served.
-pub(super) fn instances(node: &str, workloads: Vec<WorkloadState>) -> BTreeSet<Instance> {
-    let mut served = BTreeSet::new();
+/// A report: the pods that are served, and those that are not to be announced (any more).
+///
+/// A pod that is joining stays what it was: after a restart a proxy takes up one pod after the other, and a peer
+/// that took them for unmeshed meanwhile would speak plaintext to them.
+pub(super) fn instances(
+    node: &str,
+    workloads: Vec<WorkloadState>,
+) -> (BTreeSet<Instance>, BTreeSet<Instance>) {
+    let (mut served, mut withdrawn) = (BTreeSet::new(), BTreeSet::new());
     for workload in workloads {
         let state = workload.state();
         let Some(reference) = workload.r#ref else { continue };
         let name = Name { namespace: reference.namespace, name: reference.name };
+        if state != State::Served {
+            tracing::debug!(node, pod = %name, ?state, reason = workload.reason, "pod is not served");
+        }
+        let instance = Instance { name, uid: reference.uid };
         match state {
-            State::Served => _ = served.insert(Instance { name, uid: reference.uid }),
-            State::Refused | State::Joining | State::Leaving | State::Unspecified => {
-                tracing::debug!(node, pod = %name, ?state, reason = workload.reason, "pod is not served");
-            }
+            State::Served => _ = served.insert(instance),
+            State::Refused | State::Leaving => _ = withdrawn.insert(instance),
+            State::Joining | State::Unspecified => {}
         }
     }
-    served
+    (served, withdrawn)
 }

@@ -114,4 +114,14 @@ async fn reports_are_remembered_over_a_restart() {
     let dir = running.stop().await;
     let again = Running::start_in(dir, &text).await;
     assert_eq!(served(&again), ["a"]);
+    // The proxy restarts: what it has not taken up yet is as it was, until it says otherwise.
+    for (workloads, expected) in [
+        (vec![], vec!["a"]),
+        (vec![state("a", State::Joining), state("b", State::Served)], vec!["a", "b"]),
+        (vec![state("a", State::Leaving), state("b", State::Refused)], vec![]),
+    ] {
+        let report = ReportRequest { node: "one".into(), workloads };
+        again.node().report(bearer(report, &again.token("one"))).await.unwrap();
+        assert_eq!(served(&again), expected);
+    }
 }
