@@ -48,6 +48,12 @@ pub(crate) fn area() -> Area {
             another_name,
         )
         .scenario(
+            "own_tls_inside_the_mesh",
+            "An application's own TLS between two meshed pods goes through the mesh's mTLS untouched, and is let in \
+             by the identity of the latter.",
+            own_tls_inside_the_mesh,
+        )
+        .scenario(
             "another_name_is_no_way_around_policy",
             "TLS for another server name is refused like plaintext where policy wants an identity.",
             another_name_refused,
@@ -64,12 +70,13 @@ pub(crate) fn area() -> Area {
         )
 }
 
-/// A pod that asks for identities, one that does not, and an attacker that is not meshed.
+/// A pod that asks for identities, one that does not, a client that has one, and an attacker that has none.
 fn guarded() -> Description {
     mesh("attack")
         .proxy_arg("--detect-timeout=3s")
         .pod("guarded", |pod| pod.node("b").meshed().policy("all-authenticated"))
         .pod("open", |pod| pod.node("b").meshed().policy("all-unauthenticated"))
+        .pod("friend", |pod| pod.node("a").meshed())
         .pod("attacker", |pod| pod.node("a").unmeshed())
 }
 
@@ -203,6 +210,23 @@ fn another_name(mesh: &Mesh) -> Result<()> {
     server.flawless()?;
     let labels = [("direction", "inbound"), ("peer", "src"), ("pod", "open"), ("tls", "opaque")];
     proxy.expect("tcp_open_total", &[&labels[..], &[("sni", "shop.example")]].concat(), 1.0)
+}
+
+fn own_tls_inside_the_mesh(mesh: &Mesh) -> Result<()> {
+    let (pod, friend) = (mesh.pod("guarded"), mesh.pod("friend"));
+    let server = pod.serve(mesh.unused_port(), own_tls("shop.example")?)?;
+    let proxy = mesh.proxy("b").watch()?;
+    let mut client = Client::new(friend.netns(), pod.at(server.port()), "shop.example");
+    client.alpn = Vec::new();
+    match client.attempt(None, b"hello", Attempt::default())? {
+        Verdict::Answered { bytes, proven } => ensure!(bytes == b"own hello" && proven, "{bytes:?} {proven}"),
+        Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
+    }
+    server.flawless()?;
+    let id = friend.identity();
+    let labels =
+        [("direction", "inbound"), ("peer", "src"), ("pod", "guarded"), ("tls", "true"), ("client_id", &id)];
+    proxy.expect("tcp_open_total", &labels, 1.0)
 }
 
 fn another_name_refused(mesh: &Mesh) -> Result<()> {
