@@ -187,7 +187,7 @@ fn nobody_listens(mesh: &Mesh) -> Result<()> {
                 let mut stream = mesh.pod("client").connect(target)?;
                 let mut answer = Vec::new();
                 // Either the write or the read fails, as the race between them goes.
-                let _ = stream.write_all(b"anybody?");
+                stream.write_all(b"anybody?")?;
                 stream.read_to_end(&mut answer)?;
                 Ok(answer)
             })?;

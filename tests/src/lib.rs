@@ -3,12 +3,15 @@
 //! A scenario (in `scenarios/`) describes a cluster, acts in its pods and asserts on bytes, metrics and logs. These are
 //! its words: [`mesh`] for the cluster, [`backends`] and [`load`] for servers and clients of this process inside the
 //! pods, [`programs`] for real ones, [`attack`] for who does not belong, [`capture`] for who listens in on the wire,
-//! [`suite`] for running it all. `load` and `backends` serve the benchmark as well.
+//! [`suite`] for running it all. [`bench`]
+//! measures instead.
 
 pub mod attack;
 pub mod backends;
+pub mod bench;
 pub mod capture;
 pub mod dial;
+pub mod grpc;
 pub mod load;
 pub mod logs;
 pub mod mesh;

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClient};
 
+use crate::grpc;
+
 /// Asks the identity service at `control` for a certificate for `identity`, as whoever has `token`.
 pub fn certify(control: SocketAddr, identity: &str, token: &[u8]) -> Result<()> {
     let key = KeyPair::generate()?;
@@ -16,9 +18,7 @@ pub fn certify(control: SocketAddr, identity: &str, token: &[u8]) -> Result<()> 
         token: token.to_vec(),
         certificate_signing_request: params.serialize_request(&key)?.der().to_vec(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let channel = tonic::transport::Endpoint::from_shared(format!("http://{control}"))?.connect().await?;
+    grpc::call(control, async |channel| {
         IdentityClient::new(channel).certify(request).await.context("Certify")?;
         Ok(())
     })

@@ -80,11 +80,11 @@ impl Server {
             accepted > 0 && self.finished() == accepted
         })?;
         let failures = self.failures();
+        let (failed, accepted) = (failures.len(), self.accepted());
         ensure!(
             failures.is_empty(),
-            "the server saw {} failures, first: {:?}",
-            failures.len(),
-            failures.first()
+            "{failed} of the server's {accepted} connections failed: {:?}",
+            failures[0]
         );
         Ok(())
     }

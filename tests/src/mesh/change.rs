@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::{Mesh, Pod, PodSpec, yaml};
-use crate::wait;
+use crate::{grpc, wait};
 
 impl Mesh {
     /// Adds a pod and waits until it exists and, if it is meshed, is served.
@@ -52,7 +52,8 @@ impl Mesh {
         fs::read_to_string(self.manifest(file)).with_context(|| file.to_owned())
     }
 
-    /// Waits until every pod that its manifest meshes is served by its node's proxy, and no other.
+    /// Waits until every pod that its manifest meshes is served by its node's proxy and announced to clients as such,
+    /// and no other.
     pub fn until_enrolled(&self) -> Result<()> {
         wait::until_ok("the proxies serve the meshed pods", || {
             for proxy in self.proxies() {
@@ -67,7 +68,23 @@ impl Mesh {
                 ensure!(enrolled == expected, "{proxy} serves {enrolled:?} instead of {expected:?}");
             }
             Ok(())
-        })
+        })?;
+        wait::until_ok("clients are told who is meshed", || self.all_announced())
+    }
+
+    fn all_announced(&self) -> Result<()> {
+        let specs = self.specs().clone();
+        let pods = specs.values().filter(|spec| !spec.host_network).map(|spec| Pod::of(self, &spec.name));
+        let pods: Vec<_> = pods.collect::<Result<_>>()?;
+        // No pod has anything special about port 1.
+        let addresses: Vec<_> = pods.iter().map(|pod| pod.at(1)).collect();
+        let announced = grpc::identities(self.control().address()?, &addresses)?;
+        for (pod, announced) in pods.iter().zip(announced) {
+            let meshed = specs.get(pod.name()).is_some_and(PodSpec::is_meshed);
+            let expected = meshed.then(|| pod.identity());
+            ensure!(announced == expected, "{} is announced as {announced:?}", pod.name());
+        }
+        Ok(())
     }
 
     fn manifest(&self, file: &str) -> PathBuf {

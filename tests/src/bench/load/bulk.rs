@@ -1,0 +1,79 @@
+//! How many bytes go through, counted where they arrive?
+
+use std::{
+    io::{ErrorKind, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    Done, Load, PATIENCE, Target,
+    poller::{Poller, WRITE},
+};
+use crate::bench::{case::BULK_OPERATION, samples::Samples};
+
+/// Connections that are always full.
+pub(super) struct Bulk {
+    poller: Poller,
+    streams: Vec<TcpStream>,
+    swallowed: Arc<AtomicU64>,
+    bytes: Vec<u8>,
+}
+
+impl Bulk {
+    pub(super) fn start(target: &Target, streams: usize) -> Result<Self> {
+        let poller = Poller::new()?;
+        let open = || -> Result<_> {
+            let stream =
+                TcpStream::connect_timeout(&target.sink, PATIENCE).with_context(|| target.sink.to_string())?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        };
+        let streams: Vec<_> = (0..streams).map(|_| open()).collect::<Result<_>>()?;
+        for (number, stream) in streams.iter().enumerate() {
+            poller.add(stream, WRITE, number)?;
+        }
+        Ok(Self { poller, streams, swallowed: target.swallowed.clone(), bytes: vec![7; 256 << 10] })
+    }
+
+    /// Waits until all that was sent has arrived.
+    fn drain(&self, expected: u64) -> Result<()> {
+        let mut last = (self.swallowed.load(Ordering::Acquire), Instant::now());
+        while last.0 < expected {
+            thread::sleep(Duration::from_micros(200));
+            let now = self.swallowed.load(Ordering::Acquire);
+            if now > last.0 {
+                last = (now, Instant::now());
+            } else if last.1.elapsed() > PATIENCE {
+                bail!("{} of the bytes never arrived", expected - now);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Load for Bulk {
+    fn run(&mut self, duration: Duration, _: &mut Samples) -> Result<Done> {
+        let before = self.swallowed.load(Ordering::Acquire);
+        let start = Instant::now();
+        let mut sent = 0;
+        while start.elapsed() < duration {
+            for index in 0..self.poller.expect()? {
+                match (&self.streams[self.poller.number(index)]).write(&self.bytes) {
+                    Ok(length) => sent += length as u64,
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                    Err(e) => return Err(e).context("sending"),
+                }
+            }
+        }
+        self.drain(before + sent)?;
+        Ok(Done { operations: sent / BULK_OPERATION, elapsed: start.elapsed() })
+    }
+}

@@ -1,0 +1,86 @@
+//! How does one thread wait for many sockets, and for a moment, to the microsecond?
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        time::TimeSpec,
+    },
+};
+
+use super::PATIENCE;
+
+/// Many sockets, each with a number.
+pub(super) struct Poller {
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
+}
+
+impl Poller {
+    pub(super) fn new() -> Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self { epoll, events: vec![EpollEvent::empty(); 256] })
+    }
+
+    /// Something of `interest` on `socket` will be told with `number`.
+    pub(super) fn add(&self, socket: impl AsFd, interest: EpollFlags, number: usize) -> Result<()> {
+        Ok(self.epoll.add(socket, EpollEvent::new(interest, number as u64))?)
+    }
+
+    /// Another interest.
+    pub(super) fn change(&self, socket: impl AsFd, interest: EpollFlags, number: usize) -> Result<()> {
+        Ok(self.epoll.modify(socket, &mut EpollEvent::new(interest, number as u64))?)
+    }
+
+    /// Waits as long as it takes, and gives how many sockets have something.
+    pub(super) fn wait(&mut self) -> Result<usize> {
+        self.collect(EpollTimeout::NONE)
+    }
+
+    /// Waits for what must come; an error if it does not for too long.
+    pub(super) fn expect(&mut self) -> Result<usize> {
+        let milliseconds = u16::try_from(PATIENCE.as_millis()).unwrap_or(u16::MAX);
+        match self.collect(milliseconds.into())? {
+            0 => bail!("no answer for {PATIENCE:?}"),
+            found => Ok(found),
+        }
+    }
+
+    /// Waits until `moment` at most.
+    pub(super) fn wait_until(&mut self, moment: Instant) -> Result<usize> {
+        // epoll_wait alone knows only milliseconds.
+        let left = moment.saturating_duration_since(Instant::now());
+        if left > Duration::ZERO {
+            let mut epoll = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
+            match ppoll(&mut epoll, Some(TimeSpec::from_duration(left)), None) {
+                Ok(0) => return Ok(0),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.collect(EpollTimeout::ZERO)
+    }
+
+    /// The number of the socket that the `index`-th thing to tell is about.
+    pub(super) fn number(&self, index: usize) -> usize {
+        self.events[index].data() as usize
+    }
+
+    fn collect(&mut self, timeout: EpollTimeout) -> Result<usize> {
+        match self.epoll.wait(&mut self.events, timeout) {
+            Err(Errno::EINTR) => Ok(0),
+            result => Ok(result?),
+        }
+    }
+}
+
+/// Interests in a word each.
+pub(super) const READ: EpollFlags = EpollFlags::EPOLLIN;
+pub(super) const WRITE: EpollFlags = EpollFlags::EPOLLOUT;

@@ -1,0 +1,151 @@
+//! Who serves all ports of a pod?
+
+use std::{
+    collections::HashMap,
+    io::{self, ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, Result};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use socket2::{Domain, Socket, Type};
+
+use super::{
+    Side,
+    poller::{Poller, READ},
+    settle,
+};
+use crate::netns::Netns;
+
+/// What is done with what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sends it back.
+    Echo,
+    /// Counts it.
+    Sink,
+}
+
+/// One thread for all ports of a pod. Dropped: it ends.
+pub struct Server {
+    swallowed: Arc<AtomicU64>,
+    end: Arc<EventFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread has.
+struct Serving {
+    poller: Poller,
+    listeners: Vec<(TcpListener, Kind)>,
+    streams: HashMap<usize, (TcpStream, Kind)>,
+    next: usize,
+    swallowed: Arc<AtomicU64>,
+    buffer: Vec<u8>,
+}
+
+/// The number of what ends the thread.
+const END: usize = usize::MAX;
+
+impl Server {
+    /// Listens inside `netns`, on all of the pod's addresses.
+    pub fn start(netns: &Netns, ports: &[(u16, Kind)]) -> Result<Self> {
+        let listeners = netns.run(|| ports.iter().map(|(port, kind)| Ok((listen(*port)?, *kind))).collect())?;
+        let listeners: io::Result<Vec<_>> = listeners;
+        let swallowed = Arc::new(AtomicU64::new(0));
+        let end = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+        let mut serving = Serving::new(listeners.context("listening")?, swallowed.clone(), &end)?;
+        let thread = thread::Builder::new().name("bench-server".to_owned()).spawn(move || {
+            if let Err(e) = settle(Side::Server).map_err(Into::into).and_then(|()| serving.run()) {
+                eprintln!("the server of the benchmark has ended: {e:#}");
+            }
+        })?;
+        Ok(Self { swallowed, end, thread: Some(thread) })
+    }
+
+    /// How many bytes the sinks have swallowed; goes on counting.
+    pub fn swallowed(&self) -> Arc<AtomicU64> {
+        self.swallowed.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.end.write(1).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Serving {
+    fn new(listeners: Vec<(TcpListener, Kind)>, swallowed: Arc<AtomicU64>, end: &EventFd) -> Result<Self> {
+        let poller = Poller::new()?;
+        poller.add(end, READ, END)?;
+        for (number, (listener, _)) in listeners.iter().enumerate() {
+            poller.add(listener, READ, number)?;
+        }
+        let next = listeners.len();
+        let buffer = vec![0; 256 << 10];
+        Ok(Self { poller, listeners, streams: HashMap::new(), next, swallowed, buffer })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        loop {
+            for index in 0..self.poller.wait()? {
+                let number = self.poller.number(index);
+                if number == END {
+                    return Ok(());
+                }
+                if let Some((listener, kind)) = self.listeners.get(number) {
+                    let (accepted, kind) = (listener.accept(), *kind);
+                    self.accepted(accepted.map(|(stream, _)| stream), kind)?;
+                } else if self.serve(number).is_err() {
+                    // Closing takes it out of epoll too.
+                    self.streams.remove(&number);
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, stream: io::Result<TcpStream>, kind: Kind) -> Result<()> {
+        // A client that is gone again already is no news.
+        let Ok(stream) = stream else { return Ok(()) };
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        self.poller.add(&stream, READ, self.next)?;
+        self.streams.insert(self.next, (stream, kind));
+        self.next += 1;
+        Ok(())
+    }
+
+    /// An error is the end of the connection.
+    fn serve(&mut self, number: usize) -> io::Result<()> {
+        let Some((stream, kind)) = self.streams.get_mut(&number) else { return Ok(()) };
+        let length = match stream.read(&mut self.buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+            length => length?,
+        };
+        match kind {
+            Kind::Echo => stream.write_all(&self.buffer[..length]),
+            Kind::Sink => {
+                self.swallowed.fetch_add(length as u64, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,71 @@
+//! Who measures? `cargo xtask bench` starts this, as root.
+
+use std::{
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use weft_tests::bench::{
+    json, plot,
+    run::{Plan, run},
+    table,
+};
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weft-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result<()> {
+    let (plan, out) = arguments()?;
+    // A thousand connections have two ends here.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    let start = Instant::now();
+    let rows = run(&plan, |what| eprintln!("    {:>4.0} s  {what}", start.elapsed().as_secs_f64()))?;
+    print!("\n{}", table::text(&rows));
+    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    write(&out.join("latest.json"), &format!("{:#}\n", json::array(&rows)))?;
+    write(&out.join("latest.svg"), &plot::svg(&rows))?;
+    println!("\nMedians of {} repetitions; {}/latest.{{json,svg}}", plan.repetitions, out.display());
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+fn arguments() -> Result<(Plan, PathBuf)> {
+    let own = env::current_exe()?;
+    let binaries = own.parent().context("this program is nowhere")?.to_owned();
+    let mut plan = Plan { repetitions: 0, is_quick: false, filter: String::new(), binaries };
+    let mut out = PathBuf::from("target/bench");
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => plan.is_quick = true,
+            "--repetitions" => {
+                let number = arguments.next().context("--repetitions needs a number")?;
+                plan.repetitions = number.parse().context("--repetitions")?;
+            }
+            "--out" => out = arguments.next().context("--out needs a folder")?.into(),
+            other if other.starts_with('-') => bail!("no such option: {other}"),
+            _ => plan.filter = argument,
+        }
+    }
+    if plan.repetitions == 0 {
+        plan.repetitions = if plan.is_quick { 2 } else { 5 };
+    }
+    Ok((plan, out))
+}
