@@ -10,6 +10,7 @@ pub mod capture;
 pub mod config;
 pub mod detect;
 pub mod discovery;
+pub mod drain;
 pub mod handover;
 pub mod identity;
 pub mod inbound;

@@ -1,22 +1,11 @@
 //! Who starts what, in which order, and how does it end?
 
-use std::{
-    collections::HashMap,
-    fs,
-    os::fd::OwnedFd,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, fs, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::watch as channel,
-    time::{interval, sleep, timeout},
+    time::{interval, sleep},
 };
 use tonic::transport::{Channel, Endpoint};
 use tracing::{info, warn};
@@ -27,7 +16,8 @@ use crate::{
     capture::{self, Capture, Listener, Listeners, OutcomeCollector, Side},
     config::Config,
     discovery::{self, Discovery},
-    handover::{self, Relief},
+    drain::{self, Signals},
+    handover::{self, Progress, Relief},
     identity::{self, Store},
     logging::LevelHandle,
     metrics::Metrics,
@@ -40,12 +30,12 @@ const ADMIN: u64 = 0;
 /// Between the last heartbeat and the closing of the listeners: connections on their way still arrive.
 const LAST_CALL: Duration = Duration::from_millis(100);
 /// How long workloads of a predecessor may take to be served before it is told to go.
-const TAKEOVER: Duration = Duration::from_secs(10);
+const TAKEOVER: Duration = Duration::from_secs(20);
 
 /// Serves until SIGTERM or until a successor takes over, then drains.
 pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::new()?;
+    let drain_timeout = config.drain_timeout;
     raise_descriptor_limit();
     prepare(&config.state_dir)?;
     let relief = Relief::ask(&config.state_dir).context("asking the running proxy for its listeners")?;
@@ -67,7 +57,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     );
     let registry = Arc::<Registry>::default();
     let states = Arc::<States>::default();
-    let (drain, draining) = channel::channel(false);
+    let (drains, draining) = channel::channel(false);
     let shared = Arc::new(Shared {
         capture: capture.clone(),
         registry: registry.clone(),
@@ -92,7 +82,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let socket = admin_socket(&config, &mut listeners)?;
     let keeper = Keeper::new(shared.clone(), registry, states.clone(), store.clone(), finder, listeners);
     let watch = WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() };
-    tokio::spawn(states.clone().report(watch.clone(), control.clone()));
+    let reporting = tokio::spawn(states.clone().report(watch.clone(), control.clone()));
     let watching = tokio::spawn(Watch::new(watch, control, keeper.clone()).run());
 
     let ready = {
@@ -114,65 +104,65 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     write_address(&config.state_dir, &address.to_string())?;
     info!(node = config.node, admin = %address, "weft-proxy runs");
 
-    let relieved = Arc::new(tokio::sync::Notify::new());
-    let is_relieved = Arc::new(AtomicBool::new(false));
-    let offer = {
-        let (state_dir, keeper) = (config.state_dir.clone(), keeper.clone());
-        let (relieved, is_relieved) = (relieved.clone(), is_relieved.clone());
-        async move {
-            if let Some(predecessor) = predecessor {
-                keeper.taken_over(TAKEOVER).await;
-                if let Err(error) = predecessor.ready() {
-                    warn!(%error, "the predecessor was not told that it is relieved");
-                }
+    let (progress, mut handover) = channel::channel(Progress::Alone);
+    let offering = async move {
+        if let Some(predecessor) = predecessor {
+            if !keeper.taken_over(TAKEOVER).await {
+                return Err(anyhow::anyhow!(
+                    "not all workloads of the running proxy were taken over within {TAKEOVER:?} (is the control plane away?); it serves on"
+                ));
             }
-            let told = move || {
-                is_relieved.store(true, Ordering::Release);
-                relieved.notify_one();
-            };
-            let spare = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: false, socket: spare }]));
-            let listeners = move || {
-                let mut listeners = keeper.listeners();
-                listeners.insert(ADMIN, spare.clone());
-                listeners
-            };
-            if let Err(error) = handover::offer(&state_dir, listeners, told) {
-                warn!(%error, "no successor will be able to take over");
+            if let Err(error) = predecessor.ready() {
+                warn!(%error, "the predecessor was not told that it is relieved");
             }
         }
+        let spare = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: false, socket: spare }]));
+        let listeners = move || {
+            let mut listeners = keeper.listeners();
+            listeners.insert(ADMIN, spare.clone());
+            listeners
+        };
+        if let Err(error) = handover::offer(&config.state_dir, listeners, progress) {
+            warn!(%error, "no successor will be able to take over");
+        }
+        std::future::pending().await
     };
-    tokio::spawn(offer);
-
+    let mut result = Ok(());
     tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: draining"),
-        _ = interrupt.recv() => info!("SIGINT: draining"),
-        () = relieved.notified() => info!("relieved: draining"),
+        signal = signals.next() => info!(signal, "draining"),
+        () = reaches(&mut handover, Progress::Relieved) => info!("relieved: draining"),
+        failed = offering => result = failed,
     }
+    // One that has asked for the listeners is let go on: it may be why this one is to end.
+    while *handover.borrow() == Progress::Handing && handover.changed().await.is_ok() {}
+    let relieved = *handover.borrow() == Progress::Relieved;
     beating.abort();
-    if !is_relieved.load(Ordering::Acquire) {
+    // The heartbeat is the successor's, or still the predecessor's.
+    if !relieved && result.is_ok() {
         // New connections follow their fail mode before the listeners go.
-        capture.stop_beating()?;
+        let _ = beating.await;
+        if let Err(error) = capture.stop_beating() {
+            warn!(%error, "the kernel was not told that the proxy ends");
+        }
         sleep(LAST_CALL).await;
     }
     // A successor has the admin socket, too; somebody else may want the port.
     drop(admin);
-    drain.send_replace(true);
+    drains.send_replace(true);
     watching.abort();
-    drained(&shared.connections, config.drain_timeout, &mut terminate, &mut interrupt).await;
-    Ok(())
-}
-
-async fn drained(connections: &Connections, limit: Duration, terminate: &mut Signal, interrupt: &mut Signal) {
+    reporting.abort();
     // Accept loops serve what was waiting.
     sleep(LAST_CALL).await;
-    info!(open = connections.count(), ?limit, "waiting for connections to end");
-    tokio::select! {
-        result = timeout(limit, connections.none()) => match result {
-            Ok(()) => info!("all connections have ended"),
-            Err(_) => warn!(open = connections.count(), "drain timeout: ending the connections that are left"),
-        },
-        _ = terminate.recv() => warn!(open = connections.count(), "a second signal: ending the connections that are left"),
-        _ = interrupt.recv() => warn!(open = connections.count(), "a second signal: ending the connections that are left"),
+    drain::drain(&shared.connections, drain_timeout, &mut signals, relieved).await;
+    result
+}
+
+/// Resolves when the handover has come so far.
+async fn reaches(handover: &mut channel::Receiver<Progress>, progress: Progress) {
+    let reached = handover.wait_for(|now| *now == progress).await.is_ok();
+    if !reached {
+        // Nobody offers any more.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -78,6 +78,11 @@ impl Programs {
     /// Detaches `weft_lookup` from a pod. Nothing to do is fine.
     pub(super) fn detach_lookup(&mut self, cookie: u64) {
         let path = self.links.join(lookup_link(cookie));
+        if let Ok(link) = sys::open_pinned(&path)
+            && let Err(error) = sys::detach_link(link.as_fd())
+        {
+            tracing::debug!(path = %path.display(), %error, "the pod's sk_lookup link was not detached: its namespace is gone");
+        }
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -35,6 +35,19 @@ fn id(cgroup: &Path) -> Result<u64, CaptureError> {
     Ok(fs::metadata(cgroup).map_err(CaptureError::path("stat cgroup", cgroup))?.ino())
 }
 
+/// The ids of all cgroups under `root`.
+pub(super) fn ids(root: &Path) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        ids.extend(id(&folder));
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(below.map(|entry| entry.path()));
+    }
+    ids
+}
+
 fn alone(cgroup: &Path) -> Result<bool, CaptureError> {
     let procs = cgroup.join("cgroup.procs");
     let text = fs::read_to_string(&procs).map_err(CaptureError::path("read", &procs))?;

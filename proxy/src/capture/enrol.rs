@@ -61,8 +61,8 @@ impl Enrolled {
         let before = capture.maps.lock().workload(cookie);
         if let Some(before) = before {
             // A predecessor's: it stays captured throughout.
-            let captured = Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND;
-            enrolled.workload.flags |= before.flags & captured;
+            let kept = Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND | Workload::SEEDED;
+            enrolled.workload.flags |= before.flags & kept;
         }
         enrolled.adopt(terms)?;
         {
@@ -104,6 +104,8 @@ impl Enrolled {
     /// there are such.
     pub fn seed(&mut self) -> Result<bool, CaptureError> {
         let netns = self.netns.cookie();
+        // Before the listing: what begins to listen meanwhile is on the list.
+        self.capture.maps.lock().prune(netns)?;
         let listening = diag::listening(&self.netns).map_err(|source| CaptureError::Netns {
             what: "listing sockets (sock_diag)",
             netns,
@@ -117,6 +119,13 @@ impl Enrolled {
         Ok(seeded)
     }
 
+    /// The same pod will be enrolled anew, with these addresses: it stays captured meanwhile, its other addresses
+    /// are forgotten.
+    pub fn retire(self, ips: &[IpAddr]) -> Result<(), CaptureError> {
+        let gone: Vec<IpAddr> = self.ips.iter().copied().filter(|ip| !ips.contains(ip)).collect();
+        self.capture.maps.lock().forget_addresses(self.netns.cookie(), &gone)
+    }
+
     /// Takes the pod out of the books.
     pub fn forget(self) -> Result<(), CaptureError> {
         self.capture.programs.lock().detach_lookup(self.netns.cookie());
@@ -125,16 +134,20 @@ impl Enrolled {
 
     fn adopt(&mut self, terms: &Terms) -> Result<(), CaptureError> {
         let ranges = |what: &str, list: &[PortRange]| {
-            PortRanges::new(list).ok_or_else(|| {
-                CaptureError::TooMany(format!(
-                    "{what} has {} ranges, at most {} are possible",
-                    list.len(),
-                    PortRanges::MAX
-                ))
+            PortRanges::new(list).unwrap_or_else(|| {
+                // Fewer ports left alone is the safe side.
+                let (netns, ranges, most) = (self.netns.cookie(), list.len(), PortRanges::MAX);
+                tracing::error!(
+                    netns,
+                    ranges,
+                    most,
+                    "{what} has too many ranges; the ports of the last ones are not skipped"
+                );
+                PortRanges::new(&list[..PortRanges::MAX]).unwrap_or_default()
             })
         };
-        self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound)?;
-        self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound)?;
+        self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound);
+        self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound);
         self.capture.maps.lock().set_subnets(self.netns.cookie(), &terms.skip_subnets)?;
         for (flag, on) in
             [(Workload::FAIL_OPEN, terms.fail_open), (Workload::SKIP_SUBNETS, !terms.skip_subnets.is_empty())]
@@ -151,10 +164,10 @@ impl Enrolled {
 
 impl Capture {
     /// Forgets the workloads that a predecessor left and that are not (any more) this node's.
-    pub fn forget_others(&self, known: &[u64]) {
-        let left: Vec<u64> =
-            self.maps.lock().workloads().into_iter().filter(|netns| !known.contains(netns)).collect();
-        for netns in left {
+    pub fn forget_others(&self, is_known: impl Fn(u64) -> bool) {
+        // The kernel's list first: who joins after that is not on it.
+        let listed = self.maps.lock().workloads();
+        for netns in listed.into_iter().filter(|netns| !is_known(*netns)) {
             self.programs.lock().detach_lookup(netns);
             let mut maps = self.maps.lock();
             let ips = maps.addresses_of(netns);

@@ -63,9 +63,6 @@ pub enum CaptureError {
         /// Why it failed.
         source: io::Error,
     },
-    /// An annotation holds more than the kernel side can.
-    #[error("{0}")]
-    TooMany(String),
 }
 
 impl CaptureError {

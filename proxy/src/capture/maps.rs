@@ -84,13 +84,11 @@ impl Maps {
         self.proxies.get(&cgroup, 0).is_ok()
     }
 
-    /// Exempts the proxy's cgroup from capture; without a predecessor no other one stays exempt.
-    pub(super) fn set_proxy(&mut self, cgroup: u64, takeover: bool) -> Result<(), CaptureError> {
-        if !takeover {
-            let old: Vec<u64> = self.proxies.keys().flatten().filter(|id| *id != cgroup).collect();
-            for id in old {
-                absent_is_fine(self.proxies.remove(&id)).map_err(CaptureError::map("PROXIES"))?;
-            }
+    /// Exempts the proxy's cgroup from capture; of others, only those that `stay`.
+    pub(super) fn set_proxy(&mut self, cgroup: u64, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
+        let old: Vec<u64> = self.proxies.keys().flatten().filter(|id| *id != cgroup && !stay(*id)).collect();
+        for id in old {
+            absent_is_fine(self.proxies.remove(&id)).map_err(CaptureError::map("PROXIES"))?;
         }
         self.proxies.insert(cgroup, 1, 0).map_err(CaptureError::map("PROXIES"))
     }
@@ -176,8 +174,8 @@ impl Maps {
         Ok(wanted.len())
     }
 
-    /// Removes everything about a workload.
-    pub(super) fn forget(&mut self, netns: u64, ips: &[IpAddr]) -> Result<(), CaptureError> {
+    /// Removes addresses that are (still) the workload's.
+    pub(super) fn forget_addresses(&mut self, netns: u64, ips: &[IpAddr]) -> Result<(), CaptureError> {
         for ip in ips {
             let ip = Ip::from(*ip);
             // Another pod may have been given the address already.
@@ -186,6 +184,27 @@ impl Maps {
                 absent_is_fine(self.inbound.remove(&ip)).map_err(CaptureError::map("INBOUND"))?;
             }
         }
+        Ok(())
+    }
+
+    /// Removes the listening addresses on which nobody listens any more.
+    pub(super) fn prune(&mut self, netns: u64) -> Result<(), CaptureError> {
+        let stale: Vec<ListenKey> = self
+            .listeners
+            .iter()
+            .flatten()
+            .filter(|(key, count)| key.netns == netns && *count == 0)
+            .map(|(key, _)| key)
+            .collect();
+        for key in stale {
+            absent_is_fine(self.listeners.remove(&key)).map_err(CaptureError::map("LISTENERS"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything about a workload.
+    pub(super) fn forget(&mut self, netns: u64, ips: &[IpAddr]) -> Result<(), CaptureError> {
+        self.forget_addresses(netns, ips)?;
         for v6 in [false, true] {
             absent_is_fine(self.outbound.remove(&listener_key(netns, v6)))
                 .map_err(CaptureError::map("OUTBOUND"))?;

@@ -72,7 +72,9 @@ impl Capture {
         let sockets = maps::Sockets::take(&mut ebpf)?;
         maps.configure(host_netns, config.stale_after)?;
         let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id))?;
-        maps.set_proxy(own, config.takeover)?;
+        // Without a predecessor no other cgroup stays exempt; with one, those that are still there.
+        let present = if config.takeover { cgroup::ids(&config.cgroup) } else { Vec::new() };
+        maps.set_proxy(own, |id| present.contains(&id))?;
         let programs = attach::Programs::attach(ebpf, &config.cgroup, pins)?;
         let capture = Capture {
             maps: Mutex::new(maps),

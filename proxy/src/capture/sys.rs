@@ -15,6 +15,7 @@ const BPF_MAP_LOOKUP_ELEM: u32 = 1;
 const BPF_MAP_UPDATE_ELEM: u32 = 2;
 const BPF_OBJ_GET: u32 = 7;
 const BPF_LINK_UPDATE: u32 = 29;
+const BPF_LINK_DETACH: u32 = 34;
 const SO_NETNS_COOKIE: i32 = 71;
 
 /// The head of `union bpf_attr` (include/uapi/linux/bpf.h) as the commands here lay it out; the rest is zero.
@@ -50,6 +51,13 @@ pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     let mut attr = Attr::default();
     attr.words[0] = fds(link, program.as_raw_fd());
     bpf(BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// Detaches a link at once; unpinning it alone would do so some time later (kernel 5.9).
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = Attr::default();
+    attr.words[0] = fds(link, 0);
+    bpf(BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
 /// Reads what a socket storage map keeps with `socket`.

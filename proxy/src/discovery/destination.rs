@@ -60,6 +60,11 @@ pub enum DiscoveryError {
 }
 
 impl DiscoveryError {
+    /// Whether the control plane has not been heard, rather than the destination not been asked for.
+    pub const fn is_silence(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Unavailable { .. })
+    }
+
     /// A short stable name, for metrics.
     pub const fn reason(&self) -> &'static str {
         match self {

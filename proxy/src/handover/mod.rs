@@ -21,6 +21,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::TimeVal;
+use tokio::sync::watch::Sender;
 use tracing::{info, warn};
 
 use crate::capture::Listeners;
@@ -29,6 +30,8 @@ const SOCKET: &str = "handover.sock";
 const READY: &[u8] = b"ready";
 /// Longest silence of the other side while listeners cross over, and until the successor serves them.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Without descriptors, accept() fails at once and for ever.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// The successor's end: a predecessor is there and has given its listeners.
 pub struct Relief {
@@ -62,12 +65,22 @@ impl Relief {
     }
 }
 
-/// Waits for a successor on a thread of its own. `listeners` are what it will be given; `relieved` is called
-/// once, when it serves them.
+/// How far a handover is, seen from the old proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Nobody has asked.
+    Alone,
+    /// A successor has the listeners and does not serve all of them yet.
+    Handing,
+    /// A successor serves.
+    Relieved,
+}
+
+/// Waits for a successor on a thread of its own. `listeners` are what it will be given.
 pub fn offer(
     state_dir: &Path,
     listeners: impl Fn() -> HashMap<u64, Arc<Listeners>> + Send + 'static,
-    relieved: impl FnOnce() + Send + 'static,
+    progress: Sender<Progress>,
 ) -> io::Result<()> {
     let path = state_dir.join(SOCKET);
     let waiting = listening(&path)?;
@@ -76,16 +89,22 @@ pub fn offer(
             let successor = match accept4(waiting.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
                 Ok(fd) => wire::owned(fd),
                 Err(error) => {
-                    warn!(%error, "no successor can be heard any more");
-                    return;
+                    warn!(%error, "a successor could not be heard");
+                    std::thread::sleep(BREATH);
+                    continue;
                 }
             };
+            progress.send_replace(Progress::Handing);
             match hand_over(&successor, &listeners()) {
                 Ok(()) => {
                     info!("a successor serves the workloads now");
-                    return relieved();
+                    progress.send_replace(Progress::Relieved);
+                    return;
                 }
-                Err(error) => warn!(%error, "a successor did not take over; serving on"),
+                Err(error) => {
+                    warn!(%error, "a successor did not take over; serving on");
+                    progress.send_replace(Progress::Alone);
+                }
             }
         }
     })?;
@@ -138,7 +157,6 @@ mod tests {
         io::Read,
         net::{TcpListener, TcpStream},
         os::fd::AsFd,
-        sync::mpsc,
     };
 
     #[test]
@@ -149,9 +167,8 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let socket = listener.as_fd().try_clone_to_owned().unwrap();
         let given = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
-        let (told, relieved) = mpsc::channel();
-        offer(state.path(), move || HashMap::from([(7, given.clone())]), move || told.send(()).unwrap())
-            .unwrap();
+        let progress = Sender::new(Progress::Alone);
+        offer(state.path(), move || HashMap::from([(7, given.clone())]), progress.clone()).unwrap();
 
         // One that dies half-way changes nothing.
         drop(Relief::ask(state.path()).unwrap().unwrap());
@@ -159,9 +176,13 @@ mod tests {
         let mut got = relief.listeners.remove(&7).unwrap();
         let got = got.0.remove(0);
         assert_eq!((got.side, got.v6), (Side::Inbound, true));
-        assert!(relieved.try_recv().is_err());
+        assert_eq!(*progress.borrow(), Progress::Handing);
         relief.ready().unwrap();
-        relieved.recv_timeout(Duration::from_secs(5)).unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(5);
+        while *progress.borrow() != Progress::Relieved {
+            assert!(std::time::Instant::now() < end);
+            std::thread::yield_now();
+        }
 
         drop(listener);
         let taken = TcpListener::from(got.socket);

@@ -22,6 +22,9 @@ use crate::{
     workloads::Workload,
 };
 
+/// A ClientHello with a post-quantum key share comes in one read.
+const HELLO: usize = 2048;
+
 /// What a connection turned out to be.
 pub(super) enum First {
     /// mTLS for this pod.
@@ -60,9 +63,9 @@ enum Event {
 
 impl Opening<'_> {
     pub(super) async fn read(&self, mut stream: TcpStream) -> Result<First, Failed> {
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(HELLO);
         let mut dialled: Option<TcpStream> = None;
-        let mut ask = Box::pin(self.shared.discovery.peer_is_meshed(self.client));
+        let mut ask = Box::pin(self.client_is_meshed());
         // Plaintext that policy turns away anyway needs no application.
         let mut asking = self.admits_plaintext();
         loop {
@@ -121,6 +124,15 @@ impl Opening<'_> {
                 }
             }
         }
+    }
+
+    /// Strangers from outside the cluster are not asked for: they could be any number.
+    async fn client_is_meshed(&self) -> Option<bool> {
+        let ip = self.client.ip();
+        if !self.shared.cluster_networks.iter().any(|network| network.contains(&ip)) {
+            return Some(false);
+        }
+        self.shared.discovery.peer_is_meshed(self.client).await
     }
 
     fn admits_plaintext(&self) -> bool {

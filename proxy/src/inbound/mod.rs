@@ -192,6 +192,5 @@ impl Connection<'_> {
 
 /// Ends the connection beneath with a reset.
 fn reset(stream: impl Carried) {
-    // Fails only for a socket that is no socket.
-    let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(std::time::Duration::ZERO));
+    tcp::end_by_reset(stream.tcp());
 }

@@ -46,6 +46,7 @@ pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStre
         debug!(source = %source.key, %error, "the client is gone already");
         return tcp::reset(stream);
     }
+    tcp::end_by_reset(&stream);
     // The application's socket is bound to loopback; the address that it goes by is the pod's.
     let client = SocketAddr::new(source.address_like(original.ip()).unwrap_or(peer.ip()), peer.port());
     let connection = Connection { shared, source, original, client };
@@ -66,7 +67,7 @@ impl Connection<'_> {
         let asker = SourceRef { namespace: source.key.namespace.clone(), pod: source.key.name.clone() };
         let destination = match self.shared.discovery.resolve(original, &asker).await {
             Ok(destination) => destination,
-            Err(error) if source.terms().fail_open => {
+            Err(error) if error.is_silence() && source.terms().fail_open => {
                 debug!(source = %source.key, destination = %original, %error, "fail mode open: forwarded as it is");
                 Arc::new(Destination::External)
             }
@@ -197,8 +198,12 @@ impl Connection<'_> {
     async fn relay(&self, stream: TcpStream, reached: Reached) {
         let idle = self.shared.limits.idle;
         let end = match reached.dialled {
-            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, reached.legs, idle, pending()).await,
-            Dialled::Mtls(upstream) => tcp::relay(stream, *upstream.stream, reached.legs, idle, pending()).await,
+            Dialled::Plain(upstream) => {
+                tcp::relay(stream, upstream.stream, reached.legs, idle, pending()).await
+            }
+            Dialled::Mtls(upstream) => {
+                tcp::relay(stream, *upstream.stream, reached.legs, idle, pending()).await
+            }
             Dialled::Local(arrived) => {
                 let (upstream, admission) = arrived.into_parts();
                 tcp::relay(stream, upstream, reached.legs, idle, admission.revoked()).await

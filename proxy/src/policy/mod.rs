@@ -103,12 +103,6 @@ impl Policies {
             labels: Arc::new(default_labels(self.default, port)),
         })
     }
-
-    /// The same workload with every door open: while a workload leaves the mesh, its clients still come both
-    /// ways.
-    pub fn opened(&self) -> Self {
-        Policies { default: InboundPolicy::AllUnauthenticated, ports: HashMap::new() }
-    }
 }
 
 impl InboundPolicy {
@@ -209,6 +203,5 @@ mod tests {
         assert_eq!(policies.port(80).labels.name, "web");
         assert_eq!(policies.port(81).labels.name, "all-authenticated");
         assert_eq!(policies.port(82).policy, InboundPolicy::AllUnauthenticated);
-        assert_eq!(policies.opened().port(80).policy, InboundPolicy::AllUnauthenticated);
     }
 }

@@ -10,6 +10,6 @@ mod tests;
 
 pub use self::{
     relay::{Carried, End, Legs, relay},
-    socket::{ConnectError, connect, errno, reset, tune},
+    socket::{ConnectError, connect, end_by_reset, end_orderly, errno, reset, tune},
     transfer::{Broken, Count, Leg, transfer},
 };

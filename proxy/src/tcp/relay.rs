@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Broken, Count, Leg, errno, transfer};
+use super::{Broken, Count, Leg, end_by_reset, end_orderly, errno, transfer};
 use crate::{capture::tcp_info, metrics::OpenConn};
 
 /// A stream over a TCP connection.
@@ -114,6 +114,8 @@ pub async fn relay<S: Carried, D: Carried>(
     idle: Duration,
     revoked: impl Future<Output = ()>,
 ) -> End {
+    end_by_reset(source.tcp());
+    end_by_reset(destination.tcp());
     measure(&source, &legs.source);
     measure(&destination, &legs.destination);
     let counted =
@@ -134,35 +136,24 @@ pub async fn relay<S: Carried, D: Carried>(
     }
     let (mut at_source, mut at_destination) = (None, None);
     match &end {
-        End::Closed => {}
-        End::Broken(Broken { leg, error }) => {
-            match leg {
-                Leg::Source => at_source = Some(errno(error)),
-                Leg::Destination => at_destination = Some(errno(error)),
-            }
-            abort(&source);
-            abort(&destination);
+        End::Closed => {
+            end_orderly(source.tcp());
+            end_orderly(destination.tcp());
         }
+        End::Broken(Broken { leg, error }) => match leg {
+            Leg::Source => at_source = Some(errno(error)),
+            Leg::Destination => at_destination = Some(errno(error)),
+        },
         End::Idle(_) => {
             (at_source, at_destination) = (Some("ETIMEDOUT"), Some("ETIMEDOUT"));
-            abort(&source);
-            abort(&destination);
         }
         End::Revoked => {
             (at_source, at_destination) = (Some("EACCES"), Some("EACCES"));
-            abort(&source);
-            abort(&destination);
         }
     }
     legs.source.into_iter().for_each(|leg| leg.close(at_source));
     legs.destination.into_iter().for_each(|leg| leg.close(at_destination));
     end
-}
-
-/// The next close of the connection is a reset.
-fn abort(stream: &impl Carried) {
-    // Fails only for a socket that is no socket.
-    let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO));
 }
 
 /// Tells the legs the connection's round-trip time; how many segments the kernel has sent again so far.

@@ -8,9 +8,9 @@ use tokio::{
     time::timeout,
 };
 
-/// Linkerd's keepalive, and the time after which unacknowledged data ends the connection.
+/// Linkerd's keepalive. No TCP_USER_TIMEOUT beside it: that would also end connections whose reader pauses.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -62,16 +62,27 @@ pub async fn connect(socket: OwnedFd, to: SocketAddr, limit: Duration) -> Result
 /// No delays, and a peer that vanishes is noticed.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(KEEPALIVE_PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// From now on the connection ends with a RST however it ends (this process may be killed), unless
+/// [`end_orderly`] is called: a cut stream must not look like a complete one.
+pub fn end_by_reset(stream: &TcpStream) {
+    // Fails only for a socket that is no socket.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// The connection has said all in both directions: its close is an ordinary one.
+pub fn end_orderly(stream: &TcpStream) {
+    // Fails only for a socket that is no socket.
+    let _ = SockRef::from(stream).set_linger(None);
 }
 
 /// Ends a connection with a RST instead of a FIN: what the peer has not read may be lost, and it is told so.
 pub fn reset(stream: TcpStream) {
-    // Fails only for a socket that is no socket.
-    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    drop(stream);
+    end_by_reset(&stream);
 }
 
 /// The name of an error as errno(3) has it.

@@ -1,9 +1,9 @@
 //! How does a pod join, stay and leave?
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use weft_api::node::State;
 
 use super::{
-    NetnsFinder, Registry, Spec, States, Workload,
+    Key, NetnsFinder, Registry, Spec, States, Workload,
     serve::{Serving, turned},
 };
 use crate::{
@@ -38,6 +38,7 @@ const GONE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(2);
 /// Every so many looks the applications' listeners are listed again, whatever sockops has told.
 const LISTING: u32 = 15;
+const BETWEEN_LISTINGS: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What keepers need.
@@ -49,7 +50,7 @@ pub struct Keeper {
     finder: NetnsFinder,
     inherited: Mutex<HashMap<u64, Listeners>>,
     serving: Mutex<HashMap<u64, Arc<Listeners>>>,
-    claimed: Mutex<HashSet<u64>>,
+    claimed: Mutex<HashMap<u64, Key>>,
     informed: AtomicBool,
 }
 
@@ -87,12 +88,16 @@ impl Keeper {
         self.serving.lock().clone()
     }
 
-    /// Waits until all listeners that a predecessor handed over are served, or for `limit`.
-    pub async fn taken_over(&self, limit: Duration) {
+    /// Waits until all listeners that a predecessor handed over are served; false: not within `limit`.
+    pub async fn taken_over(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
-        while !self.inherited.lock().is_empty() && Instant::now() < end {
+        while !self.inherited.lock().is_empty() {
+            if Instant::now() >= end {
+                return false;
+            }
             sleep(Duration::from_millis(5)).await;
         }
+        true
     }
 
     /// # Errors
@@ -116,9 +121,9 @@ impl Keeper {
         let keeper = self.clone();
         tokio::spawn(async move {
             sleep(CERTIFICATE_WAIT + LEAVING).await;
-            keeper.inherited.lock().clear();
-            let known: Vec<u64> = keeper.claimed.lock().iter().copied().collect();
-            keeper.shared.capture.forget_others(&known);
+            let is_known = |netns: u64| keeper.claimed.lock().contains_key(&netns);
+            keeper.inherited.lock().retain(|netns, _| is_known(*netns));
+            keeper.shared.capture.forget_others(is_known);
         });
     }
 
@@ -165,17 +170,16 @@ impl Keeper {
             self.states.set(&spec.key, &spec.uid, State::Joining, reason);
         };
         let lease = self.store.lease(&spec.identity);
-        let (netns, certificate) =
-            tokio::join!(self.finder.find(spec, trouble), timeout(CERTIFICATE_WAIT, lease.ready()));
+        let netns = self.finder.find(spec, trouble).await;
         if netns.cookie() == self.shared.capture.host_netns() {
             return Err(SHARED.to_owned());
         }
-        self.claimed.lock().insert(netns.cookie());
-        if certificate.is_err() {
-            warn!(workload = %spec.key, identity = %spec.identity, "no certificate yet");
-            if spec.terms.fail_open {
-                lease.ready().await;
-            }
+        self.claim(&netns, &spec.key)?;
+        // Its connections may go directly: better so than to wait for a certificate in the proxy. Those of others
+        // are captured at once and wait.
+        if spec.terms.fail_open && timeout(CERTIFICATE_WAIT, lease.ready()).await.is_err() {
+            warn!(workload = %spec.key, identity = %spec.identity, "no certificate yet; the workload joins when it has one");
+            lease.ready().await;
         }
         loop {
             let started = Instant::now();
@@ -193,6 +197,17 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// # Errors
+    /// Another pod has this namespace: served as two, each would have the other's terms.
+    fn claim(&self, netns: &Netns, key: &Key) -> Result<(), String> {
+        let mut claimed = self.claimed.lock();
+        let owner = claimed.entry(netns.cookie()).or_insert_with(|| key.clone());
+        if owner == key {
+            return Ok(());
+        }
+        Err(format!("{} is the network namespace of {owner} already", netns.path().display()))
     }
 
     fn enrol(&self, spec: &Spec, netns: &Netns, lease: &Lease) -> Result<Joined, String> {
@@ -219,14 +234,15 @@ impl Keeper {
         });
         let mut enrolled = Enrolled::observe(&self.shared.capture, netns, &listeners, &spec.kernel)
             .map_err(|error| error.to_string())?;
-        let serving =
-            Serving::start(&self.shared, &workload, &listeners).map_err(|error| error.to_string())?;
+        let serving = match Serving::start(&self.shared, &workload, &listeners) {
+            Ok(serving) => serving,
+            Err(error) => return Err(undo(enrolled, error.to_string())),
+        };
+        if let Err(error) = enrolled.capture() {
+            return Err(undo(enrolled, error.to_string()));
+        }
         self.registry.add(&workload);
         self.serving.lock().insert(cookie, listeners);
-        if let Err(error) = enrolled.capture() {
-            self.registry.remove(&workload);
-            return Err(error.to_string());
-        }
         Ok(Joined { workload, enrolled, serving })
     }
 
@@ -254,6 +270,8 @@ impl Keeper {
                     }
                 }
                 () = joined.workload.reseed.notified() => {
+                    // Clients can bring this about as often as they like.
+                    sleep(BETWEEN_LISTINGS).await;
                     seeded = look_again(&mut joined.enrolled, &spec);
                 }
                 _ = look.tick() => {
@@ -269,7 +287,24 @@ impl Keeper {
                 }
             }
         }
-        self.leave(joined, &spec).await;
+        let next = specs.borrow().clone();
+        match next {
+            Some(next) if joined.workload.netns.is_current() => self.rejoin(joined, &next).await,
+            _ => self.leave(joined, &spec).await,
+        }
+    }
+
+    /// The pod is to be served otherwise (another address, another identity): it is enrolled anew, and what was
+    /// captured stays captured.
+    async fn rejoin(&self, joined: Joined, next: &Spec) {
+        let Joined { workload, enrolled, serving } = joined;
+        self.registry.remove(&workload);
+        serving.stop().await;
+        self.serving.lock().remove(&workload.netns.cookie());
+        match enrolled.retire(&next.kernel.ips) {
+            Ok(()) => info!(workload = %next.key, "the workload is enrolled anew"),
+            Err(error) => warn!(workload = %next.key, %error, "the kernel's books still name old addresses"),
+        }
     }
 
     /// Stops serving for good, but lets the kernel's books stand: they are a successor's, or the fail mode's.
@@ -294,18 +329,8 @@ impl Keeper {
         let cookie = workload.netns.cookie();
         self.states.set(&spec.key, &spec.uid, State::Leaving, "");
         self.registry.remove(&workload);
-        let terms = workload.terms();
-        workload
-            .terms.send_replace(Arc::new(super::Terms { policies: terms.policies.opened(), ..(*terms).clone() }));
         let result = enrolled.release_outbound();
-        if gone_within(&workload.netns, LEAVING).await {
-            // Nobody will read the answers any more, and what is open would keep the namespace alive.
-            let workload = workload.clone();
-            tokio::spawn(async move {
-                sleep(GONE).await;
-                workload.ended.send_replace(true);
-            });
-        } else {
+        if !gone_within(&workload.netns, LEAVING).await {
             let released = enrolled.release_inbound();
             if let Err(error) = result.and(released) {
                 warn!(workload = %spec.key, %error, "the kernel was not told that the workload leaves");
@@ -313,6 +338,7 @@ impl Keeper {
             // What was redirected a moment ago reaches the listeners.
             gone_within(&workload.netns, Duration::from_millis(500)).await;
         }
+        tokio::spawn(end_with_pod(Arc::downgrade(&workload)));
         serving.stop().await;
         self.serving.lock().remove(&cookie);
         self.claimed.lock().remove(&cookie);
@@ -328,6 +354,26 @@ fn look_again(enrolled: &mut Enrolled, spec: &Spec) -> bool {
         warn!(workload = %spec.key, %error, "the applications' listeners could not be listed");
         true
     })
+}
+
+/// Takes back what was written of a workload that cannot be served after all.
+fn undo(enrolled: Enrolled, reason: String) -> String {
+    match enrolled.forget() {
+        Ok(()) => reason,
+        Err(error) => format!("{reason}; and the kernel's books still name the workload: {error}"),
+    }
+}
+
+/// Connections of a pod that is gone end, after a while, by force: nobody will read their answers any more, and
+/// their sockets would keep the namespace alive.
+async fn end_with_pod(workload: Weak<Workload>) {
+    while workload.upgrade().is_some_and(|workload| workload.netns.is_current()) {
+        sleep(LOOK).await;
+    }
+    sleep(GONE).await;
+    if let Some(workload) = workload.upgrade() {
+        workload.ended.send_replace(true);
+    }
 }
 
 /// Waits for `limit`, or less if the namespace goes away: true.

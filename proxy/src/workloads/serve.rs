@@ -78,9 +78,13 @@ impl Accept {
                 () = turned(&mut draining) => break,
             }
         }
-        while let Some(Ok((stream, _))) = self.listener.accept().now_or_never() {
-            self.serve(stream);
-        }
+        // Unconstrained: tokio would let other tasks have their turn after a while, which here looks like the end.
+        let rest = async {
+            while let Some(Ok((stream, _))) = self.listener.accept().now_or_never() {
+                self.serve(stream);
+            }
+        };
+        tokio::task::unconstrained(rest).await;
     }
 
     fn serve(&self, stream: TcpStream) {

@@ -100,10 +100,10 @@ impl Watch {
             }
         };
         if let Some(kept) = self.kept.get_mut(&spec.key)
-            && !kept.task.is_finished()
+            // Fails when the keeper has just ended.
+            && kept.wanted.send(Some(spec.clone())).is_ok()
         {
             kept.uid.clone_from(&spec.uid);
-            kept.wanted.send_replace(Some(spec));
             return;
         }
         let (wanted, specs) = channel::channel(Some(spec.clone()));
