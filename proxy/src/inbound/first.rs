@@ -26,13 +26,21 @@ use crate::{
 const HELLO: usize = 2048;
 
 /// What a connection turned out to be.
-pub(super) enum First {
+pub(super) struct First {
+    pub(super) kind: Kind,
+    pub(super) stream: Prefixed<TcpStream>,
+    /// The application, if it has been dialled already: it must not see a second connection for the same client.
+    pub(super) application: Option<TcpStream>,
+}
+
+/// What a client speaks.
+pub(super) enum Kind {
     /// mTLS for this pod.
-    Mtls(Prefixed<TcpStream>),
+    Mtls,
     /// The application's own TLS.
-    Tls { sni: Option<String>, stream: Prefixed<TcpStream> },
-    /// Anything else. The application may have been dialled already.
-    Plain { stream: Prefixed<TcpStream>, application: Option<TcpStream> },
+    Tls { sni: Option<String> },
+    /// Anything else.
+    Plain,
 }
 
 /// It did not come so far.
@@ -73,23 +81,20 @@ impl Opening<'_> {
                 biased;
                 read = stream.read_buf(&mut bytes) => Event::Client(read),
                 meshed = &mut ask, if asking => Event::Known(meshed),
-                () = speaks(dialled.as_ref()), if dialled.is_some() => Event::Spoke,
+                () = speaks(dialled.as_ref()), if bytes.is_empty() => Event::Spoke,
                 () = tokio::time::sleep_until(self.deadline) => Event::Silence,
             };
             match event {
-                Event::Client(Ok(0)) => return Ok(plain(bytes, stream, dialled)),
+                Event::Client(Ok(0)) => return Ok(first(Kind::Plain, bytes, stream, dialled)),
                 Event::Client(Ok(_)) => match client_hello(&bytes) {
-                    Hello::Incomplete if bytes.len() < MAX_HELLO => {
-                        // It has begun to say its hello: the application has no part in this yet.
-                        asking = false;
-                        dialled = None;
-                    }
+                    // It has begun to say its hello: what the application may say meanwhile decides nothing.
+                    Hello::Incomplete if bytes.len() < MAX_HELLO => asking = false,
                     Hello::Tls { sni } => {
-                        let stream = Prefixed::new(bytes.freeze(), stream);
                         let ours = sni.as_deref() == Some(self.workload.identity.as_str());
-                        return Ok(if ours { First::Mtls(stream) } else { First::Tls { sni, stream } });
+                        let kind = if ours { Kind::Mtls } else { Kind::Tls { sni } };
+                        return Ok(first(kind, bytes, stream, dialled));
                     }
-                    _ => return Ok(plain(bytes, stream, dialled)),
+                    _ => return Ok(first(Kind::Plain, bytes, stream, dialled)),
                 },
                 Event::Client(Err(error)) => {
                     return Err(Failed { stream, error: None, errno: Some(crate::tcp::errno(&error)) });
@@ -111,9 +116,9 @@ impl Opening<'_> {
                         }
                     }
                 }
-                Event::Spoke => return Ok(plain(bytes, stream, dialled)),
+                Event::Spoke => return Ok(first(Kind::Plain, bytes, stream, dialled)),
                 Event::Silence if bytes.is_empty() && self.admits_plaintext() => {
-                    return Ok(plain(bytes, stream, dialled));
+                    return Ok(first(Kind::Plain, bytes, stream, dialled));
                 }
                 Event::Silence => {
                     return Err(Failed {
@@ -142,8 +147,8 @@ impl Opening<'_> {
     }
 }
 
-fn plain(bytes: BytesMut, stream: TcpStream, application: Option<TcpStream>) -> First {
-    First::Plain { stream: Prefixed::new(bytes.freeze(), stream), application }
+fn first(kind: Kind, bytes: BytesMut, stream: TcpStream, application: Option<TcpStream>) -> First {
+    First { kind, stream: Prefixed::new(bytes.freeze(), stream), application }
 }
 
 /// Resolves when the application has said something or gone away.

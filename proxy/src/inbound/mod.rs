@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 pub use self::admit::{Admission, admit};
-use self::first::{First, Opening};
+use self::first::{First, Kind, Opening};
 use crate::{
     app::Shared,
     detect::Prefixed,
@@ -86,14 +86,14 @@ impl Connection<'_> {
             deadline,
         };
         match opening.read(stream).await {
-            Ok(First::Mtls(stream)) => self.terminate(stream, deadline).await,
-            Ok(First::Tls { sni, stream }) => {
-                let tls = Tls::Opaque { sni };
-                self.pass(stream, tls, None).await;
+            Ok(First { kind: Kind::Mtls, stream, application }) => {
+                self.terminate(stream, application, deadline).await;
             }
-            Ok(First::Plain { stream, application }) => {
-                let tls = Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE);
-                self.pass(stream, tls, application).await;
+            Ok(First { kind: Kind::Tls { sni }, stream, application }) => {
+                self.pass(stream, Tls::Opaque { sni }, application).await;
+            }
+            Ok(First { kind: Kind::Plain, stream, application }) => {
+                self.pass(stream, Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), application).await;
             }
             Err(failed) => {
                 if let Some(error) = failed.error {
@@ -107,7 +107,12 @@ impl Connection<'_> {
     }
 
     /// mTLS meant for this pod.
-    async fn terminate(&self, stream: Prefixed<TcpStream>, deadline: Instant) {
+    async fn terminate(
+        &self,
+        stream: Prefixed<TcpStream>,
+        application: Option<TcpStream>,
+        deadline: Instant,
+    ) {
         let Some(credential) = self.workload.credential(self.shared.limits.certificate).await else {
             self.shared.metrics.inbound_error(&self.workload.labels, "no certificate");
             warn!(destination = %self.workload.key, client = %self.client, "refused: the workload has no certificate yet");
@@ -130,7 +135,7 @@ impl Connection<'_> {
             Some(identity) => Tls::Established(identity),
             None => Tls::Anonymous,
         };
-        self.pass(stream, tls, None).await;
+        self.pass(stream, tls, application).await;
     }
 
     /// Asks for admission and, if granted, lets the application have the connection.
