@@ -17,10 +17,11 @@ use weft_tests::{
 
 pub(crate) fn area() -> Area {
     Area::new("restart", two_modes)
-        .scenario(
+        .alone(
             "takeover_under_load",
             "A second proxy process takes over on both nodes under load: no connection fails, running ones stay with \
              the old process until they end, and it ends after them.",
+            patient,
             takeover_under_load,
         )
         .scenario(
@@ -54,12 +55,17 @@ pub(crate) fn area() -> Area {
 
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// Drains are ended soon.
 fn two_modes() -> Description {
-    let cluster = mesh("restart").proxy_arg(&format!("--drain-timeout={}s", DRAIN.as_secs()));
-    [("closed", "closed"), ("open", "open")]
+    patient().proxy_arg(&format!("--drain-timeout={}s", DRAIN.as_secs()))
+}
+
+/// A client and a server of either fail mode, and neighbours without a mesh.
+fn patient() -> Description {
+    ["closed", "open"]
         .into_iter()
-        .fold(cluster, |cluster, (name, mode)| {
-            let (client, server) = (format!("{name}-client"), format!("{name}-server"));
+        .fold(mesh("restart"), |cluster, mode| {
+            let (client, server) = (format!("{mode}-client"), format!("{mode}-server"));
             cluster
                 .pod(&client, |pod| pod.node("a").meshed().fail_mode(mode))
                 .pod(&server, |pod| pod.node("b").meshed().fail_mode(mode))

@@ -3,8 +3,7 @@
 //! A scenario (in `scenarios/`) describes a cluster, acts in its pods and asserts on bytes, metrics and logs. These are
 //! its words: [`mesh`] for the cluster, [`backends`] and [`load`] for servers and clients of this process inside the
 //! pods, [`programs`] for real ones, [`attack`] for who does not belong, [`capture`] for who listens in on the wire,
-//! [`suite`] for running it all. [`bench`]
-//! measures instead.
+//! [`suite`] for running it all. [`bench`] measures.
 
 pub mod attack;
 pub mod backends;

@@ -103,8 +103,9 @@ pub fn condense(case: &Case, variant: &Variant, measured: &[(Measurement, Option
         (goes && m.operations > 0).then(|| m.processor.as_secs_f64() * 1e4 / m.operations as f64)
     };
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    let resident =
-        || Some((median(&|m| Some(megabytes(m.resident_before)))?, median(&|m| Some(megabytes(m.resident)))?));
+    let resident = || {
+        Some((median(&|m| Some(megabytes(m.resident_before)))?, median(&|m| Some(megabytes(m.resident)))?))
+    };
     Row {
         case: *case,
         variant: *variant,

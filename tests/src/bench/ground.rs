@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +32,8 @@ const EXEMPT_SINK: u16 = 7101;
 /// From here on, a port for each application of each haproxy pair.
 const FIRST_LANE: u16 = 7110;
 const EXEMPT: &str = "7100-7199";
+/// A hundred pods take their time on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A client and two servers, each in one and the same network namespace for all variants.
 pub struct Ground {
@@ -63,7 +66,7 @@ impl Ground {
             servers.push((place, address(&cluster, pod)?, Server::start(&netns(pod)?, &ports)?));
         }
         let folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
-        let mut ground = Self { pairs: Vec::new(), servers, client, cluster, folder: folder };
+        let mut ground = Self { pairs: Vec::new(), servers, client, cluster, folder };
         ground.start_pairs()?;
         Ok(ground)
     }
@@ -93,9 +96,22 @@ impl Ground {
     pub fn proxies(&self, route: Route) -> Result<Vec<u32>> {
         Ok(match route {
             Route::Direct(_) => Vec::new(),
-            Route::Weft(_) => NODES.iter().map(|node| self.cluster.pid(&proxy(node))).collect::<Result<_, _>>()?,
+            Route::Weft(_) => {
+                NODES.iter().map(|node| self.cluster.pid(&proxy(node))).collect::<Result<_, _>>()?
+            }
             Route::Haproxy { threads } => self.pair(threads)?.0.pids(),
         })
+    }
+
+    /// What is known about a failure on `route`.
+    pub fn complaints(&self, route: Route) -> String {
+        match route {
+            Route::Direct(_) => "nothing is on the way".to_owned(),
+            Route::Weft(_) => NODES.map(|node| self.cluster.log_tail(&proxy(node))).join("\n"),
+            Route::Haproxy { threads } => {
+                self.pair(threads).map_or_else(|e| e.to_string(), |(pair, _)| pair.complaints())
+            }
+        }
     }
 
     /// Gives `route` proxies that have not worked yet, as far as that is weft's.
@@ -164,7 +180,7 @@ pub(super) fn start(name: &str, binaries: &Path, files: Vec<(String, String)>) -
 
 /// Waits until the proxies serve so many workloads each.
 pub(super) fn until_served(cluster: &Cluster, expected: &[usize; 2]) -> Result<()> {
-    wait::until_ok("the proxies serve the pods", || {
+    wait::until_ok_for(PATIENCE, "the proxies serve the pods", || {
         for (node, expected) in NODES.iter().zip(expected) {
             let config: serde_json::Value =
                 serde_json::from_str(&metrics::get(cluster.admin(&proxy(node))?, "/config")?)?;
@@ -187,7 +203,9 @@ fn key(pod: &str) -> String {
 
 fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
     let ips = cluster.pod_ips(&key(pod))?;
-    ips.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).context("no IPv4 address")
+    ips.iter()
+        .find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None })
+        .context("no IPv4 address")
 }
 
 /// The calling thread's namespace gets room for many connections after one another: those that are over keep their

@@ -4,13 +4,14 @@ use std::{
     fmt::Write as _,
     fs,
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 /// A port of the client's loopback that leads to a port of the server's.
@@ -25,6 +26,7 @@ pub struct Lane {
 /// Two processes, one on either side. Dropped: they end.
 pub struct Pair {
     sides: [Child; 2],
+    folder: PathBuf,
 }
 
 impl Pair {
@@ -50,12 +52,19 @@ impl Pair {
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
             command.spawn().context("haproxy")
         };
-        Ok(Self { sides: [start("server", server)?, start("client", client)?] })
+        let sides = [start("server", server)?, start("client", client)?];
+        Ok(Self { sides, folder: folder.to_owned() })
     }
 
     /// The numbers of both processes.
     pub fn pids(&self) -> Vec<u32> {
         self.sides.iter().map(Child::id).collect()
+    }
+
+    /// What both sides have complained about.
+    pub fn complaints(&self) -> String {
+        let log = |side| fs::read_to_string(self.folder.join(format!("{side}.log"))).unwrap_or_default();
+        format!("haproxy said:\n{}{}", log("server"), log("client"))
     }
 }
 
@@ -98,7 +107,7 @@ fn server_config(folder: &Path, threads: Option<u8>, lanes: &[Lane]) -> String {
 fn head(threads: Option<u8>) -> String {
     let threads = threads.map(|threads| format!("    nbthread {threads}\n")).unwrap_or_default();
     format!(
-        "global\n    maxconn 20000\n{threads}    ssl-default-bind-options ssl-min-ver TLSv1.3\n    \
+        "global\n    maxconn 4000\n{threads}    ssl-default-bind-options ssl-min-ver TLSv1.3\n    \
          ssl-default-server-options ssl-min-ver TLSv1.3\ndefaults\n    mode tcp\n    timeout connect 10s\n    \
          timeout client 1h\n    timeout server 1h\n"
     )
@@ -110,6 +119,8 @@ fn certificates(folder: &Path) -> Result<()> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    // The names have to differ: OpenSSL takes a certificate that is its own issuer's namesake for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "bench CA");
     fs::write(folder.join("ca.pem"), params.self_signed(&key)?.pem())?;
     let issuer = Issuer::new(params, key);
     for name in ["client", "server"] {

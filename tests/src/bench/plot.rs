@@ -28,13 +28,7 @@ pub fn svg(rows: &[Row]) -> String {
     )
 }
 
-fn panel(
-    body: &mut String,
-    y: &mut f64,
-    title: &str,
-    rows: &[Row],
-    ratio: impl Fn(&Row) -> Option<Spread>,
-) {
+fn panel(body: &mut String, y: &mut f64, title: &str, rows: &[Row], ratio: impl Fn(&Row) -> Option<Spread>) {
     let bars: Vec<_> =
         rows.iter().filter(|row| !row.variant.is_base()).filter_map(|row| Some((row, ratio(row)?))).collect();
     let Some(most) = Spread::of(bars.iter().map(|(_, spread)| spread.max)).map(|spread| spread.max) else {

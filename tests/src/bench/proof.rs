@@ -19,7 +19,8 @@ pub fn prove(ground: &Ground) -> Result<()> {
 fn prove_one(ground: &Ground, variant: &Variant) -> Result<()> {
     let echo = ground.target(variant.route)?.echo;
     // The first one may come while a proxy has only just started.
-    wait::until_ok("an echo", || ground.client().run(|| exchange(echo))?)?;
+    wait::until_ok("an echo", || ground.client().run(|| exchange(echo))?)
+        .with_context(|| ground.complaints(variant.route))?;
     let before = ground.metrics()?;
     ground.client().run(|| exchange(echo))??;
     let after = ground.metrics()?;

@@ -66,7 +66,8 @@ impl Plan {
             _ => case.measures() != Measures::Memory || variant.has_proxies(),
         };
         let wanted = |variant: &Variant| format!("{}/{}", case.name, variant.name).contains(&self.filter);
-        let compared = |base: &Variant| VARIANTS.iter().any(|v| applies(v) && wanted(v) && v.base == base.name);
+        let compared =
+            |base: &Variant| VARIANTS.iter().any(|v| applies(v) && wanted(v) && v.base == base.name);
         VARIANTS.into_iter().filter(|v| applies(v) && (wanted(v) || compared(v))).collect()
     }
 
@@ -124,7 +125,8 @@ impl Plan {
 
     /// For how long the proxies get warm, and for how long is measured.
     fn durations(&self, case: &Case) -> (Duration, Duration) {
-        let milliseconds = |warm_up, duration| (Duration::from_millis(warm_up), Duration::from_millis(duration));
+        let milliseconds =
+            |warm_up, duration| (Duration::from_millis(warm_up), Duration::from_millis(duration));
         match (case.work, self.is_quick) {
             (Work::Idle { .. } | Work::Workloads { .. }, _) => milliseconds(0, 300),
             (Work::Echo { rate: Some(..=20), .. }, true) => milliseconds(150, 2000),

@@ -78,10 +78,7 @@ mod tests {
         assert!(samples.is_empty());
         samples.push(Duration::from_micros(7));
         assert_eq!(samples.len(), 1);
-        assert_eq!(
-            samples.percentiles(),
-            Some(Percentiles { p50: 7.0, p90: 7.0, p99: 7.0, p999: 7.0 })
-        );
+        assert_eq!(samples.percentiles(), Some(Percentiles { p50: 7.0, p90: 7.0, p99: 7.0, p999: 7.0 }));
     }
 
     #[test]

@@ -5,7 +5,17 @@ use std::fmt::Write;
 use super::figures::{Row, Spread};
 
 const HEADS: [&str; 11] = [
-    "", "p50 us", "p90", "p99", "p99.9", "x direct", "spread", "throughput", "x direct", "spread", "cpu s/10k",
+    "",
+    "p50 us",
+    "p90",
+    "p99",
+    "p99.9",
+    "x direct",
+    "spread",
+    "throughput",
+    "x direct",
+    "spread",
+    "cpu s/10k",
 ];
 
 /// A block for each case, a line for each variant; memory in a block of its own.

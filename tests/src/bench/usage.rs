@@ -43,10 +43,7 @@ impl Add for Usage {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self {
-            processor: self.processor + other.processor,
-            resident: self.resident + other.resident,
-        }
+        Self { processor: self.processor + other.processor, resident: self.resident + other.resident }
     }
 }
 

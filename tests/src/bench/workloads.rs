@@ -16,11 +16,8 @@ pub fn measure(binaries: &Path, pods: usize) -> Result<Measurement> {
     let cluster = start("bench-idle", binaries, vec![("idle.yaml".to_owned(), all)])?;
     until_served(&cluster, &[pods, 0])?;
     let resident = |node| anyhow::Ok(Usage::of(&[cluster.pid(&proxy(node))?])?.resident);
-    let measurement = Measurement {
-        resident_before: resident("b")?,
-        resident: resident("a")?,
-        ..Measurement::default()
-    };
+    let measurement =
+        Measurement { resident_before: resident("b")?, resident: resident("a")?, ..Measurement::default() };
     cluster.stop()?;
     Ok(measurement)
 }

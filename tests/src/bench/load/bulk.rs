@@ -31,8 +31,8 @@ impl Bulk {
     pub(super) fn start(target: &Target, streams: usize) -> Result<Self> {
         let poller = Poller::new()?;
         let open = || -> Result<_> {
-            let stream =
-                TcpStream::connect_timeout(&target.sink, PATIENCE).with_context(|| target.sink.to_string())?;
+            let stream = TcpStream::connect_timeout(&target.sink, PATIENCE)
+                .with_context(|| target.sink.to_string())?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         };

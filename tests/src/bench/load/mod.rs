@@ -83,7 +83,7 @@ pub fn settle(side: Side) -> io::Result<()> {
     let mut usable = (0..CpuSet::count()).filter(|cpu| usable.is_set(*cpu).unwrap_or(false));
     let chosen = match side {
         Side::Client => usable.next(),
-        Side::Server => usable.last(),
+        Side::Server => usable.next_back(),
     };
     if let Some(cpu) = chosen {
         let mut only = CpuSet::new();

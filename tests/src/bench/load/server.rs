@@ -54,7 +54,8 @@ const END: usize = usize::MAX;
 impl Server {
     /// Listens inside `netns`, on all of the pod's addresses.
     pub fn start(netns: &Netns, ports: &[(u16, Kind)]) -> Result<Self> {
-        let listeners = netns.run(|| ports.iter().map(|(port, kind)| Ok((listen(*port)?, *kind))).collect())?;
+        let listeners =
+            netns.run(|| ports.iter().map(|(port, kind)| Ok((listen(*port)?, *kind))).collect())?;
         let listeners: io::Result<Vec<_>> = listeners;
         let swallowed = Arc::new(AtomicU64::new(0));
         let end = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
