@@ -43,6 +43,9 @@ pub(crate) const TEST: [Tool; 14] = [
     tool("ssh", "openssh-client"),
 ];
 
+/// The proxy that the benchmark compares with.
+pub(crate) const BENCH: [Tool; 1] = [tool("haproxy", "haproxy")];
+
 /// Those that this machine has not.
 pub(crate) fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
     tools.iter().filter(|tool| find(tool.program).is_none()).collect()

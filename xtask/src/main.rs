@@ -1,6 +1,7 @@
 //! Which commands does `cargo xtask` have, and who carries them out?
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod debian;
 mod doctor;
@@ -29,8 +30,15 @@ struct Command {
     run: fn(Vec<String>) -> Result<ExitCode>,
 }
 
-const COMMANDS: [Command; 6] =
-    [run::COMMAND, exec::COMMAND, test::COMMAND, build::COMMAND, lint::COMMAND, doctor::COMMAND];
+const COMMANDS: [Command; 7] = [
+    run::COMMAND,
+    exec::COMMAND,
+    test::COMMAND,
+    bench::COMMAND,
+    build::COMMAND,
+    lint::COMMAND,
+    doctor::COMMAND,
+];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

@@ -1,0 +1,109 @@
+//! How fast is weft, and next to what?
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{Command, build, debian, doctor, host, steps::Steps};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "bench",
+    arguments: "[--quick] [--repetitions N] [FILTER]",
+    what: "Measures latency, throughput, processor time and memory: direct, through weft, through a pair of haproxy.",
+    why: "The figures of docs/performance.md, on your machine; FILTER is a part of CASE/VARIANT, as echo-2000/weft.",
+    example: "cargo xtask bench --quick",
+    run,
+};
+
+/// Where figures and plot are left.
+const FOLDER: &str = "bench";
+
+struct Options {
+    /// Debug programs: for those who work on the benchmark itself, not in the list of arguments.
+    is_release: bool,
+    /// What the program that measures is told.
+    passed: Vec<String>,
+}
+
+fn parse(arguments: Vec<String>) -> Result<Options> {
+    let mut options = Options { is_release: true, passed: Vec::new() };
+    let mut has_filter = false;
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--profile" => match arguments.next().as_deref() {
+                Some("dev") => options.is_release = false,
+                Some("release") => options.is_release = true,
+                _ => bail!("--profile is dev or release"),
+            },
+            "--quick" => options.passed.push(argument),
+            "--repetitions" => {
+                let number = arguments.next().context("--repetitions needs a number")?;
+                let number = number.parse::<usize>().ok().filter(|number| *number > 0);
+                let number = number.context("--repetitions needs a number above 0")?;
+                options.passed.extend([argument, number.to_string()]);
+            }
+            other if other.starts_with('-') => bail!("bench knows --quick and --repetitions, not {other:?}"),
+            _ if has_filter => bail!("bench takes one FILTER, and {argument:?} is a second one"),
+            _ => {
+                has_filter = true;
+                options.passed.push(argument);
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn run(arguments: Vec<String>) -> Result<ExitCode> {
+    let options = parse(arguments)?;
+    let mut steps = Steps::default();
+    steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
+    steps.step("Debian programs", "networks of the pods, and the proxy to compare with", || {
+        debian::ensure(&debian::RUN)?;
+        debian::ensure(&debian::BENCH)
+    })?;
+    build::prepare(&mut steps)?;
+    build::programs(&mut steps, options.is_release)?;
+    let out = host::target_dir().join(FOLDER);
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    println!("==> bench: variants take turns; a quiet machine makes good figures");
+    let program = build::folder(options.is_release).join("weft-bench");
+    let mut bench = host::privileged(program, "making network namespaces")?;
+    bench.args(options.passed).arg("--out").arg(&out).env_remove("LD_LIBRARY_PATH").current_dir(host::root());
+    host::stream(&mut bench)?;
+    give_back(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What root wrote below target/ would be in the way of the user's next `cargo clean`.
+fn give_back(folder: &std::path::Path) -> Result<()> {
+    if host::is_root() {
+        return Ok(());
+    }
+    let mut chown = host::privileged_quietly("chown", "giving the figures to you")?;
+    host::stream(chown.arg("--recursive").arg("--reference").arg(host::target_dir()).arg(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Result<Options> {
+        parse(words.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options = words(&["--quick", "bulk", "--repetitions", "3"]).expect("options");
+        assert!(options.is_release);
+        assert_eq!(options.passed, ["--quick", "bulk", "--repetitions", "3"]);
+        assert!(!words(&["--profile", "dev"]).expect("options").is_release);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for nonsense in [&["a", "b"][..], &["--fast"], &["--repetitions", "0"], &["--profile", "x"]] {
+            assert!(words(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+}
