@@ -52,11 +52,11 @@ impl Ground {
         until_served(&cluster, &[2, 1])?;
         let netns = |pod: &str| Ok::<_, anyhow::Error>(Netns::at(cluster.pod_netns(&key(pod))?));
         let client = netns(CLIENT)?;
-        client.run(roomy)?.context("settings of the client's namespace")?;
+        client.run(prepare)?.context("settings of the client's namespace")?;
         let mut servers = Vec::new();
         for place in [Place::Far, Place::Near] {
             let pod = place.pod();
-            netns(pod)?.run(roomy)?.with_context(|| format!("settings of {pod}'s namespace"))?;
+            netns(pod)?.run(prepare)?.with_context(|| format!("settings of {pod}'s namespace"))?;
             let ports = [
                 (ECHO, Kind::Echo),
                 (SINK, Kind::Sink),
@@ -208,11 +208,13 @@ fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
         .context("no IPv4 address")
 }
 
-/// The calling thread's namespace gets room for many connections after one another: those that are over keep their
-/// ports for a minute otherwise.
-fn roomy() -> io::Result<()> {
+/// Prepares the calling thread's namespace, for all variants alike. Connections that are over do not keep their ports
+/// for a minute, so that many fit in one after another. Congestion control is the plain one of every kernel: a machine's
+/// BBR paces by estimates, and one would measure its clock instead of what it costs to move the bytes.
+fn prepare() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")?;
-    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")?;
+    fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "reno")
 }
 
 fn manifests() -> String {
