@@ -1,6 +1,13 @@
 //! Who starts what, in which order, and how does it end?
 
-use std::{collections::HashMap, fs, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -94,8 +101,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
         metrics,
         readiness: Arc::new(ready),
         config: Arc::new({
-            let (config, states) = (config.clone(), states.clone());
-            move || describe(&config, &states)
+            let (config, states, store) = (config.clone(), states.clone(), store.clone());
+            move || describe(&config, &states, &store)
         }),
         log_level: level,
     };
@@ -242,7 +249,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn describe(config: &Config, states: &States) -> serde_json::Value {
+fn describe(config: &Config, states: &States, store: &Store) -> serde_json::Value {
     let workloads: serde_json::Map<_, _> = states
         .all()
         .into_iter()
@@ -251,5 +258,13 @@ fn describe(config: &Config, states: &States) -> serde_json::Value {
             (key.to_string(), state)
         })
         .collect();
-    serde_json::json!({ "config": config, "workloads": workloads })
+    let certificates: serde_json::Map<_, _> = store
+        .expiries()
+        .into_iter()
+        .map(|(identity, expires)| {
+            let since_epoch = expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            (identity.to_string(), serde_json::json!({ "expires": since_epoch.map(|since| since.as_secs()) }))
+        })
+        .collect();
+    serde_json::json!({ "config": config, "workloads": workloads, "certificates": certificates })
 }

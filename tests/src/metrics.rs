@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use weft_vm::prom;
+
 use crate::dial;
 
 /// A look at all series of a process (Prometheus' text format).
@@ -35,8 +37,8 @@ impl Metrics {
     pub fn parse(text: &str) -> Result<Self> {
         let mut series = BTreeMap::new();
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            let (key, value) = parse_line(line).with_context(|| format!("metrics line {line:?}"))?;
-            series.insert(key, value);
+            let sample = prom::sample(line).with_context(|| format!("metrics line {line:?}"))?;
+            series.insert(Series { name: sample.name, labels: sample.labels }, sample.value);
         }
         Ok(Self { series })
     }
@@ -126,42 +128,6 @@ pub fn request(admin: SocketAddr, method: &str, path: &str, body: &str) -> Resul
     };
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.with_context(|| format!("status of {head:?}"))?, body.to_owned()))
-}
-
-fn parse_line(line: &str) -> Option<(Series, f64)> {
-    let name_end = line.find(['{', ' '])?;
-    let (name, mut rest) = line.split_at(name_end);
-    let mut labels = BTreeMap::new();
-    if let Some(inner) = rest.strip_prefix('{') {
-        rest = inner;
-        while !rest.starts_with('}') {
-            let (label, after) = rest.split_once("=\"")?;
-            let (value, after) = quoted(after)?;
-            labels.insert(label.to_owned(), value);
-            rest = after.strip_prefix(',').unwrap_or(after);
-        }
-        rest = &rest[1..];
-    }
-    // A timestamp or an exemplar may follow the value.
-    let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some((Series { name: name.to_owned(), labels }, value))
-}
-
-/// A label's value up to its closing quote, and what follows.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => match characters.next()?.1 {
-                'n' => value.push('\n'),
-                other => value.push(other),
-            },
-            other => value.push(other),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

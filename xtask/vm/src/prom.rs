@@ -35,7 +35,8 @@ pub fn sum(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
     samples.iter().filter(|sample| sample.name == name && sample.has(labels)).map(|sample| sample.value).sum()
 }
 
-fn sample(line: &str) -> Option<Sample> {
+/// One line; `None`: a comment, or broken.
+pub fn sample(line: &str) -> Option<Sample> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
