@@ -32,7 +32,7 @@ pub struct Spec {
 
 /// A message that cannot be understood.
 #[derive(Debug, thiserror::Error)]
-#[error("workload {workload}: {field} {value:?} is not valid: {reason}; is weft-control of another version?")]
+#[error("workload {workload}: {field} {value} is not valid: {reason}; is weft-control of another version?")]
 pub struct SpecError {
     workload: String,
     field: &'static str,

@@ -88,8 +88,11 @@ async fn a_service_is_looked_up_once_and_followed() {
     assert_eq!(endpoints[0].labels["dst_pod"], "pod-10-0-0-1");
 
     fake.tell_endpoints(remove(&["10.0.0.1:8080"])).await;
-    fake.tell_endpoints(add(&["[fd00::3]:8080"])).await;
-    until("the update is seen", || ports(&found[0]) == ["10.0.0.2:8080", "[fd00::3]:8080"]).await;
+    fake.tell_endpoints(add(&["[fd00::3]:8080", "10.0.0.3:8080"])).await;
+    // The family that was dialled, as long as it has endpoints.
+    until("the update is seen", || ports(&found[0]) == ["10.0.0.2:8080", "10.0.0.3:8080"]).await;
+    fake.tell_endpoints(remove(&["10.0.0.2:8080", "10.0.0.3:8080"])).await;
+    until("the other family is used", || ports(&found[0]) == ["[fd00::3]:8080"]).await;
     fake.tell_profile(DestinationProfile {
         opaque_protocol: true,
         ..service_profile("web.demo.svc.cluster.local")
