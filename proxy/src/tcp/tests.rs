@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{Count, Leg, transfer};
+use super::{Count, Leg, Legs, relay as carry, transfer};
 
 #[derive(Default)]
 struct Total {
@@ -108,4 +108,29 @@ async fn last_words_are_delivered_before_the_reset() {
     client.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, b"bye");
     assert!(task.await.unwrap().0.is_err());
+}
+
+#[tokio::test]
+async fn a_cut_stream_ends_with_a_reset_and_a_complete_one_does_not() {
+    for cut in [true, false] {
+        let (mut client, source) = pair().await;
+        let (destination, mut server) = pair().await;
+        let idle = Duration::ZERO;
+        let task = tokio::spawn(carry(source, destination, Legs::default(), idle, std::future::pending()));
+        server.write_all(b"half").await.unwrap();
+        let mut heard = [0; 4];
+        client.read_exact(&mut heard).await.unwrap();
+        if cut {
+            task.abort();
+            let error = client.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        } else {
+            server.shutdown().await.unwrap();
+            client.shutdown().await.unwrap();
+            assert_eq!(client.read(&mut heard).await.unwrap(), 0);
+            assert_eq!(server.read(&mut heard).await.unwrap(), 0);
+            task.await.unwrap();
+            assert_eq!(client.read(&mut heard).await.unwrap(), 0);
+        }
+    }
 }
