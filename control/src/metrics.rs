@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     manifest_errors: Gauge,
     issued: Counter,
     refused: Family<Refusal, Counter>,
+    withdrawn: Counter,
     issuer_expires: Gauge<f64, AtomicU64>,
     issuer_errors: Counter,
 }
@@ -69,6 +70,7 @@ impl Metrics {
             manifest_errors: Gauge::default(),
             issued: Counter::default(),
             refused: Family::default(),
+            withdrawn: Counter::default(),
             issuer_expires: Gauge::default(),
             issuer_errors: Counter::default(),
         };
@@ -86,6 +88,11 @@ impl Metrics {
         );
         registry.register("certificates_issued", "Certificates issued", metrics.issued.clone());
         registry.register("certificates_refused", "Certificate requests refused", metrics.refused.clone());
+        registry.register(
+            "pods_withdrawn",
+            "Pods that fail open and were announced as unmeshed because their node had no proxy any more",
+            metrics.withdrawn.clone(),
+        );
         registry.register(
             "issuer_expiration_timestamp_seconds",
             "When the issuer's certificate expires",
@@ -140,6 +147,10 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Refusal { reason }).inc();
+    }
+
+    pub(crate) fn withdrawn(&self, pods: usize) {
+        self.withdrawn.inc_by(pods as u64);
     }
 
     pub(crate) fn issuer(&self, expires: time::OffsetDateTime) {

@@ -17,7 +17,7 @@ use crate::{
     identity::{Authority, AuthorityError, Identities, TokenError, Tokens},
     index::{Index, Mesh},
     metrics::Metrics,
-    node::{Nodes, ServedFile},
+    node::{Attendance, Nodes, ServedFile},
     source::{ManifestSource, SourceError},
     state,
 };
@@ -119,6 +119,7 @@ impl Control {
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin).await?;
         let (stop, stopping) = watch::channel(false);
+        let (served, attendance) = (Arc::new(served), Arc::<Attendance>::default());
         let streams = Streams::new(index.clone(), metrics.clone(), stopping.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
@@ -127,7 +128,8 @@ impl Control {
                 index: index.clone(),
                 tokens: tokens.clone(),
                 streams,
-                served: Arc::new(served),
+                served: served.clone(),
+                attendance: attendance.clone(),
                 metrics: metrics.clone(),
             },
             identities: Identities {
@@ -141,6 +143,11 @@ impl Control {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(grpc::serve(listener, services, stopping.clone()));
+        let following = attendance.follow(index.clone(), served, metrics.clone(), stopping.clone());
+        tasks.spawn(async {
+            following.await;
+            Ok(())
+        });
         let (admin_stopping, tokens_stopping) = (stopping.clone(), stopping.clone());
         tasks.spawn(async {
             admin::serve(admin_listener, metrics, admin_stopping).await;

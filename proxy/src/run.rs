@@ -65,6 +65,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let registry = Arc::<Registry>::default();
     let states = Arc::<States>::default();
     let (drains, draining) = channel::channel(false);
+    let (leaves, leaving) = channel::channel(false);
     let shared = Arc::new(Shared {
         capture: capture.clone(),
         registry: registry.clone(),
@@ -90,7 +91,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let keeper = Keeper::new(shared.clone(), registry, states.clone(), store.clone(), finder, listeners);
     let watch = WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() };
     let reporting = tokio::spawn(states.clone().report(watch.clone(), control.clone()));
-    let watching = tokio::spawn(Watch::new(watch, control, keeper.clone()).run());
+    let watching = tokio::spawn(Watch::new(watch, control, keeper.clone()).run(leaving));
 
     let ready = {
         let keeper = keeper.clone();
@@ -146,6 +147,9 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     beating.abort();
     // The heartbeat is the successor's, or still the predecessor's.
     if !relieved && result.is_ok() {
+        // First of all clients' proxies are to hear of it: to pods that fail open, mTLS is no use from here on.
+        leaves.send_replace(true);
+        sleep(LAST_CALL).await;
         // New connections follow their fail mode before the listeners go.
         let _ = beating.await;
         if let Err(error) = capture.stop_beating() {

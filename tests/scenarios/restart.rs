@@ -1,5 +1,7 @@
 //! What do applications notice of a proxy's end, in every form that it can have?
 
+mod fail_open;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -46,6 +48,18 @@ pub(crate) fn area() -> Area {
             kill_fail_open,
         )
         .scenario(
+            "fail_open_under_load",
+            "While one node's proxy is dead, traffic of and to its pods that fail open flows in all directions, also \
+             from meshed clients of other nodes, and is secured again afterwards; nobody sees a failure who had no \
+             connection open at the time.",
+            fail_open::under_load,
+        )
+        .scenario(
+            "hung_proxy_fails_open",
+            "A proxy that hangs counts as dead: its pods that fail open are reached directly, until it goes on.",
+            fail_open::hung,
+        )
+        .scenario(
             "recovery",
             "A proxy that is started after kill -9 serves the same pods by mTLS again, old listeners included, and \
              no connection falls back to plaintext meanwhile.",
@@ -66,10 +80,13 @@ fn patient() -> Description {
         .into_iter()
         .fold(mesh("restart"), |cluster, mode| {
             let (client, server) = (format!("{mode}-client"), format!("{mode}-server"));
+            let near = format!("{mode}-near");
             cluster
                 .pod(&client, |pod| pod.node("a").meshed().fail_mode(mode))
                 .pod(&server, |pod| pod.node("b").meshed().fail_mode(mode))
+                .pod(&near, |pod| pod.node("a").meshed().fail_mode(mode))
                 .service(&server, |service| service.port(80, 8080))
+                .service(&near, |service| service.port(80, 8080))
         })
         .pod("plain-client", |pod| pod.node("a").unmeshed())
         .pod("plain-server", |pod| pod.node("b").unmeshed())

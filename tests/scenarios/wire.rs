@@ -6,7 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::{backends, capture::Capture, mesh::Mesh, suite::Area};
+use weft_tests::{
+    backends,
+    capture::{Capture, tls_records},
+    mesh::Mesh,
+    suite::Area,
+};
 
 use crate::fixture::{serve, two_nodes};
 
@@ -66,28 +71,14 @@ fn no_plaintext_between_nodes(mesh: &Mesh) -> Result<()> {
         );
         ensure!(!meshed.contains(SECRET), "the secret was to be read on the wire");
         for (_, stream) in meshed.streams() {
-            records += tls_records(&stream).context("the stream is not all TLS records")?;
+            let tls = tls_records(&stream).context("the stream is not all TLS records")?;
+            ensure!(!tls.cut, "a record is not whole");
+            records += tls.whole;
         }
     }
     let packets = captured.packets.len();
     println!("{packets} packets with data; {records} TLS records, 0 plaintext bytes on meshed connections");
     Ok(())
-}
-
-/// The number of records if the stream is whole TLS records and nothing else.
-fn tls_records(mut stream: &[u8]) -> Option<usize> {
-    let mut records = 0;
-    while !stream.is_empty() {
-        let (kind, version) = (*stream.first()?, stream.get(1..3)?);
-        // Change cipher spec, alert, handshake, application data; versions 1.0 to 1.2 are what 1.3 writes there.
-        if !(20..=23).contains(&kind) || version[0] != 3 {
-            return None;
-        }
-        let length = usize::from(u16::from_be_bytes([*stream.get(3)?, *stream.get(4)?]));
-        stream = stream.get(5 + length..)?;
-        records += 1;
-    }
-    Some(records)
 }
 
 fn same_node_stays_off_the_wire(mesh: &Mesh) -> Result<()> {

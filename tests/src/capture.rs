@@ -53,7 +53,12 @@ pub struct Captured {
 impl Capture {
     /// Begins to capture on `wire` inside a node's namespace; what is sent after this returns is seen.
     pub fn start(node: &Netns) -> Result<Self> {
-        let socket = node.run(|| packet_socket(WIRE))?.context("AF_PACKET socket")?;
+        Self::on(node, WIRE)
+    }
+
+    /// The same on any interface of any namespace.
+    pub fn on(netns: &Netns, interface: &str) -> Result<Self> {
+        let socket = netns.run(|| packet_socket(interface))?.context("AF_PACKET socket")?;
         socket.set_recv_buffer_size(8 << 20)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -117,6 +122,34 @@ impl Captured {
         };
         segments.into_iter().map(|(key, parts)| (key, join(parts))).collect()
     }
+}
+
+/// TLS records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// How many are complete.
+    pub whole: usize,
+    /// Whether the last one is not, as in a connection that was reset.
+    pub cut: bool,
+}
+
+/// The records of a stream if it is TLS records and nothing else.
+pub fn tls_records(mut stream: &[u8]) -> Option<Records> {
+    let mut records = Records::default();
+    while let Some(kind) = stream.first() {
+        // Change cipher spec, alert, handshake, application data; versions 1.0 to 1.2 are what 1.3 writes there.
+        if !(20..=23).contains(kind) || stream.get(1).is_some_and(|major| *major != 3) {
+            return None;
+        }
+        let length = stream.get(3..5).map(|length| usize::from(u16::from_be_bytes([length[0], length[1]])));
+        let Some(rest) = length.and_then(|length| stream.get(5 + length..)) else {
+            records.cut = true;
+            return Some(records);
+        };
+        records.whole += 1;
+        stream = rest;
+    }
+    Some(records)
 }
 
 fn packet_socket(interface: &str) -> io::Result<Socket> {

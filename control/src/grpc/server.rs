@@ -20,9 +20,10 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 65_536;
 const MAX_REQUEST_BYTES: usize = 64 << 10;
 /// A node's report about all its pods: thousands of them.
 const MAX_REPORT_BYTES: usize = 2 << 20;
-/// A client that answers no ping is gone, with all its streams.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that answers no ping is gone, with all its streams. A proxy that hangs is let go after 5 to 7 s: not before
+/// the kernel of its node gives it up (`--stale-after`, 5 s), for until then connections still wait for it there.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long calls may take to end after the streams were told to.
 const DRAIN: Duration = Duration::from_secs(5);
 

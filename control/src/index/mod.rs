@@ -30,7 +30,7 @@ pub use self::{
     pod::{Instance, Pod, PodConfig, PortPolicy},
     service::{Endpoint, Service},
 };
-use crate::manifests::Document;
+use crate::{manifests::Document, settings::FailMode};
 
 /// The index of the cluster.
 #[derive(Debug, Default)]
@@ -88,6 +88,30 @@ impl Index {
         inputs.served.insert(node.to_owned(), served);
         self.build(&inputs);
         true
+    }
+
+    /// Takes back that pods are served whose node is not present, if they fail open: the nodes, and how many pods
+    /// each. Builds the index in this thread.
+    pub fn withdraw_open(&self, is_present: impl Fn(&str) -> bool) -> BTreeMap<String, usize> {
+        let mut inputs = self.inputs.lock();
+        let cluster = self.snapshot();
+        let fails_open = |instance: &Instance| {
+            cluster
+                .pod(&instance.name)
+                .is_some_and(|pod| pod.instance() == *instance && pod.config.fail_mode == FailMode::Open)
+        };
+        let mut withdrawn = BTreeMap::new();
+        for (node, served) in inputs.served.iter_mut().filter(|(node, _)| !is_present(node)) {
+            let before = served.len();
+            served.retain(|instance| !fails_open(instance));
+            if served.len() < before {
+                withdrawn.insert(node.clone(), before - served.len());
+            }
+        }
+        if !withdrawn.is_empty() {
+            self.build(&inputs);
+        }
+        withdrawn
     }
 
     /// Which pods are served, as far as their nodes told.

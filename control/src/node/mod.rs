@@ -1,5 +1,6 @@
 //! Which workloads does a node have? (`weft.node.v1.Node`)
 
+mod attendance;
 mod delta;
 mod report;
 mod workload;
@@ -9,10 +10,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use tonic::{Request, Response, Status};
 use weft_api::node::{ReportRequest, ReportResponse, Update, WatchRequest, node_server::Node};
 
-pub(crate) use self::report::ServedFile;
+pub(crate) use self::{attendance::Attendance, report::ServedFile};
 use self::{delta::Deltas, report::instances};
 use crate::{
     grpc::{Stream, Streams},
@@ -32,6 +34,7 @@ pub(crate) struct Nodes {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) streams: Streams,
     pub(crate) served: Arc<ServedFile>,
+    pub(crate) attendance: Arc<Attendance>,
     pub(crate) metrics: Metrics,
 }
 
@@ -66,7 +69,13 @@ impl Node for Nodes {
         }
         tracing::info!(node, "a proxy watches its node's workloads");
         let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-        Ok(Response::new(self.streams.open(WATCH, move |cluster| deltas.look(cluster))?))
+        let stream = self.streams.open(WATCH, move |cluster| deltas.look(cluster))?;
+        let present = self.attendance.enter(node);
+        let stream = stream.inspect(move |_| {
+            // Goes with the stream.
+            let _ = &present;
+        });
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
@@ -78,7 +87,7 @@ impl Node for Nodes {
             return Err(status);
         }
         let (served, withdrawn) = instances(&node, request.into_inner().workloads);
-        let (index, file) = (self.index.clone(), self.served.clone());
+        let (index, file, about) = (self.index.clone(), self.served.clone(), node.clone());
         // Building the index and writing the file keep a thread busy.
         let reported = tokio::task::spawn_blocking(move || {
             if index.reported(&node, served, &withdrawn) { file.write(&index) } else { Ok(()) }
@@ -86,6 +95,7 @@ impl Node for Nodes {
         let written = reported.await.map_err(|error| Status::internal(error.to_string()))?;
         // The report holds nevertheless: only a restart of the control plane would forget it.
         written.unwrap_or_else(|error| tracing::error!("cannot keep which pods are served: {error}"));
+        self.attendance.reported(&about);
         self.metrics.indexed(&self.index.snapshot());
         Ok(Response::new(ReportResponse {}))
     }

@@ -1,12 +1,23 @@
 //! Does a node learn about its workloads, and nobody else?
 
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tonic::{Code, Request, Streaming};
 use weft_api::node::{
     FailMode, InboundPolicy, ReportRequest, State, Update, WatchRequest, Workload, WorkloadRef,
     WorkloadState, update::Kind,
 };
 
-use crate::testing::{Running, bearer, within};
+use super::{Attendance, ServedFile, attendance::Patience};
+use crate::{
+    index::{Index, Served},
+    metrics::Metrics,
+    testing::{Running, bearer, documents, serve_all, within},
+};
 
 fn pod(name: &str, node: &str, uid: &str, more: &str) -> String {
     format!(
@@ -16,7 +27,7 @@ fn pod(name: &str, node: &str, uid: &str, more: &str) -> String {
     )
 }
 
-fn watch(node: &str) -> WatchRequest {
+fn watch_of(node: &str) -> WatchRequest {
     WatchRequest { node: node.into() }
 }
 
@@ -38,7 +49,7 @@ async fn a_snapshot_comes_first_and_then_differences() {
     let text = format!("{base}{unmeshed}{}", no_address.replace("podIP: ", ""));
     let running = Running::start(&text).await;
     let mut stream =
-        running.node().watch(bearer(watch("one"), &running.token("one"))).await.unwrap().into_inner();
+        running.node().watch(bearer(watch_of("one"), &running.token("one"))).await.unwrap().into_inner();
     let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
     assert_eq!(names(&snapshot.workloads), ["a", "host"]);
     let a = &snapshot.workloads[0];
@@ -81,9 +92,9 @@ async fn a_snapshot_comes_first_and_then_differences() {
 async fn a_token_is_good_for_its_own_node_only() {
     let running = Running::start(&(pod("a", "one", "1", "") + &pod("b", "two", "1", ""))).await;
     let code = |request| async { running.node().watch(request).await.unwrap_err().code() };
-    assert_eq!(code(bearer(watch("two"), &running.token("one"))).await, Code::PermissionDenied);
-    assert_eq!(code(bearer(watch("one"), "0123456789abcdef")).await, Code::Unauthenticated);
-    assert_eq!(code(Request::new(watch("one"))).await, Code::Unauthenticated);
+    assert_eq!(code(bearer(watch_of("two"), &running.token("one"))).await, Code::PermissionDenied);
+    assert_eq!(code(bearer(watch_of("one"), "0123456789abcdef")).await, Code::Unauthenticated);
+    assert_eq!(code(Request::new(watch_of("one"))).await, Code::Unauthenticated);
     let report = ReportRequest { node: "two".into(), workloads: Vec::new() };
     let status = running.node().report(bearer(report, &running.token("one"))).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
@@ -124,4 +135,116 @@ async fn reports_are_remembered_over_a_restart() {
         again.node().report(bearer(report, &again.token("one"))).await.unwrap();
         assert_eq!(served(&again), expected);
     }
+}
+
+/// An index of two pods on one node, both served: one fails open, one closed.
+fn two_served() -> Arc<Index> {
+    let closed = pod("closed", "one", "1", "").replace(
+        "linkerd.io/inject: enabled",
+        "linkerd.io/inject: enabled, config.weft.dev/fail-mode: closed",
+    );
+    let index = Arc::new(Index::new(Served::new()));
+    index.replace(&documents(&(pod("open", "one", "1", "") + &closed)));
+    serve_all(&index);
+    index
+}
+
+fn announced(index: &Index) -> Vec<String> {
+    index.snapshot().pods().filter(|pod| pod.served).map(|pod| pod.name.name.clone()).collect()
+}
+
+/// Short, so that a test can wait for it.
+const PATIENCE: Patience = Patience {
+    grace: Duration::from_millis(500),
+    look: Duration::from_millis(10),
+    standstill: Duration::from_millis(400),
+};
+
+async fn until_announced(index: &Index, expected: &[&str]) {
+    within(async {
+        while announced(index) != expected {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// Announced for long enough that anything else would have come by now.
+async fn stays_announced(index: &Index, expected: &[&str]) {
+    for _ in 0..60 {
+        assert_eq!(announced(index), expected);
+        sleep(PATIENCE.grace / 40).await;
+    }
+}
+
+#[tokio::test]
+async fn pods_that_fail_open_are_withdrawn_with_their_nodes_last_proxy() {
+    let index = two_served();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("served.json");
+    let attendance = Attendance::with(PATIENCE);
+    let (stop, stopping) = watch::channel(false);
+    let file = Arc::new(ServedFile::open(&path).0);
+    let following = tokio::spawn(attendance.clone().follow(index.clone(), file, Metrics::new(), stopping));
+    let both = ["closed", "open"];
+
+    let old = attendance.enter("one");
+    stays_announced(&index, &both).await;
+    // One relieves the other.
+    let new = attendance.enter("one");
+    drop(old);
+    stays_announced(&index, &both).await;
+    drop(new);
+    until_announced(&index, &["closed"]).await;
+    within(async {
+        // A restart would announce it again.
+        while ServedFile::open(&path).1.get("one").is_none_or(|served| served.len() != 1) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+
+    // A belated word of a proxy that is gone does not hold; one of a proxy that is there does.
+    serve_all(&index);
+    attendance.reported("one");
+    until_announced(&index, &["closed"]).await;
+    let third = attendance.enter("one");
+    serve_all(&index);
+    attendance.reported("one");
+    stays_announced(&index, &both).await;
+    // The control plane ends all streams when it stops.
+    stop.send_replace(true);
+    drop(third);
+    following.await.unwrap();
+    assert_eq!(announced(&index), both);
+}
+
+#[tokio::test]
+async fn nodes_whose_proxy_never_comes_have_time_and_no_more() {
+    let index = two_served();
+    let dir = tempfile::tempdir().unwrap();
+    let file = Arc::new(ServedFile::open(&dir.path().join("served.json")).0);
+    let (_stop, stopping) = watch::channel(false);
+    let begun = Instant::now();
+    tokio::spawn(Attendance::with(PATIENCE).follow(index.clone(), file, Metrics::new(), stopping));
+    until_announced(&index, &["closed"]).await;
+    assert!(begun.elapsed() >= PATIENCE.grace);
+}
+
+#[tokio::test]
+async fn after_a_standstill_proxies_have_time_to_come_back() {
+    let index = two_served();
+    let dir = tempfile::tempdir().unwrap();
+    let attendance = Attendance::with(PATIENCE);
+    let (_stop, stopping) = watch::channel(false);
+    let file = Arc::new(ServedFile::open(&dir.path().join("served.json")).0);
+    let proxy = attendance.enter("one");
+    tokio::spawn(attendance.clone().follow(index.clone(), file, Metrics::new(), stopping));
+    stays_announced(&index, &["closed", "open"]).await;
+    // As after SIGSTOP and SIGCONT: nothing of this runtime has run, and the streams are found to have ended.
+    std::thread::sleep(PATIENCE.standstill * 2);
+    let resumed = Instant::now();
+    drop(proxy);
+    until_announced(&index, &["closed"]).await;
+    assert!(resumed.elapsed() >= PATIENCE.grace);
 }

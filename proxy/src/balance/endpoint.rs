@@ -21,6 +21,13 @@ pub struct Endpoint {
     pub opaque: bool,
 }
 
+impl Endpoint {
+    /// Whether a connection that is being made to one would be as good for the other.
+    pub fn is_reached_like(&self, other: &Endpoint) -> bool {
+        self.addr == other.addr && self.tls == other.tls
+    }
+}
+
 /// Who an endpoint must prove to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointTls {

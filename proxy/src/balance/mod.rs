@@ -88,6 +88,11 @@ impl Balancer {
         self.pick_at(exclude, self.base.elapsed())
     }
 
+    /// Whether this endpoint is one of them still, and reached in the same way.
+    pub fn has(&self, endpoint: &Endpoint) -> bool {
+        self.set.load().nodes.iter().any(|node| node.endpoint.is_reached_like(endpoint))
+    }
+
     /// How many endpoints there are.
     pub fn len(&self) -> usize {
         self.set.load().nodes.len()

@@ -37,6 +37,8 @@ pub(super) enum Failed {
     NoEndpoint(String),
     #[error("connecting to {to}: {error}")]
     Connect { to: SocketAddr, error: ConnectError },
+    #[error("{0} is not any more what it was when it was tried")]
+    Outdated(SocketAddr),
     #[error("no socket for the pod's network namespace: {0}")]
     Socket(std::io::Error),
     #[error("mTLS with {to} as {server}: {error}")]
@@ -54,6 +56,7 @@ impl Failed {
             Failed::NoEndpoint(_) => "no endpoint",
             Failed::Connect { error: ConnectError::Timeout(_), .. } => "connect timeout",
             Failed::Connect { .. } => "connect",
+            Failed::Outdated(_) => "endpoint changed",
             Failed::Socket(_) => "i/o",
             Failed::Tls { error, .. } => error.reason(),
             Failed::NoCertificate => "identity required",
@@ -75,7 +78,10 @@ impl Failed {
             Failed::Connect { error, .. } | Failed::Local(local::Refused::Connect { error, .. }) => {
                 error.may_pass()
             }
-            Failed::Tls { error: TlsError::Closed | TlsError::Io(_), .. } => true,
+            // No TLS, or its abrupt end: the endpoint's proxy has just died, and it fails open. The control plane is
+            // about to say so.
+            Failed::Tls { error: TlsError::Closed | TlsError::Io(_) | TlsError::Protocol(_), .. } => true,
+            Failed::Outdated(_) => true,
             _ => false,
         }
     }

@@ -31,6 +31,8 @@ use crate::{
 const MOST_ENDPOINTS: usize = 5;
 /// How long a connection is tried for when nobody answers: a lost SYN is no refusal. Linkerd's failfast time.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is looked whether an endpoint that is being tried is still what it was.
+const LOOK: Duration = Duration::from_millis(50);
 /// Before the second attempt; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
@@ -65,7 +67,7 @@ impl Connection<'_> {
     async fn run(&self, stream: TcpStream) {
         let (source, original) = (self.source, self.original);
         let asker = SourceRef { namespace: source.key.namespace.clone(), pod: source.key.name.clone() };
-        let destination = match self.shared.discovery.resolve(original, &asker).await {
+        let mut destination = match self.shared.discovery.resolve(original, &asker).await {
             Ok(destination) => destination,
             Err(error) if error.is_silence() && source.terms().fail_open => {
                 debug!(source = %source.key, destination = %original, %error, "fail mode open: forwarded as it is");
@@ -77,24 +79,28 @@ impl Connection<'_> {
                 return self.refuse(stream);
             }
         };
-        match &*destination {
-            Destination::External => self.forward(stream).await,
-            Destination::Endpoint(endpoint) => {
-                let mut patience = Patience::new();
-                loop {
-                    match self.reach(endpoint).await {
+        let mut patience = Patience::new();
+        loop {
+            match &*destination {
+                Destination::External => return self.forward(stream).await,
+                Destination::Service { authority, balancer, .. } => {
+                    return self.balance(stream, authority, balancer).await;
+                }
+                Destination::Endpoint(endpoint) => {
+                    let is_current = || match self.shared.discovery.known(original).as_deref() {
+                        Some(Destination::Endpoint(now)) => now.is_reached_like(endpoint),
+                        Some(_) => false,
+                        None => true,
+                    };
+                    match self.reach_while(endpoint, is_current).await {
                         Ok(reached) => return self.relay(stream, reached).await,
-                        Err(failed) => {
-                            if !patience.lasts(&failed).await {
-                                return self.give_up(stream, &failed);
-                            }
-                        }
+                        Err(failed) if patience.lasts(&failed).await => {}
+                        Err(failed) => return self.give_up(stream, &failed),
                     }
                 }
             }
-            Destination::Service { authority, balancer, .. } => {
-                self.balance(stream, authority, balancer).await;
-            }
+            // It may have become something else meanwhile.
+            destination = self.shared.discovery.known(original).unwrap_or(destination);
         }
     }
 
@@ -112,7 +118,7 @@ impl Connection<'_> {
                 continue;
             };
             let endpoint = picked.endpoint();
-            match self.reach(endpoint).await {
+            match self.reach_while(endpoint, || balancer.has(endpoint)).await {
                 Ok(reached) => {
                     picked.connected(reached.latency());
                     // `picked` counts as a connection of the endpoint until this one ends.
@@ -121,7 +127,9 @@ impl Connection<'_> {
                 Err(failed) if failed.is_final() => return self.give_up(stream, &failed),
                 Err(failed) => {
                     debug!(source = %self.source.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
-                    picked.failed();
+                    if !matches!(failed, Failed::Outdated(_)) {
+                        picked.failed();
+                    }
                     tried.push(endpoint.addr);
                     failure = failed;
                     if tried.len() >= MOST_ENDPOINTS && !patience.lasts(&failure).await {
@@ -136,6 +144,25 @@ impl Connection<'_> {
     fn client_for(&self, to: SocketAddr) -> SocketAddr {
         let ip = self.source.address_like(to.ip()).unwrap_or(self.client.ip());
         SocketAddr::new(ip, self.client.port())
+    }
+
+    /// [`Self::reach`], given up as soon as it is known that the endpoint is to be reached in another way, or not at
+    /// all: one whose proxy has died may keep a handshake waiting for ever.
+    async fn reach_while(
+        &self,
+        endpoint: &Endpoint,
+        is_current: impl Fn() -> bool,
+    ) -> Result<Reached, Failed> {
+        let outdated = async {
+            while is_current() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            reached = self.reach(endpoint) => reached,
+            () = outdated => Err(Failed::Outdated(endpoint.addr)),
+        }
     }
 
     /// Same node, or mTLS, or (an endpoint without identity) as it is.

@@ -7,7 +7,7 @@ use tonic::{Request, metadata::MetadataValue, transport::Channel};
 use tracing::{info, warn};
 use weft_api::node::{self as api, node_client::NodeClient, update::Kind};
 
-use super::{Key, Spec, keeper::Keeper};
+use super::{Key, Spec, keeper::Keeper, serve::turned};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -41,11 +41,17 @@ impl Watch {
         Watch { config, control, keeper, kept: HashMap::new() }
     }
 
-    /// Follows until dropped. While the control plane is away, the last known state holds.
-    pub async fn run(mut self) {
+    /// Follows until dropped. While the control plane is away, the last known state holds. When `leaving` turns true,
+    /// the control plane is left, and by that told that nobody serves the node any more; the last known state holds.
+    pub async fn run(mut self, mut leaving: channel::Receiver<bool>) {
         let mut wait = FIRST_RETRY;
         loop {
-            match self.follow(&mut wait).await {
+            let ended = tokio::select! {
+                biased;
+                () = turned(&mut leaving) => break,
+                ended = self.follow(&mut wait) => ended,
+            };
+            match ended {
                 Ok(()) => info!("the control plane ended the stream of workloads; connecting again"),
                 Err(status) => {
                     warn!(code = ?status.code(), reason = status.message(), "no word of workloads from the control plane; the last known ones are served on");
@@ -54,6 +60,8 @@ impl Watch {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_RETRY);
         }
+        // The keepers go with this.
+        std::future::pending().await
     }
 
     async fn follow(&mut self, wait: &mut Duration) -> Result<(), tonic::Status> {

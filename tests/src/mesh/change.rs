@@ -1,6 +1,6 @@
 //! How does a scenario change the cluster under its own feet? As an operator does: by its manifests.
 
-use std::{fs, path::PathBuf};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -72,13 +72,18 @@ impl Mesh {
         wait::until_ok("clients are told who is meshed", || self.all_announced())
     }
 
+    /// The identities that clients are told of these addresses.
+    pub fn announced(&self, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
+        grpc::identities(self.control().address()?, addresses)
+    }
+
     fn all_announced(&self) -> Result<()> {
         let specs = self.specs().clone();
         let pods = specs.values().filter(|spec| !spec.host_network).map(|spec| Pod::of(self, &spec.name));
         let pods: Vec<_> = pods.collect::<Result<_>>()?;
         // No pod has anything special about port 1.
         let addresses: Vec<_> = pods.iter().map(|pod| pod.at(1)).collect();
-        let announced = grpc::identities(self.control().address()?, &addresses)?;
+        let announced = self.announced(&addresses)?;
         for (pod, announced) in pods.iter().zip(announced) {
             let meshed = specs.get(pod.name()).is_some_and(PodSpec::is_meshed);
             let expected = meshed.then(|| pod.identity());

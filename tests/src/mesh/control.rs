@@ -57,6 +57,16 @@ impl Control {
         Ok(self.cluster()?.start_daemon(&Daemon::Control)?)
     }
 
+    /// Lets it hang (SIGSTOP).
+    pub fn pause(&self) -> Result<()> {
+        Ok(self.cluster()?.pause(&Daemon::Control)?)
+    }
+
+    /// Ends the hanging.
+    pub fn resume(&self) -> Result<()> {
+        Ok(self.cluster()?.resume(&Daemon::Control)?)
+    }
+
     fn cluster(&self) -> Result<Arc<Cluster>> {
         self.cluster.upgrade().context("the cluster has been stopped")
     }

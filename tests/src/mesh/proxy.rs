@@ -126,6 +126,26 @@ impl Proxy {
         Ok(self.cluster()?.start_daemon(&self.daemon)?)
     }
 
+    /// Starts it, or a second one beside it, without waiting until it is ready.
+    pub fn launch(&self) -> Result<()> {
+        Ok(self.cluster()?.launch(&self.daemon)?)
+    }
+
+    /// Kills only the process that was started last; one that it was to relieve goes on.
+    pub fn kill_latest(&self) -> Result<()> {
+        Ok(self.cluster()?.signal(&self.daemon, Signal::SIGKILL)?)
+    }
+
+    /// Lets it hang (SIGSTOP).
+    pub fn pause(&self) -> Result<()> {
+        Ok(self.cluster()?.pause(&self.daemon)?)
+    }
+
+    /// Ends the hanging.
+    pub fn resume(&self) -> Result<()> {
+        Ok(self.cluster()?.resume(&self.daemon)?)
+    }
+
     /// Sends SIGTERM, without waiting for anything.
     pub fn terminate(&self) -> Result<()> {
         Ok(self.cluster()?.signal(&self.daemon, Signal::SIGTERM)?)
