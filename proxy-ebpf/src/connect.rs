@@ -1,6 +1,6 @@
 //! How does an application's connect() reach the proxy?
 //!
-//! cgroup/connect4 and connect6, kernel 5.18 (bpf_set_retval). Runs in the connecting task, before a source
+//! cgroup/connect4 and connect6, kernel 6.1 (bpf_set_retval). Runs in the connecting task, before a source
 //! port is chosen. A workload's connection that must be captured and cannot be is refused (ECONNREFUSED) or,
 //! in fail-open workloads, passed; anything that is not a workload's passes.
 

@@ -2,8 +2,8 @@
 //!
 //! | program | attach point | since | what it does |
 //! |---|---|---|---|
-//! | `weft_connect4`, `weft_connect6` | cgroup/connect4, connect6 | 5.18 | points an application's socket at the proxy |
-//! | `weft_getpeername4`, `6`, `weft_getsockname4`, `6` | cgroup/get*name* | 5.18 | keeps that invisible |
+//! | `weft_connect4`, `weft_connect6` | cgroup/connect4, connect6 | 6.1 | points an application's socket at the proxy |
+//! | `weft_getpeername4`, `6`, `weft_getsockname4`, `6` | cgroup/get*name* | 5.8 | keeps that invisible |
 //! | `weft_sockops` | cgroup/sock_ops | 5.15 | hands the original destination to the accepted socket; learns who listens |
 //! | `weft_lookup` | netns/sk_lookup | 5.9 | hands a pod's incoming connections to the proxy |
 //!

@@ -1,6 +1,6 @@
 //! Which addresses does an application see on its sockets?
 //!
-//! cgroup/getpeername4, 6 and getsockname4, 6, kernel 5.18. They also run for the address that accept()
+//! cgroup/getpeername4, 6 and getsockname4, 6, kernel 5.8. They also run for the address that accept()
 //! returns. If the state is missing, the true kernel address is shown: nothing breaks but the disguise.
 
 use aya_ebpf::{

@@ -22,6 +22,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve this node's workloads until SIGTERM; relieves a proxy that runs with the same --state-dir.
     Run(Box<Config>),
+    /// Say whether this kernel can carry weft; loads the programs and attaches nothing.
+    Check,
     /// Detach everything that proxies of a node left in the kernel. Connections then go directly.
     Cleanup {
         /// The node's name.

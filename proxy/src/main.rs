@@ -12,6 +12,7 @@ use weft_proxy::{
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(config) => serve(*config),
+        Command::Check => check(),
         Command::Cleanup { node, bpffs } => capture::cleanup(&bpffs, &node).map_err(Into::into),
     };
     match result {
@@ -21,6 +22,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn check() -> anyhow::Result<()> {
+    let report = capture::check();
+    print!("{}", report.text);
+    report.verdict?;
+    println!("this kernel can carry weft");
+    Ok(())
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {

@@ -1,6 +1,8 @@
 //! How does a scenario wait? For a condition, with a deadline, and never for a time.
 
 use std::{
+    env,
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +18,16 @@ pub const EVENTUALLY: Duration = Duration::from_secs(20);
 
 const POLL: Duration = Duration::from_millis(10);
 
+/// By how much everything may take longer: an emulated machine (`cargo xtask test --kernels`) is ten times slower.
+const FACTOR: &str = "WEFT_TEST_PATIENCE";
+
+/// How long `limit` is on this machine. The functions here ask for themselves.
+pub fn here(limit: Duration) -> Duration {
+    static TIMES: LazyLock<u32> =
+        LazyLock::new(|| env::var(FACTOR).ok().and_then(|text| text.parse().ok()).unwrap_or(1).max(1));
+    limit.saturating_mul(*TIMES)
+}
+
 /// Waits until `condition` holds; `what` completes the sentence "never came about: …".
 pub fn until(what: &str, condition: impl FnMut() -> bool) -> Result<()> {
     until_for(EVENTUALLY, what, condition)
@@ -23,6 +35,7 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) -> Result<()> {
 
 /// [`until`] with a deadline of its own.
 pub fn until_for(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let limit = here(limit);
     let deadline = Instant::now() + limit;
     while !condition() {
         if Instant::now() > deadline {
@@ -40,6 +53,7 @@ pub fn until_ok<T>(what: &str, attempt: impl FnMut() -> Result<T>) -> Result<T> 
 
 /// [`until_ok`] with a deadline of its own.
 pub fn until_ok_for<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let limit = here(limit);
     let deadline = Instant::now() + limit;
     loop {
         match attempt() {
@@ -56,9 +70,9 @@ pub fn until_ok_for<T>(limit: Duration, what: &str, mut attempt: impl FnMut() ->
 pub fn promptly<T>(what: &str, action: impl FnOnce() -> T) -> Result<T> {
     let start = Instant::now();
     let value = action();
-    let took = start.elapsed();
-    if took > PROMPTLY {
-        bail!("{what}: took {took:?}, more than {PROMPTLY:?}");
+    let (took, limit) = (start.elapsed(), here(PROMPTLY));
+    if took > limit {
+        bail!("{what}: took {took:?}, more than {limit:?}");
     }
     Ok(value)
 }

@@ -2,9 +2,16 @@
 
 use std::{io, path::PathBuf};
 
+use aya::programs::ProgramError;
+
+use super::kernel;
+
 /// Names the step, the thing and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
+    /// The kernel is too old, or built without something.
+    #[error(transparent)]
+    Kernel(kernel::Unsupported),
     /// The BPF file system is not there.
     #[error("{0} is not a BPF file system; mount one: mount -t bpf bpf {0}")]
     NotBpffs(PathBuf),
@@ -20,19 +27,33 @@ pub enum CaptureError {
     },
     /// The kernel refused the object.
     #[error(
-        "the eBPF object was not loaded: {0}; weft needs kernel 5.18 or newer with BTF, and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN (cargo xtask doctor tells what is missing)"
+        "the eBPF object was not loaded: {0}; weft needs kernel 6.1 or newer with BTF, and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN (cargo xtask doctor tells what is missing)"
     )]
     Load(#[source] aya::EbpfError),
     /// A program or map is not in the object: another version's.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),
-    /// The kernel refused a program.
+    /// The verifier refused a program that has all that it needs.
+    #[error(
+        "program {name} was refused by this kernel ({release}): {complaint} ({source}); docs/supported-kernels.md has those that weft is tested on, and --log-level weft_proxy=debug shows all that the kernel said"
+    )]
+    Refused {
+        /// The program.
+        name: String,
+        /// The kernel.
+        release: String,
+        /// The verifier's reason.
+        complaint: String,
+        /// What the system call returned.
+        source: io::Error,
+    },
+    /// A program could not be loaded or attached.
     #[error("program {name}: {source}")]
     Program {
         /// The program.
-        name: &'static str,
+        name: String,
         /// Why.
-        source: aya::programs::ProgramError,
+        source: ProgramError,
     },
     /// A link could not be pinned or updated.
     #[error("link {name}: {reason}")]
@@ -75,7 +96,44 @@ impl CaptureError {
         move |source| CaptureError::Map { name, source }
     }
 
-    pub(super) fn program(name: &'static str) -> impl Fn(aya::programs::ProgramError) -> Self {
-        move |source| CaptureError::Program { name, source }
+    pub(super) fn program(name: &str) -> impl Fn(ProgramError) -> Self {
+        move |source| {
+            let name = name.to_owned();
+            let (io_error, verifier_log) = match source {
+                ProgramError::LoadError { io_error, verifier_log }
+                    if !verifier_log.to_string().is_empty() =>
+                {
+                    (io_error, verifier_log)
+                }
+                // Refused before the verifier saw it (rights), or not a question of loading at all.
+                source => return CaptureError::Program { name, source },
+            };
+            let log = verifier_log.to_string();
+            tracing::debug!(program = name, verifier = log, "refused");
+            let complaint = complaint(&log).to_owned();
+            CaptureError::Refused { name, release: kernel::release(), complaint, source: io_error }
+        }
+    }
+}
+
+/// The line of the verifier's log that says what it did not like: the last one before its statistics.
+fn complaint(log: &str) -> &str {
+    const STATISTICS: [&str; 3] = ["processed ", "verification time", "stack depth"];
+    let told = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start));
+    log.lines().map(str::trim).rfind(told).unwrap_or("without a word")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_reason_is_found_in_its_log() {
+        let log = "0: (b7) r0 = 0\n; bpf_set_retval(-111);\n1: (85) call bpf_set_retval#187\n\
+                   program of this type cannot use helper bpf_set_retval#187\n\
+                   verification time 120 usec\nstack depth 0\n\
+                   processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0\n\n";
+        assert_eq!(complaint(log), "program of this type cannot use helper bpf_set_retval#187");
+        assert_eq!(complaint(""), "without a word");
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{CaptureError, Config, maps};
 
 /// Compiled by the build script from `proxy-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
 
 /// Grows when a map's or program's layout changes: pins of another layout cannot be taken over.
 const LAYOUT: &str = "layout-1";

@@ -4,10 +4,12 @@
 
 mod attach;
 mod cgroup;
+mod check;
 mod counters;
 mod diag;
 mod enrol;
 mod error;
+mod kernel;
 mod listen;
 mod load;
 mod maps;
@@ -22,9 +24,11 @@ use weft_common::SocketState;
 
 pub use self::{
     cgroup::default_attach_point,
+    check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
     enrol::{Enrolled, Terms},
     error::CaptureError,
+    kernel::Unsupported,
     listen::{Listener, Listeners, Side},
     netns::Netns,
     stock::Stock,
@@ -65,6 +69,7 @@ impl Capture {
     /// # Errors
     /// Says which step failed, on what, and what an operator can do.
     pub fn start(config: &Config) -> Result<Arc<Capture>, CaptureError> {
+        kernel::check().map_err(CaptureError::Kernel)?;
         let host_netns = Netns::open(&config.host_netns)?.cookie();
         let pins = load::Pins::prepare(config)?;
         let mut ebpf = load::load(config, &pins)?;

@@ -21,7 +21,7 @@ use std::{
     },
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
 use weft_vm::{Cluster, ClusterConfig, Watcher};
 
@@ -32,7 +32,7 @@ pub use self::{
     proxy::{Proxy, Watch},
     yaml::server,
 };
-use crate::netns::Netns;
+use crate::{netns::Netns, wait};
 
 /// The nodes of every cluster.
 pub const NODES: [&str; 2] = ["a", "b"];
@@ -79,6 +79,7 @@ impl Mesh {
         config.binaries = artefacts::target_directory()?.join("debug");
         config.control_args = description.control_args;
         config.proxy_args = description.proxy_args;
+        config.ready_timeout = wait::here(config.ready_timeout);
         let cluster = Arc::new(Cluster::start(config).with_context(|| description.name.clone())?);
 
         let problems = Problems::default();
@@ -96,7 +97,7 @@ impl Mesh {
             next_port: AtomicU16::new(8000),
             problems,
         };
-        mesh.until_enrolled()?;
+        mesh.until_enrolled().map_err(|e| mesh.with_problems(e))?;
         Ok(mesh)
     }
 
@@ -174,6 +175,12 @@ impl Mesh {
     /// What the cluster itself had to complain about.
     pub fn problems(&self) -> Vec<String> {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// A failure to start, and what the cluster had to complain about: most likely the reason.
+    fn with_problems(&self, error: anyhow::Error) -> anyhow::Error {
+        let problems = self.problems();
+        if problems.is_empty() { error } else { anyhow!("{error:#}; {}", problems.join("; ")) }
     }
 
     /// From here on, logs tell of the scenario that begins now.

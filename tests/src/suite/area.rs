@@ -13,7 +13,10 @@ use anyhow::{Context, Result};
 use libtest_mimic::Arguments;
 
 use super::watchdog;
-use crate::mesh::{Description, Mesh};
+use crate::{
+    mesh::{Description, Mesh},
+    wait,
+};
 
 /// Scenarios that belong together and share a cluster.
 pub struct Area {
@@ -106,7 +109,8 @@ impl Area {
         let begun = Instant::now();
         let name = self.full_name(index);
         let area = self.clone();
-        let outcome = watchdog::run(&name, scenario.limit, move |progress| area.act(index, progress));
+        let outcome =
+            watchdog::run(&name, wait::here(scenario.limit), move |progress| area.act(index, progress));
         print!("{:5.1} s ", begun.elapsed().as_secs_f64());
         let last = left.0.fetch_sub(1, Ordering::SeqCst) == 1;
         if last || outcome.is_err() {
