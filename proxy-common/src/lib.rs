@@ -7,6 +7,7 @@ mod addr;
 mod decide;
 mod listener;
 mod outcome;
+mod pass;
 mod socket;
 mod workload;
 
@@ -15,6 +16,7 @@ pub use self::{
     decide::{Verdict, connect, inbound, unserved},
     listener::{ListenKey, SubnetKey, listener_key},
     outcome::Outcome,
+    pass::{DirectEvent, DirectFlow, DirectLive, DirectSocket, Pass, PassBackend, PassKey, PortKey},
     socket::{Rendezvous, SocketState},
     workload::{Config, PortRange, PortRanges, Workload},
 };
@@ -35,4 +37,5 @@ mod user {
         )* };
     }
     pod!(Addr, Ip, Tuple, SocketState, Rendezvous, Workload, Config, ListenKey, SubnetKey);
+    pod!(DirectEvent, DirectFlow, DirectLive, Pass, PassBackend, PassKey, PortKey);
 }

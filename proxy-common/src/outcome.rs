@@ -62,6 +62,24 @@ pub enum Outcome {
     InboundFailOpen,
     /// sk_lookup: no proxy, refused.
     InboundFailClosed,
+    /// connect: goes directly to a backend on this node, by the proxy's leave.
+    ConnectDirect,
+    /// connect: could have gone directly, but the source has too many such connections half open; redirected.
+    DirectCrowded,
+    /// sockops: an accepted socket is the other end of a connection that goes directly.
+    DirectMet,
+    /// sockops: somebody else finished a direct connection's handshake; the accepted socket was cut off.
+    DirectForged,
+    /// sockops: the map of flows is full; the connection is treated like a stranger's.
+    DirectFull,
+    /// sockops: the map of open direct connections is full; this one cannot be ended when policy changes.
+    DirectLiveFull,
+    /// sockops: no memory for a direct connection's storage; it is not counted.
+    DirectNoStorage,
+    /// sockops: the ring of events is full; the connection's figures are lost.
+    DirectLost,
+    /// sk_lookup: this very connection goes directly.
+    InboundDirect,
 }
 
 impl Outcome {
@@ -96,6 +114,15 @@ impl Outcome {
         (Outcome::InboundNoListener, "sk_lookup", "refused_no_listener"),
         (Outcome::InboundFailOpen, "sk_lookup", "bypassed_fail_open"),
         (Outcome::InboundFailClosed, "sk_lookup", "refused_fail_closed"),
+        (Outcome::ConnectDirect, "connect", "direct"),
+        (Outcome::DirectCrowded, "connect", "direct_crowded"),
+        (Outcome::DirectMet, "sockops", "direct_accepted"),
+        (Outcome::DirectForged, "sockops", "direct_forged"),
+        (Outcome::DirectFull, "sockops", "map_full_flows"),
+        (Outcome::DirectLiveFull, "sockops", "map_full_live"),
+        (Outcome::DirectNoStorage, "sockops", "direct_no_storage"),
+        (Outcome::DirectLost, "sockops", "ring_full_events"),
+        (Outcome::InboundDirect, "sk_lookup", "direct"),
     ];
 
     /// How many there are.
@@ -111,6 +138,6 @@ mod tests {
         for (index, (outcome, ..)) in Outcome::ALL.iter().enumerate() {
             assert_eq!(*outcome as usize, index);
         }
-        assert_eq!(Outcome::InboundFailClosed as u32 + 1, Outcome::COUNT);
+        assert_eq!(Outcome::InboundDirect as u32 + 1, Outcome::COUNT);
     }
 }

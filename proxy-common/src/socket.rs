@@ -25,6 +25,8 @@ impl SocketState {
     pub const ON_BEHALF: u32 = 8;
     /// Accepted by the proxy from an application: `peer` is the original destination.
     pub const ORIGINAL: u32 = 16;
+    /// An end of a connection that goes directly: the rest is in its [`crate::DirectSocket`].
+    pub const DIRECT: u32 = 64;
 
     /// What the other end's accepted socket is to get, if this one is weft's.
     #[inline(always)]

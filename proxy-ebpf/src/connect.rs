@@ -15,7 +15,10 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use weft_common::{Addr, Ip, Outcome, SocketState, Verdict, connect as decide, listener_key};
 
-use crate::maps::{PROXIES, count, outbound_served, skipped_subnet, socket_state, workload};
+use crate::{
+    maps::{PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
+    pass,
+};
 
 const PASS: i32 = 1;
 const REFUSE: i32 = 0;
@@ -79,6 +82,22 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                     bpf_set_retval(-ENOMEM);
                     return REFUSE;
                 }
+                // By the proxy's leave, and while it lives: as a dead one's fail mode says, otherwise.
+                if protocol == IPPROTO_TCP
+                    && let Some(chosen) = pass::choose(netns, &to, port)
+                    && pass::mark(socket.cast(), &chosen)
+                {
+                    let addr = chosen.backend.addr;
+                    let rewritten = addr.ip != to || addr.port != port;
+                    let hide = if rewritten { SocketState::HIDE_PEER } else { 0 };
+                    *state = SocketState { peer: Addr { ip: to, port }, flags: SocketState::DIRECT | hide };
+                    if rewritten {
+                        point_at(ctx, &addr.ip, addr.port as u16, socket_v6);
+                    }
+                    count(Outcome::ConnectDirect);
+                    debug!(ctx, "connect of netns {} to port {} goes directly", netns, port);
+                    return PASS;
+                }
                 *state = SocketState {
                     peer: Addr { ip: to, port },
                     flags: SocketState::REDIRECTED | SocketState::HIDE_PEER | SocketState::HIDE_LOCAL,
@@ -131,25 +150,31 @@ unsafe fn forget(socket: *mut c_void) {
 
 #[inline(always)]
 unsafe fn point_at_proxy(ctx: &SockAddrContext, to: &Ip, port_v4: u16, port_v6: u16, socket_v6: bool) {
+    // SAFETY: the caller's context.
+    unsafe {
+        if to.is_v4() {
+            // v4-mapped where the socket is IPv6's.
+            point_at(ctx, &Ip::LOCALHOST_V4, port_v4, socket_v6);
+        } else {
+            point_at(ctx, &Ip::LOCALHOST_V6, port_v6, socket_v6);
+        }
+    }
+}
+
+/// Rewrites the address: to one of the same family, so that of a v4-mapped one the head is right already.
+#[inline(always)]
+unsafe fn point_at(ctx: &SockAddrContext, ip: &Ip, port: u16, socket_v6: bool) {
     let sa = ctx.sock_addr;
     // SAFETY: writes of whole words to the fields that connect programs may write.
     unsafe {
-        if to.is_v4() {
-            let localhost = Ip::LOCALHOST_V4.0[3];
-            if socket_v6 {
-                // v4-mapped: the first three words are right already.
-                (*sa).user_ip6[3] = localhost;
-            } else {
-                (*sa).user_ip4 = localhost;
-            }
-            (*sa).user_port = u32::from(port_v4.to_be());
+        if socket_v6 {
+            (*sa).user_ip6[0] = ip.0[0];
+            (*sa).user_ip6[1] = ip.0[1];
+            (*sa).user_ip6[2] = ip.0[2];
+            (*sa).user_ip6[3] = ip.0[3];
         } else {
-            let localhost = Ip::LOCALHOST_V6.0;
-            (*sa).user_ip6[0] = localhost[0];
-            (*sa).user_ip6[1] = localhost[1];
-            (*sa).user_ip6[2] = localhost[2];
-            (*sa).user_ip6[3] = localhost[3];
-            (*sa).user_port = u32::from(port_v6.to_be());
+            (*sa).user_ip4 = ip.0[3];
         }
+        (*sa).user_port = u32::from(port.to_be());
     }
 }

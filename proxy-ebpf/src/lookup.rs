@@ -6,9 +6,12 @@
 //! refused (RST) or, in fail-open workloads, passed to the application.
 
 use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
-use weft_common::{Addr, Ip, ListenKey, Outcome, Tuple, Verdict, Workload, inbound as decide, unserved};
+use weft_common::{Addr, Ip, Outcome, Tuple, Verdict, Workload, inbound as decide, unserved};
 
-use crate::maps::{ADDRESSES, HOST, INBOUND, LISTENERS, SEEDED, beating, count, skipped_subnet, workload};
+use crate::{
+    maps::{ADDRESSES, HOST, INBOUND, beating, count, listens, skipped_subnet, workload},
+    pass,
+};
 
 const PASS: u32 = 1;
 const DROP: u32 = 0;
@@ -75,6 +78,10 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             local: Addr { ip: remote, port: remote_port },
             remote: Addr { ip: local, port },
         };
+        if pass::passes(&opener, netns) {
+            count(Outcome::InboundDirect);
+            return PASS;
+        }
         if HOST.get(opener).is_some() {
             count(Outcome::InboundHost);
             return PASS;
@@ -111,19 +118,4 @@ fn finish(verdict: Verdict) -> u32 {
             DROP
         }
     }
-}
-
-/// Whether an application listens on the address itself or on the wildcard of a family that takes it.
-#[inline(always)]
-fn listens(workload: &Workload, netns: u64, ip: &Ip, port: u32) -> bool {
-    let seeded = workload.is(Workload::SEEDED);
-    let at = |ip: Ip| {
-        let key = ListenKey { netns, ip, port, pad: 0 };
-        // SAFETY: values are plain integers.
-        unsafe {
-            LISTENERS.get(key).is_some_and(|n| *n != 0)
-                || (seeded && SEEDED.get(key).is_some_and(|n| *n != 0))
-        }
-    };
-    at(*ip) || at(Ip::ANY_V6) || (ip.is_v4() && at(Ip::ANY_V4))
 }

@@ -18,6 +18,7 @@ mod connect;
 mod lookup;
 mod maps;
 mod names;
+mod pass;
 mod sockops;
 
 #[panic_handler]

@@ -110,3 +110,18 @@ pub fn outbound_served(key: u64) -> bool {
 pub fn skipped_subnet(netns: u64, ip: &Ip) -> bool {
     SUBNETS.get(Key::new(SubnetKey::BITS, SubnetKey::new(netns, ip))).is_some()
 }
+
+/// Whether an application listens on the address itself or on the wildcard of a family that takes it.
+#[inline(always)]
+pub fn listens(workload: &Workload, netns: u64, ip: &Ip, port: u32) -> bool {
+    let seeded = workload.is(Workload::SEEDED);
+    let at = |ip: Ip| {
+        let key = ListenKey { netns, ip, port, pad: 0 };
+        // SAFETY: values are plain integers.
+        unsafe {
+            LISTENERS.get(key).is_some_and(|n| *n != 0)
+                || (seeded && SEEDED.get(key).is_some_and(|n| *n != 0))
+        }
+    };
+    at(*ip) || at(Ip::ANY_V6) || (ip.is_v4() && at(Ip::ANY_V4))
+}

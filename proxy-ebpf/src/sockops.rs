@@ -9,8 +9,9 @@ use core::{arch::asm, ffi::c_void};
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-        BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE, BPF_TCP_LISTEN, bpf_sock_ops,
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, BPF_TCP_CLOSE,
+        BPF_TCP_LISTEN, bpf_sock_ops,
     },
     helpers::{bpf_get_netns_cookie, bpf_sock_ops_cb_flags_set},
     macros::sock_ops,
@@ -18,7 +19,10 @@ use aya_ebpf::{
 };
 use weft_common::{Addr, Ip, ListenKey, Outcome, SocketState, Tuple};
 
-use crate::maps::{ADDRESSES, CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload};
+use crate::{
+    maps::{ADDRESSES, CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload},
+    pass,
+};
 
 const AF_INET: u32 = 2;
 const BPF_ANY: u64 = 0;
@@ -38,6 +42,7 @@ pub fn weft_sockops(ctx: SockOpsContext) -> u32 {
     unsafe {
         match ctx.op() {
             BPF_SOCK_OPS_TCP_CONNECT_CB => on_connect(&ctx),
+            BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => on_answered(&ctx),
             BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => on_accepted(&ctx),
             BPF_SOCK_OPS_TCP_LISTEN_CB => on_listen(&ctx),
             BPF_SOCK_OPS_STATE_CB => on_state(&ctx),
@@ -74,12 +79,38 @@ unsafe fn on_connect(ctx: &SockOpsContext) {
         if state.is_null() {
             return;
         }
-        let Some(rendezvous) = (*state).handed_over() else { return };
         let (local, remote) = ends(ctx.ops);
+        if (*state).flags & SocketState::DIRECT != 0 {
+            pass::on_connect(netns, socket.cast(), local, remote);
+            watch_state(ctx);
+            return;
+        }
+        let Some(rendezvous) = (*state).handed_over() else { return };
         if RENDEZVOUS.insert(Tuple { netns, local, remote }, rendezvous, BPF_ANY).is_err() {
             count(Outcome::RendezvousFull);
         }
         watch_state(ctx);
+    }
+}
+
+#[inline(always)]
+unsafe fn on_answered(ctx: &SockOpsContext) {
+    // SAFETY: as in the program.
+    unsafe {
+        let netns = bpf_get_netns_cookie(ctx.as_ptr());
+        if workload(netns).is_none() {
+            return;
+        }
+        let socket = field!((*ctx.ops).__bindgen_anon_2.sk);
+        if socket.is_null() {
+            return;
+        }
+        let state = socket_state(socket.cast::<c_void>(), false);
+        if state.is_null() || (*state).flags & SocketState::DIRECT == 0 {
+            return;
+        }
+        let (local, remote) = ends(ctx.ops);
+        pass::on_answered(ctx, netns, socket.cast(), local, remote);
     }
 }
 
@@ -93,16 +124,21 @@ unsafe fn on_accepted(ctx: &SockOpsContext) {
         }
         let (local, remote) = ends(ctx.ops);
         let tuple = Tuple { netns, local: remote, remote: local };
-        let Some(rendezvous) = RENDEZVOUS.get(tuple) else {
-            let _ = HOST.remove(Tuple { netns: 0, ..tuple });
-            return;
-        };
-        let rendezvous = *rendezvous;
-        let _ = RENDEZVOUS.remove(tuple);
         let socket = field!((*ctx.ops).__bindgen_anon_2.sk);
         if socket.is_null() {
             return;
         }
+        let Some(rendezvous) = RENDEZVOUS.get(tuple) else {
+            let opener = Tuple { netns: 0, ..tuple };
+            if pass::on_accepted(ctx, netns, socket.cast(), opener) {
+                watch_state(ctx);
+            } else {
+                let _ = HOST.remove(opener);
+            }
+            return;
+        };
+        let rendezvous = *rendezvous;
+        let _ = RENDEZVOUS.remove(tuple);
         let state = socket_state(socket.cast::<c_void>(), true);
         if state.is_null() {
             count(Outcome::RendezvousNoStorage);
@@ -140,12 +176,22 @@ unsafe fn on_state(ctx: &SockOpsContext) {
     unsafe {
         let args = (*ctx.ops).__bindgen_anon_1.args;
         let (old, new) = (args[0], args[1]);
+        let netns = bpf_get_netns_cookie(ctx.as_ptr());
+        let socket = field!((*ctx.ops).__bindgen_anon_2.sk);
+        if !socket.is_null() && !is_host(netns) {
+            let state = socket_state(socket.cast::<c_void>(), false);
+            if !state.is_null() && (*state).flags & SocketState::DIRECT != 0 {
+                let (local, remote) = ends(ctx.ops);
+                pass::on_state(ctx, netns, socket.cast(), old, new, local, remote);
+                return;
+            }
+        }
         if new != BPF_TCP_CLOSE {
             return;
         }
-        let netns = bpf_get_netns_cookie(ctx.as_ptr());
         if old == BPF_TCP_LISTEN {
             let key = listen_key(ctx, netns);
+            pass::on_unlisten(netns, key.port);
             if add(&key, u64::MAX) {
                 count(Outcome::ListenerClosed);
             }

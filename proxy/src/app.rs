@@ -11,7 +11,7 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
 
-use crate::{capture::Capture, discovery::Discovery, metrics::Metrics, workloads::Registry};
+use crate::{capture::Capture, discovery::Discovery, metrics::Metrics, pass::Passes, workloads::Registry};
 
 /// One per process.
 pub struct Shared {
@@ -21,6 +21,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// What serves an address.
     pub discovery: Arc<Discovery>,
+    /// Who may go without the proxy.
+    pub passes: Arc<Passes>,
     /// Where everything is counted.
     pub metrics: Metrics,
     /// The networks of the cluster, for policies.

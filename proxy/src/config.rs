@@ -94,6 +94,9 @@ pub struct Config {
     /// Connections that one workload may have open, both ways together.
     #[arg(long, env = "WEFT_PROXY_MAX_CONNECTIONS_PER_WORKLOAD", default_value_t = 20_000)]
     pub max_connections_per_workload: usize,
+    /// Whether opaque connections between pods of this node may go directly once one was admitted.
+    #[arg(long, env = "WEFT_PROXY_DIRECT_PASS", value_enum, default_value_t = Switch::On)]
+    pub direct_pass: Switch,
     /// Worker threads; default: one per core.
     #[arg(long, env = "WEFT_PROXY_WORKERS")]
     pub workers: Option<usize>,
@@ -107,6 +110,16 @@ pub struct Config {
     /// Let the eBPF programs log each decision at debug level (slow).
     #[arg(long, env = "WEFT_PROXY_EBPF_LOG")]
     pub ebpf_log: bool,
+}
+
+/// On or off.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// `20s`, `500ms`, `2m`, `24h`.

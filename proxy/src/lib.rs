@@ -18,6 +18,7 @@ pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod outbound;
+pub mod pass;
 pub mod policy;
 pub mod run;
 pub mod tcp;

@@ -21,13 +21,14 @@ use crate::{
     admin,
     app::{Connections, Limits, Shared},
     capture::{self, Capture, Listener, Listeners, OutcomeCollector, Side},
-    config::Config,
+    config::{Config, Switch},
     discovery::{self, Discovery},
     drain::{self, Signals},
     handover::{self, Progress, Relief},
     identity::{self, Store},
     logging::LevelHandle,
     metrics::Metrics,
+    pass::Passes,
     tls,
     workloads::{Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
 };
@@ -66,10 +67,23 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let states = Arc::<States>::default();
     let (drains, draining) = channel::channel(false);
     let (leaves, leaving) = channel::channel(false);
+    let discovery = Discovery::new(control.clone(), discovery::Config::new(&config.node), &metrics);
+    let passes = Passes::new(
+        config.direct_pass == Switch::On,
+        capture.clone(),
+        registry.clone(),
+        discovery.clone(),
+        metrics.clone(),
+        config.cluster_networks.clone(),
+    );
+    if let Some(events) = capture.direct_events().context("the ring of direct connections' events")? {
+        tokio::spawn(passes.clone().follow(events));
+    }
     let shared = Arc::new(Shared {
         capture: capture.clone(),
         registry: registry.clone(),
-        discovery: Discovery::new(control.clone(), discovery::Config::new(&config.node), &metrics),
+        discovery,
+        passes,
         metrics: metrics.clone(),
         cluster_networks: config.cluster_networks.clone(),
         limits: Limits {

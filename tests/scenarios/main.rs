@@ -15,6 +15,7 @@ mod change;
 mod churn;
 mod clients;
 mod control;
+mod direct;
 mod first_request;
 mod fixture;
 mod identity;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         wire::area(),
         attack::area(),
         policy::area(),
+        direct::area(),
         change::area(),
         control::area(),
         admin::area(),

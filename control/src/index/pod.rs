@@ -68,6 +68,7 @@ pub struct PodConfig {
     pub outbound_connect_timeout: Option<Duration>,
     pub inbound_connect_timeout: Option<Duration>,
     pub fail_mode: FailMode,
+    pub direct_pass: bool,
     pub netns: Option<String>,
 }
 
@@ -155,6 +156,7 @@ impl PodConfig {
             outbound_connect_timeout: annotations.outbound_connect_timeout,
             inbound_connect_timeout: annotations.inbound_connect_timeout,
             fail_mode: FailMode::Open,
+            direct_pass: annotations.direct_pass.unwrap_or(true),
             netns: annotations.netns.clone(),
         }
     }

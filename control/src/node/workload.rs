@@ -38,6 +38,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         skip_subnets: config.skip_subnets.iter().map(ToString::to_string).collect(),
         outbound_connect_timeout_ms: milliseconds(config.outbound_connect_timeout),
         inbound_connect_timeout_ms: milliseconds(config.inbound_connect_timeout),
+        direct_pass_disabled: !config.direct_pass,
     }
 }
 

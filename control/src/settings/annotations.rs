@@ -20,6 +20,7 @@ pub struct Annotations {
     pub outbound_connect_timeout: Option<Duration>,
     pub inbound_connect_timeout: Option<Duration>,
     pub fail_mode: Option<FailMode>,
+    pub direct_pass: Option<bool>,
     pub netns: Option<String>,
 }
 
@@ -70,6 +71,7 @@ impl Annotations {
             outbound_connect_timeout: self.outbound_connect_timeout.or(base.outbound_connect_timeout),
             inbound_connect_timeout: self.inbound_connect_timeout.or(base.inbound_connect_timeout),
             fail_mode: self.fail_mode.or(base.fail_mode),
+            direct_pass: self.direct_pass.or(base.direct_pass),
             // A network namespace belongs to one pod.
             netns: self.netns,
         }
@@ -104,11 +106,12 @@ impl Annotations {
                 self.inbound_connect_timeout = Some(timeout(value)?);
             }
             "config.weft.dev/fail-mode" => self.fail_mode = Some(fail_mode(value)?),
+            "config.weft.dev/direct-pass" => self.direct_pass = Some(enabled(value)?),
             "config.weft.dev/netns" => self.netns = Some(netns(value)?),
             unknown if unknown.starts_with("config.weft.dev/") => {
                 return Err((
                     "weft has no such annotation".into(),
-                    "weft's own are config.weft.dev/fail-mode and config.weft.dev/netns".into(),
+                    "weft's own are config.weft.dev/direct-pass, config.weft.dev/fail-mode and config.weft.dev/netns".into(),
                 ));
             }
             _ => {}
@@ -157,6 +160,14 @@ fn fail_mode(value: &str) -> Result<FailMode, (String, String)> {
         "open" => Ok(FailMode::Open),
         "closed" => Ok(FailMode::Closed),
         other => Err((format!("{other:?} is not a fail mode"), "write open or closed".into())),
+    }
+}
+
+fn enabled(value: &str) -> Result<bool, (String, String)> {
+    match value {
+        "enabled" => Ok(true),
+        "disabled" => Ok(false),
+        other => Err((format!("{other:?} is neither"), "write enabled or disabled".into())),
     }
 }
 

@@ -129,6 +129,7 @@ impl Enrolled {
     /// Takes the pod out of the books.
     pub fn forget(self) -> Result<(), CaptureError> {
         self.capture.programs.lock().detach_lookup(self.netns.cookie());
+        self.capture.passes.forget(self.netns.cookie())?;
         self.capture.maps.lock().forget(self.netns.cookie(), &self.ips)
     }
 

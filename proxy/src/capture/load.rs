@@ -15,7 +15,7 @@ use super::{CaptureError, Config, maps};
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
 
 /// Grows when a map's or program's layout changes: pins of another layout cannot be taken over.
-const LAYOUT: &str = "layout-1";
+const LAYOUT: &str = "layout-2";
 
 /// The folders of one instance in the BPF file system.
 pub(super) struct Pins {

@@ -32,6 +32,10 @@ pub(super) const PINNED: &[&str] = &[
     "HEARTBEAT",
     "OUTCOMES",
     "SOCKETS",
+    "FLOWS",
+    "CROWDS",
+    "LIVE",
+    "DIRECTS",
 ];
 
 /// All but the socket storage, which the data path uses without a lock.
@@ -49,7 +53,10 @@ pub(super) struct Maps {
     outcomes: PerCpuArray<MapData, u64>,
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, CaptureError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, CaptureError> {
     let map = ebpf.take_map(name).ok_or(CaptureError::Missing(name))?;
     M::try_from(map).map_err(CaptureError::map(name))
 }
@@ -230,6 +237,10 @@ impl Maps {
             .collect()
     }
 
+    pub(super) fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(&(outcome as u32), 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
     pub(super) fn outcomes(&self) -> Outcomes {
         let count = |index| self.outcomes.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
         Outcomes {
@@ -250,7 +261,7 @@ fn subnet_key(netns: u64, subnet: &IpNet) -> LpmKey<SubnetKey> {
     LpmKey::new(64 + prefix, SubnetKey::new(netns, &Ip::from(subnet.network())))
 }
 
-fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
@@ -260,15 +271,18 @@ fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
 
 /// The map of sockets' storage, for the data path.
 pub(super) struct Sockets {
-    // Kept as it is: programs that are still to be loaded refer to its descriptor by number.
+    // Kept as they are: programs that are still to be loaded refer to their descriptors by number.
     map: MapData,
+    _directs: MapData,
 }
 
 impl Sockets {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
-        const NAME: &str = "SOCKETS";
-        let Some(Map::SkStorage(map)) = ebpf.take_map(NAME) else { return Err(CaptureError::Missing(NAME)) };
-        Ok(Sockets { map })
+        let mut storage = |name| match ebpf.take_map(name) {
+            Some(Map::SkStorage(map)) => Ok(map),
+            _ => Err(CaptureError::Missing(name)),
+        };
+        Ok(Sockets { map: storage("SOCKETS")?, _directs: storage("DIRECTS")? })
     }
 
     pub(super) fn get(&self, socket: BorrowedFd<'_>) -> Option<SocketState> {

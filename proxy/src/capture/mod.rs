@@ -6,6 +6,7 @@ mod attach;
 mod cgroup;
 mod check;
 mod counters;
+mod destroy;
 mod diag;
 mod enrol;
 mod error;
@@ -14,6 +15,7 @@ mod listen;
 mod load;
 mod maps;
 mod netns;
+mod pass;
 mod stock;
 mod sys;
 
@@ -31,6 +33,7 @@ pub use self::{
     kernel::Unsupported,
     listen::{Listener, Listeners, Side},
     netns::Netns,
+    pass::DirectEvents,
     stock::Stock,
     sys::{owned_fd, tcp_info},
 };
@@ -59,6 +62,7 @@ pub struct Capture {
     maps: Mutex<maps::Maps>,
     programs: Mutex<attach::Programs>,
     sockets: maps::Sockets,
+    passes: pass::Passes,
     host_netns: u64,
     stale_after: Duration,
 }
@@ -75,6 +79,7 @@ impl Capture {
         let mut ebpf = load::load(config, &pins)?;
         let mut maps = maps::Maps::take(&mut ebpf)?;
         let sockets = maps::Sockets::take(&mut ebpf)?;
+        let passes = pass::Passes::take(&mut ebpf)?;
         maps.configure(host_netns, config.stale_after)?;
         let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id))?;
         // Without a predecessor no other cgroup stays exempt; with one, those that are still there.
@@ -85,6 +90,7 @@ impl Capture {
             maps: Mutex::new(maps),
             programs: Mutex::new(programs),
             sockets,
+            passes,
             host_netns,
             stale_after: config.stale_after,
         };
@@ -103,6 +109,19 @@ impl Capture {
     pub fn stand_for(&self, socket: &impl AsFd, client: SocketAddr) -> Result<(), CaptureError> {
         let state = SocketState { peer: client.into(), flags: SocketState::ON_BEHALF };
         self.sockets.set(socket.as_fd(), state)
+    }
+
+    /// Ends connections that do not go through the proxy: the ends of sockets in `netns`, and their cookies. How many
+    /// there still were.
+    ///
+    /// # Errors
+    /// The kernel is built without SOCK_DESTROY (EOPNOTSUPP), or the namespace cannot be entered.
+    pub fn destroy(
+        &self,
+        netns: &Netns,
+        sockets: &[(SocketAddr, SocketAddr, u64)],
+    ) -> std::io::Result<usize> {
+        destroy::destroy(netns, sockets)
     }
 
     /// Tells the kernel that the proxy is alive. To be called several times within `Config::stale_after`.

@@ -47,6 +47,13 @@ impl Netns {
         &self.path
     }
 
+    /// Whether listening sockets inside take TCP Fast Open connections (net.ipv4.tcp_fastopen, bit 2).
+    pub fn takes_fast_open(&self) -> bool {
+        // The sysctl shows the value of the reading thread's namespace.
+        self.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen"))
+            .is_ok_and(|value| value.trim().parse::<u32>().is_ok_and(|bits| bits & 2 != 0))
+    }
+
     /// Whether the path still leads to this namespace: if not, the pod is gone or another one.
     pub fn is_current(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|now| now.ino() == self.inode)

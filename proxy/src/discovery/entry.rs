@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Config, away::ControlPlane, destination::Destination, watch::watch_profile};
+use super::{Changes, Config, away::ControlPlane, destination::Destination, watch::watch_profile};
 use crate::balance::Balancer;
 
 /// A destination and its watch, which ends with it.
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     service: Mutex<Option<Service>>,
     /// Somebody waits: do not sleep for long.
     hurry: Notify,
+    dst: SocketAddr,
+    changes: Arc<Changes>,
 }
 
 /// A service that is being watched.
@@ -68,12 +70,20 @@ impl Drop for AbortOnDrop {
 }
 
 impl Entry {
-    pub(super) fn watch(dst: SocketAddr, now: u64, control: Arc<ControlPlane>, config: Arc<Config>) -> Self {
+    pub(super) fn watch(
+        dst: SocketAddr,
+        now: u64,
+        control: Arc<ControlPlane>,
+        config: Arc<Config>,
+        changes: Arc<Changes>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             current: ArcSwapOption::empty(),
             progress: watch::Sender::new(Progress::Asking(super::watch::GET_PROFILE)),
             service: Mutex::new(None),
             hurry: Notify::new(),
+            dst,
+            changes,
         });
         let task = tokio::spawn(watch_profile(dst, shared.clone(), control, config));
         Self { shared, used: AtomicU64::new(now), _watch: AbortOnDrop(task) }
@@ -194,7 +204,13 @@ impl Shared {
 
     fn publish(&self, destination: Destination) {
         self.current.store(Some(Arc::new(destination)));
+        self.changed();
         self.well(super::watch::GET_PROFILE);
+    }
+
+    /// What serves the destination is not what it was.
+    pub(super) fn changed(&self) {
+        self.changes.tell(self.dst);
     }
 
     fn is_failing(&self) -> bool {

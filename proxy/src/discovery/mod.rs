@@ -16,7 +16,7 @@ mod watch;
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, OnceLock, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -69,6 +69,28 @@ pub struct Discovery {
     control: Arc<ControlPlane>,
     base: Instant,
     counters: Arc<Counters>,
+    changes: Arc<Changes>,
+}
+
+/// Who is told when it changes what serves an address, or when that is not followed any more.
+#[derive(Default)]
+struct Changes(OnceLock<OnChange>);
+
+/// Told of an original destination, from any thread, after the change.
+pub type OnChange = Box<dyn Fn(SocketAddr) + Send + Sync>;
+
+impl Changes {
+    fn tell(&self, dst: SocketAddr) {
+        if let Some(told) = self.0.get() {
+            told(dst);
+        }
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Changes")
+    }
 }
 
 impl Discovery {
@@ -79,9 +101,15 @@ impl Discovery {
         let control = Arc::new(ControlPlane::new(channel, &config.node));
         metrics.register_collector(Box::new(Figures(counters.clone(), control.clone())));
         let table = Table::new(config.max_entries);
-        let discovery = Arc::new(Self { table, config, control, base: Instant::now(), counters });
+        let changes = Arc::default();
+        let discovery = Arc::new(Self { table, config, control, base: Instant::now(), counters, changes });
         tokio::spawn(forget_idle(Arc::downgrade(&discovery)));
         discovery
+    }
+
+    /// Tells `told` of every change from now on. The first one to ask is told, nobody else.
+    pub fn on_change(&self, told: OnChange) {
+        let _ = self.changes.0.set(told);
     }
 
     /// What serves `dst`. Known destinations are answered at once, others within the lookup timeout.
@@ -161,14 +189,17 @@ impl Discovery {
             .table
             .get_or_insert(dst, now, || {
                 self.counters.lookups.inc();
-                Entry::watch(dst, now, self.control.clone(), self.config.clone())
+                let (control, config, changes) =
+                    (self.control.clone(), self.config.clone(), self.changes.clone());
+                Entry::watch(dst, now, control, config, changes)
             })
             .ok_or_else(|| {
                 self.counters.refusals.inc();
                 DiscoveryError::Full { dst, limit: self.config.max_entries }
             })?;
         entry.touch(now);
-        self.counters.evictions.inc_by(evicted);
+        self.counters.evictions.inc_by(evicted.len() as u64);
+        evicted.into_iter().for_each(|dst| self.changes.tell(dst));
         self.count_destinations();
         Ok(entry)
     }
@@ -189,7 +220,8 @@ async fn forget_idle(discovery: Weak<Discovery>) {
         tokio::time::sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(60))).await;
         let Some(discovery) = discovery.upgrade() else { return };
         let idle = u64::try_from(discovery.config.idle.as_millis()).unwrap_or(u64::MAX);
-        discovery.table.forget_idle(discovery.now(), idle);
+        let forgotten = discovery.table.forget_idle(discovery.now(), idle);
+        forgotten.into_iter().for_each(|dst| discovery.changes.tell(dst));
         discovery.count_destinations();
     }
 }

@@ -30,19 +30,19 @@ impl Table {
         self.entries.read().get(&dst).cloned()
     }
 
-    /// The entry for `dst`, made if there is none, and how many were dropped for it. `None`: there is no room,
+    /// The entry for `dst`, made if there is none, and which were dropped for it. `None`: there is no room,
     /// all are in use.
     pub(super) fn get_or_insert(
         &self,
         dst: SocketAddr,
         now: u64,
         make: impl FnOnce() -> Entry,
-    ) -> Option<(Arc<Entry>, u64)> {
+    ) -> Option<(Arc<Entry>, Vec<SocketAddr>)> {
         let mut entries = self.entries.write();
         if let Some(entry) = entries.get(&dst) {
-            return Some((entry.clone(), 0));
+            return Some((entry.clone(), Vec::new()));
         }
-        let mut evicted = 0;
+        let mut evicted = Vec::new();
         if entries.len() >= self.limit {
             if now < self.full_until.load(Ordering::Relaxed) {
                 return None;
@@ -58,13 +58,15 @@ impl Table {
         Some((entry, evicted))
     }
 
-    /// Drops what has not been used for `idle` milliseconds, unless it could not be had again.
-    pub(super) fn forget_idle(&self, now: u64, idle: u64) {
+    /// Drops what has not been used for `idle` milliseconds, unless it could not be had again: which those are.
+    pub(super) fn forget_idle(&self, now: u64, idle: u64) -> Vec<SocketAddr> {
         let mut entries = self.entries.write();
-        entries.retain(|_, entry| now.saturating_sub(entry.used()) < idle || entry.is_precious());
+        let goes = |entry: &mut Arc<Entry>| now.saturating_sub(entry.used()) >= idle && !entry.is_precious();
+        let gone = entries.extract_if(|_, entry| goes(entry)).map(|(dst, _)| dst).collect();
         if entries.capacity() > 4 * entries.len().max(64) {
             entries.shrink_to_fit();
         }
+        gone
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,7 +75,7 @@ impl Table {
 }
 
 /// Drops the hundredth that was used least recently: one by one, each newcomer would look through all.
-fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) -> u64 {
+fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) -> Vec<SocketAddr> {
     let mut idle: Vec<(u64, SocketAddr)> = entries
         .iter()
         .map(|(dst, entry)| (entry.used(), *dst))
@@ -81,13 +83,14 @@ fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) 
         .collect();
     let count = (limit / 100).max(1).min(idle.len());
     if count == 0 {
-        return 0;
+        return Vec::new();
     }
     idle.select_nth_unstable(count - 1);
-    for (_, dst) in &idle[..count] {
+    idle.truncate(count);
+    for (_, dst) in &idle {
         entries.remove(dst);
     }
-    count as u64
+    idle.into_iter().map(|(_, dst)| dst).collect()
 }
 
 /// Milliseconds after which an entry may make room for another one. A pod that tries all addresses of the world

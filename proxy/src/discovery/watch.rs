@@ -116,6 +116,7 @@ async fn watch_endpoints(
             if endpoints.apply(&authority, update) {
                 answered = true;
                 balancer.update(endpoints.list(dst));
+                shared.changed();
                 shared.filled(&balancer, endpoints.labels.clone());
                 shared.well(GET);
             }
@@ -133,6 +134,7 @@ async fn watch_endpoints(
                 control.answered();
                 endpoints.by_addr.clear();
                 balancer.update(Vec::new());
+                shared.changed();
                 shared.filled(&balancer, endpoints.labels.clone());
             }
             _ => {

@@ -159,7 +159,7 @@ impl Connection<'_> {
         match application {
             Ok(application) => {
                 let (source, destination) = admission.open();
-                let legs = Legs { source: vec![source], destination: vec![destination] };
+                let legs = Legs { source: vec![source], destination: vec![destination], ..Legs::default() };
                 let idle = self.shared.limits.idle;
                 match tcp::relay(stream, application, legs, idle, admission.revoked()).await {
                     End::Closed => {}

@@ -23,7 +23,7 @@ use crate::{
     discovery::{Destination, Endpoint, SourceRef},
     local,
     metrics::{Direction, OpenConn, Peer, Tls, TransportLabels, reason},
-    tcp::{self, End, Legs},
+    tcp::{self, End, FirstWord, Legs},
     workloads::Workload,
 };
 
@@ -180,10 +180,9 @@ impl Connection<'_> {
             };
             let dialled = visit.dial().await?;
             let tls = Tls::Local(workload.identity.clone());
-            return Ok(Reached {
-                legs: self.legs(endpoint, tls, Some(&dialled)),
-                dialled: Dialled::Local(dialled),
-            });
+            let mut legs = self.legs(endpoint, tls, Some(&dialled));
+            legs.first_word = self.listen(workload, endpoint.addr.port());
+            return Ok(Reached { legs, dialled: Dialled::Local(dialled) });
         }
         let dialled = match &endpoint.tls {
             Some(tls) => dial::mtls(self.shared, self.source, endpoint.addr, tls).await?,
@@ -196,10 +195,20 @@ impl Connection<'_> {
         Ok(Reached { legs: self.legs(endpoint, tls, None), dialled })
     }
 
+    /// An application that speaks first is known by that: its next connections need no proxy.
+    fn listen(&self, workload: Arc<Workload>, port: u16) -> FirstWord {
+        let (shared, source, original) = (self.shared.clone(), self.source.clone(), self.original);
+        FirstWord::tell(move |after| {
+            shared.passes.spoke_first(&workload, port, after);
+            shared.passes.consider(&source, original);
+        })
+    }
+
     fn legs(&self, endpoint: &Endpoint, tls: Tls, local: Option<&local::Arrived>) -> Legs {
         let mut legs = Legs {
             source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
             destination: vec![self.open(Peer::Dst, tls, endpoint.addr, Some(endpoint))],
+            ..Legs::default()
         };
         if let Some(arrived) = local {
             let inbound = arrived.open();
@@ -232,6 +241,7 @@ impl Connection<'_> {
                 tcp::relay(stream, *upstream.stream, reached.legs, idle, pending()).await
             }
             Dialled::Local(arrived) => {
+                self.shared.passes.consider(self.source, self.original);
                 let (upstream, admission) = arrived.into_parts();
                 tcp::relay(stream, upstream, reached.legs, idle, admission.revoked()).await
             }
@@ -256,6 +266,7 @@ impl Connection<'_> {
         let legs = Legs {
             source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
             destination: vec![self.open(Peer::Dst, tls, self.original, None)],
+            ..Legs::default()
         };
         let idle = self.shared.limits.idle;
         let end = tcp::relay(stream, upstream.stream, legs, idle, pending()).await;

@@ -9,7 +9,7 @@ mod transfer;
 mod tests;
 
 pub use self::{
-    relay::{Carried, End, Legs, relay},
+    relay::{Carried, End, FirstWord, Legs, relay},
     socket::{ConnectError, connect, end_by_reset, end_orderly, errno, reset, tune},
     transfer::{Broken, Count, Leg, transfer},
 };

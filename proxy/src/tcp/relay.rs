@@ -1,8 +1,9 @@
 //! How does a proxied connection run, and what is told of it?
 
 use std::{
+    fmt,
     os::fd::AsFd,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -45,6 +46,25 @@ pub struct Legs {
     pub source: Vec<OpenConn>,
     /// Of the connection that was opened.
     pub destination: Vec<OpenConn>,
+    /// Told when the destination speaks before the source does.
+    pub first_word: FirstWord,
+}
+
+/// Somebody who wants to know whether the destination speaks first, and how long after the connection was made.
+#[derive(Default)]
+pub struct FirstWord(Option<Box<dyn Fn(Duration) + Send + Sync>>);
+
+impl FirstWord {
+    /// Tells `told`.
+    pub fn tell(told: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        FirstWord(Some(Box::new(told)))
+    }
+}
+
+impl fmt::Debug for FirstWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FirstWord").field(&self.0.is_some()).finish()
+    }
 }
 
 struct Counted<'a> {
@@ -53,16 +73,25 @@ struct Counted<'a> {
     /// Milliseconds after `started` of the last byte.
     active: AtomicU64,
     watched: bool,
+    /// Somebody has spoken.
+    spoken: AtomicBool,
 }
 
 impl Count for Counted<'_> {
     fn forward(&self, read: usize, written: usize) {
+        self.spoken.store(true, Ordering::Relaxed);
         self.legs.source.iter().for_each(|leg| leg.read(read as u64));
         self.legs.destination.iter().for_each(|leg| leg.wrote(written as u64));
         self.touch();
     }
 
     fn backward(&self, read: usize, written: usize) {
+        if let Some(told) = &self.legs.first_word.0
+            && read > 0
+            && !self.spoken.swap(true, Ordering::Relaxed)
+        {
+            told(self.started.elapsed());
+        }
         self.legs.destination.iter().for_each(|leg| leg.read(read as u64));
         self.legs.source.iter().for_each(|leg| leg.wrote(written as u64));
         self.touch();
@@ -118,8 +147,13 @@ pub async fn relay<S: Carried, D: Carried>(
     end_by_reset(destination.tcp());
     measure(&source, &legs.source);
     measure(&destination, &legs.destination);
-    let counted =
-        Counted { legs: &legs, started: Instant::now(), active: AtomicU64::new(0), watched: !idle.is_zero() };
+    let counted = Counted {
+        legs: &legs,
+        started: Instant::now(),
+        active: AtomicU64::new(0),
+        watched: !idle.is_zero(),
+        spoken: AtomicBool::new(false),
+    };
     let end = tokio::select! {
         result = transfer(&mut source, &mut destination, &counted) => match result {
             Ok(()) => End::Closed,

@@ -225,6 +225,7 @@ impl Keeper {
             ips: spec.kernel.ips.clone(),
             labels: Arc::new(WorkloadLabels::new(&spec.key.namespace, &spec.key.name, &spec.labels)),
             stock: Stock::new(netns),
+            fast_open: netns.takes_fast_open(),
             netns: netns.clone(),
             lease: lease.clone(),
             terms: channel::Sender::new(Arc::new(spec.terms.clone())),
@@ -299,6 +300,7 @@ impl Keeper {
     async fn rejoin(&self, joined: Joined, next: &Spec) {
         let Joined { workload, enrolled, serving } = joined;
         self.registry.remove(&workload);
+        self.shared.passes.left(&workload);
         serving.stop().await;
         self.serving.lock().remove(&workload.netns.cookie());
         match enrolled.retire(&next.kernel.ips) {
@@ -316,6 +318,7 @@ impl Keeper {
 
     fn change(&self, joined: &mut Joined, wanted: &Spec) {
         joined.workload.terms.send_replace(Arc::new(wanted.terms.clone()));
+        tokio::task::block_in_place(|| self.shared.passes.terms_changed(&joined.workload));
         match joined.enrolled.change(&wanted.kernel) {
             Ok(()) => info!(workload = %wanted.key, "the workload's terms changed"),
             Err(error) => {
@@ -329,6 +332,7 @@ impl Keeper {
         let cookie = workload.netns.cookie();
         self.states.set(&spec.key, &spec.uid, State::Leaving, "");
         self.registry.remove(&workload);
+        self.shared.passes.left(&workload);
         let result = enrolled.release_outbound();
         if !gone_within(&workload.netns, LEAVING).await {
             let released = enrolled.release_inbound();

@@ -46,6 +46,8 @@ pub struct Workload {
     pub labels: Arc<WorkloadLabels>,
     /// Sockets of its namespace.
     pub stock: Stock,
+    /// Its applications may take TCP Fast Open connections (as of when it joined).
+    pub fast_open: bool,
     netns: Netns,
     lease: Lease,
     terms: channel::Sender<Arc<Terms>>,
@@ -61,6 +63,8 @@ pub struct Terms {
     pub policies: Policies,
     /// Without a proxy or control plane its connections go directly.
     pub fail_open: bool,
+    /// Connections from and to it may go without the proxy where nothing is lost by it.
+    pub direct_pass: bool,
     /// How long a connection of its own may take to open.
     pub outbound_connect_timeout: Duration,
     /// How long a connection to its application may take to open.
@@ -85,6 +89,11 @@ impl std::fmt::Display for Key {
 }
 
 impl Workload {
+    /// Its network namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
     /// What holds now.
     pub fn terms(&self) -> Arc<Terms> {
         self.terms.borrow().clone()

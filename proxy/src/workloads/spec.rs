@@ -106,6 +106,7 @@ impl TryFrom<api::Workload> for Spec {
             terms: Terms {
                 policies: Policies::new(policy(workload.default_inbound_policy())?, ports),
                 fail_open,
+                direct_pass: !workload.direct_pass_disabled,
                 outbound_connect_timeout: timeout(
                     workload.outbound_connect_timeout_ms,
                     OUTBOUND_CONNECT_TIMEOUT,

@@ -1,0 +1,396 @@
+//! Which connections go straight to an application of the same node, and who counts them?
+//!
+//! No program of its own: called by connect (the choice), sockops (flows, figures) and sk_lookup (this very
+//! connection passes). Kernel 5.8 (ring buffer). Whatever fails on the way leaves the connection to the proxy, or
+//! to be treated as a stranger's.
+
+use core::{
+    arch::asm,
+    ffi::c_void,
+    ptr::{addr_of, addr_of_mut},
+};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_NO_PREALLOC, bpf_sock_ops},
+    btf_maps::SkStorage,
+    helpers::{
+        bpf_get_prandom_u32, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_setsockopt, bpf_sk_storage_get,
+    },
+    macros::{btf_map, map},
+    maps::{HashMap, RingBuf},
+    programs::SockOpsContext,
+};
+use weft_common::{
+    Addr, DirectEvent, DirectFlow, DirectLive, DirectSocket, Ip, Outcome, Pass, PassBackend, PassKey,
+    PortKey, SocketState, Tuple,
+};
+
+use crate::maps::{ADDRESSES, count, listens, socket_state, workload};
+
+/// What may go directly. Not pinned: each proxy grants its own passes, and a dead one's are worth nothing.
+#[map]
+static PASSES: HashMap<PassKey, Pass> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// Ports whose applications speak first. Not pinned: a successor finds out for itself.
+#[map]
+static LEARNED: HashMap<PortKey, u8> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+/// What happens to direct connections, for the proxy to count. Not pinned: each proxy reads its own.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// Connections between connect() and accept().
+#[map]
+static FLOWS: HashMap<Tuple, DirectFlow> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+/// How many flows a source has, so that none can use up all.
+#[map]
+static CROWDS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+/// Both ends of the connections that are open, by socket cookie.
+#[map]
+static LIVE: HashMap<u64, DirectLive> = HashMap::with_max_entries(131072, BPF_F_NO_PREALLOC);
+#[btf_map]
+static DIRECTS: SkStorage<DirectSocket> = SkStorage::new();
+
+/// Flows of one source at a time; further connections take the proxy.
+const CROWD: u64 = 1024;
+const LOOPBACK_DEVICE: u32 = 1;
+const SOL_SOCKET: i32 = 1;
+const SO_BINDTOIFINDEX: i32 = 62;
+const BPF_ANY: u64 = 0;
+const BPF_NOEXIST: u64 = 1;
+
+const TCP_FIN_WAIT2: u32 = 5;
+const TCP_CLOSE: u32 = 7;
+const TCP_CLOSE_WAIT: u32 = 8;
+const TCP_LAST_ACK: u32 = 9;
+const TCP_CLOSING: u32 = 11;
+
+macro_rules! field {
+    ($place:expr) => {
+        core::ptr::read_volatile(&raw const $place)
+    };
+}
+
+/// Where a connection may go directly.
+pub struct Chosen {
+    pass: u64,
+    index: u32,
+    pub backend: &'static PassBackend,
+}
+
+/// A backend for a connection of `netns` to `to`:`port`, if it may go directly.
+#[inline(always)]
+pub fn choose(netns: u64, to: &Ip, port: u32) -> Option<Chosen> {
+    let key = PassKey { netns, to: Addr { ip: *to, port }, pad: 0 };
+    // SAFETY: entries are replaced whole by user space.
+    let pass = unsafe { PASSES.get(key)? };
+    let len = pass.len;
+    if len == 0 {
+        return None;
+    }
+    // SAFETY: the helper has no preconditions.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let index = if len == 1 { 0 } else { random % len } & (Pass::BACKENDS as u32 - 1);
+    let backend = &pass.backends[index as usize];
+    let (there, addr) = (backend.netns, &backend.addr);
+    // SAFETY: as above.
+    unsafe {
+        // The books of the kernel have the last word: the pod may have gone, its application too.
+        if ADDRESSES.get(addr.ip).is_none_or(|owner| *owner != there) {
+            return None;
+        }
+        if backend.learned != 0 && LEARNED.get(PortKey { netns: there, port: addr.port, pad: 0 }).is_none() {
+            return None;
+        }
+        // Where nobody listens the proxy says so, and tries another endpoint.
+        if !listens(workload(there)?, there, &addr.ip, addr.port) {
+            return None;
+        }
+        if CROWDS.get(netns).is_some_and(|flows| *flows >= CROWD) {
+            count(Outcome::DirectCrowded);
+            return None;
+        }
+    }
+    Some(Chosen { pass: pass.id, index, backend })
+}
+
+/// Marks a socket that is about to connect; false: no memory.
+///
+/// # Safety
+/// `socket` must be the context's.
+#[inline(always)]
+pub unsafe fn mark(socket: *mut c_void, chosen: &Chosen) -> bool {
+    // SAFETY: the caller's socket.
+    unsafe {
+        let state = direct_socket(socket, true);
+        if state.is_null() {
+            return false;
+        }
+        (*state).pass = chosen.pass;
+        (*state).destination = chosen.backend.netns;
+        (*state).since = bpf_ktime_get_ns();
+        (*state).received = 0;
+        (*state).backend = chosen.index;
+        (*state).flags = DirectSocket::SOURCE;
+        true
+    }
+}
+
+/// A marked socket sends its SYN.
+///
+/// # Safety
+/// `socket` must be the context's.
+#[inline(always)]
+pub unsafe fn on_connect(netns: u64, socket: *mut c_void, local: Addr, remote: Addr) {
+    // SAFETY: the caller's socket.
+    unsafe {
+        let state = direct_socket(socket, false);
+        if state.is_null() {
+            return;
+        }
+        // Bound to an address that is not the pod's, it does not go by the pod's identity.
+        if ADDRESSES.get(local.ip).is_none_or(|owner| *owner != netns) {
+            return;
+        }
+        let flow = DirectFlow {
+            pass: (*state).pass,
+            source: netns,
+            destination: (*state).destination,
+            backend: (*state).backend,
+            answered: 0,
+            sent: 0,
+            expected: 0,
+        };
+        let key = Tuple { netns: 0, local, remote };
+        if FLOWS.insert(key, flow, BPF_ANY).is_err() {
+            count(Outcome::DirectFull);
+            return;
+        }
+        if !crowd(netns, 1) && CROWDS.insert(netns, 1, BPF_NOEXIST).is_err() {
+            crowd(netns, 1);
+        }
+    }
+}
+
+/// A marked socket has had the answer to its SYN; its own answer to that has not left yet.
+///
+/// # Safety
+/// `socket` must be the context's.
+#[inline(always)]
+pub unsafe fn on_answered(ctx: &SockOpsContext, netns: u64, socket: *mut c_void, local: Addr, remote: Addr) {
+    // SAFETY: the caller's socket.
+    unsafe {
+        let (sent, expected) = (field!((*ctx.ops).snd_una), field!((*ctx.ops).rcv_nxt));
+        let state = direct_socket(socket, false);
+        if state.is_null() {
+            return;
+        }
+        let key = Tuple { netns: 0, local, remote };
+        if let Some(flow) = FLOWS.get_ptr_mut(key) {
+            (*flow).sent = sent;
+            (*flow).expected = expected;
+            (*flow).answered = 1;
+        }
+        (*state).flags |= DirectSocket::ESTABLISHED;
+        live(ctx, netns, state, local, remote);
+        tell(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
+    }
+}
+
+/// Whether this SYN (or the last packet of its handshake) is that of a connection that goes directly.
+#[inline(always)]
+pub fn passes(opener: &Tuple, netns: u64) -> bool {
+    // SAFETY: values are plain integers.
+    unsafe { FLOWS.get(opener).is_some_and(|flow| flow.pass != 0 && flow.destination == netns) }
+}
+
+/// A connection was accepted in `netns`; false: not a direct one.
+///
+/// # Safety
+/// `socket` must be the context's.
+#[inline(always)]
+pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void, opener: Tuple) -> bool {
+    // SAFETY: the caller's socket.
+    unsafe {
+        let (sent, expected) = (field!((*ctx.ops).snd_nxt), field!((*ctx.ops).rcv_nxt));
+        let Some(flow) = FLOWS.get(opener) else { return false };
+        if flow.pass == 0 || flow.destination != netns {
+            return false;
+        }
+        let flow = *flow;
+        // Who finished the handshake must be who began it: the source's own socket has seen the answer and both
+        // agree on the numbers. A TCP Fast Open child, which comes before that, cannot be told from a forgery.
+        let genuine = flow.answered != 0 && flow.sent == expected && flow.expected == sent;
+        let storage = socket_state(socket, true);
+        let state = direct_socket(socket, true);
+        if genuine {
+            spend(&opener, flow.source);
+        } else {
+            count(Outcome::DirectForged);
+            let mut loopback: u32 = LOOPBACK_DEVICE;
+            bpf_setsockopt(ctx.as_ptr(), SOL_SOCKET, SO_BINDTOIFINDEX, addr_of_mut!(loopback).cast(), 4);
+        }
+        if storage.is_null() || state.is_null() {
+            count(Outcome::DirectNoStorage);
+            return true;
+        }
+        (*state).pass = flow.pass;
+        (*state).destination = netns;
+        (*state).since = bpf_ktime_get_ns();
+        (*state).received = 0;
+        (*state).backend = flow.backend;
+        (*state).flags = DirectSocket::DESTINATION | DirectSocket::ESTABLISHED;
+        let (local, remote) = (opener.remote, opener.local);
+        if !genuine {
+            tell(ctx, DirectEvent::FORGED, netns, state, local, remote, 0);
+            return true;
+        }
+        (*storage).flags |= SocketState::DIRECT;
+        count(Outcome::DirectMet);
+        live(ctx, netns, state, local, remote);
+        tell(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
+        true
+    }
+}
+
+/// A socket with `SocketState::DIRECT` has changed its state.
+///
+/// # Safety
+/// `socket` must be the context's.
+#[inline(always)]
+pub unsafe fn on_state(
+    ctx: &SockOpsContext,
+    netns: u64,
+    socket: *mut c_void,
+    old: u32,
+    new: u32,
+    local: Addr,
+    remote: Addr,
+) {
+    // SAFETY: the caller's socket.
+    unsafe {
+        let received = field!((*ctx.ops).bytes_received);
+        let state = direct_socket(socket, false);
+        if state.is_null() {
+            return;
+        }
+        match new {
+            TCP_FIN_WAIT2 => {
+                (*state).flags |= DirectSocket::FIN_SENT;
+                (*state).received = received;
+            }
+            TCP_CLOSE_WAIT | TCP_CLOSING => (*state).flags |= DirectSocket::FIN_RECEIVED,
+            TCP_CLOSE => {
+                if old == TCP_LAST_ACK || old == TCP_CLOSING {
+                    (*state).flags |= DirectSocket::FIN_SENT;
+                }
+                // An orphan leaves this state at once, without the other side's FIN.
+                if old == TCP_FIN_WAIT2 && received > (*state).received {
+                    (*state).flags |= DirectSocket::FIN_RECEIVED;
+                }
+                if (*state).flags & DirectSocket::SOURCE != 0 {
+                    spend(&Tuple { netns: 0, local, remote }, netns);
+                }
+                if (*state).flags & DirectSocket::ESTABLISHED != 0 {
+                    let _ = LIVE.remove(bpf_get_socket_cookie(ctx.as_ptr()));
+                    tell(ctx, DirectEvent::CLOSED, netns, state, local, remote, old);
+                } else {
+                    tell(ctx, DirectEvent::FAILED, netns, state, local, remote, old);
+                }
+                (*state).flags = 0;
+                (*state).pass = 0;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An application has stopped listening: what was learned of the port was learned of that application.
+#[inline(always)]
+pub fn on_unlisten(netns: u64, port: u32) {
+    let key = PortKey { netns, port, pad: 0 };
+    // SAFETY: values are plain integers.
+    if unsafe { LEARNED.get(key).is_some() } {
+        let _ = LEARNED.remove(key);
+    }
+}
+
+/// The flow has come to an end.
+#[inline(always)]
+unsafe fn spend(opener: &Tuple, source: u64) {
+    if FLOWS.remove(opener).is_ok() {
+        // SAFETY: counts one that was counted.
+        unsafe { crowd(source, u64::MAX) };
+    }
+}
+
+/// Adds to a source's number of flows, modulo 2^64; false: there is none.
+#[inline(always)]
+unsafe fn crowd(source: u64, n: u64) -> bool {
+    let Some(value) = CROWDS.get_ptr_mut(source) else { return false };
+    // SAFETY: a live map value, aligned, changed by this instruction only.
+    unsafe { asm!("lock *(u64 *)({value} + 0) += {n}", value = in(reg) value, n = in(reg) n) };
+    true
+}
+
+#[inline(always)]
+unsafe fn live(ctx: &SockOpsContext, netns: u64, state: *const DirectSocket, local: Addr, remote: Addr) {
+    // SAFETY: the caller's storage.
+    unsafe {
+        let side = (*state).flags & (DirectSocket::SOURCE | DirectSocket::DESTINATION);
+        let live = DirectLive { netns, destination: (*state).destination, local, remote, side, pad: 0 };
+        if LIVE.insert(bpf_get_socket_cookie(ctx.as_ptr()), live, BPF_ANY).is_err() {
+            count(Outcome::DirectLiveFull);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tell(
+    ctx: &SockOpsContext,
+    kind: u32,
+    netns: u64,
+    state: *const DirectSocket,
+    local: Addr,
+    remote: Addr,
+    was: u32,
+) {
+    // SAFETY: the caller's context and storage; the reserved room is the size of an event.
+    unsafe {
+        let ops: *mut bpf_sock_ops = ctx.ops;
+        let (acked, received) = (field!((*ops).bytes_acked), field!((*ops).bytes_received));
+        let (srtt, retransmits) = (field!((*ops).srtt_us), field!((*ops).total_retrans));
+        let cookie = bpf_get_socket_cookie(ctx.as_ptr());
+        let Some(mut room) = EVENTS.reserve::<DirectEvent>(0) else {
+            count(Outcome::DirectLost);
+            return;
+        };
+        let flags = (*state).flags;
+        let is = |flag: u32| u64::from(flags & flag != 0);
+        // The kernel counts a SYN and a FIN like a byte each; the accepted end's SYN is not in its figures.
+        let syn = is(DirectSocket::SOURCE);
+        let event = room.as_mut_ptr();
+        (*event).pass = (*state).pass;
+        (*event).cookie = cookie;
+        (*event).ends.netns = netns;
+        (*event).ends.local = local;
+        (*event).ends.remote = remote;
+        (*event).kind = kind;
+        (*event).side = flags & (DirectSocket::SOURCE | DirectSocket::DESTINATION);
+        (*event).backend = (*state).backend;
+        (*event).state = was;
+        (*event).sent = acked.saturating_sub(syn + is(DirectSocket::FIN_SENT));
+        (*event).received = received.saturating_sub(is(DirectSocket::FIN_RECEIVED));
+        (*event).duration = bpf_ktime_get_ns() - (*state).since;
+        // The kernel keeps it in eighths.
+        (*event).rtt = srtt >> 3;
+        (*event).retransmits = retransmits;
+        room.submit(0);
+    }
+}
+
+/// What is kept with a socket of a direct connection; with `create`, made if there is none. Null: none.
+#[inline(always)]
+unsafe fn direct_socket(socket: *mut c_void, create: bool) -> *mut DirectSocket {
+    let map = addr_of!(DIRECTS).cast_mut().cast::<c_void>();
+    // SAFETY: the caller's socket, checked by the verifier.
+    unsafe { bpf_sk_storage_get(map, socket, core::ptr::null_mut(), create as u64).cast() }
+}

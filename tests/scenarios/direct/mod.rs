@@ -1,0 +1,67 @@
+//! Do opaque connections within a node go without the proxy once one was admitted, and does nothing else?
+
+mod passing;
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use weft_tests::{
+    load::Plan,
+    mesh::{Description, Mesh, Watch, mesh},
+    suite::Area,
+};
+
+pub(crate) fn area() -> Area {
+    passing::scenarios(Area::new("direct", one_node))
+}
+
+/// Ports whose bytes are declared opaque.
+const OPAQUE: &str = "9000-9099";
+const PORTS: std::ops::Range<u16> = 9000..9030;
+
+/// A client and servers on one node, and one server elsewhere.
+pub(super) fn one_node() -> Description {
+    mesh("direct")
+        .pod("client", |pod| pod.node("a").meshed())
+        .pod("other", |pod| pod.node("a").meshed())
+        .pod("plain", |pod| pod.node("a").unmeshed())
+        .pod("near", |pod| {
+            pod.node("a")
+                .meshed()
+                .policy("all-authenticated")
+                .annotate("config.linkerd.io/opaque-ports", OPAQUE)
+        })
+        .pod("far", |pod| {
+            pod.node("b")
+                .meshed()
+                .policy("all-authenticated")
+                .annotate("config.linkerd.io/opaque-ports", OPAQUE)
+        })
+        .pod("shy", |pod| {
+            pod.node("a")
+                .meshed()
+                .annotate("config.linkerd.io/opaque-ports", OPAQUE)
+                .annotate("config.weft.dev/direct-pass", "disabled")
+        })
+        .service("near", |service| PORTS.fold(service, |service, port| service.port(port, port)))
+}
+
+/// What the kernel's side decided.
+pub(super) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 2] {
+    [("hook", hook), ("outcome", outcome)]
+}
+
+/// Sends and receives some bytes through the proxy, and waits until the next connection would go directly.
+pub(super) fn pave(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
+    let proxy = mesh.proxy("a").watch()?;
+    Plan::random(20_000).run(&mesh.pod(client).connect(target)?).context("through the proxy")?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)
+}
+
+/// The connections since went so.
+pub(super) fn went(proxy: &Watch, directly: f64, by_proxy: f64) -> Result<()> {
+    proxy.eventually(|now| {
+        now.expect("weft_capture_total", &hook("connect", "direct"), directly)?;
+        now.expect("weft_capture_total", &hook("connect", "redirected"), by_proxy)
+    })
+}
