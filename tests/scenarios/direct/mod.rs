@@ -1,6 +1,8 @@
 //! Do opaque connections within a node go without the proxy once one was admitted, and does nothing else?
 
+mod forged;
 mod passing;
+mod withdrawn;
 
 use std::net::SocketAddr;
 
@@ -12,7 +14,7 @@ use weft_tests::{
 };
 
 pub(crate) fn area() -> Area {
-    passing::scenarios(Area::new("direct", one_node))
+    withdrawn::scenarios(forged::scenarios(passing::scenarios(Area::new("direct", one_node))))
 }
 
 /// Ports whose bytes are declared opaque.

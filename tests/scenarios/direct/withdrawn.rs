@@ -1,0 +1,260 @@
+//! When does a pass end, and what becomes of connections then?
+
+use std::{
+    collections::BTreeSet,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    load::Plan,
+    mesh::{Description, Mesh, mesh},
+    suite::Area,
+    wait,
+};
+
+use super::{OPAQUE, pave, went};
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.alone(
+        "by_policy",
+        "A policy that does not admit the client any more refuses its next connection and ends the open one; when it \
+         admits again, connections go directly again.",
+        pairs,
+        by_policy,
+    )
+    .alone(
+        "by_annotation",
+        "config.weft.dev/direct-pass: disabled on the client sends its next connection through the proxy.",
+        pairs,
+        by_annotation,
+    )
+    .alone(
+        "by_endpoints",
+        "A service passes only while all its endpoints are on the client's node, and then to all of them.",
+        pairs,
+        by_endpoints,
+    )
+    .alone(
+        "by_leaving",
+        "A server that leaves the mesh, or is deleted, and a client that leaves, are not passed to or let pass any \
+         more.",
+        pairs,
+        by_leaving,
+    )
+    .alone(
+        "by_the_proxys_end",
+        "Without a proxy a client that fails closed is refused, pass or no pass; the open connection goes on, and a \
+         successor still ends it when policy changes.",
+        pairs,
+        by_the_proxys_end,
+    )
+    .alone(
+        "over_an_upgrade",
+        "A second proxy process takes over under a load of direct connections and none fails.",
+        pairs,
+        over_an_upgrade,
+    )
+}
+
+fn pairs() -> Description {
+    let opaque = |pod: weft_tests::mesh::PodSpec| pod.annotate("config.linkerd.io/opaque-ports", OPAQUE);
+    mesh("withdrawn")
+        .pod("client", |pod| pod.node("a").meshed().fail_mode("closed"))
+        .pod("server", |pod| opaque(pod.node("a").meshed().policy("all-authenticated")))
+        .pod("choice-1", |pod| opaque(pod.node("a").meshed().app("choice")))
+        .service("choice", |service| service.port(80, 9000))
+}
+
+fn echo(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
+    let mut stream = mesh.pod("client").connect(target)?;
+    talk(&mut stream)?;
+    Ok(stream)
+}
+
+fn talk(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(b"hello")?;
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer)?;
+    ensure!(&answer == b"hello");
+    Ok(())
+}
+
+/// Connects until the connection goes directly, and gives that one.
+fn directly(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
+    wait::until_ok("a connection goes directly", || {
+        let proxy = mesh.proxy("a").watch()?;
+        let stream = echo(mesh, target)?;
+        let now = proxy.now()?;
+        now.expect("weft_capture_total", &super::hook("connect", "direct"), 1.0)?;
+        Ok(stream)
+    })
+}
+
+fn by_policy(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("server");
+    let server = pod.serve(9000, backends::echo())?;
+    let mut old = directly(mesh, pod.at(9000))?;
+    let proxy = mesh.proxy("a").watch()?;
+    mesh.change_pod("server", |pod| pod.policy("deny"))?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
+    let before = server.accepted();
+    let proxy = mesh.proxy("a").watch()?;
+    ensure!(echo(mesh, pod.at(9000)).is_err(), "the next connection was let in");
+    went(&proxy, 0.0, 1.0)?;
+    ensure!(server.accepted() == before, "the application saw the connection");
+    let ended = wait::promptly("the end of the open connection", || old.read(&mut [0]))?;
+    ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
+    let all = mesh.proxy("a").metrics()?;
+    all.expect("inbound_tcp_authz_terminate_total", &[("pod", "server")], 1.0)?;
+    all.expect("weft_direct_terminated_total", &[("result", "ended")], 1.0)?;
+    mesh.change_pod("server", |pod| pod.policy("all-authenticated"))?;
+    directly(mesh, pod.at(9000)).map(drop)
+}
+
+fn by_annotation(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("server");
+    let server = pod.serve(9000, backends::echo())?;
+    let mut old = directly(mesh, pod.at(9000))?;
+    let proxy = mesh.proxy("a").watch()?;
+    mesh.change_pod("client", |pod| pod.annotate("config.weft.dev/direct-pass", "disabled"))?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
+    for _ in 0..3 {
+        echo(mesh, pod.at(9000))?;
+    }
+    went(&proxy, 0.0, 3.0)?;
+    talk(&mut old).context("the open connection")?;
+    drop(old);
+    server.flawless()
+}
+
+/// Which pod answers.
+fn choice(mesh: &Mesh) -> Result<String> {
+    let mut name = String::new();
+    mesh.pod("client").connect(mesh.service("choice").at(80))?.read_to_string(&mut name)?;
+    Ok(name)
+}
+
+/// The pods that answer so many connections.
+fn choices(mesh: &Mesh, count: usize) -> Result<BTreeSet<String>> {
+    (0..count).map(|_| choice(mesh)).collect()
+}
+
+fn by_endpoints(mesh: &Mesh) -> Result<()> {
+    let first = mesh.pod("choice-1").serve(9000, backends::name("choice-1"))?;
+    let opaque = |pod: weft_tests::mesh::PodSpec| {
+        pod.meshed().app("choice").annotate("config.linkerd.io/opaque-ports", OPAQUE)
+    };
+    let is_direct = |count: usize, expected: &[&str]| {
+        let proxy = mesh.proxy("a").watch()?;
+        let answers = choices(mesh, count)?;
+        ensure!(answers.iter().map(String::as_str).eq(expected.iter().copied()), "{answers:?}");
+        proxy.now()?.expect("weft_capture_total", &super::hook("connect", "direct"), count as f64)
+    };
+    choice(mesh)?;
+    wait::until_ok("one endpoint, directly", || is_direct(3, &["choice-1"]))?;
+
+    let far = mesh.add_pod("choice-2", |pod| opaque(pod.node("b")))?;
+    let second = far.serve(9000, backends::name("choice-2"))?;
+    wait::until("the far endpoint is chosen", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
+    let proxy = mesh.proxy("a").watch()?;
+    choices(mesh, 20)?;
+    went(&proxy, 0.0, 20.0)?;
+    second.flawless()?;
+
+    mesh.remove_pod("choice-2")?;
+    wait::until_ok("the one endpoint, directly again", || is_direct(3, &["choice-1"]))?;
+    let near = mesh.add_pod("choice-3", |pod| opaque(pod.node("a")))?;
+    let third = near.serve(9000, backends::name("choice-3"))?;
+    wait::until_ok("both endpoints, directly", || is_direct(40, &["choice-1", "choice-3"]))?;
+    mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
+    wait::until_ok("the new endpoint alone, directly", || is_direct(10, &["choice-3"]))?;
+    first.flawless()?;
+    third.flawless()
+}
+
+fn by_leaving(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("server");
+    let server = pod.serve(9000, backends::echo())?;
+    let target = pod.at(9000);
+    let mut old = directly(mesh, target)?;
+    let proxy = mesh.proxy("a").watch()?;
+    mesh.change_pod("server", |pod| pod.unmeshed())?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_membership")], 1.0)?;
+    // Until it has left for good its policy holds, for a client that cannot prove an identity to it any more.
+    wait::until_ok("the server is reached without the mesh", || echo(mesh, target))?;
+    proxy.now()?.expect("weft_capture_total", &super::hook("connect", "direct"), 0.0)?;
+    talk(&mut old)?;
+    drop(old);
+    server.flawless()?;
+
+    mesh.change_pod("server", |pod| pod.meshed())?;
+    mesh.until_enrolled()?;
+    drop(directly(mesh, target)?);
+    let proxy = mesh.proxy("a").watch()?;
+    mesh.change_pod("client", |pod| pod.unmeshed())?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_membership")], 1.0)?;
+    mesh.until_enrolled()?;
+    let answer = echo(mesh, target);
+    ensure!(answer.is_err(), "a client without the mesh was let in");
+
+    mesh.change_pod("client", |pod| pod.meshed())?;
+    mesh.until_enrolled()?;
+    drop(directly(mesh, target)?);
+    drop(server);
+    let proxy = mesh.proxy("a").watch()?;
+    mesh.remove_pod("server")?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_membership")], 1.0)
+}
+
+fn by_the_proxys_end(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("server");
+    let server = pod.serve(9000, backends::echo())?;
+    let mut old = directly(mesh, pod.at(9000))?;
+    let before = server.accepted();
+    mesh.proxy("a").kill()?;
+    let refused = wait::promptly("the refusal", || mesh.pod("client").connect(pod.at(9000)))?;
+    let refused = refused.map(drop).map_err(|error| error.kind());
+    ensure!(refused == Err(ErrorKind::ConnectionRefused), "{refused:?}");
+    ensure!(server.accepted() == before, "the application saw the connection");
+    talk(&mut old).context("without a proxy")?;
+
+    mesh.proxy("a").revive()?;
+    mesh.until_enrolled()?;
+    talk(&mut old).context("with a new proxy")?;
+    drop(directly(mesh, pod.at(9000))?);
+    mesh.change_pod("server", |pod| pod.policy("deny"))?;
+    let ended = wait::promptly("the end of the open connection", || old.read(&mut [0]))?;
+    ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
+    let untold = [("reason", "unknown")];
+    wait::until_ok("its close is untold", || {
+        mesh.proxy("a").metrics()?.expect("weft_direct_untold_total", &untold, 2.0)
+    })
+}
+
+fn over_an_upgrade(mesh: &Mesh) -> Result<()> {
+    use std::time::Duration;
+    use weft_tests::load::{Steady, Style};
+
+    let pod = mesh.pod("server");
+    let server = pod.serve(9000, backends::echo())?;
+    let service = pod.serve(9001, backends::exchange())?;
+    pave(mesh, "client", pod.at(9001))?;
+    drop(directly(mesh, pod.at(9000))?);
+    let client = mesh.pod("client");
+    let load = Steady::start(client.netns(), pod.at(9000), Style::Fresh, 4, Duration::from_millis(1));
+    load.keep_on(200)?;
+    mesh.proxy("a").take_over()?;
+    load.keep_on(200)?;
+    wait::until_ok("connections go directly again", || {
+        let proxy = mesh.proxy("a").watch()?;
+        load.keep_on(20)?;
+        proxy.now()?.expect_some("weft_capture_total", &super::hook("connect", "direct"))
+    })?;
+    load.stop().flawless()?;
+    Plan::random(1000).run(&client.connect(pod.at(9001))?)?;
+    service.flawless()?;
+    server.flawless()
+}
