@@ -9,6 +9,7 @@ mod listener;
 mod outcome;
 mod pass;
 mod socket;
+mod splice;
 mod workload;
 
 pub use self::{
@@ -18,6 +19,7 @@ pub use self::{
     outcome::Outcome,
     pass::{DirectEvent, DirectFlow, DirectLive, DirectSocket, Pass, PassBackend, PassKey, PortKey},
     socket::{Rendezvous, SocketState},
+    splice::{Flow, Opener, Pair, Route, SpliceConfig, SplicePorts},
     workload::{Config, PortRange, PortRanges, Workload},
 };
 
@@ -38,4 +40,5 @@ mod user {
     }
     pod!(Addr, Ip, Tuple, SocketState, Rendezvous, Workload, Config, ListenKey, SubnetKey);
     pod!(DirectEvent, DirectFlow, DirectLive, Pass, PassBackend, PassKey, PortKey);
+    pod!(PortRanges, SpliceConfig, Opener, Pair, Route, Flow, SplicePorts);
 }

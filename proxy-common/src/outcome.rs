@@ -80,6 +80,18 @@ pub enum Outcome {
     DirectLost,
     /// sk_lookup: this very connection goes directly.
     InboundDirect,
+    /// sockops: a socket of an opted-in port became a member, its messages are looked at.
+    SpliceJoined,
+    /// sockops: a map of splicing is full or there is no memory; the connection is relayed.
+    SpliceFull,
+    /// sk_msg: put into the target's queue.
+    SpliceMoved,
+    /// sk_msg: something sent before is still on its way; relayed behind it.
+    SpliceOrder,
+    /// sk_msg: the target's queue is long enough; relayed, which makes the sender wait.
+    SpliceQueued,
+    /// sk_msg: the target is gone or going; relayed.
+    SpliceGone,
 }
 
 impl Outcome {
@@ -123,6 +135,12 @@ impl Outcome {
         (Outcome::DirectNoStorage, "sockops", "direct_no_storage"),
         (Outcome::DirectLost, "sockops", "ring_full_events"),
         (Outcome::InboundDirect, "sk_lookup", "direct"),
+        (Outcome::SpliceJoined, "sockops", "splice_joined"),
+        (Outcome::SpliceFull, "sockops", "map_full_splice"),
+        (Outcome::SpliceMoved, "sk_msg", "spliced"),
+        (Outcome::SpliceOrder, "sk_msg", "relayed_order"),
+        (Outcome::SpliceQueued, "sk_msg", "relayed_queue_full"),
+        (Outcome::SpliceGone, "sk_msg", "relayed_target_gone"),
     ];
 
     /// How many there are.
@@ -138,6 +156,6 @@ mod tests {
         for (index, (outcome, ..)) in Outcome::ALL.iter().enumerate() {
             assert_eq!(*outcome as usize, index);
         }
-        assert_eq!(Outcome::InboundDirect as u32 + 1, Outcome::COUNT);
+        assert_eq!(Outcome::SpliceGone as u32 + 1, Outcome::COUNT);
     }
 }

@@ -27,14 +27,17 @@ impl SocketState {
     pub const ORIGINAL: u32 = 16;
     /// An end of a connection that goes directly: the rest is in its [`crate::DirectSocket`].
     pub const DIRECT: u32 = 64;
+    /// The connection may be spliced (splice.rs). Beside one of the others.
+    pub const SPLICE: u32 = 32;
 
     /// What the other end's accepted socket is to get, if this one is weft's.
     #[inline(always)]
     pub fn handed_over(&self) -> Option<Rendezvous> {
+        let splice = self.flags & Self::SPLICE;
         if self.flags & Self::REDIRECTED != 0 {
-            Some(Rendezvous { addr: self.peer, flags: Self::ORIGINAL })
+            Some(Rendezvous { addr: self.peer, flags: Self::ORIGINAL | splice })
         } else if self.flags & Self::ON_BEHALF != 0 {
-            Some(Rendezvous { addr: self.peer, flags: Self::HIDE_PEER })
+            Some(Rendezvous { addr: self.peer, flags: Self::HIDE_PEER | splice })
         } else {
             None
         }

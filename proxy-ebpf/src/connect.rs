@@ -18,6 +18,7 @@ use weft_common::{Addr, Ip, Outcome, SocketState, Verdict, connect as decide, li
 use crate::{
     maps::{PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
     pass,
+    splice,
 };
 
 const PASS: i32 = 1;
@@ -82,8 +83,11 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                     bpf_set_retval(-ENOMEM);
                     return REFUSE;
                 }
-                // By the proxy's leave, and while it lives: as a dead one's fail mode says, otherwise.
+                let splice = splice::wanted(netns, &to, port);
+                // By the proxy's leave, and while it lives: as a dead one's fail mode says, otherwise. A port that
+                // opted in to splicing is spliced.
                 if protocol == IPPROTO_TCP
+                    && splice == 0
                     && let Some(chosen) = pass::choose(netns, &to, port)
                     && pass::mark(socket.cast(), &chosen)
                 {
@@ -100,7 +104,10 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                 }
                 *state = SocketState {
                     peer: Addr { ip: to, port },
-                    flags: SocketState::REDIRECTED | SocketState::HIDE_PEER | SocketState::HIDE_LOCAL,
+                    flags: SocketState::REDIRECTED
+                        | SocketState::HIDE_PEER
+                        | SocketState::HIDE_LOCAL
+                        | splice,
                 };
                 point_at_proxy(ctx, &to, workload.outbound_v4, workload.outbound_v6, socket_v6);
                 if (*socket).bound_dev_if > 1 {

@@ -6,6 +6,7 @@
 //! | `weft_getpeername4`, `6`, `weft_getsockname4`, `6` | cgroup/get*name* | 5.8 | keeps that invisible |
 //! | `weft_sockops` | cgroup/sock_ops | 5.15 | hands the original destination to the accepted socket; learns who listens |
 //! | `weft_lookup` | netns/sk_lookup | 5.9 | hands a pod's incoming connections to the proxy |
+//! | `weft_msg` | sk_msg of the map of members | 5.8 | splices connections whose port opted in |
 //!
 //! Each file states what happens when its program fails. None of them can lose a connection of a workload
 //! that it does not know: those pass.
@@ -17,9 +18,11 @@
 mod connect;
 mod lookup;
 mod maps;
+mod msg;
 mod names;
 mod pass;
 mod sockops;
+mod splice;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

@@ -22,6 +22,7 @@ use weft_common::{Addr, Ip, ListenKey, Outcome, SocketState, Tuple};
 use crate::{
     maps::{ADDRESSES, CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload},
     pass,
+    splice,
 };
 
 const AF_INET: u32 = 2;
@@ -86,8 +87,12 @@ unsafe fn on_connect(ctx: &SockOpsContext) {
             return;
         }
         let Some(rendezvous) = (*state).handed_over() else { return };
-        if RENDEZVOUS.insert(Tuple { netns, local, remote }, rendezvous, BPF_ANY).is_err() {
+        let tuple = Tuple { netns, local, remote };
+        if RENDEZVOUS.insert(tuple, rendezvous, BPF_ANY).is_err() {
             count(Outcome::RendezvousFull);
+        }
+        if rendezvous.flags & SocketState::SPLICE != 0 {
+            splice::opening(ctx, socket.cast::<c_void>(), &*state, &tuple);
         }
         watch_state(ctx);
     }
@@ -106,7 +111,11 @@ unsafe fn on_answered(ctx: &SockOpsContext) {
             return;
         }
         let state = socket_state(socket.cast::<c_void>(), false);
-        if state.is_null() || (*state).flags & SocketState::DIRECT == 0 {
+        if state.is_null() {
+            return;
+        }
+        if (*state).flags & SocketState::DIRECT == 0 {
+            splice::established(ctx);
             return;
         }
         let (local, remote) = ends(ctx.ops);
@@ -146,6 +155,11 @@ unsafe fn on_accepted(ctx: &SockOpsContext) {
         }
         *state = SocketState { peer: rendezvous.addr, flags: rendezvous.flags };
         count(Outcome::RendezvousMet);
+        if rendezvous.flags & SocketState::SPLICE != 0 {
+            let by_application = rendezvous.flags & SocketState::ORIGINAL != 0;
+            splice::accepted(ctx, socket.cast::<c_void>(), by_application, &tuple);
+            watch_state(ctx);
+        }
     }
 }
 
@@ -203,7 +217,9 @@ unsafe fn on_state(ctx: &SockOpsContext) {
         if is_host(netns) {
             let _ = HOST.remove(Tuple { netns: 0, local, remote });
         } else {
-            let _ = RENDEZVOUS.remove(Tuple { netns, local, remote });
+            let tuple = Tuple { netns, local, remote };
+            let _ = RENDEZVOUS.remove(tuple);
+            splice::closed(ctx, &tuple);
         }
     }
 }

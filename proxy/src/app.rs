@@ -11,12 +11,17 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
 
-use crate::{capture::Capture, discovery::Discovery, metrics::Metrics, pass::Passes, workloads::Registry};
+use crate::{
+    capture::Capture, discovery::Discovery, metrics::Metrics, pass::Passes, splice::Splicing,
+    workloads::Registry,
+};
 
 /// One per process.
 pub struct Shared {
     /// The kernel.
     pub capture: Arc<Capture>,
+    /// What is spliced in the kernel.
+    pub splicing: Arc<Splicing>,
     /// The workloads of this node.
     pub registry: Arc<Registry>,
     /// What serves an address.

@@ -65,6 +65,9 @@ pub struct Config {
     /// The node's own network namespace.
     #[arg(long, env = "WEFT_PROXY_HOST_NETNS", default_value = "/proc/1/ns/net")]
     pub host_netns: PathBuf,
+    /// The kernel's type information, which splicing needs.
+    #[arg(long, env = "WEFT_PROXY_BTF", default_value = "/sys/kernel/btf/vmlinux")]
+    pub btf: PathBuf,
     /// Address of the admin server; port 0: any free one, written to STATE_DIR/admin-address.
     #[arg(long, env = "WEFT_PROXY_ADMIN", default_value = "127.0.0.1:4191")]
     pub admin: SocketAddr,

@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod pass;
 pub mod policy;
 pub mod run;
+pub mod splice;
 pub mod tcp;
 pub mod tls;
 pub mod workloads;

@@ -29,6 +29,7 @@ use crate::{
     logging::LevelHandle,
     metrics::Metrics,
     pass::Passes,
+    splice::{SpliceCollector, Splicing},
     tls,
     workloads::{Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
 };
@@ -52,6 +53,12 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let capture = Capture::start(&capture_config(&config, relief.is_some()))?;
     let metrics = Metrics::new(&tls::info());
     metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
+    let splicing = Splicing::new(capture.clone());
+    metrics.register_collector(Box::new(SpliceCollector(splicing.clone())));
+    metrics.refresh_with({
+        let splicing = splicing.clone();
+        Box::new(move || splicing.account())
+    });
     let beating = tokio::spawn(beat(capture.clone()));
 
     let store = Store::new(
@@ -81,6 +88,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     }
     let shared = Arc::new(Shared {
         capture: capture.clone(),
+        splicing: splicing.clone(),
         registry: registry.clone(),
         discovery,
         passes,
@@ -105,7 +113,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let keeper = Keeper::new(shared.clone(), registry, states.clone(), store.clone(), finder, listeners);
     let watch = WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() };
     let reporting = tokio::spawn(states.clone().report(watch.clone(), control.clone()));
-    let watching = tokio::spawn(Watch::new(watch, control, keeper.clone()).run(leaving));
+    let watch = Watch::new(watch, control, keeper.clone(), splicing.clone());
+    let watching = tokio::spawn(watch.run(leaving));
 
     let ready = {
         let keeper = keeper.clone();
@@ -117,7 +126,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
         readiness: Arc::new(ready),
         config: Arc::new({
             let (config, states, store) = (config.clone(), states.clone(), store.clone());
-            move || describe(&config, &states, &store)
+            move || describe(&config, &states, &store, &splicing)
         }),
         log_level: level,
     };
@@ -209,6 +218,7 @@ fn capture_config(config: &Config, takeover: bool) -> capture::Config {
         host_netns: config.host_netns.clone(),
         stale_after: config.stale_after,
         trace: config.ebpf_log,
+        btf: config.btf.clone(),
         takeover,
     }
 }
@@ -267,7 +277,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn describe(config: &Config, states: &States, store: &Store) -> serde_json::Value {
+fn describe(config: &Config, states: &States, store: &Store, splicing: &Splicing) -> serde_json::Value {
     let workloads: serde_json::Map<_, _> = states
         .all()
         .into_iter()
@@ -284,5 +294,9 @@ fn describe(config: &Config, states: &States, store: &Store) -> serde_json::Valu
             (identity.to_string(), serde_json::json!({ "expires": since_epoch.map(|since| since.as_secs()) }))
         })
         .collect();
-    serde_json::json!({ "config": config, "workloads": workloads, "certificates": certificates })
+    let off = splicing.off();
+    let splice = serde_json::json!({ "available": off.is_none(), "reason": off });
+    serde_json::json!({
+        "config": config, "workloads": workloads, "certificates": certificates, "splice": splice,
+    })
 }

@@ -24,6 +24,7 @@ mod policy;
 mod restart;
 mod run;
 mod servers;
+mod splice;
 mod wire;
 
 fn main() -> ExitCode {
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         churn::area(),
         restart::area(),
         identity::area(),
+        splice::area(),
         run::area(),
     ])
 }

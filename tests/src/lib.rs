@@ -17,5 +17,6 @@ pub mod mesh;
 pub mod metrics;
 pub mod netns;
 pub mod programs;
+pub mod stress;
 pub mod suite;
 pub mod wait;

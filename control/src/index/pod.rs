@@ -69,6 +69,7 @@ pub struct PodConfig {
     pub inbound_connect_timeout: Option<Duration>,
     pub fail_mode: FailMode,
     pub direct_pass: bool,
+    pub splice_ports: PortSet,
     pub netns: Option<String>,
 }
 
@@ -157,6 +158,7 @@ impl PodConfig {
             inbound_connect_timeout: annotations.inbound_connect_timeout,
             fail_mode: FailMode::Open,
             direct_pass: annotations.direct_pass.unwrap_or(true),
+            splice_ports: annotations.splice_ports.clone().unwrap_or_default(),
             netns: annotations.netns.clone(),
         }
     }

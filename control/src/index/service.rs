@@ -25,6 +25,8 @@ pub struct Service {
     pub headless: bool,
     /// Ports (of the service) of which nothing is known but bytes.
     pub opaque_ports: PortSet,
+    /// Ports (of the service) that may be spliced, whoever the client is.
+    pub splice_ports: PortSet,
     /// Clients may only use endpoints on their own node.
     pub local_only: bool,
     /// By port of the service.
@@ -70,7 +72,10 @@ impl Service {
         if spec.type_.as_deref() == Some("ExternalName") {
             return None;
         }
-        let annotations = Annotations::parse(service.metadata.annotations.as_ref()).0.or(namespace);
+        let own = Annotations::parse(service.metadata.annotations.as_ref()).0;
+        // Not the namespace's: that would opt in for clients of other namespaces.
+        let splice_ports = own.splice_ports.clone().unwrap_or_default();
+        let annotations = own.or(namespace);
         let by_name = |wanted: &str| ports(service).find(|port| port.name == wanted).map(|port| port.port);
         let declared = spec.ports.iter().flatten();
         let declared_opaque = declared
@@ -88,6 +93,7 @@ impl Service {
         Some(Self {
             headless: spec.cluster_ip.as_deref() == Some("None"),
             opaque_ports: annotated.ranges().iter().copied().chain(declared_opaque).collect(),
+            splice_ports,
             local_only: spec.internal_traffic_policy.as_deref() == Some("Local"),
             endpoints: BTreeMap::new(),
             addresses: Vec::new(),
@@ -109,6 +115,11 @@ impl Service {
                 self.addresses.iter().map(at_port).collect()
             }
         }
+    }
+
+    /// The declared ports with their endpoints.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, &[Endpoint])> {
+        self.endpoints.iter().map(|(port, endpoints)| (*port, endpoints.as_slice()))
     }
 
     /// Number of endpoints of all ports.

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use weft_api::node::{Snapshot, Update, Workload, WorkloadRef, update::Kind};
+use weft_api::node::{Snapshot, Splice, Update, Workload, WorkloadRef, update::Kind};
 
-use super::workload::workload;
+use super::{splice::splice, workload::workload};
 use crate::index::{Cluster, Mesh, Name};
 
 /// The workloads of a node, as its proxy was told.
@@ -13,11 +13,12 @@ pub(super) struct Deltas {
     node: String,
     mesh: Arc<Mesh>,
     told: Option<BTreeMap<Name, Workload>>,
+    splice: Splice,
 }
 
 impl Deltas {
     pub(super) fn new(node: String, mesh: Arc<Mesh>) -> Self {
-        Self { node, mesh, told: None }
+        Self { node, mesh, told: None, splice: Splice::default() }
     }
 
     /// What has to be said, the cluster being so: first everything, then what changed.
@@ -27,9 +28,13 @@ impl Deltas {
         let workloads = pods.iter().filter(|pod| pod.inject && !pod.ips.is_empty());
         let now: BTreeMap<Name, Workload> =
             workloads.map(|pod| (pod.name.clone(), workload(pod, &self.mesh))).collect();
+        let spliced = splice(cluster);
+        let splice_changed = self.splice != spliced;
+        self.splice = spliced.clone();
         let Some(told) = self.told.replace(now.clone()) else {
             let workloads = now.into_values().collect();
-            return vec![Update { kind: Some(Kind::Snapshot(Snapshot { workloads })) }];
+            let snapshot = Snapshot { workloads, splice: Some(spliced) };
+            return vec![Update { kind: Some(Kind::Snapshot(snapshot)) }];
         };
         let is_gone =
             |(name, old): &(&Name, &Workload)| now.get(name).is_none_or(|new| new.r#ref != old.r#ref);
@@ -40,7 +45,8 @@ impl Deltas {
             .filter(|(name, new)| told.get(name) != Some(new))
             .map(|(_, new)| Update { kind: Some(Kind::Upsert(new)) });
         // A predecessor goes before its successor of the same name comes.
-        removes.into_iter().chain(upserts).collect()
+        let spliced = splice_changed.then_some(Update { kind: Some(Kind::Splice(spliced)) });
+        removes.into_iter().chain(upserts).chain(spliced).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 mod attendance;
 mod delta;
 mod report;
+mod splice;
 mod workload;
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         outbound_connect_timeout_ms: milliseconds(config.outbound_connect_timeout),
         inbound_connect_timeout_ms: milliseconds(config.inbound_connect_timeout),
         direct_pass_disabled: !config.direct_pass,
+        splice_ports: ranges(&config.splice_ports),
     }
 }
 
@@ -60,7 +61,7 @@ fn fail_mode(mode: settings::FailMode) -> FailMode {
     }
 }
 
-fn ranges(ports: &PortSet) -> Vec<PortRange> {
+pub(super) fn ranges(ports: &PortSet) -> Vec<PortRange> {
     let range = |range: &settings::PortRange| PortRange { start: range.start.into(), end: range.end.into() };
     ports.ranges().iter().map(range).collect()
 }

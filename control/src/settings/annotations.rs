@@ -21,6 +21,7 @@ pub struct Annotations {
     pub inbound_connect_timeout: Option<Duration>,
     pub fail_mode: Option<FailMode>,
     pub direct_pass: Option<bool>,
+    pub splice_ports: Option<PortSet>,
     pub netns: Option<String>,
 }
 
@@ -72,6 +73,7 @@ impl Annotations {
             inbound_connect_timeout: self.inbound_connect_timeout.or(base.inbound_connect_timeout),
             fail_mode: self.fail_mode.or(base.fail_mode),
             direct_pass: self.direct_pass.or(base.direct_pass),
+            splice_ports: self.splice_ports.or_else(|| base.splice_ports.clone()),
             // A network namespace belongs to one pod.
             netns: self.netns,
         }
@@ -107,11 +109,14 @@ impl Annotations {
             }
             "config.weft.dev/fail-mode" => self.fail_mode = Some(fail_mode(value)?),
             "config.weft.dev/direct-pass" => self.direct_pass = Some(enabled(value)?),
+            "config.weft.dev/splice-ports" => self.splice_ports = Some(splice_ports(value)?),
             "config.weft.dev/netns" => self.netns = Some(netns(value)?),
             unknown if unknown.starts_with("config.weft.dev/") => {
                 return Err((
                     "weft has no such annotation".into(),
-                    "weft's own are config.weft.dev/direct-pass, config.weft.dev/fail-mode and config.weft.dev/netns".into(),
+                    "weft's own are config.weft.dev/direct-pass, config.weft.dev/fail-mode, \
+                     config.weft.dev/netns and config.weft.dev/splice-ports"
+                        .into(),
                 ));
             }
             _ => {}
@@ -170,6 +175,21 @@ fn enabled(value: &str) -> Result<bool, (String, String)> {
         other => Err((format!("{other:?} is neither"), "write enabled or disabled".into())),
     }
 }
+
+fn splice_ports(value: &str) -> Result<PortSet, (String, String)> {
+    let ports = PortSet::parse(value).map_err(ports_advice)?;
+    let ranges = ports.ranges().len();
+    match ranges <= MOST_SPLICE_RANGES {
+        true => Ok(ports),
+        false => Err((
+            format!("{ranges} ranges of ports are too many"),
+            format!("write at most {MOST_SPLICE_RANGES}; neighbouring ports count as one range"),
+        )),
+    }
+}
+
+/// As many as the kernel side keeps of one workload or address.
+const MOST_SPLICE_RANGES: usize = 16;
 
 fn netns(value: &str) -> Result<String, (String, String)> {
     let is_pid = value.strip_prefix("pid:").is_some_and(|pid| pid.parse::<u32>().is_ok_and(|pid| pid > 0));

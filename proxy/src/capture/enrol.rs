@@ -24,6 +24,8 @@ pub struct Terms {
     pub skip_inbound: Vec<PortRange>,
     /// Subnets left alone in both directions.
     pub skip_subnets: Vec<IpNet>,
+    /// Ports of which its own connections may be spliced.
+    pub splice: Vec<PortRange>,
 }
 
 /// A pod in the kernel's books. Must be ended with [`Enrolled::forget`].
@@ -130,6 +132,7 @@ impl Enrolled {
     pub fn forget(self) -> Result<(), CaptureError> {
         self.capture.programs.lock().detach_lookup(self.netns.cookie());
         self.capture.passes.forget(self.netns.cookie())?;
+        self.capture.splice.set_source(self.netns.cookie(), &[])?;
         self.capture.maps.lock().forget(self.netns.cookie(), &self.ips)
     }
 
@@ -150,6 +153,7 @@ impl Enrolled {
         self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound);
         self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound);
         self.capture.maps.lock().set_subnets(self.netns.cookie(), &terms.skip_subnets)?;
+        self.capture.splice.set_source(self.netns.cookie(), &terms.splice)?;
         for (flag, on) in
             [(Workload::FAIL_OPEN, terms.fail_open), (Workload::SKIP_SUBNETS, !terms.skip_subnets.is_empty())]
         {
@@ -172,7 +176,7 @@ impl Capture {
             self.programs.lock().detach_lookup(netns);
             let mut maps = self.maps.lock();
             let ips = maps.addresses_of(netns);
-            let result = maps.forget(netns, &ips);
+            let result = self.splice.set_source(netns, &[]).and_then(|()| maps.forget(netns, &ips));
             tracing::info!(netns, ?result, "forgot a workload of before");
         }
     }

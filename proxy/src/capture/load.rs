@@ -9,7 +9,9 @@ use aya::{Ebpf, EbpfLoader};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{CaptureError, Config, maps};
+use weft_common::SpliceConfig;
+
+use super::{CaptureError, Config, maps, splice};
 
 /// Compiled by the build script from `proxy-ebpf`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
@@ -56,12 +58,13 @@ impl Pins {
 }
 
 /// Loads the object; maps that are pinned already are used as they are.
-pub(super) fn load(config: &Config, pins: &Pins) -> Result<Ebpf, CaptureError> {
+pub(super) fn load(config: &Config, pins: &Pins, splicing: &SpliceConfig) -> Result<Ebpf, CaptureError> {
     let level: u8 = if config.trace { u8::MAX } else { 0 };
     let mut loader = EbpfLoader::new();
     loader.override_global("AYA_LOG_LEVEL", &level, true);
+    loader.override_global("SPLICE", splicing, true);
     let paths: Vec<(&str, PathBuf)> =
-        maps::PINNED.iter().map(|name| (*name, pins.maps().join(name))).collect();
+        maps::PINNED.iter().chain(splice::PINNED).map(|name| (*name, pins.maps().join(name))).collect();
     for (name, path) in &paths {
         loader.map_pin_path(name, Path::new(path));
     }

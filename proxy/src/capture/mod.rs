@@ -16,13 +16,21 @@ mod load;
 mod maps;
 mod netns;
 mod pass;
+mod splice;
 mod stock;
 mod sys;
 
-use std::{net::SocketAddr, os::fd::AsFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use weft_common::SocketState;
+use weft_common::{SocketState, SplicePorts};
 
 pub use self::{
     cgroup::default_attach_point,
@@ -34,8 +42,9 @@ pub use self::{
     listen::{Listener, Listeners, Side},
     netns::Netns,
     pass::DirectEvents,
+    splice::{Full, Routed, Splice},
     stock::Stock,
-    sys::{owned_fd, tcp_info},
+    sys::{owned_fd, socket_cookie, tcp_info},
 };
 
 /// Where and how the programs are attached.
@@ -53,8 +62,19 @@ pub struct Config {
     pub stale_after: Duration,
     /// Whether the programs log their decisions (slow: for finding errors only).
     pub trace: bool,
+    /// The kernel's type information.
+    pub btf: PathBuf,
     /// A predecessor is alive and hands over its listeners.
     pub takeover: bool,
+}
+
+/// What the kernel knows of an application's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Original {
+    /// Where it was going.
+    pub addr: SocketAddr,
+    /// Its port opted in to splicing.
+    pub may_splice: bool,
 }
 
 /// The programs, attached and pinned, and their maps.
@@ -63,6 +83,7 @@ pub struct Capture {
     programs: Mutex<attach::Programs>,
     sockets: maps::Sockets,
     passes: pass::Passes,
+    splice: Splice,
     host_netns: u64,
     stale_after: Duration,
 }
@@ -76,10 +97,12 @@ impl Capture {
         kernel::check().map_err(CaptureError::Kernel)?;
         let host_netns = Netns::open(&config.host_netns)?.cookie();
         let pins = load::Pins::prepare(config)?;
-        let mut ebpf = load::load(config, &pins)?;
+        let offsets = splice::offsets(&config.btf);
+        let mut ebpf = load::load(config, &pins, &offsets.clone().unwrap_or_default())?;
         let mut maps = maps::Maps::take(&mut ebpf)?;
         let sockets = maps::Sockets::take(&mut ebpf)?;
         let passes = pass::Passes::take(&mut ebpf)?;
+        let splice = Splice::start(&mut ebpf, offsets.err(), !config.takeover)?;
         maps.configure(host_netns, config.stale_after)?;
         let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id))?;
         // Without a predecessor no other cgroup stays exempt; with one, those that are still there.
@@ -91,6 +114,7 @@ impl Capture {
             programs: Mutex::new(programs),
             sockets,
             passes,
+            splice,
             host_netns,
             stale_after: config.stale_after,
         };
@@ -100,14 +124,22 @@ impl Capture {
 
     /// Where the application was going that the proxy accepted `socket` from. `None`: the kernel had no room to
     /// tell (counted there), or somebody in the pod connected to the proxy's port by hand.
-    pub fn original_destination(&self, socket: &impl AsFd) -> Option<SocketAddr> {
+    pub fn original_destination(&self, socket: &impl AsFd) -> Option<Original> {
         let state = self.sockets.get(socket.as_fd())?;
-        (state.flags & SocketState::ORIGINAL != 0).then(|| state.peer.into())
+        (state.flags & SocketState::ORIGINAL != 0)
+            .then(|| Original { addr: state.peer.into(), may_splice: state.flags & SocketState::SPLICE != 0 })
     }
 
-    /// Lets the application that `socket` is about to connect to see `client` as its peer.
-    pub fn stand_for(&self, socket: &impl AsFd, client: SocketAddr) -> Result<(), CaptureError> {
-        let state = SocketState { peer: client.into(), flags: SocketState::ON_BEHALF };
+    /// Lets the application that `socket` is about to connect to see `client` as its peer; with `splice`, the
+    /// connection may be spliced.
+    pub fn stand_for(
+        &self,
+        socket: &impl AsFd,
+        client: SocketAddr,
+        splice: bool,
+    ) -> Result<(), CaptureError> {
+        let splice = if splice { SocketState::SPLICE } else { 0 };
+        let state = SocketState { peer: client.into(), flags: SocketState::ON_BEHALF | splice };
         self.sockets.set(socket.as_fd(), state)
     }
 
@@ -122,6 +154,20 @@ impl Capture {
         sockets: &[(SocketAddr, SocketAddr, u64)],
     ) -> std::io::Result<usize> {
         destroy::destroy(netns, sockets)
+    }
+
+    /// The splicing of connections.
+    pub fn splice(&self) -> &Splice {
+        &self.splice
+    }
+
+    /// Makes `targets` all addresses whose ports may be spliced. Tries out whether the kernel does it right when
+    /// somebody asks for it first.
+    pub fn set_splice_targets(&self, targets: &HashMap<IpAddr, SplicePorts>) -> Result<(), CaptureError> {
+        if !targets.is_empty() {
+            splice::try_out(self);
+        }
+        self.splice.set_targets(targets)
     }
 
     /// Tells the kernel that the proxy is alive. To be called several times within `Config::stale_after`.

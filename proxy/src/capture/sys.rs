@@ -17,6 +17,8 @@ const BPF_OBJ_GET: u32 = 7;
 const BPF_LINK_UPDATE: u32 = 29;
 const BPF_LINK_DETACH: u32 = 34;
 const SO_NETNS_COOKIE: i32 = 71;
+const SO_COOKIE: i32 = 57;
+const SO_MEMINFO: i32 = 55;
 
 /// The head of `union bpf_attr` (include/uapi/linux/bpf.h) as the commands here lay it out; the rest is zero.
 #[repr(C)]
@@ -91,19 +93,48 @@ pub(super) fn storage_set<T: aya::Pod>(
 
 /// The cookie of the network namespace that `socket` belongs to (kernel 5.14).
 pub(super) fn netns_cookie(socket: &impl AsFd) -> io::Result<u64> {
-    let mut cookie = 0u64;
-    let mut len = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `cookie`.
+    socket_option(socket, SO_NETNS_COOKIE)
+}
+
+/// By what the kernel knows `socket`, and no other socket ever.
+pub fn socket_cookie(socket: &impl AsFd) -> io::Result<u64> {
+    socket_option(socket, SO_COOKIE)
+}
+
+/// How many bytes wait in the socket's receive queue, with overhead (kernel 4.12).
+pub(super) fn receive_queue(socket: &impl AsFd) -> io::Result<u32> {
+    // SK_MEMINFO_RMEM_ALLOC is the first of the words; fewer are given if there is room for fewer.
+    socket_option(socket, SO_MEMINFO)
+}
+
+fn socket_option<T: aya::Pod + Default>(socket: &impl AsFd, name: i32) -> io::Result<T> {
+    let mut value = T::default();
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `value`, which is plain data.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            std::ptr::from_mut(&mut cookie).cast(),
+            name,
+            std::ptr::from_mut(&mut value).cast(),
             &mut len,
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(cookie) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// Lets the loopback interface of the calling thread's network namespace run.
+pub(super) fn loopback_up() -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    // SAFETY: ifreq is plain data, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = *byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the kernel reads one ifreq.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// CLOCK_MONOTONIC, which bpf_ktime_get_ns() reads too.

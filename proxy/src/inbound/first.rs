@@ -102,7 +102,7 @@ impl Opening<'_> {
                 Event::Known(meshed) => {
                     asking = false;
                     if meshed != Some(true) {
-                        let dial = application(self.shared, self.workload, self.target, self.client);
+                        let dial = application(self.shared, self.workload, self.target, self.client, false);
                         match timeout_at(self.deadline, dial).await {
                             Ok(Ok(application)) => dialled = Some(application),
                             Ok(Err(error)) => {

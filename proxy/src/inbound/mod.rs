@@ -22,7 +22,8 @@ use crate::{
     detect::Prefixed,
     metrics::{Direction, Peer, Tls, TransportLabels, reason},
     policy::Client,
-    tcp::{self, Carried, ConnectError, End, Legs},
+    splice::Hop,
+    tcp::{self, Carried, ConnectError, End, Legs, Member},
     tls::{self, TlsError},
     workloads::Workload,
 };
@@ -46,7 +47,8 @@ pub async fn serve(shared: &Arc<Shared>, workload: &Arc<Workload>, stream: TcpSt
     Connection { shared, workload, target, client }.run(stream).await;
 }
 
-/// Connects to the application of `workload`, which sees `client` as its peer.
+/// Connects to the application of `workload`, which sees `client` as its peer. `splice`: the connection may be
+/// spliced.
 ///
 /// # Errors
 /// The application does not take the connection, in the time that the workload gives it.
@@ -55,11 +57,12 @@ pub async fn application(
     workload: &Workload,
     target: SocketAddr,
     client: SocketAddr,
+    splice: bool,
 ) -> Result<TcpStream, ConnectError> {
     let socket = workload.stock.take(target.is_ipv6()).await?;
     // An IPv4 socket cannot show an IPv6 client, nor the other way round: it shows the pod's own address then.
     if client.is_ipv6() == target.is_ipv6() {
-        shared.capture.stand_for(&socket, client).map_err(std::io::Error::other)?;
+        shared.capture.stand_for(&socket, client, splice).map_err(std::io::Error::other)?;
     }
     let result = tcp::connect(socket, target, workload.terms().inbound_connect_timeout).await;
     if result.is_err() {
@@ -152,16 +155,32 @@ impl Connection<'_> {
                 return reset(stream);
             }
         };
+        // Who comes from the mesh: others have not opted in.
+        let splice = identity.is_some()
+            && application.is_none()
+            && self.shared.splicing.allows_from(self.client.ip(), self.target);
         let application = match application {
             Some(application) => Ok(application),
-            None => self::application(self.shared, self.workload, self.target, self.client).await,
+            None => {
+                let (shared, workload) = (self.shared, self.workload);
+                self::application(shared, workload, self.target, self.client, splice).await
+            }
         };
         match application {
             Ok(application) => {
                 let (source, destination) = admission.open();
-                let legs = Legs { source: vec![source], destination: vec![destination], ..Legs::default() };
+                let mut legs =
+                    Legs { source: vec![source], destination: vec![destination], ..Legs::default() };
+                if splice {
+                    legs.hop = Hop::start(&self.shared.splicing, &application);
+                }
                 let idle = self.shared.limits.idle;
-                match tcp::relay(stream, application, legs, idle, admission.revoked()).await {
+                let revoked = admission.revoked();
+                let end = match legs.hop {
+                    Some(_) => tcp::relay(stream, Member(application), legs, idle, revoked).await,
+                    None => tcp::relay(stream, application, legs, idle, revoked).await,
+                };
+                match end {
                     End::Closed => {}
                     End::Broken(broken) => {
                         debug!(destination = %self.workload.key, client = %self.client, reason = %broken, "connection broken");

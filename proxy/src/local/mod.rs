@@ -33,6 +33,8 @@ pub struct Visit<'a> {
     pub workload: &'a Arc<Workload>,
     /// The application's address.
     pub target: SocketAddr,
+    /// The connection may be spliced.
+    pub splice: bool,
 }
 
 /// A connection to the application.
@@ -94,7 +96,7 @@ impl Visit<'_> {
                     reason,
                 }
             })?;
-        let stream = inbound::application(self.shared, self.workload, self.target, self.client)
+        let stream = inbound::application(self.shared, self.workload, self.target, self.client, self.splice)
             .await
             .map_err(|error| Refused::Connect { to: self.target, error })?;
         Ok(Arrived { stream, latency: started.elapsed(), admission })

@@ -42,7 +42,11 @@ struct Inner {
     transports: Arc<Transports>,
     events: Arc<Events>,
     identity: IdentityMetrics,
+    before: RwLock<Vec<Refresh>>,
 }
+
+/// Brings figures up to date that are about to be told.
+pub type Refresh = Box<dyn Fn() + Send + Sync>;
 
 /// How much is kept.
 #[derive(Clone, Debug)]
@@ -79,7 +83,8 @@ impl Metrics {
         registry.register_collector(Box::new(identity.clone()));
         registry.register_collector(Box::new(Process::new(rustls)));
         registry.register_collector(Box::new(Overflow(transports.clone(), events.clone())));
-        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, identity }))
+        let before = RwLock::default();
+        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, identity, before }))
     }
 
     /// The counters of a connection's leg. Look them up once per connection.
@@ -112,6 +117,11 @@ impl Metrics {
         self.0.registry.write().register_collector(collector);
     }
 
+    /// Calls `refresh` before each scrape.
+    pub fn refresh_with(&self, refresh: Refresh) {
+        self.0.before.write().push(refresh);
+    }
+
     /// Adds families of another module through prometheus-client's own types.
     pub fn register(&self, register: impl FnOnce(&mut Registry)) {
         register(&mut self.0.registry.write());
@@ -119,6 +129,7 @@ impl Metrics {
 
     /// Everything, as text. Takes time in proportion to the number of series: not for an async worker thread.
     pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
+        self.0.before.read().iter().for_each(|refresh| refresh());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.0.registry.read())?;
         Ok(match format {

@@ -63,6 +63,18 @@ pub(super) struct Transports {
 }
 
 impl Transport {
+    /// Bytes came from the peer.
+    #[inline]
+    pub fn read_bytes(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes went to the peer.
+    #[inline]
+    pub fn wrote_bytes(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// A connection was opened (or accepted).
     pub fn open(self: &Arc<Self>) -> OpenConn {
         self.opened.fetch_add(1, Ordering::Relaxed);
@@ -75,13 +87,18 @@ impl OpenConn {
     /// Bytes came from the peer.
     #[inline]
     pub fn read(&self, bytes: u64) {
-        self.transport.read.fetch_add(bytes, Ordering::Relaxed);
+        self.transport.read_bytes(bytes);
     }
 
     /// Bytes went to the peer.
     #[inline]
     pub fn wrote(&self, bytes: u64) {
-        self.transport.written.fetch_add(bytes, Ordering::Relaxed);
+        self.transport.wrote_bytes(bytes);
+    }
+
+    /// Where it is counted.
+    pub fn transport(&self) -> &Arc<Transport> {
+        &self.transport
     }
 
     /// The kernel's round-trip time of the connection.

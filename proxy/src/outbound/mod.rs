@@ -23,7 +23,8 @@ use crate::{
     discovery::{Destination, Endpoint, SourceRef},
     local,
     metrics::{Direction, OpenConn, Peer, Tls, TransportLabels, reason},
-    tcp::{self, End, FirstWord, Legs},
+    splice::{Hop, Joint},
+    tcp::{self, End, FirstWord, Legs, Member},
     workloads::Workload,
 };
 
@@ -38,11 +39,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
 /// Serves one connection of `source`.
 pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStream) {
-    let Some(original) = shared.capture.original_destination(&stream) else {
+    let Some(known) = shared.capture.original_destination(&stream) else {
         shared.metrics.outbound_error(&source.labels, "no original destination");
         warn!(source = %source.key, "a connection without an original destination was refused; did something in the pod connect to the proxy's port?");
         return tcp::reset(stream);
     };
+    let original = known.addr;
     let Ok(peer) = stream.peer_addr() else { return tcp::reset(stream) };
     if let Err(error) = tcp::tune(&stream) {
         debug!(source = %source.key, %error, "the client is gone already");
@@ -51,7 +53,7 @@ pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStre
     tcp::end_by_reset(&stream);
     // The application's socket is bound to loopback; the address that it goes by is the pod's.
     let client = SocketAddr::new(source.address_like(original.ip()).unwrap_or(peer.ip()), peer.port());
-    let connection = Connection { shared, source, original, client };
+    let connection = Connection { shared, source, original, client, may_splice: known.may_splice };
     connection.run(stream).await;
 }
 
@@ -61,6 +63,7 @@ struct Connection<'a> {
     source: &'a Arc<Workload>,
     original: SocketAddr,
     client: SocketAddr,
+    may_splice: bool,
 }
 
 impl Connection<'_> {
@@ -167,6 +170,8 @@ impl Connection<'_> {
 
     /// Same node, or mTLS, or (an endpoint without identity) as it is.
     async fn reach(&self, endpoint: &Endpoint) -> Result<Reached, Failed> {
+        let own = &self.source.terms().splice;
+        let splice = self.may_splice && self.shared.splicing.allows(own, self.original, endpoint.addr);
         if let Some(workload) = self.shared.registry.at(endpoint.addr)
             && endpoint.tls.as_ref().is_some_and(|tls| tls.identity == workload.identity)
             && !workload.skips_inbound(endpoint.addr.port())
@@ -177,12 +182,15 @@ impl Connection<'_> {
                 client: self.client_for(endpoint.addr),
                 workload: &workload,
                 target: endpoint.addr,
+                splice,
             };
             let dialled = visit.dial().await?;
             let tls = Tls::Local(workload.identity.clone());
             let mut legs = self.legs(endpoint, tls, Some(&dialled));
-            legs.first_word = self.listen(workload, endpoint.addr.port());
-            return Ok(Reached { legs, dialled: Dialled::Local(dialled) });
+            if !splice {
+                legs.first_word = self.listen(workload, endpoint.addr.port());
+            }
+            return Ok(Reached { legs, dialled: Dialled::Local(dialled), splice });
         }
         let dialled = match &endpoint.tls {
             Some(tls) => dial::mtls(self.shared, self.source, endpoint.addr, tls).await?,
@@ -192,7 +200,7 @@ impl Connection<'_> {
             Some(tls) => Tls::Established(tls.identity.clone()),
             None => Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY),
         };
-        Ok(Reached { legs: self.legs(endpoint, tls, None), dialled })
+        Ok(Reached { legs: self.legs(endpoint, tls, None), dialled, splice })
     }
 
     /// An application that speaks first is known by that: its next connections need no proxy.
@@ -232,18 +240,27 @@ impl Connection<'_> {
     }
 
     async fn relay(&self, stream: TcpStream, reached: Reached) {
+        let mut legs = reached.legs;
         let idle = self.shared.limits.idle;
         let end = match reached.dialled {
-            Dialled::Plain(upstream) => {
-                tcp::relay(stream, upstream.stream, reached.legs, idle, pending()).await
-            }
+            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, legs, idle, pending()).await,
             Dialled::Mtls(upstream) => {
-                tcp::relay(stream, *upstream.stream, reached.legs, idle, pending()).await
+                if reached.splice {
+                    legs.hop = Hop::start(&self.shared.splicing, &stream);
+                }
+                match legs.hop {
+                    Some(_) => tcp::relay(Member(stream), *upstream.stream, legs, idle, pending()).await,
+                    None => tcp::relay(stream, *upstream.stream, legs, idle, pending()).await,
+                }
             }
             Dialled::Local(arrived) => {
                 self.shared.passes.consider(self.source, self.original);
                 let (upstream, admission) = arrived.into_parts();
-                tcp::relay(stream, upstream, reached.legs, idle, admission.revoked()).await
+                if reached.splice {
+                    let (source, destination) = ((&stream, &*legs.source), (&upstream, &*legs.destination));
+                    legs.joint = Joint::start(&self.shared.splicing, source, destination);
+                }
+                tcp::relay(stream, upstream, legs, idle, admission.revoked()).await
             }
         };
         self.ended(&end);
@@ -325,6 +342,7 @@ impl Patience {
 struct Reached {
     dialled: Dialled,
     legs: Legs,
+    splice: bool,
 }
 
 impl Reached {

@@ -13,7 +13,11 @@ use tokio::{
 };
 
 use super::{Broken, Count, Leg, end_by_reset, end_orderly, errno, transfer};
-use crate::{capture::tcp_info, metrics::OpenConn};
+use crate::{
+    capture::tcp_info,
+    metrics::OpenConn,
+    splice::{Hop, JointHandle, Way},
+};
 
 /// A stream over a TCP connection.
 pub trait Carried: AsyncRead + AsyncWrite + Unpin {
@@ -40,7 +44,7 @@ impl<IO: Carried> Carried for crate::tls::TlsStream<IO> {
 }
 
 /// The counters of a connection's two legs; on the same-node path each leg is counted for both workloads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Legs {
     /// Of the connection that was accepted.
     pub source: Vec<OpenConn>,
@@ -48,6 +52,10 @@ pub struct Legs {
     pub destination: Vec<OpenConn>,
     /// Told when the destination speaks before the source does.
     pub first_word: FirstWord,
+    /// The kernel may move bytes by itself.
+    pub joint: Option<JointHandle>,
+    /// The way to an application of this node is short.
+    pub hop: Option<Hop>,
 }
 
 /// Somebody who wants to know whether the destination speaks first, and how long after the connection was made.
@@ -82,6 +90,7 @@ impl Count for Counted<'_> {
         self.spoken.store(true, Ordering::Relaxed);
         self.legs.source.iter().for_each(|leg| leg.read(read as u64));
         self.legs.destination.iter().for_each(|leg| leg.wrote(written as u64));
+        self.relayed(Way::Forward, written);
         self.touch();
     }
 
@@ -94,11 +103,20 @@ impl Count for Counted<'_> {
         }
         self.legs.destination.iter().for_each(|leg| leg.read(read as u64));
         self.legs.source.iter().for_each(|leg| leg.wrote(written as u64));
+        self.relayed(Way::Backward, written);
         self.touch();
     }
 }
 
 impl Counted<'_> {
+    fn relayed(&self, way: Way, written: usize) {
+        if let Some(joint) = &self.legs.joint
+            && written > 0
+        {
+            joint.relayed(way, written);
+        }
+    }
+
     fn touch(&self) {
         if self.watched {
             self.active.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -110,11 +128,16 @@ impl Counted<'_> {
         if !self.watched {
             return std::future::pending().await;
         }
+        // The kernel does not tell when it moves bytes: looked for more often, it is noticed soon enough.
+        let step = if self.legs.joint.is_some() { limit / 8 } else { limit };
         loop {
+            if self.legs.joint.as_ref().is_some_and(|joint| joint.account() > 0) {
+                self.touch();
+            }
             let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
             let still = self.started.elapsed().saturating_sub(active);
             match limit.checked_sub(still) {
-                Some(rest) if !rest.is_zero() => tokio::time::sleep(rest).await,
+                Some(rest) if !rest.is_zero() => tokio::time::sleep(rest.min(step)).await,
                 _ => return,
             }
         }
@@ -162,6 +185,9 @@ pub async fn relay<S: Carried, D: Carried>(
         () = counted.idle(idle) => End::Idle(idle),
         () = revoked => End::Revoked,
     };
+    if let Some(joint) = &legs.joint {
+        joint.end();
+    }
     for (retransmits, legs) in [
         (measure(&source, &legs.source), &legs.source),
         (measure(&destination, &legs.destination), &legs.destination),

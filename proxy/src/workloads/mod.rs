@@ -71,6 +71,8 @@ pub struct Terms {
     pub inbound_connect_timeout: Duration,
     /// Ports on which it is reached directly.
     pub skip_inbound: Vec<weft_common::PortRange>,
+    /// Ports of which its own connections may be spliced.
+    pub splice: Vec<weft_common::PortRange>,
 }
 
 /// What a pod is called.

@@ -100,6 +100,7 @@ impl TryFrom<api::Workload> for Spec {
             })
             .collect::<Result<Vec<_>, SpecError>>()?;
         let fail_open = workload.fail_mode() == api::FailMode::Open;
+        let splice = ranges("splice_ports", &workload.splice_ports)?;
         let skip_inbound = ranges("skip_inbound_ports", &workload.skip_inbound_ports)?;
         let timeout = |ms: u32, default| if ms == 0 { default } else { Duration::from_millis(ms.into()) };
         Ok(Spec {
@@ -116,6 +117,7 @@ impl TryFrom<api::Workload> for Spec {
                     INBOUND_CONNECT_TIMEOUT,
                 ),
                 skip_inbound: skip_inbound.clone(),
+                splice: splice.clone(),
             },
             kernel: capture::Terms {
                 ips,
@@ -123,6 +125,7 @@ impl TryFrom<api::Workload> for Spec {
                 skip_outbound: ranges("skip_outbound_ports", &workload.skip_outbound_ports)?,
                 skip_inbound,
                 skip_subnets,
+                splice,
             },
             uid: reference.uid,
             identity,

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use weft_api::node::{self as api, node_client::NodeClient, update::Kind};
 
 use super::{Key, Spec, keeper::Keeper, serve::turned};
+use crate::splice::Splicing;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -26,6 +27,7 @@ pub struct Watch {
     config: WatchConfig,
     control: Channel,
     keeper: Arc<Keeper>,
+    splicing: Arc<Splicing>,
     kept: HashMap<Key, Kept>,
 }
 
@@ -37,8 +39,13 @@ struct Kept {
 
 impl Watch {
     /// Ready to [`Watch::run`].
-    pub(crate) fn new(config: WatchConfig, control: Channel, keeper: Arc<Keeper>) -> Self {
-        Watch { config, control, keeper, kept: HashMap::new() }
+    pub(crate) fn new(
+        config: WatchConfig,
+        control: Channel,
+        keeper: Arc<Keeper>,
+        splicing: Arc<Splicing>,
+    ) -> Self {
+        Watch { config, control, keeper, splicing, kept: HashMap::new() }
     }
 
     /// Follows until dropped. While the control plane is away, the last known state holds. When `leaving` turns true,
@@ -71,7 +78,11 @@ impl Watch {
         while let Some(update) = updates.message().await? {
             *wait = FIRST_RETRY;
             match update.kind {
-                Some(Kind::Snapshot(snapshot)) => self.replace(snapshot.workloads),
+                Some(Kind::Snapshot(snapshot)) => {
+                    self.splicing.set_targets(snapshot.splice.unwrap_or_default());
+                    self.replace(snapshot.workloads);
+                }
+                Some(Kind::Splice(splice)) => self.splicing.set_targets(splice),
                 Some(Kind::Upsert(workload)) => self.upsert(workload),
                 Some(Kind::Remove(gone)) => {
                     self.remove(&Key { namespace: gone.namespace, name: gone.name }, Some(&gone.uid));

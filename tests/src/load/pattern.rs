@@ -34,6 +34,11 @@ impl Pattern {
         self.at
     }
 
+    /// Goes on by `length` bytes that nobody looks at.
+    pub fn skip(&mut self, length: u64) {
+        self.at += length;
+    }
+
     /// Fills `buffer` with the next bytes.
     pub fn fill(&mut self, buffer: &mut [u8]) {
         self.words(buffer.len(), |range, bytes| {

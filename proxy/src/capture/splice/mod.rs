@@ -1,0 +1,249 @@
+//! How does the proxy tell the kernel which connections to splice?
+//!
+//! Everything that `proxy-ebpf/src/splice.rs` and `msg.rs` need: offsets of the running kernel, ports that opted
+//! in, the routes of connections. Where the kernel does not allow it, splicing is off and says why; nothing else
+//! depends on it.
+
+mod btf;
+mod flows;
+mod trial;
+
+use std::{
+    collections::HashMap as StdMap,
+    net::IpAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    path::Path,
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, Map, MapData, SockHash},
+    programs::SkMsg,
+};
+use parking_lot::{Mutex, RwLock};
+use weft_common::{Ip, Pair, PortRange, PortRanges, Route, SpliceConfig, SplicePorts};
+
+pub(super) use self::trial::try_out;
+use self::{btf::Btf, flows::Flows};
+use super::{
+    CaptureError,
+    maps::{absent_is_fine, take},
+    sys,
+};
+
+/// The maps that outlive the process.
+pub(super) const PINNED: &[&str] =
+    &["SPLICE_FROM", "SPLICE_TO", "OPENERS", "PAIRS", "MEMBERS", "ROUTES", "SPLICE_FLOWS", "COOKIES"];
+const PROGRAM: &str = "weft_msg";
+/// As the map has.
+const FLOWS: u32 = 32768;
+/// As much as may wait in a reader's queue, with overhead: what TCP lets it have by default (tcp_rmem[2]).
+const LIMIT: u32 = 6 << 20;
+
+/// The kernel side of splicing.
+pub struct Splice {
+    from: Mutex<HashMap<MapData, u64, PortRanges>>,
+    to: Mutex<HashMap<MapData, Ip, SplicePorts>>,
+    pairs: Mutex<HashMap<MapData, u64, Pair>>,
+    routes: Mutex<HashMap<MapData, u64, Route>>,
+    members: Mutex<SockHash<MapData, u64>>,
+    cookies: MapData,
+    flows: Flows,
+    state: RwLock<State>,
+}
+
+/// Whether connections are spliced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum State {
+    /// The program is there; nobody has opted in yet, so it has not been tried.
+    Untried,
+    On,
+    Off(String),
+}
+
+/// No room in one of the maps.
+#[derive(Debug, thiserror::Error)]
+#[error("the map {0} is full")]
+pub struct Full(&'static str);
+
+/// A sender's bytes may be put into a target's queue, until [`Splice::end`].
+#[derive(Clone, Copy, Debug)]
+pub struct Routed {
+    sender: u64,
+    flow: u32,
+}
+
+/// What the loader gives the programs.
+///
+/// # Errors
+/// Why the kernel's sockets cannot be read.
+pub(super) fn offsets(btf: &Path) -> Result<SpliceConfig, String> {
+    let find = || -> Result<SpliceConfig, btf::BtfError> {
+        let btf = Btf::read(btf)?;
+        Ok(SpliceConfig {
+            write_seq: btf.offset("tcp_sock", "write_seq")?,
+            copied_seq: btf.offset("tcp_sock", "copied_seq")?,
+            rmem_alloc: btf.offset("sock", "sk_backlog.rmem_alloc")?,
+            cookie: btf.offset("sock", "__sk_common.skc_cookie")?,
+            limit: LIMIT,
+        })
+    };
+    find().map_err(|error| format!("the offsets of the kernel's sockets are not known: {error}"))
+}
+
+impl Splice {
+    /// Takes the maps and attaches the program. `refused`: why it must not be (see [`offsets`]). `alone`: no
+    /// predecessor splices.
+    pub(super) fn start(ebpf: &mut Ebpf, refused: Option<String>, alone: bool) -> Result<Self, CaptureError> {
+        const COOKIES: &str = "COOKIES";
+        let flows = ebpf.map("SPLICE_FLOWS").ok_or(CaptureError::Missing("SPLICE_FLOWS"))?;
+        let Map::Array(flows) = flows else { return Err(CaptureError::Missing("SPLICE_FLOWS")) };
+        let flows =
+            Flows::map(flows.fd().as_fd(), FLOWS).map_err(CaptureError::path("map", "SPLICE_FLOWS"))?;
+        let Some(Map::SkStorage(cookies)) = ebpf.take_map(COOKIES) else {
+            return Err(CaptureError::Missing(COOKIES));
+        };
+        let members: SockHash<MapData, u64> = take(ebpf, "MEMBERS")?;
+        let state = match refused.or_else(|| attach(ebpf, &members).err()) {
+            Some(reason) => {
+                tracing::warn!(reason, "connections are not spliced, whoever opts in");
+                State::Off(reason)
+            }
+            None => State::Untried,
+        };
+        let splice = Splice {
+            from: Mutex::new(take(ebpf, "SPLICE_FROM")?),
+            to: Mutex::new(take(ebpf, "SPLICE_TO")?),
+            pairs: Mutex::new(take(ebpf, "PAIRS")?),
+            routes: Mutex::new(take(ebpf, "ROUTES")?),
+            members: Mutex::new(members),
+            cookies,
+            flows,
+            state: RwLock::new(state),
+        };
+        if alone {
+            splice.forget_all()?;
+        }
+        Ok(splice)
+    }
+
+    /// Why no connection is spliced; `None`: those that opt in are.
+    pub fn off(&self) -> Option<String> {
+        match &*self.state.read() {
+            State::Off(reason) => Some(reason.clone()),
+            State::Untried | State::On => None,
+        }
+    }
+
+    /// The ports that a workload opted in for its own connections.
+    pub(super) fn set_source(&self, netns: u64, ports: &[PortRange]) -> Result<(), CaptureError> {
+        let error = CaptureError::map("SPLICE_FROM");
+        let mut from = self.from.lock();
+        match PortRanges::new(ports) {
+            Some(ranges) if !ports.is_empty() => from.insert(netns, ranges, 0).map_err(error),
+            _ => absent_is_fine(from.remove(&netns)).map_err(error),
+        }
+    }
+
+    /// Makes `wanted` all addresses whose ports opted in.
+    pub(super) fn set_targets(&self, wanted: &StdMap<IpAddr, SplicePorts>) -> Result<(), CaptureError> {
+        let wanted: StdMap<Ip, SplicePorts> = match *self.state.read() {
+            State::Off(_) => StdMap::new(),
+            _ => wanted.iter().map(|(ip, ports)| ((*ip).into(), *ports)).collect(),
+        };
+        let mut to = self.to.lock();
+        let gone: Vec<Ip> = to.keys().flatten().filter(|ip| !wanted.contains_key(ip)).collect();
+        for ip in gone {
+            absent_is_fine(to.remove(&ip)).map_err(CaptureError::map("SPLICE_TO"))?;
+        }
+        for (ip, ports) in wanted {
+            to.insert(ip, ports, 0).map_err(CaptureError::map("SPLICE_TO"))?;
+        }
+        Ok(())
+    }
+
+    /// The connection of the proxy's own socket, if its port opted in and the kernel knows the other end.
+    pub fn pair(&self, cookie: u64) -> Option<Pair> {
+        self.pairs.lock().get(&cookie, 0).ok()
+    }
+
+    /// Lets the kernel move bytes by `route` (whose `flow` is chosen here), of which `forwarded` have been relayed.
+    pub fn begin(&self, route: Route, forwarded: u64) -> Result<Routed, Full> {
+        let flow = self.flows.take(route.sender, forwarded).ok_or(Full("SPLICE_FLOWS"))?;
+        let routed = Routed { sender: route.sender, flow };
+        if self.routes.lock().insert(route.sender, Route { flow, ..route }, 0).is_err() {
+            self.flows.free(flow, route.sender);
+            return Err(Full("ROUTES"));
+        }
+        Ok(routed)
+    }
+
+    /// Tells how many bytes of the sender have been relayed in all: read from its connection and written to the
+    /// target's.
+    pub fn forwarded(&self, routed: Routed, bytes: u64) {
+        self.flows.forwarded(routed.flow, bytes);
+    }
+
+    /// How many bytes the kernel has moved.
+    pub fn moved(&self, routed: Routed) -> u64 {
+        self.flows.moved(routed.flow)
+    }
+
+    /// Nothing is moved any more; how many bytes it was.
+    pub fn end(&self, routed: Routed) -> u64 {
+        // Gone already where the sender is.
+        let _ = self.routes.lock().remove(&routed.sender);
+        let moved = self.flows.moved(routed.flow);
+        self.flows.free(routed.flow, routed.sender);
+        moved
+    }
+
+    /// Makes a socket of the proxy's own a member.
+    pub fn join(&self, socket: BorrowedFd<'_>, cookie: u64) -> std::io::Result<()> {
+        sys::storage_set(self.cookies.fd().as_fd(), socket, &cookie)?;
+        self.members.lock().insert(cookie, socket.as_raw_fd(), 0).map_err(std::io::Error::other)
+    }
+
+    /// How many routes there are.
+    pub fn routes(&self) -> usize {
+        self.flows.used().count()
+    }
+
+    /// What a proxy left that is no more: its connections are gone with it.
+    fn forget_all(&self) -> Result<(), CaptureError> {
+        let mut routes = self.routes.lock();
+        let senders: Vec<u64> = routes.keys().flatten().collect();
+        for sender in senders {
+            absent_is_fine(routes.remove(&sender)).map_err(CaptureError::map("ROUTES"))?;
+        }
+        for (flow, sender) in self.flows.used().collect::<Vec<_>>() {
+            self.flows.free(flow, sender);
+        }
+        Ok(())
+    }
+
+    fn turn_off(&self, reason: String) {
+        tracing::warn!(reason, "connections are not spliced, whoever opts in");
+        *self.state.write() = State::Off(reason);
+    }
+}
+
+/// The program that is in force when a socket joins stays its program; so it is replaced, never detached.
+fn attach(ebpf: &mut Ebpf, members: &SockHash<MapData, u64>) -> Result<(), String> {
+    let attach = || -> Result<(), CaptureError> {
+        let program = ebpf.program_mut(PROGRAM).ok_or(CaptureError::Missing(PROGRAM))?;
+        let program: &mut SkMsg = program.try_into().map_err(CaptureError::program(PROGRAM))?;
+        program.load().map_err(CaptureError::program(PROGRAM))?;
+        let link = program.attach(members.fd()).map_err(CaptureError::program(PROGRAM))?;
+        let link = program.take_link(link).map_err(CaptureError::program(PROGRAM))?;
+        // Dropped, it would detach the program from the map.
+        std::mem::forget(link);
+        Ok(())
+    };
+    let mut attach = attach;
+    attach().map_err(|error| {
+        format!(
+            "{error} (kernel 5.8, CAP_PERFMON and no lockdown=confidentiality are needed to read sockets)"
+        )
+    })
+}

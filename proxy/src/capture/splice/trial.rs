@@ -1,0 +1,102 @@
+//! Does this kernel splice as it should?
+//!
+//! Tried out with a connection of the proxy's own, in a network namespace that lives as long as the trial: is
+//! every byte put into the queue, in order, and does the queue's length show it? Kernels before 6.13
+//! (fixed in later stable ones) do not count what is put there: with a reader that does not read it would grow
+//! without bound.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, unshare};
+use socket2::{Domain, Protocol, Socket, Type};
+use weft_common::{Route, Workload};
+
+use super::State;
+use crate::capture::{Capture, sys};
+
+const BYTES: usize = 4000;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Tries it out unless that has been done; if it does not work, splicing is off.
+pub(in crate::capture) fn try_out(capture: &Capture) {
+    if *capture.splice.state.read() != State::Untried {
+        return;
+    }
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| trial(capture)).join().unwrap_or_else(|_| Err("the trial panicked".to_owned()))
+    });
+    match result {
+        Ok(()) => {
+            *capture.splice.state.write() = State::On;
+            tracing::info!("connections that opt in are spliced");
+        }
+        Err(reason) => capture.splice.turn_off(reason),
+    }
+}
+
+fn trial(capture: &Capture) -> Result<(), String> {
+    let step =
+        |what: &'static str| move |error: std::io::Error| format!("the trial of splicing: {what}: {error}");
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| step("a network namespace")(error.into()))?;
+    sys::loopback_up().map_err(step("its loopback"))?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).map_err(step("a socket"))?;
+    let netns = sys::netns_cookie(&socket).map_err(step("the namespace's cookie"))?;
+    let known = |result: Result<(), crate::capture::CaptureError>| result.map_err(|error| error.to_string());
+    known(capture.maps.lock().set_workload(netns, Workload::default()))?;
+    let result = exchange(capture, socket);
+    known(capture.maps.lock().forget(netns, &[]))?;
+    result
+}
+
+/// `source` is the proxy's socket; the accepted one plays the application, and sends.
+fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
+    let step =
+        |what: &'static str| move |error: std::io::Error| format!("the trial of splicing: {what}: {error}");
+    let splice = &capture.splice;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(step("listening"))?;
+    let addr = listener.local_addr().map_err(step("listening"))?;
+    capture.stand_for(&source, addr, true).map_err(|error| error.to_string())?;
+    source.connect(&addr.into()).map_err(step("connecting"))?;
+    let cookie = sys::socket_cookie(&source).map_err(step("a cookie"))?;
+    let (mut application, _) = listener.accept().map_err(step("accepting"))?;
+    let pair =
+        splice.pair(cookie).ok_or("the trial of splicing: the kernel side did not see the connection")?;
+    splice.join(source.as_fd(), cookie).map_err(step("joining"))?;
+    let route = Route {
+        sender: pair.app,
+        sender_sock: pair.app_sock,
+        target: cookie,
+        target_sock: pair.proxy_sock,
+        feeder: pair.app,
+        feeder_sock: pair.app_sock,
+        first: pair.first,
+        flow: 0,
+    };
+    let routed = splice.begin(route, 0).map_err(|error| error.to_string())?;
+    let sent: Vec<u8> = (0..BYTES).map(|i| i as u8).collect();
+    let result = (|| {
+        application.write_all(&sent).map_err(step("sending"))?;
+        let queued = sys::receive_queue(&source).map_err(step("the queue's length"))?;
+        let moved = splice.moved(routed);
+        if moved != BYTES as u64 {
+            return Err(format!("the trial of splicing: {moved} of {BYTES} bytes were moved"));
+        }
+        if queued < BYTES as u32 {
+            return Err(format!(
+                "this kernel does not count what is put into a queue ({queued} of {BYTES} bytes), so that it could grow without bound; kernels from 6.13 do"
+            ));
+        }
+        let mut source = TcpStream::from(OwnedFd::from(source));
+        source.set_read_timeout(Some(PATIENCE)).map_err(step("a time limit"))?;
+        let mut got = vec![0; BYTES];
+        source.read_exact(&mut got).map_err(step("receiving"))?;
+        if got == sent { Ok(()) } else { Err("the trial of splicing: bytes arrived damaged".to_owned()) }
+    })();
+    splice.end(routed);
+    result
+}

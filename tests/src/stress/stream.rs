@@ -1,0 +1,168 @@
+//! What do the two ends of one stressed stream do, and in which order do they close?
+
+use std::{
+    io,
+    net::{Shutdown, TcpStream},
+    thread,
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::{READERS, Reader, WRITERS, Writer, writer::breathe};
+
+/// Who closes first, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    /// Both send and receive at once, close their halves, read to the end.
+    BothHalves,
+    /// The client says all and closes its half; the server reads to the end, then answers.
+    ClientHalf,
+    /// The other way round.
+    ServerHalf,
+    /// Both send and receive at once; the client closes when it has got all.
+    ClientClose,
+    /// The server does.
+    ServerClose,
+    /// The server closes its half, then altogether, while the client reads slowly.
+    ServerGone,
+}
+
+/// All of them.
+pub const CLOSINGS: [Closing; 6] = [
+    Closing::BothHalves,
+    Closing::ClientHalf,
+    Closing::ServerHalf,
+    Closing::ClientClose,
+    Closing::ServerClose,
+    Closing::ServerGone,
+];
+
+/// One connection: what each end sends, how it is written and read, how it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    seed: u64,
+    closing: Closing,
+    up: (Writer, Reader, u64),
+    down: (Writer, Reader, u64),
+}
+
+/// One end's part.
+struct End<'a> {
+    stream: &'a TcpStream,
+    seed: u64,
+    send: (Writer, u64),
+    receive: (Reader, u64),
+    random: StdRng,
+}
+
+impl Stream {
+    /// The `number`th of a series that goes through all combinations of writers, readers and closings.
+    pub fn new(number: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(number);
+        let pick = |from: usize, step: u64| ((number / step) % from as u64) as usize;
+        let mut length = |small: bool| {
+            let magnitude = random.random_range(0..=if small { 14 } else { 21 });
+            random.random_range(1..=1u64 << magnitude)
+        };
+        let (up, down) = (WRITERS[pick(8, 1)], WRITERS[pick(8, 3)]);
+        Stream {
+            seed: number << 8,
+            closing: CLOSINGS[pick(6, 1)],
+            up: (up, READERS[pick(9, 1)], length(up == Writer::Small)),
+            down: (down, READERS[pick(9, 2)], length(down == Writer::Small)),
+        }
+    }
+
+    /// How many bytes it carries, both ways together.
+    pub fn bytes(&self) -> u64 {
+        self.up.2 + self.down.2
+    }
+
+    /// The client's part.
+    pub fn client(&self, stream: &TcpStream) -> io::Result<()> {
+        let ((writer, _, up), (_, reader, down)) = (self.up, self.down);
+        let reader = if self.closing == Closing::ServerGone { Reader::Slow } else { reader };
+        let end = End {
+            stream,
+            seed: self.seed,
+            send: (writer, up),
+            receive: (reader, down),
+            random: StdRng::seed_from_u64(self.seed + 2),
+        };
+        match self.closing {
+            Closing::BothHalves => end.at_once(true, true),
+            Closing::ClientHalf | Closing::ServerGone => end.send_then_receive(true, true),
+            Closing::ServerHalf => end.receive_then_send(),
+            Closing::ClientClose => end.at_once(false, false),
+            Closing::ServerClose => end.at_once(false, true),
+        }
+    }
+
+    /// The server's part.
+    pub fn server(&self, stream: &TcpStream) -> io::Result<()> {
+        let ((_, reader, up), (writer, _, down)) = (self.up, self.down);
+        let end = End {
+            stream,
+            seed: self.seed,
+            send: (writer, down),
+            receive: (reader, up),
+            random: StdRng::seed_from_u64(self.seed + 3),
+        };
+        match self.closing {
+            Closing::BothHalves => end.at_once(true, true),
+            Closing::ClientHalf => end.receive_then_send(),
+            Closing::ServerHalf => end.send_then_receive(true, true),
+            Closing::ClientClose => end.at_once(false, true),
+            Closing::ServerClose => end.at_once(false, false),
+            Closing::ServerGone => end.at_once(true, true),
+        }
+    }
+}
+
+impl End<'_> {
+    /// Two threads on one socket.
+    fn at_once(mut self, close_half: bool, to_end: bool) -> io::Result<()> {
+        let mut random = StdRng::from_rng(&mut self.random);
+        let (seed, (reader, length), stream) = (self.received(), self.receive, self.stream);
+        thread::scope(|scope| {
+            let receiving = scope
+                .spawn(move || fail_loudly(stream, reader.run(stream, seed, length, to_end, &mut random)));
+            let sent = fail_loudly(stream, self.send(close_half));
+            let received = receiving.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked")));
+            received.and(sent)
+        })
+    }
+
+    fn send_then_receive(mut self, close_half: bool, to_end: bool) -> io::Result<()> {
+        self.send(close_half)?;
+        breathe(&mut self.random);
+        let (reader, length) = self.receive;
+        reader.run(self.stream, self.received(), length, to_end, &mut self.random)
+    }
+
+    fn receive_then_send(mut self) -> io::Result<()> {
+        let (reader, length) = self.receive;
+        reader.run(self.stream, self.received(), length, true, &mut self.random)?;
+        self.send(true)
+    }
+
+    fn send(&mut self, close_half: bool) -> io::Result<()> {
+        let (writer, length) = self.send;
+        breathe(&mut self.random);
+        writer.run(self.stream, self.seed ^ length, length, &mut self.random)?;
+        if close_half { self.stream.shutdown(Shutdown::Write) } else { Ok(()) }
+    }
+
+    /// The seed of what the other end sends.
+    fn received(&self) -> u64 {
+        self.seed ^ self.receive.1
+    }
+}
+
+/// The other thread and the other end would wait for what does not come any more.
+fn fail_loudly(stream: &TcpStream, result: io::Result<()>) -> io::Result<()> {
+    if result.is_err() {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    result
+}
