@@ -74,6 +74,7 @@ async fn a_snapshot_comes_first_and_then_differences() {
                 format!("upsert {} {}", new.name, new.uid)
             }
             Kind::Snapshot(_) => "snapshot".into(),
+            Kind::Splice(_) => "splice".into(),
         });
     }
     assert_eq!(kinds, ["remove a 1", "remove host 1", "upsert a 2", "upsert host 2"]);
@@ -247,4 +248,37 @@ async fn after_a_standstill_proxies_have_time_to_come_back() {
     drop(proxy);
     until_announced(&index, &["closed"]).await;
     assert!(resumed.elapsed() >= PATIENCE.grace);
+}
+
+#[tokio::test]
+async fn what_opted_in_to_splicing_is_told_to_every_node() {
+    let splice =
+        |pod: String| pod.replace("enabled}", "enabled, config.weft.dev/splice-ports: \"6379,7000-7001\"}");
+    let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: a, namespace: demo, annotations: \
+                   {config.weft.dev/splice-ports: \"80\"}}, spec: {clusterIP: 10.96.0.9, selector: \
+                   {linkerd.io/proxy-deployment: web}, ports: [{name: one, port: 80, targetPort: 8080}, {name: two, \
+                   port: 6379}, {name: three, port: 90}]}}\n";
+    let text = splice(pod("a", "one", "1", "")) + service;
+    let running = Running::start(&text).await;
+    let mut stream =
+        running.node().watch(bearer(watch("two"), &running.token("two"))).await.unwrap().into_inner();
+    let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
+    let told = |splice: weft_api::node::Splice| -> Vec<String> {
+        let ports = |list: &[weft_api::node::PortRange]| -> Vec<(u32, u32)> {
+            list.iter().map(|range| (range.start, range.end)).collect()
+        };
+        let line = |at: &weft_api::node::SpliceAddress| {
+            format!("{} {:?} {:?}", at.ip, ports(&at.with_source), ports(&at.by_service))
+        };
+        splice.addresses.iter().map(line).collect()
+    };
+    assert_eq!(
+        told(snapshot.splice.unwrap()),
+        ["10.0.0.1 [(6379, 6379), (7000, 7001)] [(8080, 8080)]", "10.96.0.9 [(6379, 6379)] [(80, 80)]"]
+    );
+
+    // The workload does not want it any more; its service does still.
+    running.manifest(&(pod("a", "one", "1", "") + service));
+    let Kind::Splice(splice) = next(&mut stream).await else { panic!() };
+    assert_eq!(told(splice), ["10.0.0.1 [] [(8080, 8080)]", "10.96.0.9 [] [(80, 80)]"]);
 }

@@ -54,6 +54,11 @@ impl Collector for SpliceCollector {
         let help = "Connections whose way the kernel knows at present";
         let metric = encoder.encode_descriptor("weft_splice_open", help, None, open.metric_type())?;
         open.encode(metric)?;
+        let flows = ConstGauge::new(self.0.capture.splice().routes() as i64);
+        let help =
+            "Directions of connections that the kernel may move bytes of, of all generations of the proxy";
+        let metric = encoder.encode_descriptor("weft_splice_flows", help, None, flows.metric_type())?;
+        flows.encode(metric)?;
         let available = ConstGauge::new(i64::from(self.0.off().is_none()));
         let help = "Whether this kernel lets connections be spliced; /config has the reason if not";
         let metric =

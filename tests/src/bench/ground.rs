@@ -29,6 +29,10 @@ const SINK: u16 = 7001;
 /// The same two, exempt from the mesh.
 const EXEMPT_ECHO: u16 = 7100;
 const EXEMPT_SINK: u16 = 7101;
+/// The same two, opted in to splicing.
+const SPLICED_ECHO: u16 = 7200;
+const SPLICED_SINK: u16 = 7201;
+const SPLICED: &str = "7200-7201";
 /// From here on, a port for each application of each haproxy pair.
 const FIRST_LANE: u16 = 7110;
 const EXEMPT: &str = "7100-7199";
@@ -62,6 +66,8 @@ impl Ground {
                 (SINK, Kind::Sink),
                 (EXEMPT_ECHO, Kind::Echo),
                 (EXEMPT_SINK, Kind::Sink),
+                (SPLICED_ECHO, Kind::Echo),
+                (SPLICED_SINK, Kind::Sink),
             ];
             servers.push((place, address(&cluster, pod)?, Server::start(&netns(pod)?, &ports)?));
         }
@@ -82,6 +88,7 @@ impl Ground {
         let (_, ip, server) = server.context("no server there")?;
         let (ip, echo, sink) = match route {
             Route::Weft(_) => (*ip, ECHO, SINK),
+            Route::Spliced => (*ip, SPLICED_ECHO, SPLICED_SINK),
             Route::Direct(_) => (*ip, EXEMPT_ECHO, EXEMPT_SINK),
             Route::Haproxy { threads } => {
                 let [echo, sink] = self.pair(threads)?.1;
@@ -96,7 +103,7 @@ impl Ground {
     pub fn proxies(&self, route: Route) -> Result<Vec<u32>> {
         Ok(match route {
             Route::Direct(_) => Vec::new(),
-            Route::Weft(_) => {
+            Route::Weft(_) | Route::Spliced => {
                 NODES.iter().map(|node| self.cluster.pid(&proxy(node))).collect::<Result<_, _>>()?
             }
             Route::Haproxy { threads } => self.pair(threads)?.0.pids(),
@@ -107,7 +114,9 @@ impl Ground {
     pub fn complaints(&self, route: Route) -> String {
         match route {
             Route::Direct(_) => "nothing is on the way".to_owned(),
-            Route::Weft(_) => NODES.map(|node| self.cluster.log_tail(&proxy(node))).join("\n"),
+            Route::Weft(_) | Route::Spliced => {
+                NODES.map(|node| self.cluster.log_tail(&proxy(node))).join("\n")
+            }
             Route::Haproxy { threads } => {
                 self.pair(threads).map_or_else(|e| e.to_string(), |(pair, _)| pair.complaints())
             }
@@ -116,7 +125,7 @@ impl Ground {
 
     /// Gives `route` proxies that have not worked yet, as far as that is weft's.
     pub fn refresh(&self, route: Route) -> Result<()> {
-        if let Route::Weft(_) = route {
+        if let Route::Weft(_) | Route::Spliced = route {
             NODES.iter().try_for_each(|node| self.cluster.restart(&proxy(node)))?;
             until_served(&self.cluster, &[2, 1])?;
         }
@@ -224,7 +233,7 @@ fn manifests() -> String {
 
 fn exempt() -> String {
     format!(
-        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\""
+        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\"\n    config.weft.dev/splice-ports: \"{SPLICED}\""
     )
 }
 

@@ -27,6 +27,8 @@ pub enum Route {
     Direct(Place),
     /// weft.
     Weft(Place),
+    /// weft on the client's own node, on ports that opted in to splicing.
+    Spliced,
     /// A pair of haproxy processes with mTLS between them, on exempt ports; with so many threads, or its default.
     Haproxy {
         /// `nbthread`.
@@ -35,13 +37,14 @@ pub enum Route {
 }
 
 /// All of them, in the order of the first repetition.
-pub const VARIANTS: [Variant; 6] = [
+pub const VARIANTS: [Variant; 7] = [
     Variant { name: "direct", base: "direct", route: Route::Direct(Place::Far) },
     Variant { name: "weft", base: "direct", route: Route::Weft(Place::Far) },
     Variant { name: "haproxy-1", base: "direct", route: Route::Haproxy { threads: Some(1) } },
     Variant { name: "haproxy", base: "direct", route: Route::Haproxy { threads: None } },
     Variant { name: "direct-same-node", base: "direct-same-node", route: Route::Direct(Place::Near) },
     Variant { name: "weft-same-node", base: "direct-same-node", route: Route::Weft(Place::Near) },
+    Variant { name: "weft-spliced", base: "direct-same-node", route: Route::Spliced },
 ];
 
 impl Variant {
@@ -61,6 +64,7 @@ impl Route {
     pub fn place(self) -> Place {
         match self {
             Route::Direct(place) | Route::Weft(place) => place,
+            Route::Spliced => Place::Near,
             Route::Haproxy { .. } => Place::Far,
         }
     }

@@ -56,20 +56,24 @@ struct End<'a> {
 }
 
 impl Stream {
-    /// The `number`th of a series that goes through all combinations of writers, readers and closings.
+    /// The `number`th of a series that goes through all combinations of one direction's writer and reader and the
+    /// closings, and then again with other sizes and another opposite direction.
     pub fn new(number: u64) -> Self {
         let mut random = StdRng::seed_from_u64(number);
-        let pick = |from: usize, step: u64| ((number / step) % from as u64) as usize;
         let mut length = |small: bool| {
             let magnitude = random.random_range(0..=if small { 14 } else { 21 });
             random.random_range(1..=1u64 << magnitude)
         };
-        let (up, down) = (WRITERS[pick(8, 1)], WRITERS[pick(8, 3)]);
+        let (writers, readers, closings) = (WRITERS.len(), READERS.len(), CLOSINGS.len());
+        let number = number as usize;
+        let (writer, reader) = (number % writers, number / writers % readers);
+        let round = number / (writers * readers * closings);
+        let (up, down) = (WRITERS[writer], WRITERS[(writer + round + 3) % writers]);
         Stream {
-            seed: number << 8,
-            closing: CLOSINGS[pick(6, 1)],
-            up: (up, READERS[pick(9, 1)], length(up == Writer::Small)),
-            down: (down, READERS[pick(9, 2)], length(down == Writer::Small)),
+            seed: (number as u64) << 8,
+            closing: CLOSINGS[number / (writers * readers) % closings],
+            up: (up, READERS[reader], length(up == Writer::Small)),
+            down: (down, READERS[(reader + 2 * round + 4) % readers], length(down == Writer::Small)),
         }
     }
 
