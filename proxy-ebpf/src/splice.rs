@@ -119,6 +119,11 @@ pub unsafe fn established(ctx: &SockOpsContext) {
         if socket.is_null() {
             return;
         }
+        let state = socket_state(socket.cast(), false);
+        // The cookie may be of an earlier connection of the same socket.
+        if state.is_null() || (*state).flags & SocketState::SPLICE == 0 {
+            return;
+        }
         let own = cookie_of(socket.cast(), false);
         if !own.is_null() {
             join(ctx, *own);

@@ -34,7 +34,7 @@ use super::{
 /// The maps that outlive the process.
 pub(super) const PINNED: &[&str] =
     &["SPLICE_FROM", "SPLICE_TO", "OPENERS", "PAIRS", "MEMBERS", "ROUTES", "SPLICE_FLOWS", "COOKIES"];
-const PROGRAM: &str = "weft_msg";
+pub(super) const PROGRAM: &str = "weft_msg";
 /// As the map has.
 const FLOWS: u32 = 32768;
 /// As much as may wait in a reader's queue, with overhead: what TCP lets it have by default (tcp_rmem[2]).
