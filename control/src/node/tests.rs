@@ -261,7 +261,7 @@ async fn what_opted_in_to_splicing_is_told_to_every_node() {
     let text = splice(pod("a", "one", "1", "")) + service;
     let running = Running::start(&text).await;
     let mut stream =
-        running.node().watch(bearer(watch("two"), &running.token("two"))).await.unwrap().into_inner();
+        running.node().watch(bearer(watch_of("two"), &running.token("two"))).await.unwrap().into_inner();
     let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
     let told = |splice: weft_api::node::Splice| -> Vec<String> {
         let ports = |list: &[weft_api::node::PortRange]| -> Vec<(u32, u32)> {
