@@ -32,6 +32,8 @@ pub enum Outcome {
     RendezvousMet,
     /// sockops: the rendezvous map is full; the proxy will refuse the connection.
     RendezvousFull,
+    /// sockops: the workload has as many handshakes under way as one may have; the proxy will refuse the connection.
+    RendezvousQuota,
     /// sockops: no memory for the accepted socket's storage; the proxy will refuse the connection.
     RendezvousNoStorage,
     /// sockops: an application began to listen.
@@ -40,6 +42,8 @@ pub enum Outcome {
     ListenerClosed,
     /// sockops: the map of listeners is full; the listener is found by the next look from user space.
     ListenerFull,
+    /// sockops: the workload listens on as many addresses as one may; this one is not reached.
+    ListenerQuota,
     /// sockops: the map of the node's own connections is full; a probe may be treated as a stranger's.
     HostFull,
     /// sk_lookup: brought to the proxy.
@@ -111,10 +115,12 @@ impl Outcome {
         (Outcome::ConnectNoStorage, "connect", "refused_no_storage"),
         (Outcome::RendezvousMet, "sockops", "handed_over"),
         (Outcome::RendezvousFull, "sockops", "map_full_rendezvous"),
+        (Outcome::RendezvousQuota, "sockops", "quota_rendezvous"),
         (Outcome::RendezvousNoStorage, "sockops", "failed_no_storage"),
         (Outcome::ListenerOpened, "sockops", "listener_opened"),
         (Outcome::ListenerClosed, "sockops", "listener_closed"),
         (Outcome::ListenerFull, "sockops", "map_full_listeners"),
+        (Outcome::ListenerQuota, "sockops", "quota_listeners"),
         (Outcome::HostFull, "sockops", "map_full_host"),
         (Outcome::InboundSteered, "sk_lookup", "redirected"),
         (Outcome::InboundUnknown, "sk_lookup", "refused_unknown_address"),
@@ -141,6 +147,17 @@ impl Outcome {
         (Outcome::SpliceOrder, "sk_msg", "relayed_order"),
         (Outcome::SpliceQueued, "sk_msg", "relayed_queue_full"),
         (Outcome::SpliceGone, "sk_msg", "relayed_target_gone"),
+    ];
+
+    /// Those that tell of a bound that was reached: each is somebody's connection or listener that was not served.
+    pub const ALARMING: &[Outcome] = &[
+        Outcome::ConnectNoStorage,
+        Outcome::RendezvousFull,
+        Outcome::RendezvousQuota,
+        Outcome::RendezvousNoStorage,
+        Outcome::ListenerFull,
+        Outcome::ListenerQuota,
+        Outcome::HostFull,
     ];
 
     /// How many there are.

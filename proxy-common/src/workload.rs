@@ -86,6 +86,11 @@ impl Workload {
     /// It has listeners that are older than its joining, in the map of seeded listeners.
     pub const SEEDED: u32 = 8;
 
+    /// Listening addresses that the kernel follows for one workload; more are not reached.
+    pub const MOST_LISTENERS: u64 = 2048;
+    /// Handshakes with the proxy that one workload may have under way.
+    pub const MOST_HANDSHAKES: u64 = 16384;
+
     /// Whether all bits of `flag` are set.
     #[inline(always)]
     pub fn is(&self, flag: u32) -> bool {

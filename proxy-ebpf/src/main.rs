@@ -12,7 +12,7 @@
 //! that it does not know: those pass.
 #![no_std]
 #![no_main]
-// Atomic addition on map values (sockops.rs).
+// Atomic addition on map values (quota.rs).
 #![feature(asm_experimental_arch)]
 
 mod connect;
@@ -21,6 +21,7 @@ mod maps;
 mod msg;
 mod names;
 mod pass;
+mod quota;
 mod sockops;
 mod splice;
 

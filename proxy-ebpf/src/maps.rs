@@ -28,13 +28,19 @@ pub static OUTBOUND: SockHash<u64> = SockHash::with_max_entries(8192, 0);
 pub static INBOUND: SockHash<Ip> = SockHash::with_max_entries(8192, 0);
 /// Original destinations between connect() and accept(): as many as handshakes at one time.
 #[map]
-pub static RENDEZVOUS: HashMap<Tuple, Rendezvous> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+pub static RENDEZVOUS: HashMap<Tuple, Rendezvous> = HashMap::with_max_entries(131_072, BPF_F_NO_PREALLOC);
+/// How many entries of `RENDEZVOUS` are a workload's: one must not fill it for all.
+#[map]
+pub static HANDSHAKES: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Connections that the node itself is opening to pods.
 #[map]
 pub static HOST: HashMap<Tuple, u8> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
 /// Applications' listeners: how many sockets on one address. Zero is as good as absent.
 #[map]
 pub static LISTENERS: HashMap<ListenKey, u64> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+/// How many entries of `LISTENERS` are a workload's. User space corrects it when it removes some.
+#[map]
+pub static LISTENING: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Listeners that are older than the workload's joining, written by user space.
 #[map]
 pub static SEEDED: HashMap<ListenKey, u64> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);

@@ -4,7 +4,7 @@
 //! SYN leaves, PASSIVE_ESTABLISHED_CB before accept() can return the child: the hand-over cannot be late. When
 //! it fails (map full, no memory) the child has no state and the proxy refuses the connection.
 
-use core::{arch::asm, ffi::c_void};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
@@ -17,17 +17,19 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use weft_common::{Addr, Ip, ListenKey, Outcome, SocketState, Tuple};
+use weft_common::{Addr, Ip, ListenKey, Outcome, Rendezvous, SocketState, Tuple, Workload};
 
 use crate::{
-    maps::{ADDRESSES, CONFIG, HOST, LISTENERS, RENDEZVOUS, count, socket_state, workload},
-    pass,
-    splice,
+    maps::{
+        ADDRESSES, CONFIG, HANDSHAKES, HOST, LISTENERS, LISTENING, RENDEZVOUS, count, socket_state, workload,
+    },
+    pass, quota, splice,
 };
 
 const AF_INET: u32 = 2;
 const BPF_ANY: u64 = 0;
 const BPF_NOEXIST: u64 = 1;
+const BPF_EXIST: u64 = 2;
 
 // LLVM merges neighbouring reads of the context into forms that the verifier refuses ("dereference of
 // modified ctx ptr", seen with 6.18): each field is read for itself.
@@ -88,9 +90,7 @@ unsafe fn on_connect(ctx: &SockOpsContext) {
         }
         let Some(rendezvous) = (*state).handed_over() else { return };
         let tuple = Tuple { netns, local, remote };
-        if RENDEZVOUS.insert(tuple, rendezvous, BPF_ANY).is_err() {
-            count(Outcome::RendezvousFull);
-        }
+        arrange(&tuple, &rendezvous);
         if rendezvous.flags & SocketState::SPLICE != 0 {
             splice::opening(ctx, socket.cast::<c_void>(), &*state, &tuple);
         }
@@ -147,7 +147,7 @@ unsafe fn on_accepted(ctx: &SockOpsContext) {
             return;
         };
         let rendezvous = *rendezvous;
-        let _ = RENDEZVOUS.remove(tuple);
+        disarrange(&tuple);
         let state = socket_state(socket.cast::<c_void>(), true);
         if state.is_null() {
             count(Outcome::RendezvousNoStorage);
@@ -175,9 +175,18 @@ unsafe fn on_listen(ctx: &SockOpsContext) {
         if key.ip.is_loopback() {
             return;
         }
-        if !add(&key, 1) && LISTENERS.insert(key, 1, BPF_NOEXIST).is_err() && !add(&key, 1) {
-            count(Outcome::ListenerFull);
-            return;
+        if !add(&key, 1) {
+            if !quota::take(&LISTENING, netns, Workload::MOST_LISTENERS) {
+                count(Outcome::ListenerQuota);
+                return;
+            }
+            if LISTENERS.insert(key, 1, BPF_NOEXIST).is_err() {
+                quota::give_back(&LISTENING, netns);
+                if !add(&key, 1) {
+                    count(Outcome::ListenerFull);
+                    return;
+                }
+            }
         }
         count(Outcome::ListenerOpened);
         watch_state(ctx);
@@ -218,9 +227,33 @@ unsafe fn on_state(ctx: &SockOpsContext) {
             let _ = HOST.remove(Tuple { netns: 0, local, remote });
         } else {
             let tuple = Tuple { netns, local, remote };
-            let _ = RENDEZVOUS.remove(tuple);
+            disarrange(&tuple);
             splice::closed(ctx, &tuple);
         }
+    }
+}
+
+/// Notes what the other end's accepted socket is to get.
+#[inline(always)]
+fn arrange(tuple: &Tuple, rendezvous: &Rendezvous) {
+    if !quota::take(&HANDSHAKES, tuple.netns, Workload::MOST_HANDSHAKES) {
+        count(Outcome::RendezvousQuota);
+        return;
+    }
+    if RENDEZVOUS.insert(tuple, rendezvous, BPF_NOEXIST).is_ok() {
+        return;
+    }
+    quota::give_back(&HANDSHAKES, tuple.netns);
+    // One of the same four numbers that was never taken: this one is newer.
+    if RENDEZVOUS.insert(tuple, rendezvous, BPF_EXIST).is_err() {
+        count(Outcome::RendezvousFull);
+    }
+}
+
+#[inline(always)]
+fn disarrange(tuple: &Tuple) {
+    if RENDEZVOUS.remove(tuple).is_ok() {
+        quota::give_back(&HANDSHAKES, tuple.netns);
     }
 }
 
@@ -228,10 +261,9 @@ unsafe fn on_state(ctx: &SockOpsContext) {
 #[inline(always)]
 unsafe fn add(key: &ListenKey, n: u64) -> bool {
     let Some(value) = LISTENERS.get_ptr_mut(key) else { return false };
-    // Workers that share a port begin to listen at the same time on several CPUs. Written out because core has
-    // no read-modify-write atomics for this target.
-    // SAFETY: a live map value, aligned, changed by this instruction only.
-    unsafe { asm!("lock *(u64 *)({value} + 0) += {n}", value = in(reg) value, n = in(reg) n) };
+    // Workers that share a port begin to listen at the same time on several CPUs.
+    // SAFETY: a live map value, aligned, changed in this way only.
+    unsafe { quota::add(value, n) };
     true
 }
 

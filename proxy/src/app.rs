@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    capture::Capture, discovery::Discovery, metrics::Metrics, pass::Passes, splice::Splicing,
+    capture::Capture, discovery::Discovery, metrics::Metrics, pass::Passes, share::Budget, splice::Splicing,
     workloads::Registry,
 };
 
@@ -34,6 +34,8 @@ pub struct Shared {
     pub cluster_networks: Vec<IpNet>,
     /// Bounds.
     pub limits: Limits,
+    /// What all workloads may have open together.
+    pub budget: Arc<Budget>,
     /// The connections that are open.
     pub connections: Arc<Connections>,
     /// Turns true when no new connections are to be accepted.

@@ -100,6 +100,10 @@ pub struct Config {
     /// Whether opaque connections between pods of this node may go directly once one was admitted.
     #[arg(long, env = "WEFT_PROXY_DIRECT_PASS", value_enum, default_value_t = Switch::On)]
     pub direct_pass: Switch,
+    /// Connections that all workloads may have open; 0: as many as the limit of open files allows. A workload gets no
+    /// more of them than it leaves to others.
+    #[arg(long, env = "WEFT_PROXY_MAX_CONNECTIONS", default_value_t = 0)]
+    pub max_connections: usize,
     /// Worker threads; default: one per core.
     #[arg(long, env = "WEFT_PROXY_WORKERS")]
     pub workers: Option<usize>,

@@ -22,6 +22,7 @@ pub mod pass;
 pub mod policy;
 pub mod run;
 pub mod splice;
+pub mod share;
 pub mod tcp;
 pub mod tls;
 pub mod workloads;

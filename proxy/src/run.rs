@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     pass::Passes,
     splice::{SpliceCollector, Splicing},
+    share::{Budget, BudgetCollector},
     tls,
     workloads::{Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
 };
@@ -45,7 +46,7 @@ const TAKEOVER: Duration = Duration::from_secs(20);
 pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let drain_timeout = config.drain_timeout;
-    raise_descriptor_limit();
+    let descriptors = raise_descriptor_limit();
     prepare(&config.state_dir)?;
     let relief = Relief::ask(&config.state_dir).context("asking the running proxy for its listeners")?;
     let control = channel_to(&config.control)?;
@@ -59,6 +60,9 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
         let splicing = splicing.clone();
         Box::new(move || splicing.account())
     });
+    let budget = Budget::new(descriptors, config.max_connections);
+    metrics.register_collector(Box::new(BudgetCollector(budget.clone())));
+    tokio::spawn(capture::alarms(Arc::downgrade(&capture)));
     let beating = tokio::spawn(beat(capture.clone()));
 
     let store = Store::new(
@@ -100,6 +104,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
             certificate: config.certificate_timeout,
             idle: config.idle_timeout,
         },
+        budget,
         connections: Arc::<Connections>::default(),
         draining,
     });
@@ -267,14 +272,16 @@ fn write_address(state_dir: &Path, address: &str) -> anyhow::Result<()> {
         .with_context(|| format!("writing {}", file.display()))
 }
 
-/// Each proxied connection takes two descriptors.
-fn raise_descriptor_limit() {
+/// Each proxied connection takes two descriptors. How many there may be.
+fn raise_descriptor_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         warn!(%error, "the limit of open files was not raised");
     }
+    // Cannot fail for a resource that exists; POSIX guarantees 20 at least.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(20, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
 fn describe(config: &Config, states: &States, store: &Store, splicing: &Splicing) -> serde_json::Value {

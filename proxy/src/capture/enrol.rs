@@ -11,6 +11,9 @@ use weft_common::{Ip, PortRange, PortRanges, Workload};
 
 use super::{Capture, CaptureError, Listeners, Netns, Side, diag};
 
+/// Subnets that one workload may leave alone: the map is shared by all of the node.
+const MOST_SUBNETS: usize = 256;
+
 /// What the kernel is to know of a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
@@ -70,6 +73,7 @@ impl Enrolled {
         {
             let mut maps = capture.maps.lock();
             maps.set_listeners(cookie, &terms.ips, listeners)?;
+            maps.set_quotas(cookie)?;
             maps.set_workload(cookie, enrolled.workload)?;
             maps.set_addresses(cookie, &terms.ips)?;
         }
@@ -121,6 +125,11 @@ impl Enrolled {
         Ok(seeded)
     }
 
+    /// Whether so many listeners were opened that the books should be looked through soon.
+    pub fn is_crowded(&self) -> bool {
+        self.capture.maps.lock().is_crowded(self.netns.cookie())
+    }
+
     /// The same pod will be enrolled anew, with these addresses: it stays captured meanwhile, its other addresses
     /// are forgotten.
     pub fn retire(self, ips: &[IpAddr]) -> Result<(), CaptureError> {
@@ -152,10 +161,21 @@ impl Enrolled {
         };
         self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound);
         self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound);
-        self.capture.maps.lock().set_subnets(self.netns.cookie(), &terms.skip_subnets)?;
         self.capture.splice.set_source(self.netns.cookie(), &terms.splice)?;
+        let subnets = &terms.skip_subnets[..terms.skip_subnets.len().min(MOST_SUBNETS)];
+        if subnets.len() < terms.skip_subnets.len() {
+            // Fewer subnets left alone is the safe side.
+            let (netns, given) = (self.netns.cookie(), terms.skip_subnets.len());
+            tracing::error!(
+                netns,
+                given,
+                most = MOST_SUBNETS,
+                "config.linkerd.io/skip-subnets has too many subnets; the last ones are not skipped"
+            );
+        }
+        self.capture.maps.lock().set_subnets(self.netns.cookie(), subnets)?;
         for (flag, on) in
-            [(Workload::FAIL_OPEN, terms.fail_open), (Workload::SKIP_SUBNETS, !terms.skip_subnets.is_empty())]
+            [(Workload::FAIL_OPEN, terms.fail_open), (Workload::SKIP_SUBNETS, !subnets.is_empty())]
         {
             if on { self.workload.flags |= flag } else { self.workload.flags &= !flag }
         }

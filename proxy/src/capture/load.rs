@@ -17,7 +17,7 @@ use super::{CaptureError, Config, maps, splice};
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
 
 /// Grows when a map's or program's layout changes: pins of another layout cannot be taken over.
-const LAYOUT: &str = "layout-3";
+const LAYOUT: &str = "layout-4";
 
 /// The folders of one instance in the BPF file system.
 pub(super) struct Pins {

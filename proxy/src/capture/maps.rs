@@ -1,6 +1,7 @@
 //! What does the proxy read from and write to the kernel side?
 
 use std::{
+    collections::HashSet,
     io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
@@ -23,8 +24,10 @@ pub(super) const PINNED: &[&str] = &[
     "OUTBOUND",
     "INBOUND",
     "RENDEZVOUS",
+    "HANDSHAKES",
     "HOST",
     "LISTENERS",
+    "LISTENING",
     "SEEDED",
     "SUBNETS",
     "PROXIES",
@@ -44,7 +47,9 @@ pub(super) struct Maps {
     addresses: HashMap<MapData, Ip, u64>,
     outbound: SockHash<MapData, u64>,
     inbound: SockHash<MapData, Ip>,
+    handshakes: HashMap<MapData, u64, u64>,
     listeners: HashMap<MapData, ListenKey, u64>,
+    listening: HashMap<MapData, u64, u64>,
     seeded: HashMap<MapData, ListenKey, u64>,
     subnets: LpmTrie<MapData, SubnetKey, u8>,
     proxies: HashMap<MapData, u64, u8>,
@@ -68,7 +73,9 @@ impl Maps {
             addresses: take(ebpf, "ADDRESSES")?,
             outbound: take(ebpf, "OUTBOUND")?,
             inbound: take(ebpf, "INBOUND")?,
+            handshakes: take(ebpf, "HANDSHAKES")?,
             listeners: take(ebpf, "LISTENERS")?,
+            listening: take(ebpf, "LISTENING")?,
             seeded: take(ebpf, "SEEDED")?,
             subnets: take(ebpf, "SUBNETS")?,
             proxies: take(ebpf, "PROXIES")?,
@@ -102,6 +109,24 @@ impl Maps {
 
     pub(super) fn set_workload(&mut self, netns: u64, workload: Workload) -> Result<(), CaptureError> {
         self.workloads.insert(netns, workload, 0).map_err(CaptureError::map("WORKLOADS"))
+    }
+
+    /// Begins to count what of the shared maps is the workload's.
+    pub(super) fn set_quotas(&mut self, netns: u64) -> Result<(), CaptureError> {
+        const NOEXIST: u64 = 1;
+        for (name, counts) in [("HANDSHAKES", &mut self.handshakes), ("LISTENING", &mut self.listening)] {
+            match counts.insert(netns, 0, NOEXIST) {
+                Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
+                }
+                result => result.map_err(CaptureError::map(name))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the workload's listeners take half of what they may: it is worth while to look for closed ones.
+    pub(super) fn is_crowded(&self, netns: u64) -> bool {
+        self.listening.get(&netns, 0).is_ok_and(|count| count >= Workload::MOST_LISTENERS / 2)
     }
 
     pub(super) fn workload(&self, netns: u64) -> Option<Workload> {
@@ -165,11 +190,24 @@ impl Maps {
     pub(super) fn seed(&mut self, netns: u64, listening: &[SocketAddr]) -> Result<usize, CaptureError> {
         let key =
             |addr: &SocketAddr| ListenKey { netns, ip: addr.ip().into(), port: addr.port().into(), pad: 0 };
-        let wanted: Vec<ListenKey> = listening
+        let mut wanted: HashSet<ListenKey> = listening
             .iter()
             .map(key)
             .filter(|key| !self.listeners.get(key, 0).is_ok_and(|count| count > 0))
             .collect();
+        let most = usize::try_from(Workload::MOST_LISTENERS).unwrap_or(usize::MAX);
+        if wanted.len() > most {
+            tracing::warn!(
+                netns,
+                listening = wanted.len(),
+                most,
+                "the pod listens on more addresses than are followed; some are not reached"
+            );
+            // Always the same ones, the lowest.
+            let mut sorted: Vec<ListenKey> = wanted.into_iter().collect();
+            sorted.sort_unstable_by_key(|key| (key.port, key.ip.0));
+            wanted = sorted.into_iter().take(most).collect();
+        }
         let stale: Vec<ListenKey> =
             self.seeded.keys().flatten().filter(|key| key.netns == netns && !wanted.contains(key)).collect();
         for key in &wanted {
@@ -206,7 +244,14 @@ impl Maps {
         for key in stale {
             absent_is_fine(self.listeners.remove(&key)).map_err(CaptureError::map("LISTENERS"))?;
         }
-        Ok(())
+        let left = self.listeners.keys().flatten().filter(|key| key.netns == netns).count() as u64;
+        // One that begins to listen at this moment may not be counted; the next look does.
+        match self.listening.get(&netns, 0) {
+            Ok(count) if count != left => {
+                self.listening.insert(netns, left, 0).map_err(CaptureError::map("LISTENING"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes everything about a workload.
@@ -218,6 +263,9 @@ impl Maps {
         }
         absent_is_fine(self.workloads.remove(&netns)).map_err(CaptureError::map("WORKLOADS"))?;
         self.set_subnets(netns, &[])?;
+        for counts in [&mut self.handshakes, &mut self.listening] {
+            absent_is_fine(counts.remove(&netns)).map_err(CaptureError::map("HANDSHAKES"))?;
+        }
         for map in [&mut self.listeners, &mut self.seeded] {
             let keys: Vec<ListenKey> = map.keys().flatten().filter(|key| key.netns == netns).collect();
             for key in keys {
@@ -242,9 +290,8 @@ impl Maps {
     }
 
     pub(super) fn outcomes(&self) -> Outcomes {
-        let count = |index| self.outcomes.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
         Outcomes {
-            counts: (0..Outcome::COUNT).map(count).collect(),
+            counts: Outcome::ALL.iter().map(|(outcome, ..)| self.outcome(*outcome)).collect(),
             workloads: self.workloads.keys().flatten().count() as u64,
             addresses: self.addresses.keys().flatten().count() as u64,
             listeners: self.listeners.iter().flatten().filter(|(_, count)| *count > 0).count() as u64,

@@ -2,6 +2,7 @@
 //!
 //! Loads and attaches the programs of `proxy-ebpf`, keeps their maps, opens sockets in pods' namespaces.
 
+mod alarm;
 mod attach;
 mod cgroup;
 mod check;
@@ -33,6 +34,7 @@ use parking_lot::Mutex;
 use weft_common::{SocketState, SplicePorts};
 
 pub use self::{
+    alarm::alarms,
     cgroup::default_attach_point,
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},

@@ -104,19 +104,28 @@ impl Shelf {
         Some(socket)
     }
 
+    fn make(&self) -> io::Result<OwnedFd> {
+        let socket = Socket::new(self.domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    }
+
     async fn fill(self: &Arc<Self>) -> io::Result<()> {
         let count = self.batch.load(Ordering::Relaxed);
         self.batch.store((count * 2).min(LARGEST_BATCH), Ordering::Relaxed);
         let shelf = self.clone();
         let made = tokio::task::spawn_blocking(move || {
             shelf.netns.inside(|| {
-                (0..count)
-                    .map(|_| {
-                        let socket = Socket::new(shelf.domain, Type::STREAM, Some(Protocol::TCP))?;
-                        socket.set_nonblocking(true)?;
-                        Ok(OwnedFd::from(socket))
-                    })
-                    .collect::<io::Result<Vec<_>>>()
+                let mut made = Vec::with_capacity(count);
+                for _ in 0..count {
+                    match shelf.make() {
+                        Ok(socket) => made.push(socket),
+                        // Out of descriptors: some are better than none.
+                        Err(_) if !made.is_empty() => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(made)
             })
         })
         .await

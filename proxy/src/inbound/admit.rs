@@ -55,11 +55,15 @@ pub fn admit(
     let identity = client.identity.map(tracing::field::display);
     match decision {
         Decision::Deny(reason) => {
-            warn!(destination = %workload.key, addr = %target, client = %client.ip, identity, policy = port.labels.name, %reason, "denied");
+            if workload.throttle.admits("denied") {
+                warn!(destination = %workload.key, addr = %target, client = %client.ip, identity, policy = port.labels.name, %reason, "denied");
+            }
             return Err(reason);
         }
         Decision::Audit if client.identity.is_none() => {
-            info!(destination = %workload.key, addr = %target, client = %client.ip, policy = "audit", "admitted by audit only: the client has proven no identity");
+            if workload.throttle.admits("audit") {
+                info!(destination = %workload.key, addr = %target, client = %client.ip, policy = "audit", "admitted by audit only: the client has proven no identity");
+            }
         }
         Decision::Audit | Decision::Allow => {}
     }
@@ -96,7 +100,9 @@ impl Admission {
             };
             self.shared.metrics.authz(AuthzOutcome::Terminate, &labels);
             let identity = self.identity.as_ref().map(tracing::field::display);
-            warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity, policy = port.labels.name, %reason, "terminated: the policy has changed");
+            if self.workload.throttle.admits("terminated") {
+                warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity, policy = port.labels.name, %reason, "terminated: the policy has changed");
+            }
             return;
         }
     }

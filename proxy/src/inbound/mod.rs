@@ -37,7 +37,9 @@ pub async fn serve(shared: &Arc<Shared>, workload: &Arc<Workload>, stream: TcpSt
     let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if !workload.ips.contains(&target.ip()) {
         shared.metrics.inbound_error(&workload.labels, "not steered");
-        warn!(destination = %workload.key, %client, addr = %target, "a connection to the proxy's own port was refused");
+        if workload.throttle.admits("not steered") {
+            warn!(destination = %workload.key, %client, addr = %target, "a connection to the proxy's own port was refused");
+        }
         return tcp::reset(stream);
     }
     if let Err(error) = tcp::tune(&stream) {
@@ -101,7 +103,9 @@ impl Connection<'_> {
             Err(failed) => {
                 if let Some(error) = failed.error {
                     self.shared.metrics.inbound_error(&self.workload.labels, error);
-                    warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error, "refused");
+                    if self.workload.throttle.admits(error) {
+                        warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error, "refused");
+                    }
                 }
                 self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), failed.errno);
                 tcp::reset(failed.stream);
@@ -118,7 +122,9 @@ impl Connection<'_> {
     ) {
         let Some(credential) = self.workload.credential(self.shared.limits.certificate).await else {
             self.shared.metrics.inbound_error(&self.workload.labels, "no certificate");
-            warn!(destination = %self.workload.key, client = %self.client, "refused: the workload has no certificate yet");
+            if self.workload.throttle.admits("no certificate") {
+                warn!(destination = %self.workload.key, client = %self.client, "refused: the workload has no certificate yet");
+            }
             return tcp::reset(stream.into_parts().1);
         };
         let handshake = match timeout_at(deadline, tls::accept(&credential, stream)).await {
@@ -130,7 +136,9 @@ impl Connection<'_> {
             Err(error) => {
                 self.shared.metrics.inbound_error(&self.workload.labels, error.reason());
                 self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), Some("TLS"));
-                warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error.reason(), %error, "TLS handshake refused");
+                if self.workload.throttle.admits(error.reason()) {
+                    warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error.reason(), %error, "TLS handshake refused");
+                }
                 return;
             }
         };
@@ -193,7 +201,9 @@ impl Connection<'_> {
             }
             Err(error) => {
                 self.shared.metrics.inbound_error(&self.workload.labels, "connect");
-                warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity = identity.as_ref().map(tracing::field::display), %error, "refused: the application does not take the connection");
+                if self.workload.throttle.admits("connect") {
+                    warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity = identity.as_ref().map(tracing::field::display), %error, "refused: the application does not take the connection");
+                }
                 self.count_refused(tls, Some(error.errno()));
                 reset(stream);
             }

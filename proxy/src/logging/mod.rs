@@ -1,6 +1,8 @@
 //! How does the proxy log, and how is that changed while it runs?
 #![forbid(unsafe_code)]
 
+mod throttle;
+
 use std::{fmt, io, str::FromStr};
 
 use tracing::Subscriber;
@@ -12,6 +14,8 @@ use tracing_subscriber::{
     reload,
     util::{SubscriberInitExt, TryInitError},
 };
+
+pub use self::throttle::Throttle;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -2,7 +2,8 @@
 //!
 //! A label set is looked up once per connection; from then on the connection holds its counters and touches
 //! nothing but atomics. Label sets that nobody holds and that have not changed for a while are dropped, and
-//! there are never more than a fixed number of them.
+//! there are never more than a fixed number of them. Clients can bring about any number (by server names, ports,
+//! addresses), so no workload gets more of them than it leaves to others.
 
 use std::{
     collections::HashMap,
@@ -22,6 +23,12 @@ pub(super) trait Series: Default {
     fn fingerprint(&self) -> u64;
 }
 
+/// A label set that belongs to a workload.
+pub(super) trait Owned {
+    /// Another number for another workload.
+    fn owner(&self) -> usize;
+}
+
 /// Label sets of one kind, and their counters.
 #[derive(Debug)]
 pub(super) struct Interner<K, V> {
@@ -35,6 +42,8 @@ pub(super) struct Interner<K, V> {
 #[derive(Debug)]
 struct Table<K, V> {
     entries: HashMap<Arc<K>, Entry<V>>,
+    /// How many of them are whose; no more than entries.
+    owners: HashMap<usize, usize>,
     swept: Instant,
 }
 
@@ -45,9 +54,9 @@ struct Entry<V> {
     changed: Instant,
 }
 
-impl<K: Hash + Eq + Clone, V: Series> Interner<K, V> {
+impl<K: Hash + Eq + Clone + Owned, V: Series> Interner<K, V> {
     pub(super) fn new(limit: usize, idle: Duration) -> Self {
-        let table = Table { entries: HashMap::new(), swept: Instant::now() };
+        let table = Table { entries: HashMap::new(), owners: HashMap::new(), swept: Instant::now() };
         Self { table: RwLock::new(table), limit, idle, overflow: AtomicU64::new(0) }
     }
 
@@ -65,15 +74,16 @@ impl<K: Hash + Eq + Clone, V: Series> Interner<K, V> {
         if let Some(entry) = table.entries.get(key) {
             return Some(entry.value.clone());
         }
-        let full = table.entries.len() >= self.limit;
+        let full = table.is_full_for(key, self.limit);
         table.sweep_if_due(if full { SWEEP_WHEN_FULL } else { SWEEP }, self.idle, now);
-        if table.entries.len() >= self.limit {
+        if table.is_full_for(key, self.limit) {
             self.overflow.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let value = Arc::new(V::default());
         let entry = Entry { value: value.clone(), fingerprint: value.fingerprint(), changed: now };
         table.entries.insert(Arc::new(key.clone()), entry);
+        *table.owners.entry(key.owner()).or_default() += 1;
         Some(value)
     }
 
@@ -89,7 +99,12 @@ impl<K: Hash + Eq + Clone, V: Series> Interner<K, V> {
     }
 }
 
-impl<K: Hash + Eq, V: Series> Table<K, V> {
+impl<K: Hash + Eq + Owned, V: Series> Table<K, V> {
+    fn is_full_for(&self, key: &K, limit: usize) -> bool {
+        let owned = self.owners.get(&key.owner()).copied().unwrap_or(0);
+        owned >= limit.saturating_sub(self.entries.len())
+    }
+
     fn sweep_if_due(&mut self, every: Duration, idle: Duration, now: Instant) {
         if now.saturating_duration_since(self.swept) >= every {
             self.sweep(idle, now);
@@ -98,7 +113,8 @@ impl<K: Hash + Eq, V: Series> Table<K, V> {
 
     fn sweep(&mut self, idle: Duration, now: Instant) {
         self.swept = now;
-        self.entries.retain(|_, entry| {
+        let owners = &mut self.owners;
+        self.entries.retain(|key, entry| {
             // `get_mut` succeeds only where nobody else holds the counters, and nobody can get hold of them
             // while the table is locked: nothing that was counted can be lost by dropping them.
             let Some(value) = Arc::get_mut(&mut entry.value) else {
@@ -110,8 +126,13 @@ impl<K: Hash + Eq, V: Series> Table<K, V> {
                 entry.fingerprint = fingerprint;
                 entry.changed = now;
             }
-            now.saturating_duration_since(entry.changed) < idle
+            let stays = now.saturating_duration_since(entry.changed) < idle;
+            if !stays && let Some(owned) = owners.get_mut(&key.owner()) {
+                *owned -= 1;
+            }
+            stays
         });
+        owners.retain(|_, owned| *owned > 0);
     }
 }
 
@@ -129,6 +150,13 @@ mod tests {
     impl Series for Count {
         fn fingerprint(&self) -> u64 {
             self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Tens belong to one workload.
+    impl Owned for u32 {
+        fn owner(&self) -> usize {
+            (*self / 10) as usize
         }
     }
 
@@ -169,13 +197,28 @@ mod tests {
 
     #[test]
     fn a_full_table_counts_what_it_turns_away_and_makes_room_when_it_can() {
-        let interner = interner(2);
+        let interner = interner(4);
         let start = Instant::now();
         drop((interner.get(&1), interner.get(&2)));
         assert!(interner.get(&3).is_none());
         assert_eq!(interner.overflow(), 1);
         assert!(interner.get(&1).is_some(), "a known label set is found in a full table too");
         assert!(interner.get_at(&3, start + 2 * IDLE).is_some());
+    }
+
+    #[test]
+    fn a_workload_leaves_room_for_others() {
+        let interner = interner(40);
+        let start = Instant::now();
+        let got =
+            |keys: std::ops::Range<u32>| keys.filter(|key| interner.get_at(key, start).is_some()).count();
+        assert_eq!(got(0..10) + got(10..20), 20);
+        assert_eq!(got(20..30), 10);
+        assert_eq!((got(30..40), interner.overflow()), (5, 5));
+        assert_eq!(got(40..50), 3, "there is always room for one more workload");
+        // What is dropped is given back.
+        interner.table.write().sweep(IDLE, start + 2 * IDLE);
+        assert!(interner.table.read().owners.is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use prometheus_client::encoding::{
     EncodeLabel, EncodeLabelKey, EncodeLabelSet, LabelKeyEncoder, LabelSetEncoder, LabelValueEncoder,
 };
 
+use super::intern::Owned;
 use crate::identity::Identity;
 
 /// Why a connection carries no TLS: values of `no_tls_reason`.
@@ -135,6 +136,18 @@ pub(super) struct ErrorLabels {
     pub(super) workload: Arc<WorkloadLabels>,
     pub(super) error: &'static str,
 }
+
+// The labels of a workload are made once, when it joins.
+macro_rules! owned_by_workload {
+    ($($labels:ty),*) => { $(
+        impl Owned for $labels {
+            fn owner(&self) -> usize {
+                Arc::as_ptr(&self.workload).addr()
+            }
+        }
+    )* };
+}
+owned_by_workload!(TransportLabels, AuthzLabels, PathLabels, ErrorLabels);
 
 /// Adds one label to a set, for families that need one more than their key holds.
 pub(super) struct With<'a, L>(pub(super) &'a L, pub(super) (&'static str, &'static str));

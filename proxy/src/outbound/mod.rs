@@ -41,7 +41,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStream) {
     let Some(known) = shared.capture.original_destination(&stream) else {
         shared.metrics.outbound_error(&source.labels, "no original destination");
-        warn!(source = %source.key, "a connection without an original destination was refused; did something in the pod connect to the proxy's port?");
+        if source.throttle.admits("no original destination") {
+            warn!(source = %source.key, "a connection without an original destination was refused; did something in the pod connect to the proxy's port?");
+        }
         return tcp::reset(stream);
     };
     let original = known.addr;
@@ -78,7 +80,9 @@ impl Connection<'_> {
             }
             Err(error) => {
                 self.shared.metrics.outbound_error(&source.labels, error.reason());
-                warn!(source = %source.key, destination = %original, %error, "refused: it is not known what serves the destination");
+                if source.throttle.admits(error.reason()) {
+                    warn!(source = %source.key, destination = %original, %error, "refused: it is not known what serves the destination");
+                }
                 return self.refuse(stream);
             }
         };
@@ -292,7 +296,9 @@ impl Connection<'_> {
 
     fn give_up(&self, stream: TcpStream, failed: &Failed) {
         self.shared.metrics.outbound_error(&self.source.labels, failed.reason());
-        warn!(source = %self.source.key, identity = %self.source.identity, destination = %self.original, error = %failed, "refused");
+        if self.source.throttle.admits(failed.reason()) {
+            warn!(source = %self.source.key, identity = %self.source.identity, destination = %self.original, error = %failed, "refused");
+        }
         self.refuse(stream);
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -19,12 +19,14 @@ use weft_api::node::State;
 
 use super::{
     Key, NetnsFinder, Registry, Spec, States, Workload,
+    gone::{LOOK, end_with_pod, gone_within},
     serve::{Serving, turned},
 };
 use crate::{
     app::Shared,
     capture::{Enrolled, Listeners, Netns, Stock},
     identity::{Lease, Store},
+    logging::Throttle,
     metrics::WorkloadLabels,
 };
 
@@ -33,9 +35,6 @@ use crate::{
 const CERTIFICATE_WAIT: Duration = Duration::from_secs(3);
 /// How long peers may take to notice that a workload has left the mesh.
 const LEAVING: Duration = Duration::from_secs(3);
-/// How long connections of a pod that is gone may take to end by themselves.
-const GONE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_secs(2);
 /// Every so many looks the applications' listeners are listed again, whatever sockops has told.
 const LISTING: u32 = 15;
 const BETWEEN_LISTINGS: Duration = Duration::from_millis(100);
@@ -224,6 +223,7 @@ impl Keeper {
             identity: spec.identity.clone(),
             ips: spec.kernel.ips.clone(),
             labels: Arc::new(WorkloadLabels::new(&spec.key.namespace, &spec.key.name, &spec.labels)),
+            throttle: Throttle::default(),
             stock: Stock::new(netns),
             fast_open: netns.takes_fast_open(),
             netns: netns.clone(),
@@ -231,7 +231,8 @@ impl Keeper {
             terms: channel::Sender::new(Arc::new(spec.terms.clone())),
             ended: channel::Sender::new(false),
             reseed: tokio::sync::Notify::new(),
-            slots: Arc::new(tokio::sync::Semaphore::new(self.shared.limits.connections_per_workload)),
+            share: self.shared.budget.share(self.shared.limits.connections_per_workload),
+            lost: tokio::sync::Notify::new(),
         });
         let mut enrolled = Enrolled::observe(&self.shared.capture, netns, &listeners, &spec.kernel)
             .map_err(|error| error.to_string())?;
@@ -275,14 +276,23 @@ impl Keeper {
                     sleep(BETWEEN_LISTINGS).await;
                     seeded = look_again(&mut joined.enrolled, &spec);
                 }
+                () = joined.workload.lost.notified() => {
+                    // Whoever has CAP_NET_ADMIN in the pod can destroy sockets there (sock_diag), again and again.
+                    warn!(workload = %spec.key, "a listener of the proxy's in the pod was destroyed; opening new ones");
+                    sleep(RETRY).await;
+                    break;
+                }
                 _ = look.tick() => {
+                    for (kind, lines) in joined.workload.throttle.suppressed() {
+                        warn!(workload = %spec.key, kind, lines, "more of the same were not logged");
+                    }
                     if !joined.workload.netns.is_current() {
                         info!(workload = %spec.key, "the pod's network namespace is gone");
                         break;
                     }
                     joined.workload.stock.trim();
                     looks = looks.wrapping_add(1);
-                    if seeded || looks.is_multiple_of(LISTING) {
+                    if seeded || looks.is_multiple_of(LISTING) || joined.enrolled.is_crowded() {
                         seeded = look_again(&mut joined.enrolled, &spec);
                     }
                 }
@@ -365,31 +375,5 @@ fn undo(enrolled: Enrolled, reason: String) -> String {
     match enrolled.forget() {
         Ok(()) => reason,
         Err(error) => format!("{reason}; and the kernel's books still name the workload: {error}"),
-    }
-}
-
-/// Connections of a pod that is gone end, after a while, by force: nobody will read their answers any more, and
-/// their sockets would keep the namespace alive.
-async fn end_with_pod(workload: Weak<Workload>) {
-    while workload.upgrade().is_some_and(|workload| workload.netns.is_current()) {
-        sleep(LOOK).await;
-    }
-    sleep(GONE).await;
-    if let Some(workload) = workload.upgrade() {
-        workload.ended.send_replace(true);
-    }
-}
-
-/// Waits for `limit`, or less if the namespace goes away: true.
-async fn gone_within(netns: &Netns, limit: Duration) -> bool {
-    let end = Instant::now() + limit;
-    loop {
-        if !netns.is_current() {
-            return true;
-        }
-        if Instant::now() >= end {
-            return false;
-        }
-        sleep(Duration::from_millis(100)).await;
     }
 }

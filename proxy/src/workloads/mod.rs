@@ -3,6 +3,7 @@
 //! The control plane says which pods of the node are meshed; a keeper per pod finds its namespace, lets it join,
 //! follows its changes and lets it leave. The registry holds those that are served now.
 
+mod gone;
 mod keeper;
 mod lookup;
 mod report;
@@ -18,7 +19,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore, watch as channel};
+use tokio::sync::{Notify, watch as channel};
 
 pub use self::{
     keeper::Keeper,
@@ -30,8 +31,10 @@ pub use self::{
 use crate::{
     capture::{Netns, Stock},
     identity::{Credential, Identity, Lease},
+    logging::Throttle,
     metrics::WorkloadLabels,
     policy::Policies,
+    share::Share,
 };
 
 /// A pod that is served: everything that the data path needs to know of it.
@@ -44,6 +47,8 @@ pub struct Workload {
     pub ips: Vec<IpAddr>,
     /// Its metric labels.
     pub labels: Arc<WorkloadLabels>,
+    /// How much of what others bring about may be logged.
+    pub throttle: Throttle,
     /// Sockets of its namespace.
     pub stock: Stock,
     /// Its applications may take TCP Fast Open connections (as of when it joined).
@@ -53,7 +58,8 @@ pub struct Workload {
     terms: channel::Sender<Arc<Terms>>,
     ended: channel::Sender<bool>,
     reseed: Notify,
-    slots: Arc<Semaphore>,
+    share: Arc<Share>,
+    lost: Notify,
 }
 
 /// What of a workload can change while it is served.
@@ -128,6 +134,11 @@ impl Workload {
     /// An application was not where the kernel's books have a listener: they are to be looked through.
     pub fn listeners_changed(&self) {
         self.reseed.notify_one();
+    }
+
+    /// Somebody in the pod destroyed a listener of the proxy's.
+    fn listener_lost(&self) {
+        self.lost.notify_one();
     }
 
     /// Resolves when the pod is gone and its connections are to be ended.

@@ -1,6 +1,6 @@
 //! Who accepts the connections of a workload?
 
-use std::{io, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use tokio::{
@@ -71,7 +71,11 @@ impl Accept {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.serve(stream),
+                    Ok((stream, peer)) => self.serve(stream, peer),
+                    // tcp_abort: it listens no more, and never will again.
+                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                        return self.workload.listener_lost();
+                    }
                     Err(error) => self.failed(&error).await,
                 },
                 () = turned(&mut stop) => break,
@@ -80,19 +84,24 @@ impl Accept {
         }
         // Unconstrained: tokio would let other tasks have their turn after a while, which here looks like the end.
         let rest = async {
-            while let Some(Ok((stream, _))) = self.listener.accept().now_or_never() {
-                self.serve(stream);
+            while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
+                self.serve(stream, peer);
             }
         };
         tokio::task::unconstrained(rest).await;
     }
 
-    fn serve(&self, stream: TcpStream) {
-        let Ok(slot) = self.workload.slots.clone().try_acquire_owned() else {
-            self.count("loadshed");
-            warn!(workload = %self.workload.key, side = ?self.side, "too many connections of this workload are open; refused one");
-            tcp::reset(stream);
-            return;
+    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let client = (self.side == Side::Inbound).then(|| peer.ip().to_canonical());
+        let slot = match self.workload.share.take(client) {
+            Ok(slot) => slot,
+            Err(full) => {
+                self.count(full.reason());
+                if self.workload.throttle.admits(full.reason()) {
+                    warn!(workload = %self.workload.key, side = ?self.side, client = client.map(tracing::field::display), reason = full.reason(), "refused: {full}");
+                }
+                return tcp::reset(stream);
+            }
         };
         let (shared, workload, side) = (self.shared.clone(), self.workload.clone(), self.side);
         let connection = self.shared.connections.open();
@@ -113,7 +122,9 @@ impl Accept {
 
     async fn failed(&self, error: &io::Error) {
         self.count("i/o");
-        warn!(workload = %self.workload.key, side = ?self.side, %error, "a connection could not be accepted");
+        if self.workload.throttle.admits("accept") {
+            warn!(workload = %self.workload.key, side = ?self.side, %error, "a connection could not be accepted");
+        }
         tokio::time::sleep(BREATH).await;
     }
 

@@ -1,0 +1,42 @@
+//! Who says so when the kernel side has come to a bound?
+//!
+//! The programs can only count. Their alarming counters are looked at now and then and what has grown is logged, one
+//! line for each however much it was.
+
+use std::{sync::Weak, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use weft_common::Outcome;
+
+use super::Capture;
+
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Looks until the programs' user is gone.
+pub async fn alarms(capture: Weak<Capture>) {
+    let counts = |capture: &Capture| -> Vec<u64> {
+        let maps = capture.maps.lock();
+        Outcome::ALARMING.iter().map(|outcome| maps.count(*outcome)).collect()
+    };
+    // The counters are older than this process.
+    let Some(mut before) = capture.upgrade().map(|capture| counts(&capture)) else { return };
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let Some(now) = capture.upgrade().map(|capture| counts(&capture)) else { return };
+        for ((outcome, before), now) in Outcome::ALARMING.iter().zip(&before).zip(&now) {
+            let times = now.saturating_sub(*before);
+            if times > 0 {
+                let (_, hook, name) = Outcome::ALL[*outcome as usize];
+                tracing::warn!(
+                    hook,
+                    outcome = name,
+                    times,
+                    "a bound of the kernel side was reached: see weft_capture_total in docs/metrics.md"
+                );
+            }
+        }
+        before = now;
+    }
+}
