@@ -18,6 +18,7 @@ mod control;
 mod direct;
 mod first_request;
 mod fixture;
+mod hostile;
 mod identity;
 mod opening;
 mod policy;
@@ -28,7 +29,7 @@ mod splice;
 mod wire;
 
 fn main() -> ExitCode {
-    suite::main(vec![
+    let mut areas = vec![
         first_request::area(),
         bytes::area(),
         opening::area(),
@@ -48,5 +49,7 @@ fn main() -> ExitCode {
         identity::area(),
         splice::area(),
         run::area(),
-    ])
+    ];
+    areas.extend(hostile::areas());
+    suite::main(areas)
 }

@@ -11,8 +11,10 @@ use weft_common::{INBOUND_PORT, OUTBOUND_PORT};
 
 use super::Netns;
 
-/// Connections that wait to be accepted; bounded by the namespace's net.core.somaxconn (4096 by default).
+/// Connections that wait to be accepted, and half-open ones: the more there is room for, the later SYN cookies (which
+/// forget TCP options) are needed. The namespace's own bound is lifted for the moment in which it counts.
 const BACKLOG: i32 = 16384;
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
 /// Which way the connections of a listener go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +45,7 @@ impl Listeners {
     /// application has taken is replaced by a free one.
     pub fn open(netns: &Netns) -> io::Result<Listeners> {
         netns.inside(|| {
+            let _lifted = Lifted::new();
             let mut listeners = Vec::with_capacity(4);
             for (side, port) in [(Side::Outbound, OUTBOUND_PORT), (Side::Inbound, INBOUND_PORT)] {
                 for v6 in [false, true] {
@@ -69,6 +72,27 @@ impl Listeners {
     /// A listener's socket.
     pub fn get(&self, side: Side, v6: bool) -> Option<BorrowedFd<'_>> {
         self.0.iter().find(|l| l.side == side && l.v6 == v6).map(|l| l.socket.as_fd())
+    }
+}
+
+/// Lifts net.core.somaxconn of the calling thread's namespace while it lives. Where /proc/sys is read-only, the bound
+/// stays as it is.
+struct Lifted(Option<String>);
+
+impl Lifted {
+    fn new() -> Self {
+        let before = std::fs::read_to_string(SOMAXCONN).ok();
+        let lower = before.filter(|text| text.trim().parse::<i32>().is_ok_and(|bound| bound < BACKLOG));
+        Lifted(lower.filter(|_| std::fs::write(SOMAXCONN, BACKLOG.to_string()).is_ok()))
+    }
+}
+
+impl Drop for Lifted {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // It could be written a moment ago.
+            let _ = std::fs::write(SOMAXCONN, before.trim());
+        }
     }
 }
 

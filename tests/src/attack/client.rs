@@ -101,6 +101,11 @@ impl Client {
         })
     }
 
+    /// The client's side of a handshake that has not begun, for a scenario that does the rest itself.
+    pub fn begin(&self, leaf: Option<Leaf>) -> Result<ClientConnection> {
+        self.connection(leaf, Attempt::default(), Arc::default())
+    }
+
     fn connection(
         &self,
         leaf: Option<Leaf>,

@@ -1,0 +1,182 @@
+//! What if one takes all there is? Others still get theirs.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    load::{Steady, Style},
+    mesh::{Description, Mesh},
+    suite::Area,
+    wait,
+};
+
+use super::{others_are_served, town};
+
+pub(super) fn area() -> Area {
+    Area::new("hostile_shares", narrow)
+        .scenario(
+            "a_greedy_workload",
+            "A pod that opens all the connections it can leaves as many to the node's others, who notice nothing.",
+            a_greedy_workload,
+        )
+        .scenario(
+            "a_greedy_client",
+            "A client that takes all connections of a server leaves others theirs, idle in detection or admitted.",
+            a_greedy_client,
+        )
+        .scenario(
+            "a_flood_of_connections",
+            "While one pod opens and closes connections as fast as it can, others on its node fail not once.",
+            a_flood_of_connections,
+        )
+        .scenario(
+            "out_of_descriptors",
+            "A proxy without descriptors refuses, says so at a bounded rate, and recovers.",
+            out_of_descriptors,
+        )
+}
+
+const NODE: usize = 240;
+
+fn narrow() -> Description {
+    town().proxy_arg(&format!("--max-connections={NODE}"))
+}
+
+/// Opens connections and says a word on each; those that are answered.
+fn take(mesh: &Mesh, pod: &str, target: std::net::SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+    let pod = mesh.pod(pod);
+    let mut open = Vec::new();
+    for _ in 0..count {
+        let Ok(mut stream) = pod.connect(target) else { continue };
+        let answered = stream.write_all(b"?").and_then(|()| stream.read_exact(&mut [0]));
+        if answered.is_ok() {
+            open.push(stream);
+        }
+    }
+    Ok(open)
+}
+
+fn a_greedy_workload(mesh: &Mesh) -> Result<()> {
+    let (mallory, stranger, far) = (mesh.pod("mallory"), mesh.pod("stranger"), mesh.pod("far"));
+    // Of no other proxy: the bound is the attacker's own node's.
+    let sink = stranger.serve(mesh.unused_port(), backends::echo())?;
+    let server = far.serve(mesh.unused_port(), backends::echo())?;
+    let watch = mesh.proxy("a").watch()?;
+    let others =
+        Steady::start(mesh.pod("bystander").netns(), far.at(server.port()), Style::Fresh, 4, Duration::ZERO);
+    others.keep_on(50)?;
+    let taken = take(mesh, "mallory", stranger.at(sink.port()), NODE)?;
+    ensure!(taken.len() <= NODE / 2 && taken.len() >= NODE / 3, "{} of {NODE} taken", taken.len());
+    others.keep_on(200)?;
+    watch.expect_some("outbound_tcp_errors_total", &[("pod", "mallory"), ("error", "loadshed node")])?;
+    mesh.proxy("a").log().expect_line(&["mallory", "refused", "leaves to the node's others"])?;
+    let now = mesh.proxy("a").metrics()?;
+    ensure!(now.value("weft_connections_limit", &[]) == NODE as f64);
+    ensure!(now.value("weft_connections_open", &[]) >= taken.len() as f64);
+    // A third comer finds room, too.
+    let third = take(mesh, "near", stranger.at(sink.port()), 20)?;
+    ensure!(third.len() == 20, "{} of 20", third.len());
+    others.stop().flawless()?;
+    drop((taken, third, mallory));
+    mesh.proxy("a").watch()?;
+    wait::until_ok("all are given back", || {
+        let open = mesh.proxy("a").metrics()?.value("weft_connections_open", &[]);
+        ensure!(open == 0.0, "{open} are open");
+        Ok(())
+    })
+}
+
+fn a_greedy_client(mesh: &Mesh) -> Result<()> {
+    let (stranger, far, open) = (mesh.pod("stranger"), mesh.pod("far"), mesh.pod("mallory"));
+    let server = far.serve(mesh.unused_port(), backends::echo())?;
+    let watch = mesh.proxy("b").watch()?;
+    // Idle: not one says anything.
+    let idle = stranger.connect_many(far.at(server.port()), NODE)?;
+    watch.expect_some("inbound_tcp_errors_total", &[("pod", "far"), ("error", "loadshed client")])?;
+    mesh.proxy("b").log().expect_line(&[
+        "far",
+        "refused",
+        "leaves to other clients",
+        &stranger.v4.to_string(),
+    ])?;
+    let others = take(mesh, "bystander", far.at(server.port()), 20)?;
+    ensure!(others.len() == 20, "{} of 20", others.len());
+    drop((idle, others));
+    // Admitted: of a pod that lets everybody in.
+    let server = open.serve(mesh.unused_port(), backends::echo())?;
+    let taken = take(mesh, "stranger", open.at(server.port()), NODE)?;
+    ensure!(taken.len() < NODE / 2, "{} of {NODE}", taken.len());
+    let others = take(mesh, "far", open.at(server.port()), 20)?;
+    ensure!(others.len() == 20, "{} of 20", others.len());
+    Ok(())
+}
+
+fn a_flood_of_connections(mesh: &Mesh) -> Result<()> {
+    let (mallory, far) = (mesh.pod("mallory"), mesh.pod("far"));
+    let server = far.serve(mesh.unused_port(), backends::echo())?;
+    let target = far.at(server.port());
+    let latency = |rounds: usize| -> Result<(Duration, Duration)> {
+        let mut stream = mesh.pod("bystander").connect(target)?;
+        let mut took = Vec::with_capacity(rounds);
+        for _ in 0..rounds {
+            let start = Instant::now();
+            stream.write_all(&[7; 128])?;
+            stream.read_exact(&mut [0; 128])?;
+            took.push(start.elapsed());
+        }
+        took.sort_unstable();
+        Ok((took[rounds / 2], took[rounds * 99 / 100]))
+    };
+    let fresh = Steady::start(mesh.pod("bystander").netns(), target, Style::Fresh, 2, Duration::ZERO);
+    let calm = latency(500)?;
+    let flood = Steady::start(mallory.netns(), target, Style::Fresh, 32, Duration::ZERO);
+    flood.keep_on(200)?;
+    let flooded = latency(500)?;
+    fresh.keep_on(50)?;
+    let opened = flood.stop().connections;
+    // For people: times are not asserted.
+    println!("     p50 and p99 of the bystander: {calm:?} calm, {flooded:?} beside {opened} connections");
+    fresh.stop().flawless()
+}
+
+fn out_of_descriptors(mesh: &Mesh) -> Result<()> {
+    let (stranger, far) = (mesh.pod("stranger"), mesh.pod("far"));
+    let server = far.serve(mesh.unused_port(), backends::echo())?;
+    let proxy = mesh.proxy("b");
+    let watch = proxy.watch()?;
+    let limit = |soft: usize| -> Result<()> {
+        let pid = format!("--pid={}", proxy.pid()?);
+        let status = Command::new("prlimit").args([pid, format!("--nofile={soft}:")]).status()?;
+        ensure!(status.success(), "prlimit: {status}");
+        Ok(())
+    };
+    let before = soft_limit(proxy.pid()?)?;
+    // Numbers below 10 have been given out for good: there is not one descriptor left, for scrapes neither.
+    limit(10)?;
+    let streams = stranger.connect_many(far.at(server.port()), 40);
+    let line = proxy.log().expect_line(&["far", "could not be accepted"]);
+    std::thread::sleep(Duration::from_secs(1));
+    limit(before)?;
+    let (streams, _) = (streams?, line?);
+    watch.eventually(|now| {
+        let errors = now.value("inbound_tcp_errors_total", &[("pod", "far"), ("error", "i/o")]);
+        // Not in a busy loop: some attempts a second.
+        ensure!(errors > 0.0 && errors < 500.0, "{errors} attempts");
+        Ok(())
+    })?;
+    drop(streams);
+    wait::until_ok("it has recovered", || others_are_served(mesh)).context("after the limit was lifted")
+}
+
+/// The soft limit of open files of a process.
+fn soft_limit(pid: u32) -> Result<usize> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit")?;
+    Ok(line.split_whitespace().nth(3).context("no soft limit")?.parse()?)
+}
