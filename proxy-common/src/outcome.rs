@@ -158,6 +158,13 @@ impl Outcome {
         Outcome::ListenerFull,
         Outcome::ListenerQuota,
         Outcome::HostFull,
+        Outcome::DirectForged,
+        Outcome::DirectCrowded,
+        Outcome::DirectFull,
+        Outcome::DirectLiveFull,
+        Outcome::DirectNoStorage,
+        Outcome::DirectLost,
+        Outcome::SpliceFull,
     ];
 
     /// How many there are.

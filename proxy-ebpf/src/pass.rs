@@ -5,7 +5,6 @@
 //! to be treated as a stranger's.
 
 use core::{
-    arch::asm,
     ffi::c_void,
     ptr::{addr_of, addr_of_mut},
 };
@@ -26,7 +25,10 @@ use weft_common::{
     PortKey, SocketState, Tuple,
 };
 
-use crate::maps::{ADDRESSES, count, listens, socket_state, workload};
+use crate::{
+    maps::{ADDRESSES, count, listens, socket_state, workload},
+    quota,
+};
 
 /// What may go directly. Not pinned: each proxy grants its own passes, and a dead one's are worth nothing.
 #[map]
@@ -326,8 +328,8 @@ unsafe fn spend(opener: &Tuple, source: u64) {
 #[inline(always)]
 unsafe fn crowd(source: u64, n: u64) -> bool {
     let Some(value) = CROWDS.get_ptr_mut(source) else { return false };
-    // SAFETY: a live map value, aligned, changed by this instruction only.
-    unsafe { asm!("lock *(u64 *)({value} + 0) += {n}", value = in(reg) value, n = in(reg) n) };
+    // SAFETY: a live map value, aligned, changed in this way only.
+    unsafe { quota::add(value, n) };
     true
 }
 

@@ -29,8 +29,8 @@ use crate::{
     logging::LevelHandle,
     metrics::Metrics,
     pass::Passes,
-    splice::{SpliceCollector, Splicing},
     share::{Budget, BudgetCollector},
+    splice::{SpliceCollector, Splicing},
     tls,
     workloads::{Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
 };

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(2);
 pub async fn alarms(capture: Weak<Capture>) {
     let counts = |capture: &Capture| -> Vec<u64> {
         let maps = capture.maps.lock();
-        Outcome::ALARMING.iter().map(|outcome| maps.count(*outcome)).collect()
+        Outcome::ALARMING.iter().map(|outcome| maps.outcome(*outcome)).collect()
     };
     // The counters are older than this process.
     let Some(mut before) = capture.upgrade().map(|capture| counts(&capture)) else { return };
