@@ -20,6 +20,7 @@ mod first_request;
 mod fixture;
 mod hostile;
 mod identity;
+mod leaks;
 mod opening;
 mod policy;
 mod restart;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         control::area(),
         admin::area(),
         churn::area(),
+        leaks::area(),
         restart::area(),
         identity::area(),
         splice::area(),

@@ -58,12 +58,21 @@ impl Capture {
 
     /// The same on any interface of any namespace.
     pub fn on(netns: &Netns, interface: &str) -> Result<Self> {
+        Self::of(netns, interface, |_| true)
+    }
+
+    /// [`Capture::start`], but only what `wanted` says is kept.
+    pub fn start_for(node: &Netns, wanted: impl Fn(&Packet) -> bool + Send + 'static) -> Result<Self> {
+        Self::of(node, WIRE, wanted)
+    }
+
+    fn of(netns: &Netns, interface: &str, wanted: impl Fn(&Packet) -> bool + Send + 'static) -> Result<Self> {
         let socket = netns.run(|| packet_socket(interface))?.context("AF_PACKET socket")?;
         socket.set_recv_buffer_size(8 << 20)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
-        let reader = thread::spawn(move || read_all(socket, &told));
+        let reader = thread::spawn(move || read_all(socket, &told, wanted));
         Ok(Self { stop, reader: Some(reader) })
     }
 
@@ -168,13 +177,17 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn read_all(mut socket: Socket, stop: &AtomicBool) -> io::Result<Vec<Packet>> {
+fn read_all(
+    mut socket: Socket,
+    stop: &AtomicBool,
+    wanted: impl Fn(&Packet) -> bool,
+) -> io::Result<Vec<Packet>> {
     let mut packets = Vec::new();
     let mut frame = vec![0; 128 << 10];
     let mut last_look = false;
     loop {
         match socket.read(&mut frame) {
-            Ok(n) => packets.extend(parse(&frame[..n])),
+            Ok(n) => packets.extend(parse(&frame[..n]).filter(&wanted)),
             // One more look after the word to stop: what was sent before it is in the queue.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && last_look => return Ok(packets),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => last_look = stop.load(Ordering::Relaxed),

@@ -1,5 +1,6 @@
 //! Does weft do what it says? Unit tests, then scenarios on the real kernel.
 
+mod soak;
 mod tally;
 
 use std::{
@@ -16,9 +17,10 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 
 pub(crate) const COMMAND: Command = Command {
     name: "test",
-    arguments: "[FILTER] [--list] [--unit | --scenarios]",
+    arguments: "[FILTER] [--list] [--unit | --scenarios] | --soak MINUTES [--seed SEED]",
     what: "Runs all tests, or those whose name contains FILTER: unit tests, then scenarios on the real kernel.",
-    why: "The scenarios start real clusters, servers and clients, as root; what CI runs. Their logs: target/scenarios.",
+    why: "The scenarios start real clusters, servers and clients, as root; what CI runs. Their logs: target/scenarios. \
+          With --soak, traffic of every kind while pods, proxies, policies and authorities come and go at random.",
     example: "cargo xtask test half_close",
     run,
 };
@@ -39,7 +41,7 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
             "--unit" => options.scenarios = false,
             "--scenarios" => options.unit = false,
             other if other.starts_with('-') => {
-                bail!("test knows --list, --unit and --scenarios, not {other:?}")
+                bail!("test knows --list, --unit, --scenarios and --soak, not {other:?}")
             }
             _ if options.filter.is_some() => bail!("test takes one FILTER, and {argument:?} is a second one"),
             _ => options.filter = Some(argument),
@@ -60,6 +62,9 @@ struct Suite {
 }
 
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
+    if let Some(soak) = soak::parse(&arguments)? {
+        return soak.run();
+    }
     let options = parse(arguments)?;
     let mut steps = Steps::default();
     let mut tally = Tally::default();

@@ -106,6 +106,12 @@ impl Client {
         self.connection(leaf, Attempt::default(), Arc::default())
     }
 
+    /// The bytes of a ClientHello, for who wants to send only some of them.
+    pub fn hello(&self) -> Result<Vec<u8>> {
+        let mut tls = self.connection(None, Attempt::default(), Arc::default())?;
+        Ok(hello(&mut tls)?)
+    }
+
     fn connection(
         &self,
         leaf: Option<Leaf>,
@@ -162,16 +168,20 @@ impl Verdict {
 
 /// Sends the ClientHello as `attempt` says.
 fn slowly(tls: &mut ClientConnection, stream: &TcpStream, attempt: Attempt) -> io::Result<()> {
-    let mut hello = Vec::new();
-    while tls.wants_write() {
-        tls.write_tls(&mut hello)?;
-    }
-    for piece in hello.chunks(attempt.piece) {
+    for piece in hello(tls)?.chunks(attempt.piece) {
         let mut out = stream;
         out.write_all(piece)?;
         thread::sleep(attempt.pause);
     }
     Ok(())
+}
+
+fn hello(tls: &mut ClientConnection) -> io::Result<Vec<u8>> {
+    let mut hello = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut hello)?;
+    }
+    Ok(hello)
 }
 
 /// Accepts every server, and notes whether it proved to be the one that was asked for.

@@ -34,6 +34,9 @@ impl Plan {
     /// The bytes by which the client announces a plan.
     pub const HEADER: usize = 48;
 
+    /// How the announcement begins: whoever sees this on a wire sees plaintext.
+    pub const MARK: [u8; 8] = *b"weftload";
+
     /// `up` bytes to the server and `down` bytes back, in pieces of at most 64 KiB.
     pub fn new(up: u64, down: u64) -> Self {
         let mut random = rand::rng();
@@ -58,11 +61,19 @@ impl Plan {
 
     /// The server's side of the connection.
     pub fn serve(stream: &TcpStream) -> io::Result<()> {
+        Self::announced(stream)?.answer(stream)
+    }
+
+    /// What the client of this connection announces.
+    pub fn announced(mut stream: &TcpStream) -> io::Result<Self> {
         let mut header = [0; Self::HEADER];
-        let mut from = stream;
-        from.read_exact(&mut header).map_err(|e| located("header", 0, e))?;
-        let plan = Self::decode(&header)?;
-        both(stream, plan.down, plan.up, plan.piece)
+        stream.read_exact(&mut header).map_err(|e| located("header", 0, e))?;
+        Self::decode(&header)
+    }
+
+    /// The server's side once the plan is known.
+    pub fn answer(&self, stream: &TcpStream) -> io::Result<()> {
+        both(stream, self.down, self.up, self.piece)
     }
 
     /// The words by which the server learns of the plan.
@@ -92,7 +103,7 @@ impl Plan {
     }
 }
 
-const MAGIC: u64 = u64::from_be_bytes(*b"weftload");
+const MAGIC: u64 = u64::from_be_bytes(Plan::MARK);
 
 /// Sends one pattern while it checks another, then sees that nothing follows.
 fn both(stream: &TcpStream, send: (u64, u64), receive: (u64, u64), piece: u32) -> io::Result<()> {

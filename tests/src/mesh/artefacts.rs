@@ -12,10 +12,12 @@ use super::Mesh;
 /// Lines of each log that a failure shows.
 const TAIL: usize = 25;
 
-/// Cargo's target directory: this program is in `<target>/<profile>/deps`.
+/// Cargo's target directory: this program is in `<target>/<profile>`, or in `deps` below it.
 pub fn target_directory() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    own.ancestors().nth(3).map(Path::to_owned).context("this program is not where cargo puts it")
+    let above = own.parent().is_some_and(|folder| folder.ends_with("deps"));
+    let target = own.ancestors().nth(if above { 3 } else { 2 });
+    target.map(Path::to_owned).context("this program is not where cargo puts it")
 }
 
 /// Keeps the cluster's logs and manifests in `<target>/scenarios/<name>/` and gives the logs' tails.

@@ -47,6 +47,11 @@ impl Control {
         Metrics::of(self.cluster()?.admin(&Daemon::Control)?)
     }
 
+    /// Its process number.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.cluster()?.pid(&Daemon::Control)?)
+    }
+
     /// kill -9; it stays dead.
     pub fn kill(&self) -> Result<()> {
         Ok(self.cluster()?.kill(&Daemon::Control)?)

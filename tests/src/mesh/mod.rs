@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, AtomicUsize, Ordering},
@@ -165,6 +166,22 @@ impl Mesh {
     /// The control plane.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// The processes of the mesh itself, by name.
+    pub fn processes(&self) -> Result<Vec<(String, u32)>> {
+        let proxies = self.proxies.iter().map(|proxy| Ok((proxy.to_string(), proxy.pid()?)));
+        proxies.chain([self.control.pid().map(|pid| ("control".to_owned(), pid))]).collect()
+    }
+
+    /// The names of the pods that there should be.
+    pub fn pod_names(&self) -> Vec<String> {
+        self.specs().keys().cloned().collect()
+    }
+
+    /// Where a node's eBPF maps and links are pinned.
+    pub fn pins(&self, node: &str) -> Result<PathBuf> {
+        Ok(self.cluster()?.layout().bpffs().join(node))
     }
 
     /// A port from 8000 on that no other scenario of this cluster uses.

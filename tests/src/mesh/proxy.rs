@@ -15,6 +15,7 @@ use weft_vm::{Cluster, Daemon};
 
 use super::NAMESPACE;
 use crate::{
+    holdings,
     logs::Log,
     metrics::{Labels, Metrics, get},
     wait,
@@ -100,10 +101,7 @@ impl Proxy {
 
     /// Its resident memory in bytes.
     pub fn memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(self.proc("status")?)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kibibytes << 10)
+        holdings::memory_of(self.pid()?)
     }
 
     /// Starts a second process that takes over from the first.

@@ -1,0 +1,156 @@
+//! How many entries has a pinned eBPF map? By the system call itself: any map, whatever program made it.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+use super::btf;
+
+const MAP_GET_NEXT_KEY: i64 = 4;
+const PROG_LOAD: i64 = 5;
+const OBJ_GET: i64 = 7;
+const OBJ_GET_INFO_BY_FD: i64 = 15;
+const LINK_CREATE: i64 = 28;
+const ITER_CREATE: i64 = 33;
+
+/// Types of maps (include/uapi/linux/bpf.h) whose entries come and go: hashes, the prefix tree, the hash of sockets.
+const KEYED: [u32; 6] = [1, 5, 9, 10, 11, 18];
+const SK_STORAGE: u32 = 24;
+
+const PROG_TYPE_TRACING: u32 = 26;
+const BPF_TRACE_ITER: u32 = 28;
+
+/// The head of `union bpf_attr`, zeroed; its words as the commands here lay it out.
+#[derive(Default)]
+#[repr(C)]
+struct Attr([u64; 20]);
+
+/// How many entries the map pinned at `path` has; none: a map that is always full (an array).
+pub(super) fn entries(path: &Path) -> Result<Option<u64>> {
+    let map = open(path).with_context(|| path.display().to_string())?;
+    let [kind, key_size] = info(&map)?;
+    if kind == SK_STORAGE {
+        return sockets(&map).context("listing a map of sockets' storage").map(Some);
+    }
+    Ok(KEYED.contains(&kind).then(|| keys(&map, key_size as usize)).transpose()?)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = Attr::default();
+    attr.0[0] = path.as_ptr() as u64;
+    descriptor(OBJ_GET, &mut attr)
+}
+
+/// Its type and the size of its keys.
+fn info(map: &OwnedFd) -> io::Result<[u32; 2]> {
+    // struct bpf_map_info begins with type, id, key_size.
+    let mut info = [0u32; 20];
+    let mut attr = Attr::default();
+    attr.0[0] = pair(map.as_raw_fd() as u32, size_of_val(&info) as u32);
+    attr.0[1] = info.as_mut_ptr() as u64;
+    call(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok([info[0], info[2]])
+}
+
+/// Walks over the keys. Others may write meanwhile, and then the walk may begin anew: it is bounded, and a map that
+/// is at rest is counted exactly.
+fn keys(map: &OwnedFd, size: usize) -> io::Result<u64> {
+    const MOST: u64 = 1 << 20;
+    let (mut last, mut next) = (vec![0u8; size], vec![0u8; size]);
+    let mut count = 0;
+    loop {
+        let mut attr = Attr::default();
+        attr.0[0] = map.as_raw_fd() as u64;
+        attr.0[1] = if count == 0 { 0 } else { last.as_ptr() as u64 };
+        attr.0[2] = next.as_mut_ptr() as u64;
+        match call(MAP_GET_NEXT_KEY, &mut attr) {
+            Ok(_) if count < MOST => count += 1,
+            Err(e) if e.raw_os_error() != Some(libc::ENOENT) => return Err(e),
+            _ => return Ok(count),
+        }
+        std::mem::swap(&mut last, &mut next);
+    }
+}
+
+/// How many sockets have something kept with them: an iterator program (kernel 5.9) writes a byte for each, also for
+/// one that nobody can see any more because a reference to it was lost.
+fn sockets(map: &OwnedFd) -> Result<u64> {
+    let program = load_iterator()?;
+    let target = map.as_raw_fd() as u32;
+    let mut attr = Attr::default();
+    attr.0[0] = pair(program.as_raw_fd() as u32, 0);
+    attr.0[1] = pair(BPF_TRACE_ITER, 0);
+    attr.0[2] = (&raw const target) as u64;
+    attr.0[3] = size_of_val(&target) as u64;
+    let link = descriptor(LINK_CREATE, &mut attr).context("attaching the iterator")?;
+    let mut attr = Attr::default();
+    attr.0[0] = link.as_raw_fd() as u64;
+    let mut iterator = File::from(descriptor(ITER_CREATE, &mut attr).context("starting the iterator")?);
+    let mut marks = Vec::new();
+    iterator.read_to_end(&mut marks)?;
+    Ok(marks.len() as u64)
+}
+
+/// `if (ctx->sk) bpf_seq_write(ctx->meta->seq, "\1", 1); return 0;` for struct bpf_iter__bpf_sk_storage_map.
+const ITERATOR: [u64; 11] = [
+    instruction(0x79, 6, 1, 0, 0),   // r6 = ctx->meta
+    instruction(0x79, 7, 1, 16, 0),  // r7 = ctx->sk
+    instruction(0x15, 7, 0, 6, 0),   // if r7 == 0, skip the next six
+    instruction(0x79, 1, 6, 0, 0),   // r1 = meta->seq
+    instruction(0x72, 10, 0, -8, 1), // *(u8 *)(r10 - 8) = 1
+    instruction(0xbf, 2, 10, 0, 0),  // r2 = r10
+    instruction(0x07, 2, 0, 0, -8),  // r2 -= 8
+    instruction(0xb7, 3, 0, 0, 1),   // r3 = 1
+    instruction(0x85, 0, 0, 0, 127), // bpf_seq_write(r1, r2, r3)
+    instruction(0xb7, 0, 0, 0, 0),   // r0 = 0
+    instruction(0x95, 0, 0, 0, 0),   // exit
+];
+
+fn load_iterator() -> Result<OwnedFd> {
+    let hook = btf::function("bpf_iter_bpf_sk_storage_map")?;
+    let (license, mut log) = (c"GPL", vec![0u8; 64 << 10]);
+    let mut attr = Attr::default();
+    attr.0[0] = pair(PROG_TYPE_TRACING, ITERATOR.len() as u32);
+    attr.0[1] = ITERATOR.as_ptr() as u64;
+    attr.0[2] = license.as_ptr() as u64;
+    attr.0[3] = pair(1, log.len() as u32);
+    attr.0[4] = log.as_mut_ptr() as u64;
+    attr.0[8] = pair(0, BPF_TRACE_ITER);
+    attr.0[13] = pair(0, hook);
+    descriptor(PROG_LOAD, &mut attr).with_context(|| {
+        let said = String::from_utf8_lossy(&log);
+        format!("loading the iterator: {}", said.trim_end_matches('\0'))
+    })
+}
+
+/// An instruction (include/uapi/linux/bpf.h, struct bpf_insn) on a little-endian machine.
+const fn instruction(code: u8, to: u8, from: u8, offset: i16, value: i32) -> u64 {
+    code as u64 | ((from << 4 | to) as u64) << 8 | (offset as u16 as u64) << 16 | (value as u32 as u64) << 32
+}
+
+const fn pair(low: u32, high: u32) -> u64 {
+    low as u64 | (high as u64) << 32
+}
+
+fn descriptor(command: i64, attr: &mut Attr) -> io::Result<OwnedFd> {
+    let fd = call(command, attr)?;
+    // SAFETY: these commands give a descriptor that is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn call(command: i64, attr: &mut Attr) -> io::Result<i32> {
+    // SAFETY: the kernel reads and writes the words, whose size it is told; what they point to outlives the call, and
+    // is as large as the words beside it say (callers).
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}

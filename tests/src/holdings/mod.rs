@@ -1,0 +1,141 @@
+//! What does a mesh hold of the machine, so that two looks at it can be compared?
+//!
+//! Everything that connections and pods could leave behind and that can be counted exactly: descriptors, threads,
+//! mounts, entries of eBPF maps, sockets. For memory, which cannot, there is [`Memory`].
+
+mod bpf;
+mod btf;
+mod memory;
+mod process;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use self::process::THREADS;
+pub use self::{memory::Memory, process::memory as memory_of};
+use crate::{mesh::Mesh, wait};
+
+/// Counts by what is counted, for example `node a: entries of RENDEZVOUS`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holdings(BTreeMap<String, u64>);
+
+impl Holdings {
+    /// What the mesh holds now.
+    pub fn of(mesh: &Mesh) -> Result<Self> {
+        let mut all = Self::default();
+        for (name, pid) in mesh.processes()? {
+            all.add(&name, process::holdings(pid)?);
+        }
+        for proxy in mesh.proxies() {
+            let node = format!("node {}", proxy.node());
+            all.add(&node, pinned(&mesh.pins(proxy.node())?)?);
+            all.add(&node, mesh.node(proxy.node()).run(interfaces)??);
+            all.add(&format!("{proxy}"), [(SERIES.to_owned(), proxy.metrics()?.len() as u64)]);
+        }
+        for name in mesh.pod_names() {
+            all.add(&format!("pod {name}"), mesh.pod(&name).netns().run(sockets)??);
+        }
+        let series = mesh.control().metrics()?.len() as u64;
+        all.add("control", [(SERIES.to_owned(), series)]);
+        Ok(all)
+    }
+
+    /// What the mesh holds once that has not changed for a while.
+    pub fn settled(mesh: &Mesh) -> Result<Self> {
+        let mut last = Self::of(mesh)?;
+        let mut since = Instant::now();
+        wait::until_ok("what the mesh holds settles", || {
+            let now = Self::of(mesh)?;
+            if now != last {
+                since = Instant::now();
+                last = now;
+            }
+            ensure!(since.elapsed() > QUIET, "still changing");
+            Ok(())
+        })?;
+        Ok(last)
+    }
+
+    /// Fails, and says what, if there is anything more than there was in `before`.
+    pub fn nothing_more(&self, before: &Self) -> Result<()> {
+        let most = |what: &String| {
+            let spare = if what.ends_with(SERIES) {
+                RARE_SERIES
+            } else if what.ends_with(THREADS) {
+                SPARE_THREADS
+            } else {
+                0
+            };
+            before.0.get(what).copied().unwrap_or_default() + spare
+        };
+        let more: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(what, now)| **now > most(what))
+            .map(|(what, now)| format!("{what}: at most {} expected, {now} now", most(what)))
+            .collect();
+        ensure!(more.is_empty(), "{}", more.join("; "));
+        Ok(())
+    }
+
+    fn add(&mut self, whose: &str, counts: impl IntoIterator<Item = (String, u64)>) {
+        for (what, count) in counts {
+            *self.0.entry(format!("{whose}: {what}")).or_default() += count;
+        }
+    }
+}
+
+const SERIES: &str = "series of metrics";
+/// What ends in a way that nothing ended in before has a series of its own, and there are only so many ways.
+const RARE_SERIES: u64 = 20;
+
+/// Threads for blocking work come as they are needed, a handful, and go after some seconds of rest.
+const SPARE_THREADS: u64 = 6;
+
+/// So long nothing changes once it has settled.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// The entries of the maps pinned below `folder`, and how many links are.
+fn pinned(folder: &Path) -> Result<Vec<(String, u64)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        for entry in entries {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if folder.ends_with("maps") {
+                let entries = bpf::entries(&path).with_context(|| format!("map {name}"))?;
+                found.extend(entries.map(|entries| (format!("entries of {name}"), entries)));
+            } else {
+                found.push(("pinned links".to_owned(), 1));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn interfaces() -> Result<[(String, u64); 1]> {
+    let devices = fs::read_to_string("/proc/thread-self/net/dev")?;
+    Ok([("network interfaces".to_owned(), devices.lines().count() as u64)])
+}
+
+/// TCP sockets of the namespace that the thread is in, but for those in TIME_WAIT, which the kernel ends in its time.
+fn sockets() -> Result<Vec<(String, u64)>> {
+    const TIME_WAIT: &str = "06";
+    let mut found = 0;
+    for file in ["tcp", "tcp6"] {
+        let table = fs::read_to_string(format!("/proc/thread-self/net/{file}"))?;
+        let states = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(3));
+        found += states.filter(|state| *state != TIME_WAIT).count() as u64;
+    }
+    Ok(vec![("TCP sockets".to_owned(), found)])
+}

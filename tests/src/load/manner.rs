@@ -1,0 +1,127 @@
+//! In which ways does a client use a connection to an echo server, and leave it?
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Pattern;
+use crate::dial;
+
+/// What the client does, from the namespace of the calling thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Sends, reads it all back, and both sides close.
+    Echo,
+    /// Sends, closes its half, and only then reads.
+    HalfClose,
+    /// Closes while the answer lies unread, which is a reset on its way.
+    LeaveUnread,
+    /// Connects and resets.
+    ResetAtOnce,
+    /// Resets with bytes on their way in both directions.
+    ResetUnderWay,
+    /// Gives up connecting before it is connected.
+    AbortConnect,
+    /// Says something that no server expects, and resets.
+    Babble(Vec<u8>),
+    /// Must not get a byte: refused, reset or closed.
+    Denied,
+}
+
+impl Manner {
+    /// Does it once; an error is one that the manner does not explain.
+    pub fn go(&self, target: SocketAddr, seed: u64) -> io::Result<()> {
+        match self {
+            Self::Echo => {
+                let mut stream = dial::here(target)?;
+                let message = message(seed);
+                stream.write_all(&message)?;
+                let mut answer = vec![0; message.len()];
+                stream.read_exact(&mut answer)?;
+                check(seed, &answer)?;
+                stream.shutdown(Shutdown::Write)?;
+                end(&mut stream)
+            }
+            Self::HalfClose => {
+                let mut stream = dial::here(target)?;
+                let message = message(seed);
+                stream.write_all(&message)?;
+                stream.shutdown(Shutdown::Write)?;
+                let mut answer = vec![0; message.len()];
+                stream.read_exact(&mut answer)?;
+                check(seed, &answer)?;
+                end(&mut stream)
+            }
+            Self::LeaveUnread => {
+                let mut stream = dial::here(target)?;
+                stream.write_all(&message(seed))?;
+                stream.read_exact(&mut [0])
+            }
+            Self::ResetAtOnce => reset(dial::here(target)?),
+            Self::ResetUnderWay => {
+                let mut stream = dial::here(target)?;
+                for part in 0..4 {
+                    stream.write_all(&message(seed + part))?;
+                }
+                stream.read_exact(&mut [0; 16])?;
+                reset(stream)
+            }
+            Self::AbortConnect => abort(target),
+            Self::Babble(bytes) => {
+                let mut stream = dial::here(target)?;
+                // A peer that has had enough before all is said is right.
+                let _ = stream.write_all(bytes);
+                reset(stream)
+            }
+            Self::Denied => denied(target),
+        }
+    }
+}
+
+/// Between 1 byte and 4 KiB.
+fn message(seed: u64) -> Vec<u8> {
+    let mut message = vec![0; 1 + (seed.wrapping_mul(0x9e37_79b9) >> 7) as usize % 4096];
+    Pattern::new(seed).fill(&mut message);
+    message
+}
+
+fn check(seed: u64, answer: &[u8]) -> io::Result<()> {
+    Pattern::new(seed).check(answer).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+fn end(stream: &mut TcpStream) -> io::Result<()> {
+    match stream.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
+    }
+}
+
+fn reset(stream: TcpStream) -> io::Result<()> {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))
+}
+
+fn abort(target: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&target.into()) {
+        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
+        _ => socket.set_linger(Some(Duration::ZERO)),
+    }
+}
+
+fn denied(target: SocketAddr) -> io::Result<()> {
+    let Ok(mut stream) = dial::here(target) else { return Ok(()) };
+    // A client that waits until it is told; it may be told while it still writes.
+    let asked = stream.write_all(b"may I?").and_then(|()| stream.read(&mut [0]));
+    match asked {
+        Ok(1..) => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer where none may come")),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "neither an answer nor an end"))
+        }
+        _ => Ok(()),
+    }
+}

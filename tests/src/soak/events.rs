@@ -1,0 +1,259 @@
+//! What is done to the cluster during a soak? What operators, schedulers and accidents do.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use super::{
+    Soak,
+    ground::{ECHO, Place, Role, of},
+    oracle::Site,
+    rotation::Rotation,
+};
+use crate::{
+    capture::WIRE,
+    load::Manner,
+    mesh::{NODES, Proxy},
+    wait,
+};
+
+/// Everything that may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    ProxyKilled,
+    ProxyUpgraded,
+    ControlRestarted,
+    PolicyChanged,
+    PodJoinedOrLeft,
+    PodReplaced,
+    EndpointChanged,
+    AuthorityRotated,
+    WireCut,
+}
+
+const EVENTS: [(Event, u32); 9] = [
+    (Event::ProxyKilled, 3),
+    (Event::ProxyUpgraded, 3),
+    (Event::ControlRestarted, 3),
+    (Event::PolicyChanged, 4),
+    (Event::PodJoinedOrLeft, 5),
+    (Event::PodReplaced, 3),
+    (Event::EndpointChanged, 3),
+    (Event::AuthorityRotated, 2),
+    (Event::WireCut, 2),
+];
+
+/// How long after a change was seen to hold everybody has heard of it.
+const SETTLED: Duration = Duration::from_millis(1500);
+
+/// What has been done, and what of it holds at present.
+pub(super) struct Events<'a> {
+    soak: &'a Soak,
+    random: StdRng,
+    rotation: Rotation,
+    shut: Vec<Place>,
+    outside: Vec<Place>,
+    delisted: Vec<Place>,
+    pub(super) counts: BTreeMap<Event, u64>,
+}
+
+impl<'a> Events<'a> {
+    pub(super) fn new(soak: &'a Soak, seed: u64) -> Result<Self> {
+        let rotation = Rotation::of(&soak.mesh)?;
+        let random = StdRng::seed_from_u64(seed);
+        let (shut, outside, delisted, counts) = Default::default();
+        Ok(Self { soak, random, rotation, shut, outside, delisted, counts })
+    }
+
+    /// Lets something happen, and then nothing for a moment.
+    pub(super) fn next(&mut self) {
+        let event = EVENTS.choose_weighted(&mut self.random, |(_, weight)| *weight);
+        let event = event.map_or(Event::WireCut, |(event, _)| *event);
+        self.happen(event);
+        self.rest(0..2000);
+    }
+
+    fn happen(&mut self, event: Event) {
+        *self.counts.entry(event).or_default() += 1;
+        let done = match event {
+            Event::ProxyKilled => self.kill_proxy(),
+            Event::ProxyUpgraded => self.proxy().and_then(Proxy::take_over),
+            Event::ControlRestarted => self.restart_control(),
+            Event::PolicyChanged => self.change_policy(),
+            Event::PodJoinedOrLeft => self.join_or_leave(),
+            Event::PodReplaced => self.replace_pod(),
+            Event::EndpointChanged => self.change_endpoints(),
+            Event::AuthorityRotated => self.rotation.step(self.soak),
+            Event::WireCut => self.cut_wire(),
+        };
+        if let Err(e) = done {
+            self.soak.oracle.wrong(format!("{event:?} did not come about: {e:#}"));
+        }
+    }
+
+    /// Makes everything as it was in the beginning.
+    pub(super) fn undo(&mut self) -> Result<()> {
+        while let Some(place) = self.shut.pop() {
+            self.open(place)?;
+        }
+        for place in self.outside.drain(..) {
+            self.soak.mesh.change_pod(place.name, |pod| pod.meshed())?;
+        }
+        for place in self.delisted.drain(..) {
+            self.soak.mesh.change_pod(place.name, |pod| place.specify(pod))?;
+        }
+        self.soak.mesh.until_enrolled()
+    }
+
+    fn kill_proxy(&mut self) -> Result<()> {
+        let proxy = self.proxy()?;
+        let site = Site::Node(NODES.into_iter().find(|node| *node == proxy.node()).context("its node")?);
+        self.tell(format!("{proxy} is killed"));
+        self.soak.oracle.begins(site.clone());
+        proxy.kill()?;
+        self.rest(0..1500);
+        proxy.revive()?;
+        self.soak.mesh.until_enrolled()?;
+        thread::sleep(SETTLED);
+        self.soak.oracle.over(&site);
+        self.tell(format!("{proxy} is back"));
+        Ok(())
+    }
+
+    fn restart_control(&mut self) -> Result<()> {
+        let control = self.soak.mesh.control();
+        self.tell("control is killed".to_owned());
+        control.kill()?;
+        self.rest(0..3000);
+        control.revive()?;
+        self.soak.mesh.until_enrolled()
+    }
+
+    fn change_policy(&mut self) -> Result<()> {
+        let place = self.pick(Role::Ruled)?;
+        if let Some(at) = self.shut.iter().position(|shut| shut.name == place.name) {
+            self.shut.remove(at);
+            return self.open(place);
+        }
+        self.tell(format!("{} lets nobody in", place.name));
+        self.shut.push(place);
+        self.soak.oracle.begins(Site::Pod(place.name));
+        self.soak.mesh.change_pod(place.name, |pod| pod.policy("deny"))?;
+        self.until(place, "nobody is let in", Manner::Denied)?;
+        thread::sleep(SETTLED);
+        self.soak.oracle.shut(place.name);
+        Ok(())
+    }
+
+    fn open(&self, place: Place) -> Result<()> {
+        self.tell(format!("{} lets everybody in", place.name));
+        self.soak.oracle.opening(place.name);
+        self.soak.mesh.change_pod(place.name, |pod| pod.policy("all-unauthenticated"))?;
+        self.until(place, "somebody is let in", Manner::HalfClose)?;
+        thread::sleep(SETTLED);
+        self.soak.oracle.over(&Site::Pod(place.name));
+        Ok(())
+    }
+
+    /// Waits until clients of both nodes fare so.
+    fn until(&self, place: Place, what: &str, manner: Manner) -> Result<()> {
+        of(Role::Steady).into_iter().try_for_each(|client| {
+            let (netns, to) = (self.soak.netns(client), self.soak.addresses(place));
+            let (netns, (v4, _)) = netns.zip(to).context("a pod is missing")?;
+            let target = (v4, ECHO).into();
+            wait::until_ok(what, || netns.run(|| manner.go(target, 1))?.map_err(Into::into))
+        })
+    }
+
+    fn join_or_leave(&mut self) -> Result<()> {
+        let place = self.pick(Role::Roamer)?;
+        match self.outside.iter().position(|outside| outside.name == place.name) {
+            Some(at) => {
+                self.outside.remove(at);
+                self.tell(format!("{} joins", place.name));
+                self.soak.mesh.change_pod(place.name, |pod| pod.meshed())?;
+            }
+            None => {
+                self.outside.push(place);
+                self.tell(format!("{} leaves", place.name));
+                self.soak.mesh.change_pod(place.name, |pod| pod.unmeshed())?;
+            }
+        }
+        self.soak.mesh.until_enrolled()
+    }
+
+    fn replace_pod(&mut self) -> Result<()> {
+        let place = self.pick(Role::Mortal)?;
+        self.tell(format!("{} is deleted", place.name));
+        self.soak.oracle.begins(Site::Pod(place.name));
+        self.soak.buried(place);
+        self.soak.mesh.remove_pod(place.name)?;
+        self.rest(0..2000);
+        self.soak.mesh.add_pod(place.name, |pod| place.specify(pod))?;
+        self.soak.born(place)?;
+        self.until(place, "the new pod answers", Manner::HalfClose)?;
+        thread::sleep(SETTLED);
+        self.soak.oracle.over(&Site::Pod(place.name));
+        self.tell(format!("{} is there anew", place.name));
+        Ok(())
+    }
+
+    fn change_endpoints(&mut self) -> Result<()> {
+        if let Some(place) = self.delisted.pop() {
+            self.tell(format!("{} serves again", place.name));
+            return self.soak.mesh.change_pod(place.name, |pod| place.specify(pod));
+        }
+        let place = self.pick(Role::Shop)?;
+        self.tell(format!("{} serves no more", place.name));
+        self.delisted.push(place);
+        self.soak.mesh.change_pod(place.name, |pod| pod.app("nobody"))?;
+        // Nobody comes to it but by the service: it has peace once everybody has heard.
+        let accepted = || self.soak.accepted(place);
+        let (mut last, mut quiet) = (accepted(), 0);
+        wait::until("a pod that serves no more is left in peace", || {
+            thread::sleep(Duration::from_millis(200));
+            let now = accepted();
+            quiet = if now == last { quiet + 1 } else { 0 };
+            last = now;
+            quiet >= 10
+        })
+    }
+
+    fn cut_wire(&mut self) -> Result<()> {
+        let node = NODES.choose(&mut self.random).copied().context("a node")?;
+        self.tell(format!("the wire of node {node} is cut"));
+        self.soak.oracle.begins(Site::Wire);
+        self.wire(node, "down")?;
+        self.rest(50..500);
+        self.wire(node, "up")?;
+        thread::sleep(SETTLED);
+        self.soak.oracle.over(&Site::Wire);
+        Ok(())
+    }
+
+    fn wire(&self, node: &str, state: &str) -> Result<()> {
+        let arguments = ["link", "set", WIRE, state];
+        let set =
+            self.soak.mesh.node(node).run(|| std::process::Command::new("ip").args(arguments).status())??;
+        ensure!(set.success(), "ip link set {WIRE} {state}: {set}");
+        Ok(())
+    }
+
+    fn proxy(&mut self) -> Result<&'a Proxy> {
+        let proxy = self.soak.mesh.proxies().choose(&mut self.random).context("no proxy")?;
+        Ok(proxy)
+    }
+
+    fn pick(&mut self, role: Role) -> Result<Place> {
+        of(role).choose(&mut self.random).copied().with_context(|| format!("no pod is {role:?}"))
+    }
+
+    fn rest(&mut self, milliseconds: std::ops::Range<u64>) {
+        thread::sleep(Duration::from_millis(self.random.random_range(milliseconds)));
+    }
+
+    fn tell(&self, what: String) {
+        self.soak.tell(&what);
+    }
+}

@@ -1,0 +1,214 @@
+//! Does weft hold for long, while everything that can happen to it does?
+//!
+//! A cluster of two nodes under traffic of every kind, and a generator of events: [`ground`] is the cluster,
+//! [`traffic`] who talks, [`events`] what happens, [`oracle`] who judges every single connection. In the end nothing may
+//! be left behind.
+
+mod events;
+mod ground;
+mod oracle;
+mod rotation;
+mod traffic;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use self::{
+    events::Events,
+    ground::{PLACES, Place, Role},
+    oracle::Oracle,
+};
+use crate::{
+    backends::Server,
+    capture::Capture,
+    holdings::Holdings,
+    load::Plan,
+    mesh::{Mesh, NODES, artefacts},
+    netns::Netns,
+    wait,
+};
+
+/// How long, and which one.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long things happen.
+    pub length: Duration,
+    /// From which all chance comes.
+    pub seed: u64,
+}
+
+/// Talkers in each pod.
+const TALKERS: u64 = 2;
+
+/// So long everybody talks before the first event, and until the caches, pools and series are what they will be.
+const WARM_UP: Duration = Duration::from_secs(10);
+
+/// Until the last connection, the last draining process and the last vanished peer are gone.
+const LEFT: Duration = Duration::from_secs(120);
+
+/// The cluster at work.
+struct Soak {
+    mesh: Mesh,
+    oracle: Arc<Oracle>,
+    begun: Instant,
+    over: AtomicBool,
+    pods: Mutex<BTreeMap<&'static str, Alive>>,
+}
+
+/// A pod that exists.
+struct Alive {
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+    netns: Netns,
+    servers: Vec<Server>,
+}
+
+/// Runs it and shows its figures; an error says what was wrong.
+pub fn run(settings: Settings) -> Result<()> {
+    let soak = Soak {
+        mesh: ground::description().start()?,
+        oracle: Arc::default(),
+        begun: Instant::now(),
+        over: AtomicBool::new(false),
+        pods: Mutex::default(),
+    };
+    let done = soak.go(settings);
+    let wrongs = soak.oracle.wrongs();
+    if done.is_err() || !wrongs.is_empty() {
+        let kept = artefacts::keep(&soak.mesh, "soak");
+        println!("{}", kept.lines().last().unwrap_or_default());
+    }
+    soak.mesh.stop().context("the cluster did not end cleanly")?;
+    done?;
+    ensure!(wrongs.is_empty(), "{} things were wrong; the first: {}", wrongs.len(), wrongs[0]);
+    Ok(())
+}
+
+impl Soak {
+    fn go(&self, settings: Settings) -> Result<()> {
+        PLACES.into_iter().try_for_each(|place| self.born(place))?;
+        let wires = NODES.map(|node| {
+            Capture::start_for(&self.mesh.node(node), |packet| {
+                packet.payload.windows(Plan::MARK.len()).any(|window| window == Plan::MARK)
+            })
+        });
+        // Once to everything that there is, then quiet: what that leaves is what may be left in the end.
+        self.talk_for(WARM_UP, settings.seed, || ())?;
+        let before = Holdings::settled(&self.mesh)?;
+        self.tell("warmed up");
+        let mut events = Events::new(self, settings.seed)?;
+        self.talk_for(settings.length, settings.seed ^ 1, || events.next())?;
+        self.tell("no more connections and events");
+        events.undo()?;
+        for (event, count) in &events.counts {
+            println!("{:>9} {event:?}", count);
+        }
+        self.show_counts();
+        wait::until_ok_for(LEFT, "nothing is left behind", || {
+            for proxy in self.mesh.proxies() {
+                ensure!(proxy.draining()? == 0, "an old process of {proxy} still runs");
+            }
+            Holdings::of(&self.mesh)?.nothing_more(&before)
+        })?;
+        self.tell("nothing is left behind");
+        for wire in wires {
+            self.judge_wire(wire?)?;
+        }
+        Ok(())
+    }
+
+    /// Lets every pod talk for so long, and `meanwhile` happen again and again.
+    fn talk_for(&self, length: Duration, seed: u64, mut meanwhile: impl FnMut()) -> Result<()> {
+        self.over.store(false, Ordering::Relaxed);
+        let end = Instant::now() + length;
+        thread::scope(|scope| {
+            for (place, number) in PLACES.into_iter().zip(0..) {
+                for talker in 0..TALKERS {
+                    let seed = seed.wrapping_add((number * TALKERS + talker).wrapping_mul(0x9e37_79b9));
+                    scope.spawn(move || traffic::talk(self, place, seed));
+                }
+            }
+            while Instant::now() < end {
+                meanwhile();
+                thread::sleep(Duration::from_millis(100));
+            }
+            self.over.store(true, Ordering::Relaxed);
+        });
+        Ok(())
+    }
+
+    fn judge_wire(&self, wire: Capture) -> Result<()> {
+        let seen = wire.finish()?;
+        for place in ground::of(Role::Guarded) {
+            let (v4, v6) = self.addresses(place).context("a guarded pod is gone")?;
+            let plain = seen.packets.iter().find(|packet| {
+                let to = packet.destination.0;
+                to == v4 || to == v6
+            });
+            if let Some(packet) = plain {
+                self.oracle.wrong(format!("{} was spoken to in plaintext: {packet:?}", place.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn show_counts(&self) {
+        let (counts, bytes) = self.oracle.counts();
+        for ((kind, outcome), count) in &counts {
+            println!("{count:>9} {kind}: {outcome}");
+        }
+        let all: u64 =
+            counts.iter().filter(|((kind, _), _)| !kind.starts_with('(')).map(|(_, count)| count).sum();
+        println!("{all:>9} connections, {:.1} GiB checked", bytes as f64 / f64::from(1 << 30));
+    }
+
+    /// The pod is there: it serves, and is known.
+    fn born(&self, place: Place) -> Result<()> {
+        let pod = self.mesh.pod(place.name);
+        let serve = traffic::behaviours(&self.oracle, place).into_iter();
+        let servers = serve.map(|(port, behaviour)| pod.serve(port, behaviour)).collect::<Result<_>>()?;
+        let alive = Alive { v4: pod.v4, v6: pod.v6, netns: pod.netns().clone(), servers };
+        self.pods().insert(place.name, alive);
+        Ok(())
+    }
+
+    /// The pod is about to go.
+    fn buried(&self, place: Place) {
+        self.pods().remove(place.name);
+    }
+
+    fn netns(&self, place: Place) -> Option<Netns> {
+        self.pods().get(place.name).map(|alive| alive.netns.clone())
+    }
+
+    fn addresses(&self, place: Place) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        self.pods().get(place.name).map(|alive| (alive.v4, alive.v6))
+    }
+
+    /// How many connections the pod's applications have seen.
+    fn accepted(&self, place: Place) -> u64 {
+        self.pods().get(place.name).map_or(0, |alive| alive.servers.iter().map(Server::accepted).sum())
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, what: &str) {
+        println!("{:8.1} s  {what}", self.begun.elapsed().as_secs_f64());
+    }
+
+    fn pods(&self) -> MutexGuard<'_, BTreeMap<&'static str, Alive>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

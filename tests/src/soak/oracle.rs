@@ -1,0 +1,210 @@
+//! Which outcome may a connection have?
+//!
+//! A connection succeeds, unless something was done while it was open that breaks it: then it may be refused or
+//! reset. Nothing whatever excuses a wrong byte, an orderly end before the last byte, or an answer from a pod that lets
+//! nobody in.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::ground::{Place, Role};
+
+/// Where something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Site {
+    /// To a node's proxy.
+    Node(&'static str),
+    /// To a pod.
+    Pod(&'static str),
+    /// To the wire between the nodes.
+    Wire,
+}
+
+/// A connection that is over.
+pub(super) struct Connection {
+    pub(super) id: u64,
+    pub(super) kind: &'static str,
+    pub(super) source: Place,
+    /// More than one for a service.
+    pub(super) destinations: Vec<Place>,
+    pub(super) port: u16,
+    pub(super) begun: Instant,
+    /// Whether going well means that the server answered.
+    pub(super) answered: bool,
+    pub(super) result: io::Result<u64>,
+}
+
+/// Everything that was seen and done.
+#[derive(Default)]
+pub(super) struct Oracle(Mutex<Book>);
+
+#[derive(Default)]
+struct Book {
+    /// What was done where, and until when; what is done at present has no end yet.
+    done: Vec<(Site, Option<Instant>)>,
+    /// Since when a pod surely lets nobody in.
+    shut: BTreeMap<&'static str, Instant>,
+    /// Connections that failed for their client, which ends them as it can.
+    failed: HashSet<u64>,
+    /// Connections that ended too early for their server, though in an orderly way.
+    short: BTreeMap<u64, String>,
+    counts: BTreeMap<(String, &'static str), u64>,
+    bytes: u64,
+    wrongs: Vec<String>,
+}
+
+/// What became of a connection, in a word.
+fn outcome(result: &io::Result<u64>) -> &'static str {
+    match result {
+        Ok(_) => "well",
+        Err(e) => match e.kind() {
+            io::ErrorKind::InvalidData => "wrong bytes",
+            io::ErrorKind::UnexpectedEof => "cut short",
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "stuck",
+            io::ErrorKind::ConnectionRefused => "refused",
+            _ => "reset",
+        },
+    }
+}
+
+impl Oracle {
+    /// From now on something happens at `site`.
+    pub(super) fn begins(&self, site: Site) {
+        self.book().done.push((site, None));
+    }
+
+    /// Nothing that begins from now on is touched by it any more.
+    pub(super) fn over(&self, site: &Site) {
+        for (at, until) in &mut self.book().done {
+            if at == site && until.is_none() {
+                *until = Some(Instant::now());
+            }
+        }
+    }
+
+    /// From now on the pod lets nobody in.
+    pub(super) fn shut(&self, pod: &'static str) {
+        self.book().shut.insert(pod, Instant::now());
+    }
+
+    /// The pod may let in somebody again.
+    pub(super) fn opening(&self, pod: &'static str) {
+        self.book().shut.remove(pod);
+    }
+
+    /// Something is not as it must be.
+    pub(super) fn wrong(&self, what: String) {
+        eprintln!("WRONG: {what}");
+        self.book().wrongs.push(what);
+    }
+
+    /// Judges a connection that its client is done with.
+    pub(super) fn judge(&self, connection: Connection) {
+        let outcome = outcome(&connection.result);
+        let verdict = {
+            let mut book = self.book();
+            *book.counts.entry((connection.kind.to_owned(), outcome)).or_default() += 1;
+            match &connection.result {
+                Ok(bytes) => book.bytes += bytes,
+                Err(_) => {
+                    book.failed.insert(connection.id);
+                }
+            }
+            book.verdict(&connection, outcome)
+        };
+        if let Some(verdict) = verdict {
+            let Connection { id, kind, source, destinations, port, begun, result, .. } = connection;
+            let to: Vec<_> = destinations.iter().map(|place| place.name).collect();
+            let error = result.err().map(|e| format!(": {e}")).unwrap_or_default();
+            self.wrong(format!(
+                "{verdict}: {kind} {id:#x} from {} to {} port {port}, {:.1} s old{error}",
+                source.name,
+                to.join("/"),
+                begun.elapsed().as_secs_f64(),
+            ));
+        }
+    }
+
+    /// What a server saw of a connection (0: of which it never learned the number).
+    pub(super) fn served(&self, server: &'static str, id: u64, result: io::Result<u64>) {
+        let outcome = outcome(&result);
+        let Err(e) = result else { return };
+        *self.book().counts.entry((format!("(servers) {server}"), outcome)).or_default() += 1;
+        match outcome {
+            "wrong bytes" => self.wrong(format!("{server} got wrong bytes on {id:#x}: {e}")),
+            "cut short" if id != 0 => {
+                self.book().short.insert(id, format!("{server}: {e}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whatever was wrong, now that all connections are over.
+    pub(super) fn wrongs(&self) -> Vec<String> {
+        let mut book = self.book();
+        let short = std::mem::take(&mut book.short);
+        for (id, what) in short {
+            if !book.failed.contains(&id) {
+                book.wrongs
+                    .push(format!("{id:#x} ended well for the client and early for its server, {what}"));
+            }
+        }
+        book.wrongs.clone()
+    }
+
+    /// Connections by kind and outcome, and the bytes of those that went well.
+    pub(super) fn counts(&self) -> (BTreeMap<(String, &'static str), u64>, u64) {
+        let book = self.book();
+        (book.counts.clone(), book.bytes)
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    /// What is wrong about it, if anything is.
+    fn verdict(&self, connection: &Connection, outcome: &str) -> Option<&'static str> {
+        let stranger = connection.source.role == Role::Stranger;
+        let mut to = connection.destinations.iter();
+        let never = stranger && to.clone().any(|place| place.role == Role::Guarded);
+        match outcome {
+            "well" if !connection.answered => None,
+            "well" if never => Some("a guarded pod answered a stranger"),
+            "well" => {
+                let shut =
+                    |place: &Place| self.shut.get(place.name).is_some_and(|since| *since < connection.begun);
+                to.any(shut).then_some("a pod answered that lets nobody in")
+            }
+            "wrong bytes" => Some("wrong bytes"),
+            "cut short" => Some("an orderly end before the last byte"),
+            "stuck" => (!self.excused(connection, true)).then_some("stuck"),
+            _ if never => None,
+            _ => (!self.excused(connection, false)).then_some("failed, and nothing was done to it"),
+        }
+    }
+
+    /// Whether something was done while it was open that breaks it; `silently`: without either end being told.
+    fn excused(&self, connection: &Connection, silently: bool) -> bool {
+        // What is judged now is over, so that everything in the book began before its end.
+        self.done.iter().any(|(site, until)| {
+            let ends = || connection.destinations.iter().chain([&connection.source]);
+            let touches = match site {
+                Site::Node(node) => !silently && ends().any(|place| place.node == *node),
+                Site::Pod(pod) => ends().any(|place| place.name == *pod),
+                Site::Wire => !silently && ends().any(|place| place.node != connection.source.node),
+            };
+            touches && until.is_none_or(|until| until > connection.begun)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

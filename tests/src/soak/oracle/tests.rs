@@ -1,0 +1,84 @@
+use super::*;
+use crate::soak::ground::PLACES;
+
+fn named(name: &str) -> Option<Place> {
+    PLACES.into_iter().find(|place| place.name == name)
+}
+
+fn connection(source: &str, destination: &str, result: io::Result<u64>) -> Connection {
+    Connection {
+        id: 7,
+        kind: "test",
+        source: named(source).unwrap(),
+        destinations: vec![named(destination).unwrap()],
+        port: 1,
+        begun: Instant::now(),
+        answered: true,
+        result,
+    }
+}
+
+fn failed(kind: io::ErrorKind) -> io::Result<u64> {
+    Err(kind.into())
+}
+
+/// Whether the oracle finds fault with it.
+fn faulty(oracle: &Oracle, connection: Connection) -> bool {
+    let before = oracle.book().wrongs.len();
+    oracle.judge(connection);
+    oracle.book().wrongs.len() > before
+}
+
+#[test]
+fn failures_need_an_excuse_while_they_are_open() {
+    let oracle = Oracle::default();
+    let reset = || connection("steady-a", "steady-b", failed(io::ErrorKind::ConnectionReset));
+    assert!(faulty(&oracle, reset()));
+    oracle.begins(Site::Node("b"));
+    assert!(!faulty(&oracle, reset()));
+    let during = reset();
+    oracle.over(&Site::Node("b"));
+    assert!(!faulty(&oracle, during), "it began before that was over");
+    assert!(faulty(&oracle, reset()));
+    oracle.begins(Site::Pod("mortal-a"));
+    oracle.begins(Site::Wire);
+    assert!(!faulty(&oracle, reset()));
+    assert!(faulty(&oracle, connection("steady-a", "guarded-a", failed(io::ErrorKind::ConnectionReset))));
+}
+
+#[test]
+fn nothing_excuses_wrong_bytes_and_early_ends() {
+    let oracle = Oracle::default();
+    oracle.begins(Site::Node("b"));
+    oracle.begins(Site::Pod("steady-b"));
+    for kind in [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof] {
+        assert!(faulty(&oracle, connection("steady-a", "steady-b", failed(kind))));
+    }
+    oracle.over(&Site::Pod("steady-b"));
+    // A killed proxy resets; it leaves nobody waiting.
+    assert!(faulty(&oracle, connection("steady-a", "steady-b", failed(io::ErrorKind::WouldBlock))));
+}
+
+#[test]
+fn who_must_not_get_in_does_not() {
+    let oracle = Oracle::default();
+    assert!(faulty(&oracle, connection("stranger", "guarded-b", Ok(1))));
+    assert!(!faulty(&oracle, connection("stranger", "guarded-b", failed(io::ErrorKind::ConnectionReset))));
+    assert!(!faulty(&oracle, connection("steady-a", "ruled-b", Ok(1))));
+    oracle.shut("ruled-b");
+    assert!(faulty(&oracle, connection("steady-a", "ruled-b", Ok(1))));
+    let unheard = Connection { answered: false, ..connection("steady-a", "ruled-b", Ok(1)) };
+    assert!(!faulty(&oracle, unheard));
+    oracle.opening("ruled-b");
+    assert!(!faulty(&oracle, connection("steady-a", "ruled-b", Ok(1))));
+}
+
+#[test]
+fn a_server_that_was_cut_short_has_a_client_that_failed() {
+    let oracle = Oracle::default();
+    oracle.served("steady-b", 7, failed(io::ErrorKind::UnexpectedEof));
+    oracle.served("steady-b", 8, failed(io::ErrorKind::UnexpectedEof));
+    oracle.begins(Site::Node("b"));
+    oracle.judge(connection("steady-a", "steady-b", failed(io::ErrorKind::ConnectionReset)));
+    assert_eq!(oracle.wrongs().len(), 1);
+}

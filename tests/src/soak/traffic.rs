@@ -1,0 +1,176 @@
+//! Who talks to whom during a soak, and how?
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use socket2::SockRef;
+
+use super::{
+    Soak,
+    ground::{ECHO, EXCHANGES, GREETER, GREETING, PLACES, Place, Role, SHOP, of},
+    oracle::{Connection, Oracle},
+};
+use crate::{
+    backends::{self, Behaviour},
+    dial,
+    load::{Pattern, Plan},
+    netns::Netns,
+};
+
+/// One way of talking.
+#[derive(Clone, Copy)]
+enum Kind {
+    Short,
+    Bulk,
+    Reset,
+    Echo,
+    Greeted,
+}
+
+/// How often each is chosen.
+const KINDS: [(Kind, u32); 5] =
+    [(Kind::Short, 20), (Kind::Bulk, 1), (Kind::Reset, 3), (Kind::Echo, 3), (Kind::Greeted, 3)];
+
+/// Where a conversation leads.
+struct Target {
+    places: Vec<Place>,
+    address: SocketAddr,
+    port: u16,
+}
+
+/// What a pod does with the connections to each of its ports.
+pub(super) fn behaviours(oracle: &Arc<Oracle>, place: Place) -> Vec<(u16, Behaviour)> {
+    let noted = oracle.clone();
+    let exchange: Behaviour = Arc::new(move |accepted| {
+        let (id, result) = match Plan::announced(&accepted.stream) {
+            Ok(plan) => (plan.up.0, plan.answer(&accepted.stream).map(|()| plan.up.1)),
+            Err(e) => (0, Err(e)),
+        };
+        noted.served(place.name, id, result);
+        Ok(())
+    });
+    let greeter = backends::banner(GREETING);
+    let ports = EXCHANGES.map(|port| (port, exchange.clone()));
+    ports.into_iter().chain([(ECHO, backends::echo()), (GREETER, greeter)]).collect()
+}
+
+/// Talks from a pod until the soak is over.
+pub(super) fn talk(soak: &Soak, source: Place, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !soak.is_over() {
+        converse(soak, source, &mut random);
+        thread::sleep(Duration::from_millis(random.random_range(0..30)));
+    }
+}
+
+fn converse(soak: &Soak, source: Place, random: &mut StdRng) {
+    let kind = KINDS.choose_weighted(random, |(_, weight)| *weight).map_or(Kind::Short, |(kind, _)| *kind);
+    let (id, amounts) =
+        (random.random::<u64>() | 1, [random.random::<u64>(), random.random(), random.random()]);
+    // A pod that does not exist at present neither talks nor is talked to.
+    let (Some(target), Some(netns)) = (target(soak, source, kind, random), soak.netns(source)) else {
+        return;
+    };
+    let begun = Instant::now();
+    let (name, result) = match kind {
+        Kind::Short => ("short exchange", exchange(&netns, target.address, id, amounts, 40_000)),
+        Kind::Bulk => ("bulk exchange", exchange(&netns, target.address, id, amounts, 6_000_000)),
+        Kind::Reset => ("reset by the client", reset(&netns, target.address, id)),
+        Kind::Echo => ("long conversation", echo(&netns, target.address, id, amounts[0], "")),
+        Kind::Greeted => ("server first", echo(&netns, target.address, id, 0, GREETING)),
+    };
+    if soak.netns(source).is_none() {
+        // It died in the middle: whatever came of it, nobody was there to see it.
+        return;
+    }
+    let Target { places: destinations, port, .. } = target;
+    let answered = !matches!(kind, Kind::Reset);
+    soak.oracle.judge(Connection { id, kind: name, source, destinations, port, begun, answered, result });
+}
+
+/// Some pod or service that the source may call, by one of its addresses. Who roams is not known to guarded pods.
+fn target(soak: &Soak, source: Place, kind: Kind, random: &mut StdRng) -> Option<Target> {
+    let port = match kind {
+        Kind::Echo => ECHO,
+        Kind::Greeted => GREETER,
+        Kind::Short | Kind::Bulk | Kind::Reset => *EXCHANGES.choose(random)?,
+    };
+    let place = *PLACES.choose(random)?;
+    let unsuitable = place.name == source.name
+        || (place.role == Role::Guarded && source.role == Role::Roamer)
+        || (place.role == Role::Shop && source.role == Role::Shop);
+    if unsuitable {
+        return None;
+    }
+    let v6 = random.random_bool(0.3);
+    if place.role == Role::Shop {
+        let service = soak.mesh.service(SHOP);
+        let address = if v6 { service.at6(port) } else { service.at(port) };
+        return Some(Target { places: of(Role::Shop), address, port });
+    }
+    let pod = soak.addresses(place)?;
+    let address = match (random.random_bool(0.5), v6) {
+        (true, false) => soak.mesh.service(place.name).at(port),
+        (true, true) => soak.mesh.service(place.name).at6(port),
+        (false, false) => (pod.0, port).into(),
+        (false, true) => (pod.1, port).into(),
+    };
+    Some(Target { places: vec![place], address, port })
+}
+
+fn exchange(netns: &Netns, target: SocketAddr, id: u64, amounts: [u64; 3], most: u64) -> io::Result<u64> {
+    let [up, down, piece] = [amounts[0] % most, amounts[1] % most, 1 << (amounts[2] % 8 + 9)];
+    let plan = Plan { up: (id, up), down: (!id, down), piece: piece as u32 };
+    plan.run(&dial::from(netns, target)?)?;
+    Ok(up + down)
+}
+
+/// Says that it will send much, sends some of it, and resets.
+fn reset(netns: &Netns, target: SocketAddr, id: u64) -> io::Result<u64> {
+    let mut stream = dial::from(netns, target)?;
+    let plan = Plan { up: (id, 100_000), down: (!id, 100_000), piece: 4096 };
+    let mut said = vec![0; (id % 50_000) as usize];
+    Pattern::new(id).fill(&mut said);
+    stream.write_all(&plan.encode())?;
+    stream.write_all(&said)?;
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    Ok(said.len() as u64)
+}
+
+/// One checked echo after the other, with rests in between, for up to some seconds.
+fn echo(netns: &Netns, target: SocketAddr, id: u64, length: u64, greeting: &str) -> io::Result<u64> {
+    let mut stream = dial::from(netns, target)?;
+    let mut greeted = vec![0; greeting.len()];
+    stream.read_exact(&mut greeted)?;
+    let wrong = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
+    if greeted != greeting.as_bytes() {
+        return Err(wrong(&format_args!("the greeting is {greeted:?}")));
+    }
+    let rounds = 1 + length % 400;
+    let mut sent = Pattern::new(id);
+    let mut back = Pattern::new(id);
+    let mut message = vec![0; 1 + (id % 3000) as usize];
+    for _ in 0..rounds {
+        sent.fill(&mut message);
+        stream.write_all(&message)?;
+        stream.read_exact(&mut message)?;
+        back.check(&message).map_err(|e| wrong(&e))?;
+        thread::sleep(Duration::from_millis(id >> 8 & 31));
+    }
+    stream.shutdown(Shutdown::Write)?;
+    ended(&stream)?;
+    Ok(2 * rounds * message.len() as u64)
+}
+
+fn ended(mut stream: &TcpStream) -> io::Result<()> {
+    match stream.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
+    }
+}
