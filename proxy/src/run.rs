@@ -137,7 +137,13 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     };
     let admin = admin::serve_on(socket, page).context("admin server")?;
     let address = admin.addr();
-    write_address(&config.state_dir, &address.to_string())?;
+    let tell_address = {
+        let state_dir = config.state_dir.clone();
+        move || write_address(&state_dir, &address.to_string())
+    };
+    if predecessor.is_none() {
+        tell_address()?;
+    }
     info!(node = config.node, admin = %address, "weft-proxy runs");
 
     let (progress, mut handover) = channel::channel(Progress::Alone);
@@ -148,6 +154,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
                     "not all workloads of the running proxy were taken over within {TAKEOVER:?} (is the control plane away?); it serves on"
                 ));
             }
+            // Not before: should this one fail, it is still the predecessor that is to be asked.
+            tell_address()?;
             if let Err(error) = predecessor.ready() {
                 warn!(%error, "the predecessor was not told that it is relieved");
             }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -62,6 +63,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Processes {
     plan: Plan,
+    /// The address file of before: the current process has not written its own yet.
+    stale: Option<u64>,
     current: Child,
     older: Vec<Child>,
 }
@@ -69,13 +72,15 @@ pub(crate) struct Processes {
 impl Processes {
     /// Starts the process.
     pub(crate) fn start(plan: Plan) -> Result<Self> {
+        let stale = inode(&plan.admin_address);
         let current = launch(&plan)?;
-        Ok(Self { plan, current, older: Vec::new() })
+        Ok(Self { plan, stale, current, older: Vec::new() })
     }
 
     /// Starts a successor, whatever the current process does.
     pub(crate) fn succeed(&mut self, plan: Plan) -> Result<()> {
         self.plan = plan;
+        self.stale = inode(&self.plan.admin_address);
         let successor = launch(&self.plan)?;
         self.older.push(std::mem::replace(&mut self.current, successor));
         self.older.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
@@ -118,7 +123,7 @@ impl Processes {
         self.older.clear();
     }
 
-    /// Where its admin server listens.
+    /// Where its admin server listens; while a successor has not taken over, its predecessor's.
     pub(crate) fn admin(&self) -> Result<SocketAddr> {
         let path = &self.plan.admin_address;
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -131,6 +136,10 @@ impl Processes {
     pub(crate) fn check_ready(&mut self) -> Ready {
         if let Some(status) = self.ended() {
             return Ready::Never(self.not_ready(&format!("it ended: {status}")));
+        }
+        let written = inode(&self.plan.admin_address);
+        if written.is_none() || written == self.stale {
+            return Ready::NotYet(self.not_ready("it has not written its admin address"));
         }
         match self.admin().and_then(|admin| http::get(admin, "/ready")) {
             Ok(response) if response.status == 200 => Ready::Yes,
@@ -153,13 +162,6 @@ impl Processes {
 }
 
 fn launch(plan: &Plan) -> Result<Child> {
-    // A predecessor's: the address that counts is the one that the new process writes.
-    match fs::remove_file(&plan.admin_address) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", &plan.admin_address)(error));
-        }
-        _ => {}
-    }
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -176,6 +178,11 @@ fn launch(plan: &Plan) -> Result<Child> {
         .process_group(0);
     Entry { cgroup: Some(plan.cgroup.door()?), ..Entry::default() }.apply(&mut command);
     command.spawn().map_err(Error::io("start", &plan.program))
+}
+
+/// Which file this is: daemons replace theirs by a new one each time.
+fn inode(path: &Path) -> Option<u64> {
+    Some(fs::metadata(path).ok()?.ino())
 }
 
 /// The last lines of a log.
