@@ -26,6 +26,8 @@ pub struct Credential {
     pub client: Arc<ClientConfig>,
     /// For connections to this workload.
     pub server: Arc<ServerConfig>,
+    /// When the certificate (and every one that it depends on) begins to be valid.
+    pub starts: SystemTime,
     /// When the certificate (or one that it depends on) ends.
     pub expires: SystemTime,
     anchors: Anchors,
@@ -75,7 +77,7 @@ impl Credential {
             }
             Err(error) => return Err(TlsError::from(error).into()),
         }
-        let expires = expiry(&certified.cert)?;
+        let (starts, expires) = validity(&certified.cert)?;
         let servers = ServerVerifier::new(anchors.roots(), None).map_err(ConfigError::from)?;
         let clients = tls::client_verifier(anchors.roots()).map_err(ConfigError::from)?;
         let own = Arc::new(SingleCertAndKey::from(certified));
@@ -83,6 +85,7 @@ impl Credential {
             identity,
             client: Arc::new(tls::client_config(servers.clone(), own.clone())?),
             server: Arc::new(tls::server_config(clients.clone(), own)?),
+            starts,
             expires,
             anchors: anchors.clone(),
             servers,
@@ -150,14 +153,18 @@ impl Credential {
     }
 }
 
-/// The first moment at which a certificate of the chain is not valid any more.
-fn expiry(chain: &[CertificateDer<'_>]) -> Result<SystemTime, TlsError> {
-    let mut first = i64::MAX;
+/// The first moment at which all certificates of the chain are valid, and the first at which one is not any more.
+fn validity(chain: &[CertificateDer<'_>]) -> Result<(SystemTime, SystemTime), TlsError> {
+    let (mut starts, mut ends) = (0, i64::MAX);
     for certificate in chain {
-        first = first.min(*Facts::of(certificate)?.valid.end());
+        let valid = Facts::of(certificate)?.valid;
+        starts = starts.max(*valid.start());
+        ends = ends.min(*valid.end());
     }
-    let seconds = u64::try_from(first).unwrap_or(0).saturating_add(1);
-    UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .ok_or_else(|| rustls::Error::from(rustls::CertificateError::BadEncoding).into())
+    let at = |seconds: u64| {
+        let bad = || rustls::Error::from(rustls::CertificateError::BadEncoding);
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or_else(bad)
+    };
+    let ends = u64::try_from(ends).unwrap_or(0).saturating_add(1);
+    Ok((at(u64::try_from(starts).unwrap_or(0))?, at(ends)?))
 }

@@ -6,6 +6,7 @@
 
 mod anchors;
 mod certify;
+mod clock;
 mod credential;
 mod name;
 mod renew;

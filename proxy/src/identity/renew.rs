@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use super::{
     Anchors, Credential, Identity,
     certify::{CertifyError, certify},
+    clock::Clock,
 };
 use crate::metrics::IdentityMetrics;
 
@@ -25,6 +26,8 @@ pub(super) struct Timing {
     pub(super) retry_min: Duration,
     pub(super) retry_max: Duration,
     pub(super) anchors_period: Duration,
+    pub(super) clock: Clock,
+    pub(super) clock_period: Duration,
 }
 
 impl Default for Timing {
@@ -35,6 +38,8 @@ impl Default for Timing {
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(10),
             anchors_period: Duration::from_secs(1),
+            clock: Clock::default(),
+            clock_period: Duration::from_secs(1),
         }
     }
 }
@@ -60,6 +65,7 @@ pub(super) struct Renewal {
     pub(super) control: Channel,
     pub(super) token_file: Arc<Path>,
     pub(super) anchors: watch::Receiver<Option<Anchors>>,
+    pub(super) jumps: watch::Receiver<()>,
     pub(super) timing: Timing,
     pub(super) metrics: IdentityMetrics,
     pub(super) slot: Arc<Slot>,
@@ -94,6 +100,13 @@ impl Renewal {
                         due = Instant::now();
                     }
                 }
+                changed = self.jumps.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    failures = 0;
+                    due = due.min(self.due_after_jump());
+                }
                 () = tokio::time::sleep_until(due) => {
                     match self.renew(&anchors).await {
                         Ok(fresh) => {
@@ -126,7 +139,7 @@ impl Renewal {
         tracing::info!(
             identity = %self.identity,
             node = %self.node,
-            lifetime_s = remaining(expires).as_secs(),
+            lifetime_s = self.remaining(expires).as_secs(),
             "certified"
         );
         Ok(fresh)
@@ -154,12 +167,26 @@ impl Renewal {
 
     fn renew_after(&self) -> Duration {
         let current = self.slot.current.load();
-        self.timing.renew_after(current.as_ref().map_or(Duration::ZERO, |c| remaining(c.expires)))
+        self.timing.renew_after(current.as_ref().map_or(Duration::ZERO, |c| self.remaining(c.expires)))
+    }
+
+    /// The clock was set: a certificate that is not valid by it is of no use, one that is may end sooner.
+    fn due_after_jump(&self) -> Instant {
+        let now = self.timing.clock.now();
+        let is_valid = |c: &Arc<Credential>| (c.starts..c.expires).contains(&now);
+        match self.slot.current.load().as_ref().is_some_and(is_valid) {
+            true => Instant::now() + self.renew_after(),
+            false => Instant::now(),
+        }
+    }
+
+    fn remaining(&self, expires: SystemTime) -> Duration {
+        expires.duration_since(self.timing.clock.now()).unwrap_or_default()
     }
 
     fn report(&self, error: &CertifyError, retry: Duration) {
         self.metrics.failed(self.identity.as_str());
-        let left = self.slot.current.load().as_ref().map(|c| remaining(c.expires).as_secs());
+        let left = self.slot.current.load().as_ref().map(|c| self.remaining(c.expires).as_secs());
         tracing::warn!(
             identity = %self.identity,
             node = %self.node,
@@ -169,10 +196,6 @@ impl Renewal {
             "not certified"
         );
     }
-}
-
-fn remaining(expires: SystemTime) -> Duration {
-    expires.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 #[cfg(test)]

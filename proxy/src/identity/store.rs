@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 use super::{
     Anchors, Credential, Identity,
     anchors::watch_file,
+    clock::watch_jumps,
     renew::{Renewal, Slot, Timing},
 };
 use crate::metrics::IdentityMetrics;
@@ -39,6 +40,7 @@ pub struct Store {
     token_file: Arc<Path>,
     metrics: IdentityMetrics,
     anchors: watch::Receiver<Option<Anchors>>,
+    jumps: watch::Receiver<()>,
     entries: Mutex<HashMap<Identity, Weak<Entry>>>,
 }
 
@@ -62,8 +64,10 @@ impl Store {
     pub(super) fn with_timing(config: Config, metrics: IdentityMetrics, timing: Timing) -> Arc<Self> {
         let (sender, anchors) = watch::channel(None);
         tokio::spawn(watch_file(config.anchors_file.clone().into(), timing.anchors_period, sender));
+        let (jumped, jumps) = watch::channel(());
+        tokio::spawn(watch_jumps(timing.clock.clone(), timing.clock_period, jumped));
         let token_file = config.token_file.clone().into();
-        Arc::new(Self { config, timing, token_file, metrics, anchors, entries: Mutex::default() })
+        Arc::new(Self { config, timing, token_file, metrics, anchors, jumps, entries: Mutex::default() })
     }
 
     /// Has a certificate issued, and renewed, for `identity`. Must be called within a tokio runtime.
@@ -81,6 +85,7 @@ impl Store {
             control: self.config.control.clone(),
             token_file: self.token_file.clone(),
             anchors: self.anchors.clone(),
+            jumps: self.jumps.clone(),
             timing: self.timing.clone(),
             metrics: self.metrics.clone(),
             slot: slot.clone(),
@@ -130,7 +135,14 @@ impl Lease {
         let _ = self.0.slot.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
-    /// What to prove the identity with now; `None` before the first certificate and when it has expired.
+    /// Waits for a certificate that is valid: the first one, or the next if the clock has left this one behind.
+    pub async fn usable(&self) {
+        let mut published = self.0.slot.ready.subscribe();
+        while self.current().is_none() && published.changed().await.is_ok() {}
+    }
+
+    /// What to prove the identity with now; `None` before the first certificate, and when it is
+    /// not valid by this node's clock.
     pub fn current(&self) -> Option<Arc<Credential>> {
         self.0.current()
     }
@@ -138,7 +150,10 @@ impl Lease {
 
 impl Entry {
     fn current(&self) -> Option<Arc<Credential>> {
-        self.slot.current.load_full().filter(|credential| SystemTime::now() < credential.expires)
+        self.slot
+            .current
+            .load_full()
+            .filter(|credential| (credential.starts..credential.expires).contains(&SystemTime::now()))
     }
 }
 

@@ -17,11 +17,14 @@ use weft_api::linkerd::identity::{
 };
 
 use super::{
+    clock::Clock,
     renew::Timing,
     testing::{Ca, identity, names_of},
     *,
 };
 use crate::tls;
+
+mod jumps;
 
 /// How the control plane answers.
 #[derive(Clone)]
@@ -81,6 +84,10 @@ impl Drop for World {
 
 impl World {
     async fn new(anchors: &str, answer: Answer) -> Self {
+        Self::at(anchors, answer, Clock::default()).await
+    }
+
+    async fn at(anchors: &str, answer: Answer, clock: Clock) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("anchors.pem"), anchors).unwrap();
         std::fs::write(dir.path().join("token"), "first-token\n").unwrap();
@@ -104,6 +111,8 @@ impl World {
             retry_min: Duration::from_millis(20),
             retry_max: Duration::from_millis(100),
             anchors_period: Duration::from_millis(20),
+            clock,
+            clock_period: Duration::from_millis(20),
         };
         let metrics = IdentityMetrics::default();
         let store = Store::with_timing(config, metrics.clone(), timing);

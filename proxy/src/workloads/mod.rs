@@ -112,12 +112,12 @@ impl Workload {
         self.terms.subscribe()
     }
 
-    /// Its certificate; waits for the first one up to `limit`.
+    /// Its certificate; waits for one that is valid up to `limit`.
     pub async fn credential(&self, limit: Duration) -> Option<Arc<Credential>> {
         if let Some(credential) = self.lease.current() {
             return Some(credential);
         }
-        let _ = tokio::time::timeout(limit, self.lease.ready()).await;
+        let _ = tokio::time::timeout(limit, self.lease.usable()).await;
         self.lease.current()
     }
 
