@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -177,6 +177,9 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Where packets never cease: how long what was sent before the end may take to be read.
+const REST: Duration = Duration::from_millis(500);
+
 fn read_all(
     mut socket: Socket,
     stop: &AtomicBool,
@@ -185,9 +188,18 @@ fn read_all(
     let mut packets = Vec::new();
     let mut frame = vec![0; 128 << 10];
     let mut last_look = false;
+    let mut told: Option<Instant> = None;
     loop {
+        if told.is_some_and(|told| told.elapsed() > REST) {
+            return Ok(packets);
+        }
         match socket.read(&mut frame) {
-            Ok(n) => packets.extend(parse(&frame[..n]).filter(&wanted)),
+            Ok(n) => {
+                packets.extend(parse(&frame[..n]).filter(&wanted));
+                if told.is_none() && stop.load(Ordering::Relaxed) {
+                    told = Some(Instant::now());
+                }
+            }
             // One more look after the word to stop: what was sent before it is in the queue.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && last_look => return Ok(packets),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => last_look = stop.load(Ordering::Relaxed),
