@@ -1,6 +1,11 @@
 //! What do applications notice of a proxy's end, in every form that it can have?
 
+mod away;
+mod clock;
+mod enrolment;
+mod fail_closed;
 mod fail_open;
+mod upgrade;
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -26,6 +31,56 @@ pub(crate) fn area() -> Area {
             patient,
             takeover_under_load,
         )
+        .alone(
+            "two_upgrades_in_a_row",
+            "Under hundreds of new connections a second, to the other node and to the own, two takeovers in a row fail \
+             none; lasting ones stay with the process that has them, and each process ends after its last.",
+            patient,
+            upgrade::twice_in_a_row,
+        )
+        .alone(
+            "successor_is_killed",
+            "A successor that is killed while it takes over, at whatever moment, is noticed by no connection; the \
+             next one takes over.",
+            patient,
+            upgrade::successor_is_killed,
+        )
+        .scenario(
+            "relieved_drain_is_bounded",
+            "A process that was relieved ignores the SIGTERM of its service manager, resets at its drain timeout what \
+             is left, and says how many.",
+            upgrade::drain_timeout,
+        )
+        .alone(
+            "clock_jumps",
+            "When the clock is put forward, by less and by more than a certificate's life, and back to before it was \
+             issued, certificates are renewed and no connection fails.",
+            clock::description,
+            clock::jumps,
+        )
+        .alone(
+            "crash_in_enrolment",
+            "A proxy that is killed again and again while pods join and leave leaves nothing behind; every pod is \
+             served or gone in the end, and one that was captured all the time never speaks plaintext.",
+            enrolment::description,
+            enrolment::crash,
+        )
+        .within(Duration::from_secs(150))
+        .alone(
+            "control_away_and_changed",
+            "While the control plane is away, what is known is served, also to new connections, and an upgrade is put \
+             off; when it is back, changed policies, endpoints and pods hold, and nobody else has noticed.",
+            away::description,
+            away::changed_meanwhile,
+        )
+        .within(Duration::from_secs(600))
+        .alone(
+            "control_hangs",
+            "A control plane that hangs and goes on is noticed by no connection, and no pod is withdrawn.",
+            away::description,
+            away::hangs,
+        )
+        .within(Duration::from_secs(600))
         .scenario(
             "sigterm_drains",
             "After SIGTERM running connections go on and new ones follow the fail mode; the proxy ends with its last \
@@ -46,6 +101,13 @@ pub(crate) fn area() -> Area {
             "kill_fail_open",
             "After kill -9 a pod that fails open connects and is reached directly.",
             kill_fail_open,
+        )
+        .scenario(
+            "fail_closed_under_load",
+            "While a node's proxy is dead, its pods that fail closed are refused at once, out and in, under load; not \
+             one byte of theirs that is not TLS is seen on the wire or at the pod, and no byte at all of new \
+             connections; a restarted proxy serves them again.",
+            fail_closed::under_load,
         )
         .scenario(
             "fail_open_under_load",

@@ -26,7 +26,7 @@ pub(crate) const RUN: [Tool; 3] =
     [tool("ip", "iproute2"), tool("nft", "nftables"), tool("unshare", "util-linux")];
 
 /// Real clients and servers.
-pub(crate) const TEST: [Tool; 14] = [
+pub(crate) const TEST: [Tool; 15] = [
     tool("curl", "curl"),
     tool("socat", "socat"),
     tool("python3", "python3"),
@@ -41,6 +41,7 @@ pub(crate) const TEST: [Tool; 14] = [
     tool("mariadb", "mariadb-client"),
     tool("sshd", "openssh-server"),
     tool("ssh", "openssh-client"),
+    tool("faketime", "faketime"),
 ];
 
 /// The proxy that the benchmark compares with.

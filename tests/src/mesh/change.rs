@@ -10,12 +10,18 @@ use crate::{grpc, wait};
 impl Mesh {
     /// Adds a pod and waits until it exists and, if it is meshed, is served.
     pub fn add_pod(&self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Result<Pod<'_>> {
-        let spec = specify(PodSpec::new(name));
-        self.write(&pod_file(name), &yaml::pod(&spec))?;
-        self.specs().insert(name.to_owned(), spec);
+        self.declare_pod(name, specify)?;
         let pod = wait::until_ok("the new pod", || Pod::of(self, name))?;
         self.until_enrolled()?;
         Ok(pod)
+    }
+
+    /// Adds a pod, without waiting for anything.
+    pub fn declare_pod(&self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Result<()> {
+        let spec = specify(PodSpec::new(name));
+        self.write(&pod_file(name), &yaml::pod(&spec))?;
+        self.specs().insert(name.to_owned(), spec);
+        Ok(())
     }
 
     /// Changes a pod's labels or annotations, without waiting for anything.

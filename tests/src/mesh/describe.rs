@@ -26,6 +26,7 @@ pub struct Description {
     pub(super) files: BTreeMap<String, String>,
     pub(super) control_args: Vec<String>,
     pub(super) proxy_args: Vec<String>,
+    pub(super) env: Vec<(String, String)>,
 }
 
 /// A pod.
@@ -60,6 +61,7 @@ pub fn mesh(name: &str) -> Description {
         files: BTreeMap::new(),
         control_args: Vec::new(),
         proxy_args: Vec::new(),
+        env: Vec::new(),
     }
 }
 
@@ -91,6 +93,12 @@ impl Description {
     /// Adds a command-line argument of every weft-proxy's.
     pub fn proxy_arg(mut self, argument: &str) -> Self {
         self.proxy_args.push(argument.to_owned());
+        self
+    }
+
+    /// Sets a variable in the environment of weft-control and every weft-proxy.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 

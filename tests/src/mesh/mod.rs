@@ -81,6 +81,7 @@ impl Mesh {
         config.control_args = description.control_args;
         config.proxy_args = description.proxy_args;
         config.ready_timeout = wait::here(config.ready_timeout);
+        config.env.extend(description.env);
         let cluster = Arc::new(Cluster::start(config).with_context(|| description.name.clone())?);
 
         let problems = Problems::default();
@@ -120,6 +121,11 @@ impl Mesh {
     /// If there is none: the scenario is wrong.
     pub fn pod(&self, name: &str) -> Pod<'_> {
         Pod::of(self, name).unwrap_or_else(|e| panic!("pod {name}: {e:#}"))
+    }
+
+    /// Whether a pod of this name runs.
+    pub fn holds_pod(&self, name: &str) -> bool {
+        Pod::of(self, name).is_ok()
     }
 
     /// A service, by its name.

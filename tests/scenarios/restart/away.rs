@@ -1,0 +1,139 @@
+//! What happens while the control plane is away, and when it comes back to a changed cluster?
+
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    load::{Steady, Style},
+    mesh::{Description, Mesh, Pod, mesh},
+    wait,
+};
+
+/// How long it is away: longer than proxies need to notice, and than a takeover waits for it.
+fn away() -> Duration {
+    let asked = std::env::var("WEFT_AWAY_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(asked.unwrap_or(15))
+}
+
+pub(super) fn description() -> Description {
+    mesh("away")
+        .pod("client", |pod| pod.node("a").meshed())
+        .pod("near", |pod| pod.node("a").meshed())
+        .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
+        .pod("open", |pod| pod.node("b").meshed())
+        .pod("ruled", |pod| pod.node("b").meshed())
+        .pod("doomed", |pod| pod.node("b").meshed())
+        .pod("choice-1", |pod| pod.node("b").meshed().app("choice"))
+        .service("web", |service| service.port(80, 8080))
+        .service("choice", |service| service.port(80, 8080))
+}
+
+fn loads(mesh: &Mesh) -> Result<Vec<Steady>> {
+    let client = mesh.pod("client");
+    let targets = [mesh.service("web").at(80), mesh.pod("open").at6(8080), mesh.pod("near").at(8080)];
+    let start =
+        |target, style, pause| Steady::start(client.netns(), target, style, 2, Duration::from_millis(pause));
+    let loads: Vec<_> =
+        targets.iter().flat_map(|to| [start(*to, Style::Fresh, 5), start(*to, Style::Kept, 20)]).collect();
+    keep_on(&loads)?;
+    Ok(loads)
+}
+
+fn keep_on(loads: &[Steady]) -> Result<()> {
+    loads.iter().try_for_each(|load| load.keep_on(50))
+}
+
+fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
+    let mut stream = client.connect(target)?;
+    stream.write_all(b"?")?;
+    Ok(stream.read_exact(&mut [0])?)
+}
+
+fn choice(mesh: &Mesh) -> Result<String> {
+    let mut name = String::new();
+    mesh.pod("client").connect(mesh.service("choice").at(80))?.read_to_string(&mut name)?;
+    Ok(name)
+}
+
+pub(super) fn changed_meanwhile(mesh: &Mesh) -> Result<()> {
+    let _servers = ["web", "open", "near", "ruled", "doomed"]
+        .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let first = mesh.pod("choice-1").serve(8080, backends::name("choice-1"))?;
+    let (client, ruled) = (mesh.pod("client"), mesh.pod("ruled"));
+    echo(&client, ruled.at(8080))?;
+    ensure!(choice(mesh)? == "choice-1");
+    let loads = loads(mesh)?;
+
+    mesh.control().kill()?;
+    let gone = Instant::now();
+    keep_on(&loads)?;
+    mesh.change_pod("ruled", |pod| pod.policy("deny"))?;
+    mesh.remove_pod("doomed")?;
+    mesh.declare_pod("choice-2", |pod| pod.node("a").meshed().app("choice"))?;
+    wait::until("the new pod runs", || mesh.holds_pod("choice-2"))?;
+    let second = mesh.pod("choice-2").serve(8080, backends::name("choice-2"))?;
+    mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
+    let handed = mesh.proxy("a").take_over();
+    ensure!(handed.is_err(), "a successor took over without knowing a single workload");
+    while gone.elapsed() < away() {
+        keep_on(&loads)?;
+        echo(&client, ruled.at(8080)).context("what is known holds")?;
+    }
+    ensure!(choice(mesh)? == "choice-1", "what is known holds");
+
+    mesh.control().revive()?;
+    let back = Instant::now();
+    mesh.until_enrolled()?;
+    wait::until("the new policy holds", || echo(&client, ruled.at(8080)).is_err())?;
+    wait::until("the new endpoint is taken", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
+    let served =
+        mesh.proxy("b").config()?["workloads"].as_object().is_some_and(|all| all.contains_key("test/doomed"));
+    ensure!(!served, "the pod that is gone is served still");
+    println!("away for {:?}; all is as it should be {:?} after the return", gone.elapsed(), back.elapsed());
+    keep_on(&loads)?;
+    for load in loads {
+        load.stop().flawless()?;
+    }
+    first.flawless()?;
+    second.flawless()?;
+    let withdrawn = mesh.control().metrics()?.value("weft_control_pods_withdrawn_total", &[]);
+    ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, though their proxies live");
+    mesh.proxy("a").take_over().context("with the control plane it works")
+}
+
+pub(super) fn hangs(mesh: &Mesh) -> Result<()> {
+    let servers = ["web", "open", "near"]
+        .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let secured = [("direction", "inbound"), ("pod", "open"), ("tls", "true")];
+    let loads = loads(mesh)?;
+    mesh.control().pause()?;
+    let gone = Instant::now();
+    while gone.elapsed() < away() {
+        keep_on(&loads)?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    mesh.control().resume()?;
+    let late = mesh.add_pod("late", |pod| pod.node("b").meshed().policy("all-authenticated"))?;
+    let server = late.serve(8080, backends::echo())?;
+    wait::until_ok("a new pod is reached", || echo(&mesh.pod("client"), late.at(8080)))?;
+    keep_on(&loads)?;
+    let proxy = mesh.proxy("b").watch()?;
+    keep_on(&loads)?;
+    proxy.expect_some("tcp_open_total", &secured)?;
+    for load in loads {
+        load.stop().flawless()?;
+    }
+    let withdrawn = mesh.control().metrics()?.value("weft_control_pods_withdrawn_total", &[]);
+    ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, though their proxies live");
+    servers.iter().chain([&server]).try_for_each(|server| server.flawless())
+}

@@ -1,0 +1,96 @@
+//! What if somebody sets the clock?
+//!
+//! The machine's own is left alone: libfaketime tells weft's processes another time of day, and what it is ahead by is
+//! in a file that they look at each time.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    load::{Steady, Style},
+    mesh::{Description, Mesh, mesh},
+    wait,
+};
+
+const HOUR: i64 = 3600;
+
+/// How far ahead the clock is, in seconds.
+fn file() -> PathBuf {
+    std::env::temp_dir().join(format!("weft-clock-{}", std::process::id()))
+}
+
+fn ahead_by(seconds: i64) -> Result<()> {
+    let draft = file().with_extension("new");
+    fs::write(&draft, format!("{seconds:+}\n"))?;
+    Ok(fs::rename(draft, file())?)
+}
+
+fn library() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|library| library.is_file())
+}
+
+pub(super) fn description() -> Description {
+    let cluster = mesh("clock")
+        .pod("client", |pod| pod.node("a").meshed())
+        .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
+        .service("web", |service| service.port(80, 8080));
+    match (library(), ahead_by(0)) {
+        (Some(library), Ok(())) => cluster
+            .env("LD_PRELOAD", &library.display().to_string())
+            .env("FAKETIME_TIMESTAMP_FILE", &file().display().to_string())
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        // The scenario says what is missing.
+        _ => cluster,
+    }
+}
+
+/// When the certificate of a node's pod ends.
+fn expires(mesh: &Mesh, node: &str) -> Result<f64> {
+    Ok(mesh.proxy(node).metrics()?.value("control_identity_cert_expiration_timestamp_seconds", &[]))
+}
+
+pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
+    library().context("libfaketime: is the Debian package faketime installed?")?;
+    let server = mesh.pod("web").serve(8080, backends::echo())?;
+    let (client, target) = (mesh.pod("client"), mesh.service("web").at(80));
+    let loads = [Style::Fresh, Style::Kept]
+        .map(|style| Steady::start(client.netns(), target, style, 4, Duration::from_millis(5)));
+    let keep_on = || loads.iter().try_for_each(|load| load.keep_on(200));
+    keep_on()?;
+    let first = [expires(mesh, "a")?, expires(mesh, "b")?];
+
+    // Certificates are good for a day.
+    ahead_by(HOUR)?;
+    for node in ["a", "b"] {
+        mesh.proxy(node).log().expect_line(&["the clock was set", "forward=true"])?;
+    }
+    keep_on()?;
+    ensure!(expires(mesh, "a")? == first[0], "renewed, though it is good for many hours more");
+
+    let renewed = |what: &str, fits: &dyn Fn(f64) -> bool| {
+        wait::until(what, || ["a", "b"].iter().all(|node| expires(mesh, node).is_ok_and(fits)))
+    };
+    ahead_by(30 * HOUR)?;
+    renewed("the expired certificates are renewed", &|end| end > first[0] + 29.0 * HOUR as f64)?;
+    keep_on()?;
+    ahead_by(0)?;
+    renewed("certificates of the future are replaced", &|end| end < first[0] + HOUR as f64)?;
+    keep_on()?;
+    for load in loads {
+        load.stop().flawless()?;
+    }
+    for node in ["a", "b"] {
+        let renewals =
+            mesh.proxy(node).metrics()?.value("control_identity_cert_refreshes_total", &[("result", "ok")]);
+        ensure!(renewals <= 4.0, "{renewals} renewals of one identity for three jumps");
+        let state = mesh.proxy(node).config()?["workloads"].to_string();
+        ensure!(!state.contains("JOINING"), "{state}");
+    }
+    server.flawless()?;
+    fs::remove_file(file())?;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! What is left when a proxy dies in the middle of pods' joining and leaving?
+
+use std::{
+    io::{Read, Write},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    capture::{Capture, tls_records},
+    load::{Steady, Style},
+    mesh::{Description, Mesh, Pod, mesh},
+    wait,
+};
+
+/// How often the proxy is killed.
+const ROUNDS: usize = 20;
+/// Pods that join and leave.
+const RESTLESS: usize = 6;
+
+/// Pods that stay (`calm`, on the node whose proxy dies; `server`, on the other) and pods that are unmeshed at first.
+pub(super) fn description() -> Description {
+    let cluster = mesh("crash")
+        .pod("calm", |pod| pod.node("a").meshed().policy("all-authenticated"))
+        .pod("server", |pod| pod.node("b").meshed().policy("all-authenticated"));
+    (0..RESTLESS).fold(cluster, |cluster, n| {
+        cluster.pod(&format!("restless-{n}"), |pod| pod.node("a").unmeshed().policy("all-authenticated"))
+    })
+}
+
+/// What the kernel's books and the node hold.
+fn holdings(mesh: &Mesh) -> Result<(f64, usize)> {
+    let entries = mesh.proxy("a").metrics()?.value("weft_capture_map_entries", &[]);
+    let devices = mesh.node("a").run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+    Ok((entries, devices.lines().count()))
+}
+
+/// How many sockets listen inside a pod.
+fn listeners(pod: &Pod) -> Result<usize> {
+    let tables = pod.netns().run(|| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        Ok::<_, std::io::Error>(read("tcp")? + &read("tcp6")?)
+    })??;
+    Ok(tables.lines().filter(|line| line.split_whitespace().nth(3) == Some("0A")).count())
+}
+
+fn talk(from: &Pod, to: &Pod) -> Result<()> {
+    let mut stream = from.connect(to.at(8080))?;
+    stream.write_all(b"hello")?;
+    Ok(stream.read_exact(&mut [0; 5])?)
+}
+
+pub(super) fn crash(mesh: &Mesh) -> Result<()> {
+    let (calm, server) = (mesh.pod("calm"), mesh.pod("server"));
+    let _servers = [server.serve(8080, backends::echo())?, calm.serve(8080, backends::echo())?];
+    let before = holdings(mesh)?;
+    let wire = Capture::start(&mesh.node("a"))?;
+    let load = Steady::start(calm.netns(), server.at(8080), Style::Fresh, 2, Duration::from_millis(2));
+    load.keep_on(20)?;
+
+    for round in 0..ROUNDS {
+        for n in 0..RESTLESS {
+            let name = format!("restless-{n}");
+            match (round + n) % 3 {
+                0 => mesh.change_pod(&name, |pod| pod.meshed())?,
+                1 => mesh.change_pod(&name, |pod| pod.unmeshed())?,
+                // One that is created, or deleted, at this very moment.
+                _ if round % 2 == 0 => {
+                    mesh.declare_pod(&format!("late-{n}"), |pod| pod.meshed().policy("all-authenticated"))?;
+                }
+                _ => mesh.remove(&format!("pod-late-{n}.yaml")).or_else(|_| anyhow::Ok(()))?,
+            }
+        }
+        // Joining takes a few milliseconds from the moment when the control plane has said so, leaving three seconds.
+        thread::sleep(Duration::from_millis(rand::random_range(0..60)));
+        mesh.proxy("a").kill()?;
+        mesh.proxy("a").launch()?;
+        if round % 4 == 3 {
+            // It dies once more before it has taken up the pods that there are.
+            thread::sleep(Duration::from_millis(rand::random_range(0..150)));
+            mesh.proxy("a").kill()?;
+            mesh.proxy("a").launch()?;
+        }
+        load.keep_on(5).with_context(|| format!("of the pod that stays, after round {round}"))?;
+    }
+
+    // Half of the restless stay in the mesh.
+    for n in 0..RESTLESS {
+        mesh.change_pod(
+            &format!("restless-{n}"),
+            |pod| if n % 2 == 0 { pod.meshed() } else { pod.unmeshed() },
+        )?;
+        let late = format!("late-{n}");
+        mesh.declare_pod(&late, |pod| pod.meshed())?;
+        wait::until("the pod is there", || mesh.holds_pod(&late))?;
+        mesh.remove_pod(&late)?;
+    }
+    mesh.until_enrolled()?;
+    for n in 0..RESTLESS {
+        let pod = mesh.pod(&format!("restless-{n}"));
+        let _server = pod.serve(8080, backends::echo())?;
+        if n % 2 == 0 {
+            wait::until_ok("the pod is reached", || talk(&server, &pod))?;
+            talk(&pod, &server).with_context(|| format!("from {}", pod.name()))?;
+            talk(&pod, &calm).with_context(|| format!("from {} to its neighbour", pod.name()))?;
+        } else {
+            ensure!(talk(&pod, &server).is_err(), "{} came to an enforcing server in plaintext", pod.name());
+        }
+    }
+    for n in 0..RESTLESS {
+        mesh.change_pod(&format!("restless-{n}"), |pod| pod.unmeshed())?;
+    }
+    mesh.until_enrolled()?;
+    wait::until_ok("nothing is left of those that are gone", || {
+        let now = holdings(mesh)?;
+        ensure!(now == before, "map entries and links: {now:?}, before: {before:?}");
+        for n in 0..RESTLESS {
+            let pod = mesh.pod(&format!("restless-{n}"));
+            ensure!(listeners(&pod)? == 0, "somebody listens in {}", pod.name());
+        }
+        Ok(())
+    })?;
+
+    load.stop();
+    let (captured, mut streams) = (wire.finish()?.of(server.v4.into(), 8080), 0);
+    for ((from, to), stream) in captured.streams() {
+        if [from.0, to.0].contains(&calm.v4.into()) {
+            tls_records(&stream).with_context(|| format!("plaintext from {from:?} to {to:?}"))?;
+            streams += 1;
+        }
+    }
+    ensure!(streams > 0, "nothing was captured");
+    println!("{ROUNDS} rounds; {streams} streams of the pod that stayed, all of them TLS");
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Does a single byte of a pod that fails closed get out while no proxy serves it?
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    backends,
+    capture::{Capture, Captured, tls_records},
+    load::{Steady, Style},
+    mesh::{Mesh, Pod},
+    wait,
+};
+
+use super::request;
+
+/// New connections, without a rest, and lasting ones.
+fn loads(client: &Pod, targets: &[SocketAddr]) -> Vec<Steady> {
+    let start =
+        |target, style, pause| Steady::start(client.netns(), target, style, 2, Duration::from_millis(pause));
+    targets.iter().flat_map(|to| [start(*to, Style::Fresh, 2), start(*to, Style::Kept, 5)]).collect()
+}
+
+fn failures(load: &Steady) -> u64 {
+    load.so_far().failures.values().sum()
+}
+
+/// Waits until each of them has failed so often once more.
+fn fail_on(loads: &[Steady], more: u64) -> Result<()> {
+    for load in loads {
+        let goal = failures(load) + more;
+        wait::until("the load fails", || failures(load) >= goal)?;
+    }
+    Ok(())
+}
+
+/// Refused by the kernel, at once, and not after some time-out.
+fn refused(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<Duration> {
+    let begun = Instant::now();
+    let kind = wait::promptly("the refusal", || mesh.pod(client).connect(target))?.map(drop);
+    let kind = kind.map_err(|e| e.kind());
+    ensure!(kind == Err(ErrorKind::ConnectionRefused), "{client} to {target}: {kind:?}");
+    Ok(begun.elapsed())
+}
+
+/// Starts a proxy again; how long it takes from there to a connection that works.
+fn recovered(mesh: &Mesh, node: &str, client: &str, target: SocketAddr) -> Result<Duration> {
+    let begun = Instant::now();
+    mesh.proxy(node).launch()?;
+    wait::until_ok("a connection after the restart", || request(mesh, client, target))?;
+    let took = begun.elapsed();
+    mesh.until_enrolled()?;
+    Ok(took)
+}
+
+/// What went from or to these addresses.
+fn of(captured: &Captured, addresses: &[IpAddr]) -> Captured {
+    let ours = |ip: &IpAddr| addresses.contains(ip);
+    let packets =
+        captured.packets.iter().filter(|packet| ours(&packet.source.0) || ours(&packet.destination.0));
+    Captured { packets: packets.cloned().collect() }
+}
+
+fn addresses(pod: &Pod) -> [IpAddr; 2] {
+    [pod.v4.into(), pod.v6.into()]
+}
+
+/// How many whole records there are in what must be nothing else.
+fn all_tls(captured: &Captured) -> Result<usize> {
+    let mut records = 0;
+    for ((from, to), stream) in captured.streams() {
+        let tls = tls_records(&stream).with_context(|| {
+            format!(
+                "plaintext from {from:?} to {to:?}: {:?}",
+                String::from_utf8_lossy(&stream[..stream.len().min(64)])
+            )
+        })?;
+        records += tls.whole;
+    }
+    Ok(records)
+}
+
+pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
+    let _servers = [
+        mesh.pod("closed-server").serve(8080, backends::echo())?,
+        mesh.pod("closed-near").serve(8080, backends::echo())?,
+        mesh.pod("plain-server").serve(8080, backends::echo())?,
+    ];
+    let (client, server) = (mesh.pod("closed-client"), mesh.pod("closed-server"));
+    let far = mesh.service("closed-server").at(80);
+    let targets = [far, server.at6(8080), mesh.service("closed-near").at(80)];
+    let outside = mesh.pod("plain-server").at(8080);
+    request(mesh, "closed-client", outside).context("out of the mesh, while the proxy lives")?;
+
+    let wire = Capture::start(&mesh.node("a"))?;
+    let pods = [Capture::on(client.netns(), "eth0")?, Capture::on(server.netns(), "eth0")?];
+    let loads = loads(&client, &targets);
+    loads.iter().try_for_each(|load| load.keep_on(50))?;
+
+    // The source's proxy dies.
+    mesh.proxy("a").kill()?;
+    let silence = Capture::on(client.netns(), "eth0")?;
+    let mut slowest = Duration::ZERO;
+    for target in targets.into_iter().chain([outside, mesh.pod("plain-server").at6(8080)]) {
+        slowest = slowest.max(refused(mesh, "closed-client", target)?);
+    }
+    slowest = slowest.max(refused(mesh, "plain-client", mesh.pod("closed-near").at(8080))?);
+    fail_on(&loads, 100)?;
+    let bytes = of(&silence.finish()?, &addresses(&client)).bytes();
+    ensure!(bytes == 0, "{bytes} bytes went out of a pod without a proxy, or into it");
+    let source = recovered(mesh, "a", "closed-client", far)?;
+    loads.iter().try_for_each(|load| load.keep_on(50))?;
+
+    // The destination's proxy dies; that of the source goes on.
+    mesh.proxy("b").kill()?;
+    let silence = Capture::on(server.netns(), "eth0")?;
+    for target in [server.at(8080), server.at6(8080)] {
+        slowest = slowest.max(refused(mesh, "plain-client", target)?);
+    }
+    fail_on(&loads[..4], 10)?;
+    loads[4..].iter().try_for_each(|load| load.keep_on(50)).context("on the node whose proxy lives")?;
+    let bytes = of(&silence.finish()?, &addresses(&server)).bytes();
+    ensure!(bytes == 0, "{bytes} bytes came to a pod without a proxy, or out of it");
+    let destination = recovered(mesh, "b", "closed-client", far)?;
+    loads.iter().try_for_each(|load| load.keep_on(50))?;
+
+    for load in loads {
+        load.stop();
+    }
+    let mut records = 0;
+    for capture in pods.into_iter().chain([wire]) {
+        let captured = capture.finish()?;
+        let mut ours = of(&captured, &addresses(&server));
+        ours.packets.extend(of(&captured, &addresses(&mesh.pod("closed-near"))).packets);
+        records += all_tls(&ours)?;
+    }
+    ensure!(records > 0, "nothing was captured");
+    println!(
+        "refused within {slowest:?}; {records} TLS records, 0 plaintext bytes; first connection {source:?} after the \
+         start of the source's proxy, {destination:?} after that of the destination's"
+    );
+    Ok(())
+}

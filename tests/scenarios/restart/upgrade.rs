@@ -1,0 +1,161 @@
+//! Does an upgrade of the proxy go by unnoticed, whatever happens on the way?
+
+use std::{
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use weft_tests::{
+    backends::{self, Server},
+    load::{Steady, Style},
+    mesh::Mesh,
+    wait,
+};
+
+use super::{DRAIN, ping, request};
+
+/// New connections and lasting ones, to the other node and to the own.
+struct Loads {
+    fresh: Vec<Steady>,
+    kept: Vec<Steady>,
+    begun: Instant,
+}
+
+impl Loads {
+    fn start(mesh: &Mesh) -> Result<Self> {
+        let client = mesh.pod("closed-client");
+        let (far, near) = (mesh.service("closed-server").at(80), mesh.service("closed-near").at(80));
+        let targets = [far, mesh.pod("closed-server").at6(8080), near];
+        let start = |style, clients, pause| {
+            let pause = Duration::from_millis(pause);
+            targets.iter().map(|to| Steady::start(client.netns(), *to, style, clients, pause)).collect()
+        };
+        let loads =
+            Self { fresh: start(Style::Fresh, 2, 3), kept: start(Style::Kept, 2, 5), begun: Instant::now() };
+        loads.keep_on(50)?;
+        Ok(loads)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Steady> {
+        self.fresh.iter().chain(&self.kept)
+    }
+
+    fn keep_on(&self, more: u64) -> Result<()> {
+        self.all().try_for_each(|load| load.keep_on(more))
+    }
+
+    /// Ends them. Nothing may have failed, and no lasting connection may have been replaced.
+    fn flawless(self) -> Result<()> {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let mut connections = 0;
+        for load in self.fresh {
+            let met = load.stop();
+            met.flawless()?;
+            connections += met.connections;
+        }
+        for load in self.kept {
+            let met = load.stop();
+            met.flawless()?;
+            ensure!(met.connections == 2, "lasting connections had to be opened anew: {met:?}");
+        }
+        println!("{connections} connections, {:.0} in a second, none failed", connections as f64 / seconds);
+        Ok(())
+    }
+}
+
+fn serve(mesh: &Mesh) -> Result<Vec<Server>> {
+    ["closed-server", "closed-near"]
+        .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))
+        .into_iter()
+        .collect()
+}
+
+fn flawless(servers: Vec<Server>) -> Result<()> {
+    servers.iter().try_for_each(|server| server.flawless())
+}
+
+fn none_drains(mesh: &Mesh) -> Result<()> {
+    for proxy in mesh.proxies() {
+        wait::until("the old processes end after their connections", || {
+            proxy.draining().is_ok_and(|count| count == 0)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn twice_in_a_row(mesh: &Mesh) -> Result<()> {
+    let servers = serve(mesh)?;
+    let mut loads = Vec::new();
+    for generation in 2..=3 {
+        // Each generation has lasting connections of its own.
+        loads.push(Loads::start(mesh)?);
+        for proxy in mesh.proxies() {
+            let begun = Instant::now();
+            proxy.take_over().with_context(|| format!("generation {generation} of {proxy}"))?;
+            println!("generation {generation} of {proxy} took over in {:?}", begun.elapsed());
+            loads.iter().try_for_each(|loads| loads.keep_on(100))?;
+        }
+    }
+    for proxy in mesh.proxies() {
+        ensure!(proxy.draining()? == 2, "{proxy}: the processes before it still have connections");
+    }
+    loads.into_iter().try_for_each(Loads::flawless)?;
+    none_drains(mesh)?;
+    flawless(servers)?;
+    mesh.until_enrolled()
+}
+
+pub(super) fn drain_timeout(mesh: &Mesh) -> Result<()> {
+    let _servers = serve(mesh)?;
+    let target = mesh.service("closed-server").at(80);
+    let mut stubborn: Vec<TcpStream> = Vec::new();
+    for _ in 0..5 {
+        let mut stream = mesh.pod("closed-client").connect(target)?;
+        ping(&mut stream)?;
+        stubborn.push(stream);
+    }
+    let proxy = mesh.proxy("a");
+    let old = proxy.pid()?;
+    proxy.take_over()?;
+    kill(Pid::from_raw(old.cast_signed()), Signal::SIGTERM)?;
+    for stream in &mut stubborn {
+        ping(stream).context("SIGTERM for the one that is relieved cut a connection")?;
+    }
+    request(mesh, "closed-client", target)?;
+    wait::until_for(DRAIN + wait::PROMPTLY, "the old process ends at its drain timeout", || {
+        proxy.draining().is_ok_and(|count| count == 0)
+    })?;
+    for stream in &mut stubborn {
+        ensure!(ping(stream).is_err(), "who carries this connection now?");
+    }
+    proxy.log().expect_line(&["drain timeout", "open=5"])?;
+    request(mesh, "closed-client", target)?;
+    mesh.until_enrolled()
+}
+
+pub(super) fn successor_is_killed(mesh: &Mesh) -> Result<()> {
+    let servers = serve(mesh)?;
+    let loads = Loads::start(mesh)?;
+    for round in 0..24 {
+        let proxy = &mesh.proxies()[round % 2];
+        proxy.launch()?;
+        // It is ready after some 100 ms; from the first moments to shortly before that.
+        thread::sleep(Duration::from_millis(4 * round as u64));
+        proxy.kill_latest()?;
+        loads.keep_on(10).with_context(|| format!("after the successor's death in round {round}"))?;
+    }
+    for proxy in mesh.proxies() {
+        proxy.take_over().context("the one that is to stay")?;
+    }
+    loads.keep_on(100)?;
+    loads.flawless()?;
+    none_drains(mesh)?;
+    flawless(servers)?;
+    mesh.until_enrolled()
+}
