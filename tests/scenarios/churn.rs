@@ -26,6 +26,17 @@ pub(crate) fn area() -> Area {
             "A meshed pod with hostNetwork is refused with a clear reason, and its connections are left alone.",
             host_network_is_refused,
         )
+        .scenario(
+            "one_namespace_one_pod",
+            "A second pod that claims another's network namespace is refused with a clear reason, and the first one is \
+             served as before.",
+            one_namespace_one_pod,
+        )
+        .scenario(
+            "too_many_ranges",
+            "A pod with more skipped port ranges than the kernel's table holds is served, and the log says which.",
+            too_many_ranges,
+        )
 }
 
 fn small() -> Description {
@@ -147,4 +158,30 @@ fn host_network_is_refused(mesh: &Mesh) -> Result<()> {
     talk(&mesh.pod("client"), &pod, plain.port())?;
     plain.flawless()?;
     mesh.remove_pod("on-host")
+}
+
+fn one_namespace_one_pod(mesh: &Mesh) -> Result<()> {
+    let (client, server) = (mesh.pod("client"), mesh.pod("server"));
+    let port = mesh.unused_port();
+    let _server = server.serve(port, backends::echo())?;
+    let netns = client.netns().path().display().to_string();
+    mesh.declare_pod("twin", |pod| pod.node("a").meshed().annotate("config.weft.dev/netns", &netns))?;
+    wait::until_ok("the twin is refused", || {
+        let (state, reason) = mesh.proxy("a").state_of("twin")?;
+        ensure!(state == "REFUSED" && reason.contains("test/client"), "{state}: {reason}");
+        Ok(())
+    })?;
+    talk(&client, &server, port)?;
+    mesh.remove_pod("twin")?;
+    mesh.until_enrolled()?;
+    talk(&client, &server, port)
+}
+
+fn too_many_ranges(mesh: &Mesh) -> Result<()> {
+    let ports: Vec<String> = (0..17).map(|n| (20_001 + 2 * n).to_string()).collect();
+    let skip = "config.linkerd.io/skip-outbound-ports";
+    mesh.add_pod("ranges", |pod| pod.node("a").meshed().annotate(skip, &ports.join(",")))?;
+    mesh.proxy("a").log().expect_line(&[skip, "too many ranges", "ranges=17", "most=16"])?;
+    mesh.remove_pod("ranges")?;
+    mesh.until_enrolled()
 }
