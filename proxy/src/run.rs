@@ -154,10 +154,11 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
                     "not all workloads of the running proxy were taken over within {TAKEOVER:?} (is the control plane away?); it serves on"
                 ));
             }
+            tokio::task::block_in_place(|| predecessor.ready())
+                .context("the running proxy has given this one up and serves on")?;
             // Not before: should this one fail, it is still the predecessor that is to be asked.
-            tell_address()?;
-            if let Err(error) = predecessor.ready() {
-                warn!(%error, "the predecessor was not told that it is relieved");
+            if let Err(error) = tell_address() {
+                warn!(%error, "the admin address was not written; this one serves all the same");
             }
         }
         let spare = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: false, socket: spare }]));

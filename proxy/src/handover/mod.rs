@@ -1,7 +1,8 @@
 //! How does a new proxy relieve an old one without a gap?
 //!
 //! The successor connects to the old one's socket, is given the listeners of all pods, serves them, and says so;
-//! only then the old one stops accepting and drains. If the successor dies before that, nothing has happened.
+//! only then the old one stops accepting and drains. If the successor dies before that, nothing has happened; if the old
+//! one dies, the successor goes on with what it has.
 //! Datagrams keep their bounds (SOCK_SEQPACKET): one for each pod, with its sockets, then an empty one.
 #![forbid(unsafe_code)]
 
@@ -32,37 +33,65 @@ const READY: &[u8] = b"ready";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Without descriptors, accept() fails at once and for ever.
 const BREATH: Duration = Duration::from_millis(200);
+/// A process that dies closes its sockets one after the other.
+const DYING: Duration = Duration::from_millis(100);
 
 /// The successor's end: a predecessor is there and has given its listeners.
 pub struct Relief {
     predecessor: OwnedFd,
+    path: PathBuf,
     /// The pods' listeners by netns cookie.
     pub listeners: HashMap<u64, Listeners>,
 }
 
 impl Relief {
-    /// Asks a proxy with the same state folder for its listeners. `None`: there is none.
+    /// Asks a proxy with the same state folder for its listeners. `None`: there is none (any more).
     pub fn ask(state_dir: &Path) -> io::Result<Option<Relief>> {
         let path = state_dir.join(SOCKET);
-        let predecessor = seqpacket()?;
-        match connect(predecessor.as_raw_fd(), &UnixAddr::new(&path)?) {
-            Ok(()) => {}
-            Err(nix::Error::ENOENT | nix::Error::ECONNREFUSED) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let Some(predecessor) = reach(&path)? else { return Ok(None) };
+        match take(&predecessor) {
+            Ok(listeners) => Ok(Some(Relief { predecessor, path, listeners })),
+            Err(_) if is_gone(&path)? => Ok(None),
+            Err(error) => Err(error),
         }
-        patient(&predecessor)?;
-        let mut listeners = HashMap::new();
-        while let Some((cookie, of_pod)) = wire::receive(&predecessor)? {
-            listeners.insert(cookie, of_pod);
-        }
-        Ok(Some(Relief { predecessor, listeners }))
     }
 
-    /// Tells the predecessor that its listeners are served.
+    /// Tells the predecessor that its listeners are served, if it still lives.
+    ///
+    /// # Errors
+    /// It has given this successor up, and serves on.
     pub fn ready(self) -> io::Result<()> {
-        nix::unistd::write(&self.predecessor, READY)?;
-        Ok(())
+        match nix::unistd::write(&self.predecessor, READY) {
+            Ok(_) => Ok(()),
+            Err(_) if is_gone(&self.path)? => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+/// The socket of the proxy that offers its listeners at `path`.
+fn reach(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let predecessor = seqpacket()?;
+    match connect(predecessor.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => Ok(Some(predecessor)),
+        Err(nix::Error::ENOENT | nix::Error::ECONNREFUSED) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether nobody offers anything at `path` any more.
+fn is_gone(path: &Path) -> io::Result<bool> {
+    std::thread::sleep(DYING);
+    Ok(reach(path)?.is_none())
+}
+
+fn take(predecessor: &OwnedFd) -> io::Result<HashMap<u64, Listeners>> {
+    patient(predecessor)?;
+    let mut listeners = HashMap::new();
+    while let Some((cookie, of_pod)) = wire::receive(predecessor)? {
+        listeners.insert(cookie, of_pod);
+    }
+    Ok(listeners)
 }
 
 /// How far a handover is, seen from the old proxy.
@@ -189,5 +218,54 @@ mod tests {
         let client = TcpStream::connect(addr).unwrap();
         drop(taken.accept().unwrap());
         assert_eq!((&client).read(&mut [0]).unwrap(), 0);
+    }
+
+    /// Somebody at the socket who does not do it as it should be done.
+    fn at_socket(state: &Path) -> OwnedFd {
+        listening(&state.join(SOCKET)).unwrap()
+    }
+
+    fn accept(socket: &OwnedFd) -> OwnedFd {
+        wire::owned(accept4(socket.as_raw_fd(), SockFlag::SOCK_CLOEXEC).unwrap())
+    }
+
+    #[test]
+    fn a_predecessor_that_dies_while_it_hands_over_is_none() {
+        let state = tempfile::tempdir().unwrap();
+        let socket = at_socket(state.path());
+        let asking = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| Relief::ask(state.path()));
+            let asked = accept(&socket);
+            drop((socket, asked));
+            asking.join().unwrap()
+        });
+        assert!(asking.unwrap().is_none());
+
+        // One that lives and gives nothing is not passed over.
+        let socket = at_socket(state.path());
+        let asking = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| Relief::ask(state.path()));
+            drop(accept(&socket));
+            asking.join().unwrap()
+        });
+        assert!(asking.is_err());
+    }
+
+    #[test]
+    fn a_successor_learns_that_it_was_given_up_and_not_that_the_other_died() {
+        let state = tempfile::tempdir().unwrap();
+        for lives in [true, false] {
+            let socket = at_socket(state.path());
+            let (relief, asked) = std::thread::scope(|scope| {
+                let asking = scope.spawn(|| Relief::ask(state.path()));
+                let asked = accept(&socket);
+                wire::end(&asked).unwrap();
+                (asking.join().unwrap().unwrap().unwrap(), asked)
+            });
+            drop(asked);
+            let socket = lives.then_some(socket);
+            assert_eq!(relief.ready().is_err(), lives);
+            drop(socket);
+        }
     }
 }
