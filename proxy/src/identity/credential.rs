@@ -51,6 +51,11 @@ pub enum CredentialError {
 }
 
 impl Credential {
+    /// Whether others whose clock says this will take it.
+    pub fn is_valid_at(&self, now: SystemTime) -> bool {
+        (self.starts..self.expires).contains(&now)
+    }
+
     /// Makes a credential of a certificate chain (own certificate first) and its key.
     ///
     /// The chain is not verified: peers will do that, and a certificate that was good stays in use until it

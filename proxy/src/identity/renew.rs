@@ -173,7 +173,7 @@ impl Renewal {
     /// The clock was set: a certificate that is not valid by it is of no use, one that is may end sooner.
     fn due_after_jump(&self) -> Instant {
         let now = self.timing.clock.now();
-        let is_valid = |c: &Arc<Credential>| (c.starts..c.expires).contains(&now);
+        let is_valid = |c: &Arc<Credential>| c.is_valid_at(now);
         match self.slot.current.load().as_ref().is_some_and(is_valid) {
             true => Instant::now() + self.renew_after(),
             false => Instant::now(),

@@ -150,10 +150,7 @@ impl Lease {
 
 impl Entry {
     fn current(&self) -> Option<Arc<Credential>> {
-        self.slot
-            .current
-            .load_full()
-            .filter(|credential| (credential.starts..credential.expires).contains(&SystemTime::now()))
+        self.slot.current.load_full().filter(|credential| credential.is_valid_at(SystemTime::now()))
     }
 }
 

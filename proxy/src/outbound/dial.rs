@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{net::TcpStream, time::timeout};
@@ -43,6 +43,8 @@ pub(super) enum Failed {
     Socket(std::io::Error),
     #[error("mTLS with {to} as {server}: {error}")]
     Tls { to: SocketAddr, server: String, error: TlsError },
+    #[error("the clock was set while mTLS with {0} began")]
+    ClockSet(SocketAddr),
     #[error("the source workload has no certificate (see the identity log lines)")]
     NoCertificate,
     #[error(transparent)]
@@ -59,6 +61,7 @@ impl Failed {
             Failed::Outdated(_) => "endpoint changed",
             Failed::Socket(_) => "i/o",
             Failed::Tls { error, .. } => error.reason(),
+            Failed::ClockSet(_) => "clock set",
             Failed::NoCertificate => "identity required",
             Failed::Local(refused) => refused.reason(),
         }
@@ -81,7 +84,9 @@ impl Failed {
             // No TLS, or its abrupt end: the endpoint's proxy has just died, and it fails open. The control plane is
             // about to say so.
             Failed::Tls { error: TlsError::Closed | TlsError::Io(_) | TlsError::Protocol(_), .. } => true,
-            Failed::Outdated(_) => true,
+            // The clock was set a moment ago, and whose certificate that makes useless is about to get a new one.
+            Failed::Tls { error: TlsError::Expired | TlsError::NotYetValid, .. } => true,
+            Failed::Outdated(_) | Failed::ClockSet(_) => true,
             _ => false,
         }
     }
@@ -108,6 +113,8 @@ pub(super) async fn mtls(
     let handshake = tls::connect(&credential, &peer.identity, &peer.server_name, to, stream);
     let error = |error| Failed::Tls { to, server: peer.identity.to_string(), error };
     match timeout(shared.limits.detect, handshake).await {
+        // The other side, which may have waited for a certificate of its own, is about to refuse this one.
+        Ok(Ok(_)) if !credential.is_valid_at(SystemTime::now()) => Err(Failed::ClockSet(to)),
         Ok(Ok(stream)) => Ok(Dialled::Mtls(Upstream { stream: Box::new(stream), latency })),
         Ok(Err(reason)) => Err(error(reason)),
         Err(_) => Err(error(TlsError::Timeout)),

@@ -134,7 +134,7 @@ impl Connection<'_> {
                 Err(failed) if failed.is_final() => return self.give_up(stream, &failed),
                 Err(failed) => {
                     debug!(source = %self.source.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
-                    if !matches!(failed, Failed::Outdated(_)) {
+                    if !matches!(failed, Failed::Outdated(_) | Failed::ClockSet(_)) {
                         picked.failed();
                     }
                     tried.push(endpoint.addr);

@@ -53,15 +53,20 @@ fn expires(mesh: &Mesh, node: &str) -> Result<f64> {
     Ok(mesh.proxy(node).metrics()?.value("control_identity_cert_expiration_timestamp_seconds", &[]))
 }
 
+/// Of each style.
+const CLIENTS: u64 = 4;
+
 pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
     library().context("libfaketime: is the Debian package faketime installed?")?;
     let server = mesh.pod("web").serve(8080, backends::echo())?;
     let (client, target) = (mesh.pod("client"), mesh.service("web").at(80));
-    let loads = [Style::Fresh, Style::Kept]
-        .map(|style| Steady::start(client.netns(), target, style, 4, Duration::from_millis(5)));
+    let loads = [Style::Fresh, Style::Kept].map(|style| {
+        Steady::start(client.netns(), target, style, CLIENTS as usize, Duration::from_millis(5))
+    });
     let keep_on = || loads.iter().try_for_each(|load| load.keep_on(200));
     keep_on()?;
     let first = [expires(mesh, "a")?, expires(mesh, "b")?];
+    let failures = || loads[0].so_far().failures.values().sum::<u64>();
 
     // Certificates are good for a day.
     ahead_by(HOUR)?;
@@ -74,15 +79,27 @@ pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
     let renewed = |what: &str, fits: &dyn Fn(f64) -> bool| {
         wait::until(what, || ["a", "b"].iter().all(|node| expires(mesh, node).is_ok_and(fits)))
     };
+    ensure!(failures() == 0, "{:?}", loads[0].so_far());
     ahead_by(30 * HOUR)?;
     renewed("the expired certificates are renewed", &|end| end > first[0] + 29.0 * HOUR as f64)?;
-    keep_on()?;
+    // Whoever had shown a certificate that was good, and was judged when it was not any more: one of each client's
+    // connections at most.
+    let only_then = |most: u64| {
+        keep_on()?;
+        let now = failures();
+        ensure!(now <= most, "{now} failures, {most} at most: {:?}", loads[0].so_far());
+        keep_on()?;
+        ensure!(failures() == now, "connections that began later failed: {:?}", loads[0].so_far());
+        Ok(now)
+    };
+    let now = only_then(CLIENTS)?;
     ahead_by(0)?;
     renewed("certificates of the future are replaced", &|end| end < first[0] + HOUR as f64)?;
-    keep_on()?;
-    for load in loads {
-        load.stop().flawless()?;
-    }
+    only_then(now + CLIENTS)?;
+    let [fresh, kept] = loads;
+    let met = fresh.stop();
+    println!("{} connections, {:?} at the moments when the clock was set", met.connections, met.failures);
+    kept.stop().flawless()?;
     for node in ["a", "b"] {
         let renewals =
             mesh.proxy(node).metrics()?.value("control_identity_cert_refreshes_total", &[("result", "ok")]);
