@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Read},
     net::IpAddr,
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::net::if_::if_nametoindex;
+use nix::{
+    net::if_::if_nametoindex,
+    sys::socket::{setsockopt, sockopt},
+};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::netns::Netns;
@@ -68,7 +72,8 @@ impl Capture {
 
     fn of(netns: &Netns, interface: &str, wanted: impl Fn(&Packet) -> bool + Send + 'static) -> Result<Self> {
         let socket = netns.run(|| packet_socket(interface))?.context("AF_PACKET socket")?;
-        socket.set_recv_buffer_size(8 << 20)?;
+        // Its limit is for others than root.
+        setsockopt(&socket, sockopt::RcvBufForce, &QUEUE)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
@@ -177,6 +182,37 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// What a busy machine may leave unread for a while.
+const QUEUE: usize = 32 << 20;
+
+/// How many packets did not fit into the queue.
+fn lost(socket: &Socket) -> io::Result<u32> {
+    let mut counted = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = size_of_val(&counted) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to a struct of that size, which is plain numbers.
+    let got = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut counted).cast(),
+            &raw mut length,
+        )
+    };
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(counted.tp_drops)
+}
+
+/// All of them, or an error: what is missing might have been what is looked for.
+fn complete(socket: &Socket, packets: Vec<Packet>) -> io::Result<Vec<Packet>> {
+    match lost(socket)? {
+        0 => Ok(packets),
+        lost => Err(io::Error::other(format!("the capture missed {lost} packets"))),
+    }
+}
+
 /// Where packets never cease: how long what was sent before the end may take to be read.
 const REST: Duration = Duration::from_millis(500);
 
@@ -191,7 +227,7 @@ fn read_all(
     let mut told: Option<Instant> = None;
     loop {
         if told.is_some_and(|told| told.elapsed() > REST) {
-            return Ok(packets);
+            return complete(&socket, packets);
         }
         match socket.read(&mut frame) {
             Ok(n) => {
