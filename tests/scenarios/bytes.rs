@@ -57,6 +57,12 @@ pub(crate) fn area() -> Area {
             slow_reader_slows_the_writer,
         )
         .scenario(
+            "reader_pauses",
+            "A reader that pauses for longer than any keepalive or retransmission would wait gets every byte when it \
+             reads on.",
+            reader_pauses,
+        )
+        .scenario(
             "a_gibibyte",
             "1 GiB in one direction between nodes, half of that on one, arrive byte for byte.",
             a_gibibyte,
@@ -293,6 +299,36 @@ fn fill(stream: &TcpStream, plan: &Plan) -> Result<u64> {
     }
     bail!("all {taken} bytes were taken although nobody reads")
 }
+
+/// Longer than keepalives would take to end a connection (20 s) and than Linkerd's TCP_USER_TIMEOUT (30 s).
+const PAUSE: Duration = Duration::from_secs(35);
+
+fn reader_pauses(mesh: &Mesh) -> Result<()> {
+    let gate = Gate::default();
+    let open = |place| {
+        let (_, server) = serve(mesh, place, backends::hold(&gate, backends::exchange()))?;
+        let stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(None)?;
+        Ok::<_, anyhow::Error>((server, stream))
+    };
+    // Both at the same time.
+    let (far, near) = (open("far")?, open("near")?);
+    thread::scope(|scope| {
+        let clients = [&far.1, &near.1].map(|stream| scope.spawn(|| Plan::new(AMOUNT, 1).run(stream)));
+        thread::sleep(PAUSE);
+        gate.open();
+        clients.into_iter().try_for_each(|client| {
+            let sent = client.join().map_err(|_| anyhow::anyhow!("a client panicked"))?;
+            Ok::<_, anyhow::Error>(sent?)
+        })
+    })?;
+    far.0.flawless()?;
+    near.0.flawless()
+}
+
+/// More than fits anywhere on the way.
+const AMOUNT: u64 = 48 << 20;
 
 fn a_gibibyte(mesh: &Mesh) -> Result<()> {
     for (place, bytes) in [("far", 1 << 30), ("near", 1 << 29)] {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -42,6 +42,13 @@ pub(crate) fn area() -> Area {
             "endpoints_come_and_go",
             "Connections to a service reach a pod that was added, and no longer one that was removed.",
             endpoints_come_and_go,
+        )
+        .alone(
+            "address_changes",
+            "A running pod whose address changes is reached at the new one by mTLS, without a failed connection of its \
+             service's clients, and at no moment in plaintext.",
+            renumbered,
+            address_changes,
         )
         .scenario(
             "policy_changes",
@@ -209,6 +216,50 @@ fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
         ensure!(answer(mesh)? == "choice-2");
     }
     second.flawless()
+}
+
+fn renumbered() -> Description {
+    mesh("address")
+        .pod("caller", |pod| pod.node("a").meshed())
+        .pod("near", |pod| pod.node("b").meshed())
+        .pod("outsider", |pod| pod.node("a").unmeshed())
+        .pod("moved", |pod| pod.node("b").meshed().policy("all-authenticated"))
+        .service("moved", |service| service.port(80, 8080))
+}
+
+fn address_changes(mesh: &Mesh) -> Result<()> {
+    let (pod, caller) = (mesh.pod("moved"), mesh.pod("caller"));
+    let server = pod.serve(8080, backends::echo())?;
+    let to = Ipv4Addr::new(10, 244, 2, 200);
+    pod.netns().run(|| weft_vm::link::batch(&format!("addr add {to}/24 dev eth0\n")))??;
+    let (old, new) = (pod.at(8080), SocketAddr::from((to, 8080)));
+    let rest = Duration::from_millis(5);
+    let loads = ["caller", "near"].map(|client| {
+        Steady::start(mesh.pod(client).netns(), mesh.service("moved").at(80), Style::Fresh, 2, rest)
+    });
+    let enter = |target| Steady::start(mesh.pod("outsider").netns(), target, Style::Fresh, 2, rest);
+    let intruders = [enter(old), enter(new)];
+    loads.iter().try_for_each(|load| load.keep_on(50))?;
+
+    mesh.renumber(pod.v4.into(), to.into())?;
+    wait::until("clients are told of the new address alone", || {
+        mesh.announced(&[new, old]).is_ok_and(|told| told == [Some(pod.identity()), None])
+    })?;
+    wait::until_ok("the pod is reached at its new address", || echo(&caller, new))?;
+    let proxy = mesh.proxy("b").watch()?;
+    loads.iter().try_for_each(|load| load.keep_on(100))?;
+    proxy.expect_some("tcp_open_total", &[("direction", "inbound"), ("pod", "moved"), ("tls", "true")])?;
+    wait::until("nobody gets to the old address", || echo(&caller, old).is_err())?;
+    for load in loads {
+        load.stop().flawless()?;
+    }
+    for intruder in intruders {
+        let met = intruder.stop();
+        ensure!(met.echoes == 0, "plaintext came to an enforcing pod: {met:?}");
+        ensure!(!met.failures.is_empty(), "nobody tried");
+    }
+    ensure!(server.failures().is_empty(), "{:?}", server.failures());
+    Ok(())
 }
 
 fn policy_changes(mesh: &Mesh) -> Result<()> {

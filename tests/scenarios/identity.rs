@@ -143,8 +143,10 @@ fn anchors_are_rotated(mesh: &Mesh) -> Result<()> {
     comes_with(&old).context("before")?;
     ensure!(comes_with(&new).is_err(), "the new authority is trusted before it was made an anchor");
 
-    let load = Steady::start(&netns, target, Style::Fresh, 4, Duration::from_millis(10));
-    load.keep_on(50)?;
+    let loads = [Style::Fresh, Style::Kept]
+        .map(|style| Steady::start(&netns, target, style, 4, Duration::from_millis(10)));
+    let keep_on = || loads.iter().try_for_each(|load| load.keep_on(50));
+    keep_on()?;
     // As an operator does it: first everybody trusts both, then the new one issues, at last the old one goes.
     let anchors = fs::read_to_string(state("anchors.pem"))?;
     replace(&state("anchors.pem"), &format!("{anchors}\n{}", new.certificate_pem))?;
@@ -158,13 +160,15 @@ fn anchors_are_rotated(mesh: &Mesh) -> Result<()> {
         ensure!(by_new("client")? && by_new("web")?, "one still has a certificate of the old");
         Ok(())
     })?;
-    load.keep_on(50)?;
+    keep_on()?;
 
     replace(&state("anchors.pem"), &new.certificate_pem)?;
     wait::until("the old authority is refused", || comes_with(&old).is_err())?;
     comes_with(&new).context("after")?;
-    load.keep_on(50)?;
-    load.stop().flawless()?;
+    keep_on()?;
+    for load in loads {
+        load.stop().flawless()?;
+    }
     // The old authority's refused attempts are no failures of the server's.
     ensure!(server.failures().is_empty(), "{:?}", server.failures());
     let mut last = mesh.pod("client").connect(target)?;

@@ -45,6 +45,13 @@ pub(crate) fn area() -> Area {
             patient,
             upgrade::successor_is_killed,
         )
+        .alone(
+            "predecessor_is_killed",
+            "A proxy that is killed while its successor takes over, at whatever moment, leaves a successor that serves, \
+             and no byte in plaintext.",
+            patient,
+            upgrade::predecessor_is_killed,
+        )
         .scenario(
             "relieved_drain_is_bounded",
             "A process that was relieved ignores the SIGTERM of its service manager, resets at its drain timeout what \
@@ -54,7 +61,7 @@ pub(crate) fn area() -> Area {
         .alone(
             "clock_jumps",
             "When the clock is put forward, by less and by more than a certificate's life, and back to before it was \
-             issued, certificates are renewed and no connection fails.",
+             issued, certificates are renewed; open connections go on, and none fails that begins afterwards.",
             clock::description,
             clock::jumps,
         )
@@ -120,6 +127,12 @@ pub(crate) fn area() -> Area {
             "hung_proxy_fails_open",
             "A proxy that hangs counts as dead: its pods that fail open are reached directly, until it goes on.",
             fail_open::hung,
+        )
+        .scenario(
+            "hung_proxy_fails_closed",
+            "While a proxy hangs, its pods that fail closed are refused, out and in, and never speak plaintext; what was \
+             open waits for it and goes on.",
+            fail_closed::hung,
         )
         .scenario(
             "recovery",

@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
-    backends,
+    backends::{self, Server},
     capture::{Capture, Captured, tls_records},
     load::{Steady, Style},
     mesh::{Mesh, Pod},
     wait,
 };
 
-use super::request;
+use super::{ping, request};
 
 /// New connections, without a rest, and lasting ones.
 fn loads(client: &Pod, targets: &[SocketAddr]) -> Vec<Steady> {
@@ -143,4 +143,50 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
          start of the source's proxy, {destination:?} after that of the destination's"
     );
     Ok(())
+}
+
+pub(super) fn hung(mesh: &Mesh) -> Result<()> {
+    let servers = [
+        mesh.pod("closed-server").serve(8080, backends::echo())?,
+        mesh.pod("closed-near").serve(8080, backends::echo())?,
+    ];
+    let plain = mesh.pod("plain-server").serve(8080, backends::echo())?;
+    let (client, near) = (mesh.pod("closed-client"), mesh.pod("closed-near"));
+    let far = mesh.service("closed-server").at(80);
+    let wire = Capture::start(&mesh.node("a"))?;
+    let kept = [far, mesh.service("closed-near").at(80)]
+        .map(|target| Steady::start(client.netns(), target, Style::Kept, 2, Duration::from_millis(5)));
+    kept.iter().try_for_each(|load| load.keep_on(50))?;
+
+    mesh.proxy("a").pause()?;
+    // What comes in before the kernel gives the proxy up waits for it.
+    let mut waiting = client.connect(far)?;
+    let ways = [
+        ("closed-client", far),
+        ("closed-client", mesh.pod("plain-server").at(8080)),
+        ("plain-client", near.at(8080)),
+        ("plain-client", near.at6(8080)),
+    ];
+    for (from, target) in ways {
+        wait::until(&format!("{from} is refused by {target}"), || {
+            mesh.pod(from).connect(target).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+        })?;
+        refused(mesh, from, target)?;
+    }
+    ensure!(plain.accepted() == 0, "a connection came past the proxy that hangs");
+
+    mesh.proxy("a").resume()?;
+    kept.iter().try_for_each(|load| load.keep_on(50))?;
+    ping(&mut waiting).context("the connection that waited")?;
+    wait::until_ok("new connections", || request(mesh, "closed-client", far))?;
+    for load in kept {
+        let met = load.stop();
+        met.flawless()?;
+        ensure!(met.connections == 2, "connections had to be opened anew: {met:?}");
+    }
+    drop(waiting);
+    let records = all_tls(&of(&wire.finish()?, &addresses(&mesh.pod("closed-server"))))?;
+    ensure!(records > 0, "nothing was captured");
+    servers.iter().try_for_each(Server::flawless)?;
+    mesh.until_enrolled()
 }

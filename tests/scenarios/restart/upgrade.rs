@@ -13,6 +13,7 @@ use nix::{
 };
 use weft_tests::{
     backends::{self, Server},
+    capture::{Capture, tls_records},
     load::{Steady, Style},
     mesh::Mesh,
     wait,
@@ -158,4 +159,38 @@ pub(super) fn successor_is_killed(mesh: &Mesh) -> Result<()> {
     none_drains(mesh)?;
     flawless(servers)?;
     mesh.until_enrolled()
+}
+
+pub(super) fn predecessor_is_killed(mesh: &Mesh) -> Result<()> {
+    let _servers = serve(mesh)?;
+    let target = mesh.service("closed-server").at(80);
+    let server = mesh.pod("closed-server");
+    let wire = Capture::start(&mesh.node("a"))?;
+    let load =
+        Steady::start(mesh.pod("closed-client").netns(), target, Style::Fresh, 2, Duration::from_millis(3));
+    load.keep_on(50)?;
+    let mut slowest = Duration::ZERO;
+    for round in 0..16 {
+        let proxy = &mesh.proxies()[round % 2];
+        let old = proxy.pid()?;
+        proxy.launch()?;
+        // It hands over after some 50 ms and is relieved after some 100 more.
+        thread::sleep(Duration::from_millis(12 * round as u64));
+        kill(Pid::from_raw(old.cast_signed()), Signal::SIGKILL)?;
+        let begun = Instant::now();
+        wait::until_ok("the successor serves", || request(mesh, "closed-client", target))
+            .with_context(|| format!("in round {round}"))?;
+        slowest = slowest.max(begun.elapsed());
+        mesh.until_enrolled().with_context(|| format!("in round {round}"))?;
+        load.keep_on(20)?;
+    }
+    none_drains(mesh)?;
+    let met = load.stop();
+    let mut records = 0;
+    for (ends, stream) in wire.finish()?.of(server.v4.into(), 8080).streams() {
+        records += tls_records(&stream).with_context(|| format!("plaintext: {ends:?}"))?.whole;
+    }
+    ensure!(records > 0, "nothing was captured");
+    println!("served again after {slowest:?} at most; {met:?}; {records} TLS records, nothing else");
+    Ok(())
 }

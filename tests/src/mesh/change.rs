@@ -1,6 +1,10 @@
 //! How does a scenario change the cluster under its own feet? As an operator does: by its manifests.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -38,6 +42,18 @@ impl Mesh {
         self.specs().remove(name).with_context(|| format!("no pod {name}"))?;
         self.remove(&pod_file(name))?;
         wait::until("the pod is gone", || Pod::of(self, name).is_err())
+    }
+
+    /// Tells the control plane another address of a pod that goes on running; the cluster itself does not do that.
+    /// Holds until a pod comes or goes.
+    pub fn renumber(&self, from: IpAddr, to: IpAddr) -> Result<()> {
+        let path = self.cluster()?.layout().overlay_dir().join("vm.yaml");
+        let before = fs::read_to_string(&path)?;
+        let after = before.replace(&format!("\"{from}\""), &format!("\"{to}\""));
+        ensure!(after != before, "no pod has the address {from}");
+        let draft = path.with_extension("draft");
+        fs::write(&draft, after)?;
+        Ok(fs::rename(draft, path)?)
     }
 
     /// Writes a manifest, in one step as an editor would.
