@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -33,11 +33,17 @@ const EXEMPT_SINK: u16 = 7101;
 const SPLICED_ECHO: u16 = 7200;
 const SPLICED_SINK: u16 = 7201;
 const SPLICED: &str = "7200-7201";
+/// The same two, declared opaque. The others are not, and their applications do not speak first: the proxy carries them.
+const PASSED_ECHO: u16 = 7300;
+const PASSED_SINK: u16 = 7301;
+const PASSED: &str = "7300-7301";
 /// From here on, a port for each application of each haproxy pair.
 const FIRST_LANE: u16 = 7110;
 const EXEMPT: &str = "7100-7199";
 /// A hundred pods take their time on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Connections that the kernel sends past the proxy, among what it decided.
+pub(super) const DIRECTLY: [(&str, &str); 2] = [("hook", "connect"), ("outcome", "direct")];
 
 /// A client and two servers, each in one and the same network namespace for all variants.
 pub struct Ground {
@@ -68,6 +74,8 @@ impl Ground {
                 (EXEMPT_SINK, Kind::Sink),
                 (SPLICED_ECHO, Kind::Echo),
                 (SPLICED_SINK, Kind::Sink),
+                (PASSED_ECHO, Kind::Echo),
+                (PASSED_SINK, Kind::Sink),
             ];
             servers.push((place, address(&cluster, pod)?, Server::start(&netns(pod)?, &ports)?));
         }
@@ -89,6 +97,7 @@ impl Ground {
         let (ip, echo, sink) = match route {
             Route::Weft(_) => (*ip, ECHO, SINK),
             Route::Spliced => (*ip, SPLICED_ECHO, SPLICED_SINK),
+            Route::Passed => (*ip, PASSED_ECHO, PASSED_SINK),
             Route::Direct(_) => (*ip, EXEMPT_ECHO, EXEMPT_SINK),
             Route::Haproxy { threads } => {
                 let [echo, sink] = self.pair(threads)?.1;
@@ -103,7 +112,7 @@ impl Ground {
     pub fn proxies(&self, route: Route) -> Result<Vec<u32>> {
         Ok(match route {
             Route::Direct(_) => Vec::new(),
-            Route::Weft(_) | Route::Spliced => {
+            Route::Weft(_) | Route::Spliced | Route::Passed => {
                 NODES.iter().map(|node| self.cluster.pid(&proxy(node))).collect::<Result<_, _>>()?
             }
             Route::Haproxy { threads } => self.pair(threads)?.0.pids(),
@@ -114,7 +123,7 @@ impl Ground {
     pub fn complaints(&self, route: Route) -> String {
         match route {
             Route::Direct(_) => "nothing is on the way".to_owned(),
-            Route::Weft(_) | Route::Spliced => {
+            Route::Weft(_) | Route::Spliced | Route::Passed => {
                 NODES.map(|node| self.cluster.log_tail(&proxy(node))).join("\n")
             }
             Route::Haproxy { threads } => {
@@ -125,11 +134,46 @@ impl Ground {
 
     /// Gives `route` proxies that have not worked yet, as far as that is weft's.
     pub fn refresh(&self, route: Route) -> Result<()> {
-        if let Route::Weft(_) | Route::Spliced = route {
+        if let Route::Weft(_) | Route::Spliced | Route::Passed = route {
             NODES.iter().try_for_each(|node| self.cluster.restart(&proxy(node)))?;
             until_served(&self.cluster, &[2, 1])?;
         }
         Ok(())
+    }
+
+    /// Sees to it that the next connections by `route` go its way. A first one, through the proxy, is what opens the
+    /// direct way; and the proxy forgets a destination that it has not been asked for in ten minutes.
+    pub fn pave(&self, route: Route) -> Result<()> {
+        if route != Route::Passed {
+            return Ok(());
+        }
+        let target = self.target(route)?;
+        for address in [target.echo, target.sink] {
+            if !self.goes_directly(address).with_context(|| self.complaints(route))? {
+                let second = self.goes_directly(address).with_context(|| self.complaints(route))?;
+                ensure!(second, "connections to {address} do not go directly\n{}", self.complaints(route));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a connection went past the proxy; if not, the next one does.
+    fn goes_directly(&self, address: SocketAddr) -> Result<bool> {
+        let [before, _] = self.metrics()?;
+        let since = || Ok::<_, anyhow::Error>(self.metrics()?[0].since(&before));
+        let stream = self.client.run(|| TcpStream::connect(address))??;
+        let directly = since()?.value("weft_capture_total", &DIRECTLY) > 0.0;
+        drop(stream);
+        // What the proxy has to count of it is counted before the next one.
+        wait::until_ok("the proxy knows of the connection", || {
+            let known = match directly {
+                true => since()?.value("weft_direct_connections_total", &[]) >= 2.0,
+                false => since()?.value("weft_direct_pass_changes_total", &[("change", "granted")]) >= 1.0,
+            };
+            ensure!(known, "{}", if directly { "not told" } else { "no pass was granted" });
+            Ok(())
+        })?;
+        Ok(directly)
     }
 
     /// What the proxies of both nodes count.
@@ -228,12 +272,12 @@ fn prepare() -> io::Result<()> {
 
 fn manifests() -> String {
     let pods = [(CLIENT, "a"), (Place::Near.pod(), "a"), (Place::Far.pod(), "b")];
-    pods.iter().map(|(name, node)| pod(name, node, &exempt())).collect()
+    pods.iter().map(|(name, node)| pod(name, node, &annotations())).collect()
 }
 
-fn exempt() -> String {
+fn annotations() -> String {
     format!(
-        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\"\n    config.weft.dev/splice-ports: \"{SPLICED}\""
+        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\"\n    config.weft.dev/splice-ports: \"{SPLICED}\"\n    config.linkerd.io/opaque-ports: \"{PASSED}\""
     )
 }
 

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     case::MESSAGE,
-    ground::Ground,
+    ground::{DIRECTLY, Ground},
     variant::{Place, Route, VARIANTS, Variant},
 };
-use crate::wait;
+use crate::{metrics::Metrics, wait};
 
 /// Sends a message by each and looks at what weft counts of it.
 pub fn prove(ground: &Ground) -> Result<()> {
@@ -21,22 +21,37 @@ fn prove_one(ground: &Ground, variant: &Variant) -> Result<()> {
     // The first one may come while a proxy has only just started.
     wait::until_ok("an echo", || ground.client().run(|| exchange(echo, 1))?)
         .with_context(|| ground.complaints(variant.route))?;
+    ground.pave(variant.route)?;
     let before = ground.metrics()?;
     // The kernel is told of the way while the first message is on it.
     let rounds = if variant.route == Route::Spliced { 20 } else { 1 };
     ground.client().run(|| exchange(echo, rounds))??;
-    let after = ground.metrics()?;
-    let labels = |tls| [("direction", "outbound"), ("peer", "dst"), ("tls", tls)];
-    let seen = |node: usize, labels| after[node].since(&before[node]).value("tcp_open_total", labels);
+    // Of what goes past the proxy it hears from the kernel, a moment later.
+    wait::until_ok("the proxies count it", || counted(ground, variant, rounds, &before))
+}
+
+fn counted(ground: &Ground, variant: &Variant, rounds: usize, before: &[Metrics; 2]) -> Result<()> {
+    let now = ground.metrics()?;
+    let [near, far] = [now[0].since(&before[0]), now[1].since(&before[1])];
+    let opened =
+        |tls| near.value("tcp_open_total", &[("direction", "outbound"), ("peer", "dst"), ("tls", tls)]);
     let (expected, found) = match variant.route {
-        Route::Weft(Place::Far) => (1.0, seen(0, &labels("true"))),
-        Route::Weft(Place::Near) | Route::Spliced => (1.0, seen(0, &labels("local"))),
-        Route::Direct(_) | Route::Haproxy { .. } => (0.0, seen(0, &[][..]) + seen(1, &[])),
+        Route::Weft(Place::Far) => (1.0, opened("true")),
+        Route::Weft(Place::Near) | Route::Spliced | Route::Passed => (1.0, opened("local")),
+        Route::Direct(_) | Route::Haproxy { .. } => {
+            (0.0, near.value("tcp_open_total", &[]) + far.value("tcp_open_total", &[]))
+        }
     };
     ensure!(found == expected, "weft counts {found} of its connections, not {expected}");
-    let spliced = after[0].since(&before[0]).value("weft_splice_bytes_total", &[]);
+    let spliced = near.value("weft_splice_bytes_total", &[]);
     let expected = if variant.route == Route::Spliced { (rounds * MESSAGE) as f64 } else { 0.0 };
     ensure!(spliced >= expected && (spliced > 0.0) == (expected > 0.0), "{spliced} bytes were spliced");
+    // One by both who opened and who accepted it; none of any other variant's.
+    let expected = if variant.route == Route::Passed { 1.0 } else { 0.0 };
+    let directly = near.value("weft_capture_total", &DIRECTLY);
+    ensure!(directly == expected, "{directly} connections went directly, not {expected}");
+    let ends = near.value("weft_direct_connections_total", &[]);
+    ensure!(ends == 2.0 * expected, "{ends} ends of direct connections were counted");
     Ok(())
 }
 

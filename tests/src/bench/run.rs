@@ -100,6 +100,7 @@ impl Plan {
         if case.measures() == Measures::Memory {
             ground.refresh(variant.route)?;
         }
+        ground.pave(variant.route)?;
         let target = ground.target(variant.route)?;
         let proxies = ground.proxies(variant.route)?;
         let (warm_up, duration) = self.durations(case);

@@ -29,6 +29,8 @@ pub enum Route {
     Weft(Place),
     /// weft on the client's own node, on ports that opted in to splicing.
     Spliced,
+    /// weft on the client's own node, on ports that are declared opaque: past the proxy, by its leave.
+    Passed,
     /// A pair of haproxy processes with mTLS between them, on exempt ports; with so many threads, or its default.
     Haproxy {
         /// `nbthread`.
@@ -37,7 +39,7 @@ pub enum Route {
 }
 
 /// All of them, in the order of the first repetition.
-pub const VARIANTS: [Variant; 7] = [
+pub const VARIANTS: [Variant; 8] = [
     Variant { name: "direct", base: "direct", route: Route::Direct(Place::Far) },
     Variant { name: "weft", base: "direct", route: Route::Weft(Place::Far) },
     Variant { name: "haproxy-1", base: "direct", route: Route::Haproxy { threads: Some(1) } },
@@ -45,6 +47,7 @@ pub const VARIANTS: [Variant; 7] = [
     Variant { name: "direct-same-node", base: "direct-same-node", route: Route::Direct(Place::Near) },
     Variant { name: "weft-same-node", base: "direct-same-node", route: Route::Weft(Place::Near) },
     Variant { name: "weft-spliced", base: "direct-same-node", route: Route::Spliced },
+    Variant { name: "weft-direct-pass", base: "direct-same-node", route: Route::Passed },
 ];
 
 impl Variant {
@@ -64,7 +67,7 @@ impl Route {
     pub fn place(self) -> Place {
         match self {
             Route::Direct(place) | Route::Weft(place) => place,
-            Route::Spliced => Place::Near,
+            Route::Spliced | Route::Passed => Place::Near,
             Route::Haproxy { .. } => Place::Far,
         }
     }
