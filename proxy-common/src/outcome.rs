@@ -94,6 +94,8 @@ pub enum Outcome {
     SpliceOrder,
     /// sk_msg: the target's queue is long enough; relayed, which makes the sender wait.
     SpliceQueued,
+    /// sk_msg: the target may be in a read that waits for what comes by TCP; relayed.
+    SpliceReading,
     /// sk_msg: the target is gone or going; relayed.
     SpliceGone,
 }
@@ -146,6 +148,7 @@ impl Outcome {
         (Outcome::SpliceMoved, "sk_msg", "spliced"),
         (Outcome::SpliceOrder, "sk_msg", "relayed_order"),
         (Outcome::SpliceQueued, "sk_msg", "relayed_queue_full"),
+        (Outcome::SpliceReading, "sk_msg", "relayed_reader_waits"),
         (Outcome::SpliceGone, "sk_msg", "relayed_target_gone"),
     ];
 

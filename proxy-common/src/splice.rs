@@ -19,11 +19,21 @@ pub struct SpliceConfig {
     pub rmem_alloc: u32,
     /// `sock.__sk_common.skc_cookie`
     pub cookie: u32,
+    /// `sock.sk_lock.owned`: a system call is at work on the socket.
+    pub owned: u32,
+    /// `sock.sk_wq`: who waits at the socket.
+    pub waiting: u32,
+    /// `socket_wq.wait.head`, from the beginning of what [`SpliceConfig::waiting`] points to.
+    pub waiters: u32,
+    /// `wait_queue_entry.entry`: what the list goes through.
+    pub waiter_link: u32,
+    /// `wait_queue_entry.private`: the task that sleeps; zero for an epoll.
+    pub waiter_task: u32,
     /// No more is put into a queue that holds as many bytes.
     pub limit: u32,
 }
 
-const _: () = assert!(size_of::<SpliceConfig>() == 20);
+const _: () = assert!(size_of::<SpliceConfig>() == 40);
 
 /// The end of a connection that began it, on its way to the end that accepts it.
 #[repr(C)]
@@ -72,13 +82,21 @@ pub struct Route {
     pub feeder: u64,
     /// Its `struct sock`.
     pub feeder_sock: u64,
+    /// Cookie of the socket at the other end of the sender's own connection.
+    pub back_feeder: u64,
+    /// Its `struct sock`.
+    pub back_feeder_sock: u64,
     /// The sequence number of the sender's first byte.
     pub first: u32,
     /// Which [`Flow`] is the route's.
     pub flow: u32,
+    /// Which is that of the way back.
+    pub back_flow: u32,
+    /// 1: the target may sleep in a read, as an application's may; 0: it never does.
+    pub may_sleep: u32,
 }
 
-const _: () = assert!(size_of::<Route>() == 56);
+const _: () = assert!(size_of::<Route>() == 80);
 
 impl Route {
     /// `sender` and `target` are the two ends of one connection: nothing is relayed between them.
@@ -112,9 +130,20 @@ pub struct Flow {
     pub moved: u64,
     /// Messages that took the way through TCP. Written by the program.
     pub passed: u64,
+    /// [`Flow::settled_at`] the feeder's `write_seq` at which the target had read all that came by TCP and was in
+    /// no read that waits for more of it; 0: not known. Written by the program.
+    pub settled: u64,
 }
 
-const _: () = assert!(size_of::<Flow>() == 32);
+const _: () = assert!(size_of::<Flow>() == 40);
+
+impl Flow {
+    /// What [`Flow::settled`] is for a position; also what it stays for a target that never sleeps in a read.
+    #[inline(always)]
+    pub const fn settled_at(position: u32) -> u64 {
+        1 << 32 | position as u64
+    }
+}
 
 /// Ports of an address that may be spliced.
 #[repr(C)]

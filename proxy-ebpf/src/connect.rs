@@ -17,8 +17,7 @@ use weft_common::{Addr, Ip, Outcome, SocketState, Verdict, connect as decide, li
 
 use crate::{
     maps::{PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
-    pass,
-    splice,
+    pass, splice,
 };
 
 const PASS: i32 = 1;

@@ -5,7 +5,9 @@
 //! takes the way through TCP and the proxy, behind all that was sent before.
 //!
 //! What is put into a queue is read before what comes by TCP. So nothing may be put there while an earlier byte
-//! is on its way by TCP or in the proxy (`Route::is_clear`), and everything may go by TCP at any time.
+//! is on its way by TCP or in the proxy (`Route::is_clear`), and everything may go by TCP at any time. Nor may it
+//! be put there while the target is in a read that TCP has given a part (MSG_WAITALL, SO_RCVLOWAT): such a read
+//! waits for TCP's own queue and looks nowhere else, for ever ([`settles`]).
 
 use core::arch::asm;
 
@@ -14,11 +16,13 @@ use weft_common::{Flow, Outcome, Route};
 
 use crate::{
     maps::count,
-    splice::{SPLICE_FLOWS, MEMBERS, ROUTES, config, cookie_of},
+    splice::{MEMBERS, ROUTES, SPLICE_FLOWS, config, cookie_of},
 };
 
 const PASS: u32 = 1;
 const BPF_F_INGRESS: u64 = 1;
+/// As many of those that wait at a socket are looked at.
+const WAITERS: u32 = 4;
 
 #[sk_msg]
 pub fn weft_msg(ctx: SkMsgContext) -> u32 {
@@ -48,6 +52,7 @@ unsafe fn splice(ctx: &SkMsgContext) {
         }
         let Some(flow) = SPLICE_FLOWS.get_ptr_mut(route.flow) else { return };
         let size = u64::from(core::ptr::read_volatile(&raw const (*ctx.msg).size));
+        note_own_reads(&route);
         match verdict(&route, flow) {
             Ok(()) => {
                 if MEMBERS.redirect_msg(ctx, route.target, BPF_F_INGRESS) == i64::from(PASS) {
@@ -55,15 +60,27 @@ unsafe fn splice(ctx: &SkMsgContext) {
                     (*flow).moved += size;
                     count(Outcome::SpliceMoved);
                 } else {
-                    (*flow).passed += 1;
+                    passes(&route, flow);
                     count(Outcome::SpliceGone);
                 }
             }
             Err(reason) => {
-                (*flow).passed += 1;
+                passes(&route, flow);
                 count(reason);
             }
         }
+    }
+}
+
+/// The message goes by TCP: how the target will read it is not known.
+#[inline(always)]
+unsafe fn passes(route: &Route, flow: *mut Flow) {
+    // SAFETY: a live map value; the sender's lock is held.
+    unsafe {
+        if route.may_sleep != 0 {
+            core::ptr::write_volatile(&raw mut (*flow).settled, 0);
+        }
+        (*flow).passed += 1;
     }
 }
 
@@ -82,6 +99,7 @@ unsafe fn verdict(route: &Route, flow: *mut Flow) -> Result<(), Outcome> {
         let fed: u32 = read(route.feeder_sock, offsets.write_seq)?;
         let taken: u32 = read(route.target_sock, offsets.copied_seq)?;
         let queued: u32 = read(route.target_sock, offsets.rmem_alloc)?;
+        let settled = settles(route, flow, fed)?;
         let feeder: u64 = read(route.feeder_sock, offsets.cookie)?;
         let target: u64 = read(route.target_sock, offsets.cookie)?;
         if feeder != route.feeder || target != route.target {
@@ -93,7 +111,95 @@ unsafe fn verdict(route: &Route, flow: *mut Flow) -> Result<(), Outcome> {
         if queued >= offsets.limit {
             return Err(Outcome::SpliceQueued);
         }
+        if !settled {
+            return Err(Outcome::SpliceReading);
+        }
+        core::ptr::write_volatile(&raw mut (*flow).settled, Flow::settled_at(fed));
         Ok(())
+    }
+}
+
+/// Whether no thread of the target can be in a read that waits for more by TCP, if `fed` bytes by TCP are all it
+/// got and it has read them. Once that is so it stays so until it gets more: who begins to read then waits for
+/// either.
+///
+/// Such a thread holds the socket's lock or sleeps in its queue, where it enters itself before it lets go of the
+/// lock, and leaves with the lock in hand. Neither can be read together with the other; but to be missed by four
+/// looks in turn it would have to wake up and fall asleep again between each two.
+#[inline(always)]
+unsafe fn settles(route: &Route, flow: *mut Flow, fed: u32) -> Result<bool, Outcome> {
+    // SAFETY: as in `verdict`.
+    unsafe {
+        for _ in 0..2 {
+            if route.may_sleep == 0 || read_first(&raw mut (*flow).settled) == Flow::settled_at(fed) {
+                return Ok(true);
+            }
+            if sleeps(route.target_sock)? || read::<u32>(route.target_sock, config().owned)? != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The sender sends. If it has read all that it got by TCP, and no other thread of it sleeps, its reads wait for
+/// either from now on. It holds its lock, so this is certain.
+#[inline(always)]
+unsafe fn note_own_reads(route: &Route) {
+    // SAFETY: as in `verdict`.
+    unsafe {
+        let Some(back) = SPLICE_FLOWS.get_ptr_mut(route.back_flow) else { return };
+        if core::ptr::read_volatile(&raw const (*back).settled) != 0
+            || core::ptr::read_volatile(&raw const (*back).sender) != route.target
+        {
+            return;
+        }
+        let _ = own_position(route).map(|position| {
+            if let Some(position) = position {
+                core::ptr::write_volatile(&raw mut (*back).settled, Flow::settled_at(position));
+            }
+        });
+    }
+}
+
+#[inline(always)]
+unsafe fn own_position(route: &Route) -> Result<Option<u32>, Outcome> {
+    let offsets = config();
+    // SAFETY: as in `verdict`.
+    unsafe {
+        let taken: u32 = read(route.sender_sock, offsets.copied_seq)?;
+        let fed: u32 = read(route.back_feeder_sock, offsets.write_seq)?;
+        let feeder: u64 = read(route.back_feeder_sock, offsets.cookie)?;
+        let settled = fed == taken && feeder == route.back_feeder && !sleeps(route.sender_sock)?;
+        Ok(settled.then_some(fed))
+    }
+}
+
+/// Whether a task may sleep in a system call at the socket. Not one that waits with epoll: it is not in the queue
+/// itself. More entries than are looked at: perhaps.
+#[inline(always)]
+unsafe fn sleeps(sock: u64) -> Result<bool, Outcome> {
+    let offsets = config();
+    // SAFETY: as in `verdict`; what is read of an entry that is just removed is an address that faults, or the
+    // entry as it was.
+    unsafe {
+        let waiting: u64 = read(sock, offsets.waiting)?;
+        if waiting == 0 {
+            return Err(Outcome::SpliceGone);
+        }
+        let head = waiting + u64::from(offsets.waiters);
+        let mut link: u64 = read(head, 0)?;
+        for _ in 0..WAITERS {
+            if link == head {
+                return Ok(false);
+            }
+            let task: u64 = read(link - u64::from(offsets.waiter_link), offsets.waiter_task)?;
+            if task != 0 {
+                return Ok(true);
+            }
+            link = read(link, 0)?;
+        }
+        Ok(link != head)
     }
 }
 

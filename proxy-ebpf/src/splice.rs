@@ -25,8 +25,18 @@ const BPF_ANY: u64 = 0;
 
 /// Set by the loader from the kernel's type information.
 #[unsafe(no_mangle)]
-static SPLICE: SpliceConfig =
-    SpliceConfig { write_seq: 0, copied_seq: 0, rmem_alloc: 0, cookie: 0, limit: 0 };
+static SPLICE: SpliceConfig = SpliceConfig {
+    write_seq: 0,
+    copied_seq: 0,
+    rmem_alloc: 0,
+    cookie: 0,
+    owned: 0,
+    waiting: 0,
+    waiters: 0,
+    waiter_link: 0,
+    waiter_task: 0,
+    limit: 0,
+};
 
 /// Ports that a workload (netns cookie) opted in for its own connections.
 #[map]
@@ -164,13 +174,8 @@ pub unsafe fn accepted(ctx: &SockOpsContext, socket: *mut c_void, by_application
             if !join(ctx, cookie) {
                 return;
             }
-            let pair = Pair {
-                app: cookie,
-                app_sock: socket as u64,
-                proxy_sock: opener.sock,
-                first: sent,
-                pad: 0,
-            };
+            let pair =
+                Pair { app: cookie, app_sock: socket as u64, proxy_sock: opener.sock, first: sent, pad: 0 };
             (opener.cookie, pair)
         };
         if PAIRS.insert(key, pair, BPF_ANY).is_err() {

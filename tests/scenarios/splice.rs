@@ -1,22 +1,22 @@
 //! Is what opted in spliced by the kernel, byte for byte, counted, and ended as any other connection?
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, TcpStream},
-    sync::mpsc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use socket2::SockRef;
 use weft_tests::{
-    backends::{self, Accepted, Behaviour, behaviour::Gate},
+    backends::{self, Accepted, Behaviour},
     load::Pattern,
     mesh::{Description, Mesh, PodSpec, Watch, mesh},
     suite::Area,
     wait,
 };
 
+mod ends;
+mod reading;
 mod stress;
 
 /// Every port that the scenarios use.
@@ -43,18 +43,23 @@ pub(crate) fn area() -> Area {
         .scenario(
             "ends_are_told",
             "A spliced connection's half-closes and resets arrive as on any other, behind all that was sent before.",
-            ends_are_told,
+            ends::ends_are_told,
         )
         .scenario(
             "a_reader_that_does_not_read",
             "The kernel queues no more for a reader that does not read than TCP would, and nothing is lost when it \
              reads on.",
-            a_reader_that_does_not_read,
+            reading::a_reader_that_does_not_read,
+        )
+        .scenario(
+            "a_read_that_waits_for_all",
+            "A read that has got a part by TCP and waits for the rest gets it: nothing is put where it does not look.",
+            reading::a_read_that_waits_for_all,
         )
         .scenario(
             "revoked_is_cut",
             "A policy that no longer admits the source resets a spliced connection at both ends.",
-            revoked_is_cut,
+            ends::revoked_is_cut,
         )
         .scenario(
             "short_way_to_another_node",
@@ -79,7 +84,7 @@ pub(crate) fn area() -> Area {
             "A proxy that is killed resets its spliced connections; its successor splices again, and nothing is left \
              over.",
             opted_in,
-            kill_and_return,
+            ends::kill_and_return,
         )
         .alone(
             "takeover",
@@ -220,136 +225,6 @@ fn warm<'a>(mesh: &'a Mesh, rest: Behaviour) -> Result<(TcpStream, backends::Ser
     Ok((stream, server, proxy))
 }
 
-/// More than one message of the kernel's, less than a queue takes.
-const LETTER: usize = 600_000;
-
-fn ends_are_told(mesh: &Mesh) -> Result<()> {
-    // The client's half-close, then the server's answer.
-    let (stream, server, _) = warm(mesh, answer_at_the_end())?;
-    (&stream).write_all(&letter())?;
-    stream.shutdown(Shutdown::Write)?;
-    ensure!(to_the_end(&stream)? == letter(), "the answer is another");
-    drop(stream);
-    server.flawless()?;
-
-    // The server resets after its last words.
-    let (stream, _server, _) = warm(
-        mesh,
-        std::sync::Arc::new(|accepted| {
-            (&accepted.stream).write_all(&letter())?;
-            SockRef::from(&accepted.stream).set_linger(Some(Duration::ZERO))
-        }),
-    )?;
-    let mut got = vec![0; LETTER];
-    (&stream).read_exact(&mut got).context("what the server said before its reset")?;
-    ensure!(got == letter(), "the server's last words are others");
-    let end = wait::promptly("the server's reset", || (&stream).read(&mut [0; 1]))?;
-    ensure!(end.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "{end:?}");
-
-    // The client does.
-    let (told, heard) = mpsc::channel();
-    let (stream, _server, _) = warm(
-        mesh,
-        std::sync::Arc::new(move |accepted| {
-            let mut got = vec![0; LETTER];
-            (&accepted.stream).read_exact(&mut got)?;
-            let end = (&accepted.stream).read(&mut [0; 1]);
-            // The scenario is gone only if it has failed already.
-            let _ = told.send((got == letter(), end.map_err(|e| e.kind())));
-            Ok(())
-        }),
-    )?;
-    (&stream).write_all(&letter())?;
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    drop(stream);
-    let heard = heard.recv_timeout(wait::PROMPTLY).context("the client's reset")?;
-    ensure!(heard == (true, Err(ErrorKind::ConnectionReset)), "{heard:?}");
-    Ok(())
-}
-
-fn answer_at_the_end() -> Behaviour {
-    std::sync::Arc::new(|accepted| {
-        let got = to_the_end(&accepted.stream)?;
-        (&accepted.stream).write_all(&got)?;
-        accepted.stream.shutdown(Shutdown::Write)
-    })
-}
-
-fn letter() -> Vec<u8> {
-    let mut letter = vec![0; LETTER];
-    Pattern::new(5).fill(&mut letter);
-    letter
-}
-
-fn to_the_end(mut stream: &TcpStream) -> std::io::Result<Vec<u8>> {
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all)?;
-    Ok(all)
-}
-
-/// The queue's bound with its overhead, the buffers of TCP and the proxy behind it; far less than is offered.
-const BUFFERS: u64 = 32 << 20;
-
-fn a_reader_that_does_not_read(mesh: &Mesh) -> Result<()> {
-    let (gate, (told, heard)) = (Gate::default(), mpsc::channel());
-    let read = move |accepted: &Accepted| {
-        let (mut pattern, mut buffer) = (Pattern::new(11), vec![0; 64 << 10]);
-        loop {
-            match (&accepted.stream).read(&mut buffer)? {
-                0 => break,
-                n => pattern.check(&buffer[..n]).map_err(std::io::Error::other)?,
-            }
-        }
-        let _ = told.send(pattern.position());
-        Ok(())
-    };
-    let (mut stream, server, proxy) = warm(mesh, backends::hold(&gate, std::sync::Arc::new(read)))?;
-    // A write that waits this long found every buffer full. It decides only when to stop filling.
-    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-    let (mut pattern, mut buffer, mut taken) = (Pattern::new(11), vec![0; 64 << 10], 0u64);
-    'filling: while taken < 8 * BUFFERS {
-        pattern.fill(&mut buffer);
-        let mut left = &buffer[..];
-        while !left.is_empty() {
-            match stream.write(left) {
-                Ok(n) => (taken, left) = (taken + n as u64, &left[n..]),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break 'filling,
-                Err(e) => return Err(e.into()),
-            }
-        }
-    }
-    ensure!(taken < BUFFERS, "{taken} bytes were taken although nobody reads");
-    proxy.expect_some("weft_capture_total", &[("hook", "sk_msg"), ("outcome", "relayed_queue_full")])?;
-    gate.open();
-    stream.shutdown(Shutdown::Write)?;
-    let read = heard.recv_timeout(wait::EVENTUALLY).context("the reader's count")?;
-    ensure!(read == taken, "{read} of {taken} bytes were read");
-    drop(stream);
-    server.flawless()
-}
-
-fn revoked_is_cut(mesh: &Mesh) -> Result<()> {
-    let (told, heard) = mpsc::channel();
-    let (stream, _server, proxy) = warm(
-        mesh,
-        std::sync::Arc::new(move |accepted| {
-            let end = (&accepted.stream).read(&mut [0; 1]);
-            let _ = told.send(end.map_err(|e| e.kind()));
-            Ok(())
-        }),
-    )?;
-    mesh.change_pod("near", |pod| pod.policy("deny"))?;
-    let heard = heard.recv_timeout(wait::EVENTUALLY).context("the server's end")?;
-    ensure!(heard == Err(ErrorKind::ConnectionReset), "the server got {heard:?}");
-    let end = (&stream).read(&mut [0; 1]).map_err(|e| e.kind());
-    ensure!(end == Err(ErrorKind::ConnectionReset), "the client got {end:?}");
-    ensure!((&stream).write(b"more").is_err(), "the client may write on");
-    proxy.expect("weft_splice_open", &[], 0.0)?;
-    proxy.expect_some("inbound_tcp_authz_terminate_total", &[("pod", "near")])?;
-    mesh.change_pod("near", |pod| pod.policy("all-unauthenticated"))?;
-    wait::until_ok("the pod lets in again", || warm(mesh, backends::sink()).map(drop))
-}
-
 fn short_way_to_another_node(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("far").serve(mesh.unused_port(), backends::echo())?;
     let (near, far) = (mesh.proxy("a").watch()?, mesh.proxy("b").watch()?);
@@ -368,19 +243,6 @@ fn short_way_to_another_node(mesh: &Mesh) -> Result<()> {
     near.expect_some("tcp_open_total", &[("direction", "outbound"), ("peer", "dst"), ("tls", "true")])?;
     drop(stream);
     server.flawless()
-}
-
-fn kill_and_return(mesh: &Mesh) -> Result<()> {
-    let (stream, _server, _) = warm(mesh, backends::sink())?;
-    mesh.proxy("a").kill()?;
-    let end = (&stream).read(&mut [0; 1]).map_err(|e| e.kind());
-    ensure!(end == Err(ErrorKind::ConnectionReset), "the client got {end:?}");
-    mesh.proxy("a").revive()?;
-    mesh.until_enrolled()?;
-    let (stream, ..) = wait::until_ok("spliced again", || warm(mesh, backends::sink()))?;
-    mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 2.0)?;
-    drop(stream);
-    wait::until_ok("all is forgotten", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
 }
 
 fn takeover(mesh: &Mesh) -> Result<()> {

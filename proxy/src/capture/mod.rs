@@ -44,7 +44,7 @@ pub use self::{
     listen::{Listener, Listeners, Side},
     netns::Netns,
     pass::DirectEvents,
-    splice::{Full, Routed, Splice},
+    splice::{Full, Refused, Routed, Splice},
     stock::Stock,
     sys::{owned_fd, socket_cookie, tcp_info},
 };

@@ -180,7 +180,7 @@ impl Connection<'_> {
                 let mut legs =
                     Legs { source: vec![source], destination: vec![destination], ..Legs::default() };
                 if splice {
-                    legs.hop = Hop::start(&self.shared.splicing, &application);
+                    legs.hop = Hop::start(&self.shared.splicing, &application).await;
                 }
                 let idle = self.shared.limits.idle;
                 let revoked = admission.revoked();

@@ -250,7 +250,7 @@ impl Connection<'_> {
             Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, legs, idle, pending()).await,
             Dialled::Mtls(upstream) => {
                 if reached.splice {
-                    legs.hop = Hop::start(&self.shared.splicing, &stream);
+                    legs.hop = Hop::start(&self.shared.splicing, &stream).await;
                 }
                 match legs.hop {
                     Some(_) => tcp::relay(Member(stream), *upstream.stream, legs, idle, pending()).await,

@@ -9,11 +9,14 @@ use std::{
 };
 
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
-use weft_common::Route;
+use tracing::warn;
+use weft_common::{Pair, Route};
 
 use super::Splicing;
-use crate::capture::{Full, Routed, socket_cookie};
+use crate::capture::{Refused, Routed, socket_cookie};
+
+/// How often it is looked whether the kernel knows the application's end.
+const MOST_TRIES: u32 = 16;
 
 /// A connection between an application and the proxy; dropped, it is one like any other.
 pub struct Hop {
@@ -24,10 +27,10 @@ pub struct Hop {
 
 impl Hop {
     /// Makes the proxy's end, `stream`, a member. `None`: the kernel does not know the other end as one.
-    pub fn start(splicing: &Arc<Splicing>, stream: &TcpStream) -> Option<Self> {
+    pub async fn start(splicing: &Arc<Splicing>, stream: &TcpStream) -> Option<Self> {
         let splice = splicing.capture.splice();
         let own = socket_cookie(&stream.as_fd()).ok()?;
-        let pair = splice.pair(own)?;
+        let pair = pair(splicing, own).await?;
         let to_proxy = Route {
             sender: pair.app,
             sender_sock: pair.app_sock,
@@ -44,30 +47,41 @@ impl Hop {
             target_sock: pair.app_sock,
             feeder: own,
             feeder_sock: pair.proxy_sock,
+            may_sleep: 1,
             ..Route::default()
         };
-        if let Err(error) = splice.join(stream.as_fd(), own) {
-            debug!(%error, "the way between application and proxy stays as it is");
-            return None;
-        }
-        let routed = || -> Result<[Routed; 2], Full> {
-            let there = splice.begin(to_proxy, 0)?;
-            match splice.begin(to_application, 0) {
-                Ok(back) => Ok([there, back]),
-                Err(full) => {
-                    splice.end(there);
-                    Err(full)
-                }
+        let figures = &splicing.figures;
+        match splice.join(stream.as_fd(), own) {
+            Ok(()) => {}
+            Err(Refused::Ending) => {
+                figures.late.fetch_add(1, Ordering::Relaxed);
+                return None;
             }
-        };
-        let routed = routed();
-        let figure = if routed.is_ok() { &splicing.figures.hops } else { &splicing.figures.full };
+            Err(Refused::Other(error)) => {
+                figures.full.fetch_add(1, Ordering::Relaxed);
+                warn!(%error, "the way between application and proxy stays as it is");
+                return None;
+            }
+        }
+        let routed = splice.begin([to_proxy, to_application], [0; 2]);
+        let figure = if routed.is_ok() { &figures.hops } else { &figures.full };
         figure.fetch_add(1, Ordering::Relaxed);
         if let Err(full) = &routed {
             warn!(error = %full, "the way between application and proxy stays as it is");
         }
         Some(Hop { splicing: splicing.clone(), routed: routed.ok() })
     }
+}
+
+/// The application's end may be known to the kernel a moment after the proxy's.
+async fn pair(splicing: &Splicing, own: u64) -> Option<Pair> {
+    for _ in 0..MOST_TRIES {
+        if let Some(pair) = splicing.capture.splice().pair(own) {
+            return Some(pair);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
 }
 
 impl Drop for Hop {

@@ -15,7 +15,7 @@ use weft_common::{Pair, Route};
 
 use super::Splicing;
 use crate::{
-    capture::{Full, Routed, socket_cookie},
+    capture::{Routed, socket_cookie},
     metrics::{OpenConn, Transport},
 };
 
@@ -132,18 +132,9 @@ impl Joint {
             return;
         };
         let relayed = |way: Way| self.relayed[way as usize].load(Ordering::Relaxed);
-        let routed = || -> Result<[Routed; 2], Full> {
-            let there = splice.begin(route(source, destination, self.cookies[1]), relayed(Way::Forward))?;
-            let back = splice.begin(route(destination, source, self.cookies[0]), relayed(Way::Backward));
-            match back {
-                Ok(back) => Ok([there, back]),
-                Err(full) => {
-                    splice.end(there);
-                    Err(full)
-                }
-            }
-        };
-        match routed() {
+        let routes =
+            [route(source, destination, self.cookies[1]), route(destination, source, self.cookies[0])];
+        match splice.begin(routes, [Way::Forward, Way::Backward].map(relayed)) {
             // Only this task sets it.
             Ok(routed) => {
                 let _ = self.routed.set(routed);
@@ -185,6 +176,7 @@ fn route(from: Pair, to: Pair, feeder: u64) -> Route {
         feeder,
         feeder_sock: to.proxy_sock,
         first: from.first,
-        flow: 0,
+        may_sleep: 1,
+        ..Route::default()
     }
 }

@@ -35,6 +35,11 @@ impl Collector for SpliceCollector {
                 &figures.hops,
             ),
             (
+                "weft_splice_late",
+                "Connections to and from other nodes whose way was not made short because the application had ended its half",
+                &figures.late,
+            ),
+            (
                 "weft_splice_full",
                 "Connections of ports that opted in and were relayed because a map was full",
                 &figures.full,

@@ -45,6 +45,8 @@ struct Figures {
     spliced: AtomicU64,
     /// Connections that go to another node and whose way to the proxy was made short.
     hops: AtomicU64,
+    /// Connections to and from other nodes whose application had ended its half before.
+    late: AtomicU64,
     /// Connections that opted in and for which there was no room.
     full: AtomicU64,
     /// Bytes that the kernel has moved from application to application.

@@ -28,6 +28,7 @@ pub(super) enum BtfError {
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const TYPEDEF: u32 = 8;
 
 impl Btf {
     pub(super) fn read(path: &Path) -> Result<Self, BtfError> {
@@ -87,8 +88,16 @@ impl Btf {
 
     /// A member's offset in bits and its type; those of members without a name are looked through.
     fn member(&self, number: usize, wanted: &[u8]) -> Option<(u32, usize)> {
-        let at = *self.types.get(number)?;
-        let info = self.word(at.checked_add(4)?)?;
+        let mut at = *self.types.get(number)?;
+        let mut info = self.word(at.checked_add(4)?)?;
+        // No type has so many names; a wrong table could have a circle.
+        for _ in 0..8 {
+            if info >> 24 & 0x1f != TYPEDEF {
+                break;
+            }
+            at = *self.types.get(self.word(at.checked_add(8)?)? as usize)?;
+            info = self.word(at.checked_add(4)?)?;
+        }
         if !matches!(info >> 24 & 0x1f, STRUCT | UNION) {
             return None;
         }
@@ -118,9 +127,9 @@ fn string(bytes: &[u8], strings: usize, at: u32) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    /// `struct outer { struct { int pad; struct inner { int x; int y; } in; }; }`
+    /// `typedef struct inner { int x; int y; } inner_t; struct outer { struct { int pad; inner_t in; }; }`
     fn example() -> Vec<u8> {
-        let strings = b"\0int\0outer\0inner\0pad\0in\0x\0y\0";
+        let strings = b"\0int\0outer\0inner\0inner_t\0pad\0in\0x\0y\0";
         let at = |name: &str| {
             let name = format!("\0{name}\0");
             strings.windows(name.len()).position(|w| w == name.as_bytes()).unwrap() as u32 + 1
@@ -129,8 +138,9 @@ mod tests {
         let types: Vec<u32> = [
             vec![at("int"), kind(1, 0), 4, 0],
             vec![at("inner"), kind(4, 2), 8, at("x"), 1, 0, at("y"), 1, 32],
-            vec![0, kind(4, 2), 12, at("pad"), 1, 0, at("in"), 2, 32],
+            vec![0, kind(4, 2), 12, at("pad"), 1, 0, at("in"), 5, 32],
             vec![at("outer"), kind(4, 1), 12, 0, 3, 0],
+            vec![at("inner_t"), kind(8, 0), 2],
         ]
         .concat();
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();

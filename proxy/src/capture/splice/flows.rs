@@ -22,6 +22,7 @@ struct Cell {
     forwarded: AtomicU64,
     moved: AtomicU64,
     passed: AtomicU64,
+    settled: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Cell>() == size_of::<Flow>());
@@ -67,8 +68,8 @@ impl Flows {
         unsafe { self.cells.add(index as usize).as_ref() }
     }
 
-    /// Takes a free flow for `sender`; `None`: there is none.
-    pub(super) fn take(&self, sender: u64, forwarded: u64) -> Option<u32> {
+    /// Takes a free flow for `sender`; `None`: there is none. `may_sleep`: as [`weft_common::Route`] says.
+    pub(super) fn take(&self, sender: u64, forwarded: u64, may_sleep: bool) -> Option<u32> {
         (0..LOOKS).find_map(|_| {
             let index = self.next.fetch_add(1, Ordering::Relaxed) % self.count;
             let cell = self.cell(index);
@@ -76,6 +77,7 @@ impl Flows {
             cell.forwarded.store(forwarded, Ordering::Release);
             cell.moved.store(0, Ordering::Relaxed);
             cell.passed.store(0, Ordering::Relaxed);
+            cell.settled.store(if may_sleep { 0 } else { Flow::settled_at(0) }, Ordering::Release);
             Some(index)
         })
     }

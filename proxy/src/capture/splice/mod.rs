@@ -17,7 +17,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, SockHash},
+    maps::{HashMap, Map, MapData, MapError, SockHash},
     programs::SkMsg,
 };
 use parking_lot::{Mutex, RwLock};
@@ -66,6 +66,17 @@ enum State {
 #[error("the map {0} is full")]
 pub struct Full(&'static str);
 
+/// A socket does not become a member.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The other end has ended its half already.
+    #[error("the other end has ended its half")]
+    Ending,
+    /// No room.
+    #[error("{0}")]
+    Other(std::io::Error),
+}
+
 /// A sender's bytes may be put into a target's queue, until [`Splice::end`].
 #[derive(Clone, Copy, Debug)]
 pub struct Routed {
@@ -85,6 +96,11 @@ pub(super) fn offsets(btf: &Path) -> Result<SpliceConfig, String> {
             copied_seq: btf.offset("tcp_sock", "copied_seq")?,
             rmem_alloc: btf.offset("sock", "sk_backlog.rmem_alloc")?,
             cookie: btf.offset("sock", "__sk_common.skc_cookie")?,
+            owned: btf.offset("sock", "sk_lock.owned")?,
+            waiting: btf.offset("sock", "sk_wq")?,
+            waiters: btf.offset("socket_wq", "wait.head")?,
+            waiter_link: btf.offset("wait_queue_entry", "entry")?,
+            waiter_task: btf.offset("wait_queue_entry", "private")?,
             limit: LIMIT,
         })
     };
@@ -167,13 +183,32 @@ impl Splice {
         self.pairs.lock().get(&cookie, 0).ok()
     }
 
-    /// Lets the kernel move bytes by `route` (whose `flow` is chosen here), of which `forwarded` have been relayed.
-    pub fn begin(&self, route: Route, forwarded: u64) -> Result<Routed, Full> {
-        let flow = self.flows.take(route.sender, forwarded).ok_or(Full("SPLICE_FLOWS"))?;
-        let routed = Routed { sender: route.sender, flow };
-        if self.routes.lock().insert(route.sender, Route { flow, ..route }, 0).is_err() {
-            self.flows.free(flow, route.sender);
-            return Err(Full("ROUTES"));
+    /// Lets the kernel move bytes of a connection both ways (the routes' flows and ways back are filled in here), of
+    /// which `forwarded` have been relayed.
+    pub fn begin(&self, routes: [Route; 2], forwarded: [u64; 2]) -> Result<[Routed; 2], Full> {
+        let [there, back] = routes;
+        let take = |route: Route, forwarded: u64| {
+            let flow = self.flows.take(route.sender, forwarded, route.may_sleep != 0);
+            let sender = route.sender;
+            flow.map(|flow| Routed { sender, flow }).ok_or(Full("SPLICE_FLOWS"))
+        };
+        let first = take(there, forwarded[0])?;
+        let second = take(back, forwarded[1]).inspect_err(|_| self.flows.free(first.flow, first.sender))?;
+        let routed = [first, second];
+        for (at, route, back) in [(0, there, back), (1, back, there)] {
+            let route = Route {
+                flow: routed[at].flow,
+                back_flow: routed[1 - at].flow,
+                back_feeder: back.feeder,
+                back_feeder_sock: back.feeder_sock,
+                ..route
+            };
+            if self.routes.lock().insert(route.sender, route, 0).is_err() {
+                for routed in routed {
+                    self.end(routed);
+                }
+                return Err(Full("ROUTES"));
+            }
         }
         Ok(routed)
     }
@@ -199,9 +234,16 @@ impl Splice {
     }
 
     /// Makes a socket of the proxy's own a member.
-    pub fn join(&self, socket: BorrowedFd<'_>, cookie: u64) -> std::io::Result<()> {
-        sys::storage_set(self.cookies.fd().as_fd(), socket, &cookie)?;
-        self.members.lock().insert(cookie, socket.as_raw_fd(), 0).map_err(std::io::Error::other)
+    pub fn join(&self, socket: BorrowedFd<'_>, cookie: u64) -> Result<(), Refused> {
+        sys::storage_set(self.cookies.fd().as_fd(), socket, &cookie).map_err(Refused::Other)?;
+        match self.members.lock().insert(cookie, socket.as_raw_fd(), 0) {
+            Ok(()) => Ok(()),
+            // The kernel takes sockets in state ESTABLISHED only.
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                Err(Refused::Ending)
+            }
+            Err(error) => Err(Refused::Other(std::io::Error::other(error))),
+        }
     }
 
     /// How many routes there are.

@@ -1,22 +1,24 @@
 //! Does this kernel splice as it should?
 //!
 //! Tried out with a connection of the proxy's own, in a network namespace that lives as long as the trial: is
-//! every byte put into the queue, in order, and does the queue's length show it? Kernels before 6.13
+//! every byte put into the queue, in order, does the queue's length show it, and is a reader that sleeps seen? Kernels before 6.13
 //! (fixed in later stable ones) do not count what is put there: with a reader that does not read it would grow
 //! without bound.
 
 use std::{
-    io::{Read, Write},
+    fs::File,
+    io::{Read, Seek, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::fd::{AsFd, OwnedFd},
-    time::Duration,
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 use weft_common::{Route, Workload};
 
-use super::State;
+use super::{Routed, State};
 use crate::capture::{Capture, sys};
 
 const BYTES: usize = 4000;
@@ -53,7 +55,7 @@ fn trial(capture: &Capture) -> Result<(), String> {
     result
 }
 
-/// `source` is the proxy's socket; the accepted one plays the application, and sends.
+/// The accepted socket sends, `source` receives.
 fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
     let step =
         |what: &'static str| move |error: std::io::Error| format!("the trial of splicing: {what}: {error}");
@@ -66,20 +68,39 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
     let (mut application, _) = listener.accept().map_err(step("accepting"))?;
     let pair =
         splice.pair(cookie).ok_or("the trial of splicing: the kernel side did not see the connection")?;
-    splice.join(source.as_fd(), cookie).map_err(step("joining"))?;
-    let route = Route {
+    splice.join(source.as_fd(), cookie).map_err(|error| error.to_string())?;
+    let to_source = Route {
         sender: pair.app,
         sender_sock: pair.app_sock,
         target: cookie,
         target_sock: pair.proxy_sock,
         feeder: pair.app,
         feeder_sock: pair.app_sock,
-        first: pair.first,
-        flow: 0,
+        may_sleep: 1,
+        ..Route::default()
     };
-    let routed = splice.begin(route, 0).map_err(|error| error.to_string())?;
+    let back = Route {
+        sender: cookie,
+        sender_sock: pair.proxy_sock,
+        target: pair.app,
+        target_sock: pair.app_sock,
+        feeder: cookie,
+        feeder_sock: pair.proxy_sock,
+        may_sleep: 1,
+        ..Route::default()
+    };
+    let spliced = |check: &mut dyn FnMut(Routed) -> Result<(), String>| {
+        let routed = splice.begin([to_source, back], [0; 2]).map_err(|error| error.to_string())?;
+        let result = check(routed[0]);
+        for routed in routed {
+            splice.end(routed);
+        }
+        result
+    };
+    let mut source = TcpStream::from(OwnedFd::from(source));
+    source.set_read_timeout(Some(PATIENCE)).map_err(step("a time limit"))?;
     let sent: Vec<u8> = (0..BYTES).map(|i| i as u8).collect();
-    let result = (|| {
+    spliced(&mut |routed| {
         application.write_all(&sent).map_err(step("sending"))?;
         let queued = sys::receive_queue(&source).map_err(step("the queue's length"))?;
         let moved = splice.moved(routed);
@@ -91,12 +112,43 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
                 "this kernel does not count what is put into a queue ({queued} of {BYTES} bytes), so that it could grow without bound; kernels from 6.13 do"
             ));
         }
-        let mut source = TcpStream::from(OwnedFd::from(source));
-        source.set_read_timeout(Some(PATIENCE)).map_err(step("a time limit"))?;
         let mut got = vec![0; BYTES];
         source.read_exact(&mut got).map_err(step("receiving"))?;
         if got == sent { Ok(()) } else { Err("the trial of splicing: bytes arrived damaged".to_owned()) }
-    })();
-    splice.end(routed);
-    result
+    })?;
+    // Of these routes the program does not know that the sleeper waits for what is put into the queue, too.
+    spliced(&mut |routed| {
+        let source = &source;
+        std::thread::scope(|scope| {
+            let (told, asleep) = mpsc::channel();
+            let reader = scope.spawn(move || {
+                let _ = told.send(File::open("/proc/thread-self/stat"));
+                (&*source).read_exact(&mut [0])
+            });
+            let seen = asleep.recv().map_err(std::io::Error::other).flatten().and_then(until_asleep);
+            let sent = application.write_all(&sent[..1]);
+            let read = reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
+            seen.and(sent).and(read).map_err(step("a reader that sleeps"))?;
+            match splice.moved(routed) {
+                0 => Ok(()),
+                _ => Err("the trial of splicing: a reader that sleeps was not seen".to_owned()),
+            }
+        })
+    })
+}
+
+/// Waits until the task whose status this is sleeps.
+fn until_asleep(mut status: File) -> std::io::Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let mut text = String::new();
+        status.rewind()?;
+        status.read_to_string(&mut text)?;
+        // The name, in parentheses, may contain anything.
+        if text.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S")) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(std::io::ErrorKind::TimedOut.into())
 }

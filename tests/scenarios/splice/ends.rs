@@ -1,0 +1,130 @@
+//! Is a spliced connection's end told as any other's, however it ends?
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use socket2::SockRef;
+use weft_tests::{
+    backends::{self, Behaviour},
+    load::Pattern,
+    mesh::Mesh,
+    wait,
+};
+
+use super::warm;
+
+/// More than one message of the kernel's, less than a queue takes.
+const LETTER: usize = 600_000;
+
+pub(super) fn ends_are_told(mesh: &Mesh) -> Result<()> {
+    // The client's half-close, then the server's answer.
+    let (stream, server, _) = warm(mesh, answer_at_the_end())?;
+    (&stream).write_all(&letter())?;
+    stream.shutdown(Shutdown::Write)?;
+    ensure!(to_the_end(&stream)? == letter(), "the answer is another");
+    drop(stream);
+    server.flawless()?;
+
+    // The server resets after its last words.
+    let (stream, _server, _) = warm(
+        mesh,
+        Arc::new(|accepted| {
+            (&accepted.stream).write_all(&letter())?;
+            SockRef::from(&accepted.stream).set_linger(Some(Duration::ZERO))
+        }),
+    )?;
+    let mut got = vec![0; LETTER];
+    (&stream).read_exact(&mut got).context("what the server said before its reset")?;
+    ensure!(got == letter(), "the server's last words are others");
+    let end = wait::promptly("the server's reset", || the_end(&stream))?;
+    ensure!(end.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "{end:?}");
+
+    // The client does.
+    let (told, heard) = mpsc::channel();
+    let (stream, _server, _) = warm(
+        mesh,
+        Arc::new(move |accepted| {
+            let mut got = vec![0; LETTER];
+            (&accepted.stream).read_exact(&mut got)?;
+            let end = the_end(&accepted.stream);
+            // The scenario is gone only if it has failed already.
+            let _ = told.send((got == letter(), end.map_err(|e| e.kind())));
+            Ok(())
+        }),
+    )?;
+    (&stream).write_all(&letter())?;
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    drop(stream);
+    let heard = heard.recv_timeout(wait::PROMPTLY).context("the client's reset")?;
+    ensure!(heard == (true, Err(ErrorKind::ConnectionReset)), "{heard:?}");
+    Ok(())
+}
+
+fn answer_at_the_end() -> Behaviour {
+    Arc::new(|accepted| {
+        let got = to_the_end(&accepted.stream)?;
+        (&accepted.stream).write_all(&got)?;
+        accepted.stream.shutdown(Shutdown::Write)
+    })
+}
+
+/// What a read says when nothing more comes. One that sleeps on such a socket when it is reset is told EAGAIN, and
+/// the next one of the reset (docs/operations.md).
+fn the_end(mut stream: &TcpStream) -> std::io::Result<usize> {
+    match stream.read(&mut [0; 1]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => stream.read(&mut [0; 1]),
+        end => end,
+    }
+}
+
+fn letter() -> Vec<u8> {
+    let mut letter = vec![0; LETTER];
+    Pattern::new(5).fill(&mut letter);
+    letter
+}
+
+fn to_the_end(mut stream: &TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all)?;
+    Ok(all)
+}
+
+pub(super) fn revoked_is_cut(mesh: &Mesh) -> Result<()> {
+    let (told, heard) = mpsc::channel();
+    let (stream, _server, proxy) = warm(
+        mesh,
+        Arc::new(move |accepted| {
+            let end = the_end(&accepted.stream);
+            let _ = told.send(end.map_err(|e| e.kind()));
+            Ok(())
+        }),
+    )?;
+    mesh.change_pod("near", |pod| pod.policy("deny"))?;
+    let heard = heard.recv_timeout(wait::EVENTUALLY).context("the server's end")?;
+    ensure!(heard == Err(ErrorKind::ConnectionReset), "the server got {heard:?}");
+    let end = the_end(&stream).map_err(|e| e.kind());
+    ensure!(end == Err(ErrorKind::ConnectionReset), "the client got {end:?}");
+    ensure!((&stream).write(b"more").is_err(), "the client may write on");
+    proxy.expect("weft_splice_open", &[], 0.0)?;
+    proxy.expect_some("inbound_tcp_authz_terminate_total", &[("pod", "near")])?;
+    mesh.change_pod("near", |pod| pod.policy("all-unauthenticated"))?;
+    wait::until_ok("the pod lets in again", || warm(mesh, backends::sink()).map(drop))
+}
+
+pub(super) fn kill_and_return(mesh: &Mesh) -> Result<()> {
+    let (stream, _server, _) = warm(mesh, backends::sink())?;
+    mesh.proxy("a").kill()?;
+    let end = the_end(&stream).map_err(|e| e.kind());
+    ensure!(end == Err(ErrorKind::ConnectionReset), "the client got {end:?}");
+    mesh.proxy("a").revive()?;
+    mesh.until_enrolled()?;
+    let (stream, ..) = wait::until_ok("spliced again", || warm(mesh, backends::sink()))?;
+    mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 2.0)?;
+    drop(stream);
+    wait::until_ok("all is forgotten", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
+}
