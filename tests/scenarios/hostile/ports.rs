@@ -136,9 +136,9 @@ fn destroyed_listeners(mesh: &Mesh) -> Result<()> {
         })?;
         mesh.mark_logs();
     }
-    // Never in plaintext, though mallory itself fails open: it had been refused.
+    // mallory fails open: what it says in plaintext between two listeners is refused.
     watch.expect_some("tcp_open_total", &[("pod", "far"), ("client_id", &mallory.identity())])?;
-    watch.expect("inbound_tcp_authz_deny_total", &[("pod", "far")], 0.0)
+    watch.expect("inbound_tcp_authz_allow_total", &[("pod", "far"), ("tls", "no_identity")], 0.0)
 }
 
 fn taken_ports(mesh: &Mesh) -> Result<()> {
