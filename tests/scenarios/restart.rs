@@ -40,8 +40,8 @@ pub(crate) fn area() -> Area {
         )
         .alone(
             "successor_is_killed",
-            "A successor that is killed while it takes over, at whatever moment, is noticed by no connection; the \
-             next one takes over.",
+            "A successor that is killed while it takes over, at whatever moment, takes along only what it had accepted \
+             already; nobody is refused, and the next one takes over.",
             patient,
             upgrade::successor_is_killed,
         )
