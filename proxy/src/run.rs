@@ -162,12 +162,16 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
             }
         }
         let spare = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: false, socket: spare }]));
-        let listeners = move || {
-            let mut listeners = keeper.listeners();
-            listeners.insert(ADMIN, spare.clone());
-            listeners
+        let listeners = {
+            let keeper = keeper.clone();
+            move || {
+                let mut listeners = keeper.hand_over();
+                listeners.insert(ADMIN, spare.clone());
+                listeners
+            }
         };
-        if let Err(error) = handover::offer(&config.state_dir, listeners, progress) {
+        let serve_on = move || keeper.serve_on();
+        if let Err(error) = handover::offer(&config.state_dir, listeners, serve_on, progress) {
             warn!(%error, "no successor will be able to take over");
         }
         std::future::pending().await

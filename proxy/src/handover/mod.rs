@@ -105,10 +105,12 @@ pub enum Progress {
     Relieved,
 }
 
-/// Waits for a successor on a thread of its own. `listeners` are what it will be given.
+/// Waits for a successor on a thread of its own. `listeners` are what it will be given; `serve_on` is called when
+/// it has not taken over after all.
 pub fn offer(
     state_dir: &Path,
     listeners: impl Fn() -> HashMap<u64, Arc<Listeners>> + Send + 'static,
+    serve_on: impl Fn() + Send + 'static,
     progress: Sender<Progress>,
 ) -> io::Result<()> {
     let path = state_dir.join(SOCKET);
@@ -132,6 +134,7 @@ pub fn offer(
                 }
                 Err(error) => {
                     warn!(%error, "a successor did not take over; serving on");
+                    serve_on();
                     progress.send_replace(Progress::Alone);
                 }
             }
@@ -197,7 +200,7 @@ mod tests {
         let socket = listener.as_fd().try_clone_to_owned().unwrap();
         let given = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
         let progress = Sender::new(Progress::Alone);
-        offer(state.path(), move || HashMap::from([(7, given.clone())]), progress.clone()).unwrap();
+        offer(state.path(), move || HashMap::from([(7, given.clone())]), || {}, progress.clone()).unwrap();
 
         // One that dies half-way changes nothing.
         drop(Relief::ask(state.path()).unwrap().unwrap());

@@ -19,6 +19,7 @@ use weft_api::node::State;
 
 use super::{
     Key, NetnsFinder, Registry, Spec, States, Workload,
+    gate::Gate,
     gone::{LOOK, end_with_pod, gone_within},
     serve::{Serving, turned},
 };
@@ -51,6 +52,7 @@ pub struct Keeper {
     serving: Mutex<HashMap<u64, Arc<Listeners>>>,
     claimed: Mutex<HashMap<u64, Key>>,
     informed: AtomicBool,
+    gate: Gate,
 }
 
 struct Joined {
@@ -79,12 +81,19 @@ impl Keeper {
             serving: Mutex::default(),
             claimed: Mutex::default(),
             informed: AtomicBool::new(false),
+            gate: Gate::default(),
         })
     }
 
-    /// The listeners of all pods, for a successor.
-    pub fn listeners(&self) -> HashMap<u64, Arc<Listeners>> {
+    /// The listeners of all pods, for a successor; no pod joins here any more.
+    pub fn hand_over(&self) -> HashMap<u64, Arc<Listeners>> {
+        self.gate.close();
         self.serving.lock().clone()
+    }
+
+    /// The successor has not taken over: pods join here again.
+    pub fn serve_on(&self) {
+        self.gate.open();
     }
 
     /// Waits until all listeners that a predecessor handed over are served; false: not within `limit`.
@@ -181,9 +190,12 @@ impl Keeper {
             lease.ready().await;
         }
         loop {
+            self.gate.opens().await;
             let started = Instant::now();
             // Not to be cancelled half-way, hence without an await.
-            match tokio::task::block_in_place(|| self.enrol(spec, &netns, &lease)) {
+            let enrol = || self.gate.pass(|| self.enrol(spec, &netns, &lease));
+            let Some(enrolled) = tokio::task::block_in_place(enrol) else { continue };
+            match enrolled {
                 Ok(joined) => {
                     info!(workload = %spec.key, identity = %spec.identity, netns = netns.cookie(), took = ?started.elapsed(), "workload joined");
                     self.states.set(&spec.key, &spec.uid, State::Served, "");
@@ -345,6 +357,10 @@ impl Keeper {
         self.shared.passes.left(&workload);
         let result = enrolled.release_outbound();
         if !gone_within(&workload.netns, LEAVING).await {
+            if self.gate.is_closed() && *self.shared.draining.borrow() {
+                // A successor has taken over, and may serve it again by now.
+                return serving.stop().await;
+            }
             let released = enrolled.release_inbound();
             if let Err(error) = result.and(released) {
                 warn!(workload = %spec.key, %error, "the kernel was not told that the workload leaves");

@@ -3,6 +3,7 @@
 //! The control plane says which pods of the node are meshed; a keeper per pod finds its namespace, lets it join,
 //! follows its changes and lets it leave. The registry holds those that are served now.
 
+mod gate;
 mod gone;
 mod keeper;
 mod lookup;
