@@ -74,6 +74,14 @@ pub(crate) fn area() -> Area {
         )
         .within(Duration::from_secs(150))
         .alone(
+            "upgrades_while_pods_join",
+            "Pods that join and leave while one proxy takes over from another are served, or not, as they should be, and \
+             nobody else notices.",
+            enrolment::description,
+            enrolment::upgrade,
+        )
+        .within(Duration::from_secs(150))
+        .alone(
             "control_away_and_changed",
             "While the control plane is away, what is known is served, also to new connections, and an upgrade is put \
              off; when it is back, changed policies, endpoints and pods hold, and nobody else has noticed.",

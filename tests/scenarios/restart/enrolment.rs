@@ -17,6 +17,8 @@ use weft_tests::{
 
 /// How often the proxy is killed.
 const ROUNDS: usize = 20;
+/// How often it is relieved.
+const UPGRADES: usize = 8;
 /// Pods that join and leave.
 const RESTLESS: usize = 6;
 
@@ -134,4 +136,46 @@ pub(super) fn crash(mesh: &Mesh) -> Result<()> {
     ensure!(streams > 0, "nothing was captured");
     println!("{ROUNDS} rounds; {streams} streams of the pod that stayed, all of them TLS");
     Ok(())
+}
+
+pub(super) fn upgrade(mesh: &Mesh) -> Result<()> {
+    let (calm, server) = (mesh.pod("calm"), mesh.pod("server"));
+    let restless: Vec<_> = (0..RESTLESS).map(|n| mesh.pod(&format!("restless-{n}"))).collect();
+    let _servers = [&calm, &server]
+        .into_iter()
+        .chain(&restless)
+        .map(|pod| pod.serve(8080, backends::echo()))
+        .collect::<Result<Vec<_>>>()?;
+    let rest = Duration::from_millis(5);
+    let loads = [(&calm, &server), (&server, &calm)]
+        .map(|(from, to)| Steady::start(from.netns(), to.at(8080), Style::Fresh, 2, rest));
+    loads.iter().try_for_each(|load| load.keep_on(20))?;
+    for round in 0..UPGRADES {
+        let joins = round % 2 == 0;
+        thread::scope(|scope| {
+            let taking = scope.spawn(|| mesh.proxy("a").take_over());
+            for pod in &restless {
+                // Somewhere in the takeover, which takes some 200 ms.
+                thread::sleep(Duration::from_millis(rand::random_range(0..80)));
+                mesh.change_pod(pod.name(), |pod| if joins { pod.meshed() } else { pod.unmeshed() })?;
+            }
+            taking.join().map_err(|_| anyhow::anyhow!("the takeover panicked"))?
+        })?;
+        mesh.until_enrolled().with_context(|| format!("after round {round}"))?;
+        for pod in &restless {
+            let name = || format!("{} in round {round}", pod.name());
+            if joins {
+                wait::until_ok("the pod is reached", || talk(&server, pod)).with_context(name)?;
+                wait::until_ok("the pod reaches others", || talk(pod, &server)).with_context(name)?;
+            } else {
+                ensure!(talk(pod, &server).is_err(), "{} came in plaintext", name());
+                // Its policies hold for a while yet.
+                wait::until_ok("the pod is reached without the mesh", || talk(&server, pod))
+                    .with_context(name)?;
+            }
+        }
+        loads.iter().try_for_each(|load| load.keep_on(5))?;
+    }
+    wait::until("the old processes end", || mesh.proxy("a").draining().is_ok_and(|count| count == 0))?;
+    loads.into_iter().try_for_each(|load| load.stop().flawless())
 }
