@@ -1,46 +1,51 @@
-//! May a pod join here, or is that a successor's business?
+//! May a pod join here, or be forgotten, or is that a successor's business?
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 /// Closed while a successor takes over, and for good when it has: a pod that joined here then would have listeners
-/// that the successor was not given, and lose them with this process.
+/// that the successor was not given, and lose them with this process; one that has left may have joined the successor
+/// again, which then has it in the kernel's books.
 pub(super) struct Gate {
     closed: watch::Sender<bool>,
-    joining: RwLock<()>,
+    inside: RwLock<()>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Gate { closed: watch::Sender::new(false), joining: RwLock::default() }
+        Gate { closed: watch::Sender::new(false), inside: RwLock::default() }
     }
 }
 
 impl Gate {
-    /// From the return of this on, nobody joins.
+    /// From the return of this on, nobody passes.
     pub(super) fn close(&self) {
         self.closed.send_replace(true);
-        drop(self.joining.write());
+        drop(self.inside.write());
     }
 
     pub(super) fn open(&self) {
         self.closed.send_replace(false);
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        *self.closed.borrow()
+    /// Waits until it is open, and does `act`; for ever, if a successor has taken over.
+    pub(super) async fn pass_when_open<T>(&self, act: impl FnOnce() -> T) -> T {
+        let mut act = Some(act);
+        let mut closed = self.closed.subscribe();
+        loop {
+            // The sender lives as long as `self`.
+            let _ = closed.wait_for(|closed| !closed).await;
+            let done = self.pass(|| act.take().map(|act| act()));
+            if let Some(done) = done.flatten() {
+                return done;
+            }
+        }
     }
 
-    /// Waits until it is open; it may be closed again by the time that this is known.
-    pub(super) async fn opens(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.closed.subscribe().wait_for(|closed| !closed).await;
-    }
-
-    /// Does `join`, if it is open; it is not closed before that is done.
-    pub(super) fn pass<T>(&self, join: impl FnOnce() -> T) -> Option<T> {
-        let _joining = self.joining.read();
-        (!self.is_closed()).then(join)
+    /// Does `act`, if it is open; it is not closed before that is done.
+    pub(super) fn pass<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let _inside = self.inside.read();
+        (!*self.closed.borrow()).then(act)
     }
 }
 
@@ -76,9 +81,10 @@ mod tests {
         assert!(through.load(Ordering::SeqCst), "closed while somebody was in it");
         assert_eq!(joining.join().unwrap(), Some(()));
         assert_eq!(gate.pass(|| ()), None);
-        assert!(tokio::time::timeout(Duration::from_millis(20), gate.opens()).await.is_err());
+        let waiting = gate.pass_when_open(|| ());
+        assert!(tokio::time::timeout(Duration::from_millis(20), waiting).await.is_err());
         gate.open();
-        gate.opens().await;
+        gate.pass_when_open(|| ()).await;
         assert_eq!(gate.pass(|| ()), Some(()));
     }
 }

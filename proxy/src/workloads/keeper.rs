@@ -190,12 +190,10 @@ impl Keeper {
             lease.ready().await;
         }
         loop {
-            self.gate.opens().await;
             let started = Instant::now();
             // Not to be cancelled half-way, hence without an await.
-            let enrol = || self.gate.pass(|| self.enrol(spec, &netns, &lease));
-            let Some(enrolled) = tokio::task::block_in_place(enrol) else { continue };
-            match enrolled {
+            let enrol = || tokio::task::block_in_place(|| self.enrol(spec, &netns, &lease));
+            match self.gate.pass_when_open(enrol).await {
                 Ok(joined) => {
                     info!(workload = %spec.key, identity = %spec.identity, netns = netns.cookie(), took = ?started.elapsed(), "workload joined");
                     self.states.set(&spec.key, &spec.uid, State::Served, "");
@@ -355,13 +353,9 @@ impl Keeper {
         self.states.set(&spec.key, &spec.uid, State::Leaving, "");
         self.registry.remove(&workload);
         self.shared.passes.left(&workload);
-        let result = enrolled.release_outbound();
+        let result = self.gate.pass(|| enrolled.release_outbound()).unwrap_or(Ok(()));
         if !gone_within(&workload.netns, LEAVING).await {
-            if self.gate.is_closed() && *self.shared.draining.borrow() {
-                // A successor has taken over, and may serve it again by now.
-                return serving.stop().await;
-            }
-            let released = enrolled.release_inbound();
+            let released = self.gate.pass_when_open(|| enrolled.release_inbound()).await;
             if let Err(error) = result.and(released) {
                 warn!(workload = %spec.key, %error, "the kernel was not told that the workload leaves");
             }
@@ -372,7 +366,7 @@ impl Keeper {
         serving.stop().await;
         self.serving.lock().remove(&cookie);
         self.claimed.lock().remove(&cookie);
-        match enrolled.forget() {
+        match self.gate.pass_when_open(|| enrolled.forget()).await {
             Ok(()) => info!(workload = %spec.key, "workload left"),
             Err(error) => warn!(workload = %spec.key, %error, "the kernel's books still name the workload"),
         }
