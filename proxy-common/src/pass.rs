@@ -73,7 +73,7 @@ const _: () = assert!(size_of::<PortKey>() == 16);
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectFlow {
-    /// The pass; 0: withdrawn, it is to be treated as a stranger's.
+    /// The pass; 0: withdrawn, its SYN is to be treated as a stranger's.
     pub pass: u64,
     /// The source's netns cookie.
     pub source: u64,

@@ -214,9 +214,11 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
     unsafe {
         let (sent, expected) = (field!((*ctx.ops).snd_nxt), field!((*ctx.ops).rcv_nxt));
         let Some(flow) = FLOWS.get(opener) else { return false };
-        if flow.pass == 0 || flow.destination != netns {
+        if flow.destination != netns {
             return false;
         }
+        // Withdrawn, it may have come to the application nevertheless: its SYN was earlier. It is among the live ones
+        // then, which are looked through once more.
         let flow = *flow;
         // Who finished the handshake must be who began it: the source's own socket has seen the answer and both
         // agree on the numbers. A TCP Fast Open child, which comes before that, cannot be told from a forgery.

@@ -1,11 +1,8 @@
-//! On which addresses did applications listen before weft looked?
+//! Which TCP sockets does a namespace have: those that listened before weft looked, those half open?
 //!
-//! NETLINK_SOCK_DIAG (sock_diag(7)): a dump of the namespace's listening TCP sockets.
+//! NETLINK_SOCK_DIAG (sock_diag(7)): a dump of the namespace's sockets in that state.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, net::SocketAddr};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
@@ -20,28 +17,38 @@ use super::Netns;
 /// The listening addresses in `netns` that a connection from outside could reach.
 pub(super) fn listening(netns: &Netns) -> io::Result<Vec<SocketAddr>> {
     netns.inside(|| {
-        let mut found = dump(AF_INET, SocketId::new_v4())?;
-        found.extend(dump(AF_INET6, SocketId::new_v6())?);
-        found.retain(|addr| !addr.ip().to_canonical().is_loopback());
-        Ok(found)
+        let found = dump_both(StateFlags::LISTEN)?.into_iter().map(|(local, ..)| local);
+        Ok(found.filter(|addr| !addr.ip().to_canonical().is_loopback()).collect())
     })
+}
+
+/// The ends and the cookies of connections to sockets in `netns` whose handshake is not over.
+pub(super) fn half_open(netns: &Netns) -> io::Result<Vec<Found>> {
+    // Of an IPv6 listener, those over IPv4 are told as v4-mapped.
+    let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+    let found = netns.inside(|| dump_both(StateFlags::SYN_RECV))?.into_iter();
+    Ok(found.map(|(local, remote, cookie)| (canonical(local), canonical(remote), cookie)).collect())
+}
+
+/// A socket's own end, the other end, and its cookie.
+type Found = (SocketAddr, SocketAddr, u64);
+
+fn dump_both(states: StateFlags) -> io::Result<Vec<Found>> {
+    let mut found = dump(AF_INET, SocketId::new_v4(), states.clone())?;
+    found.extend(dump(AF_INET6, SocketId::new_v6(), states)?);
+    Ok(found)
 }
 
 /// Sockets of one family that are looked at: a pod can open any number. Far more than are followed.
 const MOST: usize = 65_536;
 
-fn dump(family: u8, socket_id: SocketId) -> io::Result<Vec<SocketAddr>> {
+fn dump(family: u8, socket_id: SocketId, states: StateFlags) -> io::Result<Vec<Found>> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let request = InetRequest {
-        family,
-        protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
-        states: StateFlags::LISTEN,
-        socket_id,
-    };
+    let request =
+        InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::empty(), states, socket_id };
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
@@ -60,8 +67,12 @@ fn dump(family: u8, socket_id: SocketId) -> io::Result<Vec<SocketAddr>> {
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                     let id = &response.header.socket_id;
-                    let ip: IpAddr = id.source_address;
-                    found.push(SocketAddr::new(ip, id.source_port));
+                    let local = SocketAddr::new(id.source_address, id.source_port);
+                    let remote = SocketAddr::new(id.destination_address, id.destination_port);
+                    // Two words, the low one first.
+                    let [a, b, c, d, e, f, g, h] = id.cookie;
+                    let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
+                    found.push((local, remote, u64::from(high) << 32 | u64::from(low)));
                     if found.len() >= MOST {
                         return Ok(found);
                     }

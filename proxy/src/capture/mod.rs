@@ -158,6 +158,14 @@ impl Capture {
         destroy::destroy(netns, sockets)
     }
 
+    /// Connections to sockets in `netns` whose handshake is not over, in the form of [`Self::destroy`].
+    ///
+    /// # Errors
+    /// The kernel cannot say (CONFIG_INET_DIAG), or the namespace cannot be entered.
+    pub fn half_open(&self, netns: &Netns) -> std::io::Result<Vec<(SocketAddr, SocketAddr, u64)>> {
+        diag::half_open(netns)
+    }
+
     /// The splicing of connections.
     pub fn splice(&self) -> &Splice {
         &self.splice

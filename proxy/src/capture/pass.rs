@@ -45,6 +45,18 @@ impl Passes {
     }
 }
 
+impl Maps {
+    fn withdraw_flows(&mut self, ids: &[u64]) -> Result<(), CaptureError> {
+        const BPF_EXIST: u64 = 2;
+        let flows: Vec<_> =
+            self.flows.iter().flatten().filter(|(_, flow)| ids.contains(&flow.pass)).collect();
+        flows.into_iter().try_for_each(|(key, flow)| {
+            let withdrawn = DirectFlow { pass: 0, ..flow };
+            absent_is_fine(self.flows.insert(key, withdrawn, BPF_EXIST)).map_err(CaptureError::map("FLOWS"))
+        })
+    }
+}
+
 impl Capture {
     /// From now on such connections go directly.
     pub fn grant(&self, key: &PassKey, pass: &Pass) -> Result<(), CaptureError> {
@@ -55,14 +67,12 @@ impl Capture {
     pub fn withdraw(&self, key: &PassKey, id: u64) -> Result<(), CaptureError> {
         let mut maps = self.passes.maps.lock();
         absent_is_fine(maps.passes.remove(key)).map_err(CaptureError::map("PASSES"))?;
-        let flows: Vec<_> = maps.flows.iter().flatten().filter(|(_, flow)| flow.pass == id).collect();
-        for (key, flow) in flows {
-            const BPF_EXIST: u64 = 2;
-            let withdrawn = DirectFlow { pass: 0, ..flow };
-            absent_is_fine(maps.flows.insert(key, withdrawn, BPF_EXIST))
-                .map_err(CaptureError::map("FLOWS"))?;
-        }
-        Ok(())
+        maps.withdraw_flows(&[id])
+    }
+
+    /// Connections of these passes that are being opened are to be treated as strangers'.
+    pub fn withdraw_flows(&self, ids: &[u64]) -> Result<(), CaptureError> {
+        self.passes.maps.lock().withdraw_flows(ids)
     }
 
     /// The application behind a port speaks first. Holds until it stops listening.

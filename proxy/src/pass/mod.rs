@@ -9,6 +9,7 @@
 mod events;
 mod figures;
 mod route;
+mod settle;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -180,38 +181,39 @@ impl Passes {
 
     /// The workload's terms have changed (already): passes from and to it are found out anew, and connections that
     /// it would not admit any more are ended.
-    pub fn terms_changed(&self, workload: &Arc<Workload>) {
-        self.forget(workload, Cause::Terms);
-        self.end_denied(workload);
+    pub fn terms_changed(self: &Arc<Self>, workload: &Arc<Workload>) {
+        let withdrawn = self.forget(workload, Cause::Terms);
+        self.settle(workload, withdrawn);
     }
 
     /// The workload is not in the registry any more.
-    pub fn left(&self, workload: &Workload) {
-        self.forget(workload, Cause::Membership);
+    pub fn left(self: &Arc<Self>, workload: &Arc<Workload>) {
+        let withdrawn = self.forget(workload, Cause::Membership);
+        self.settle(workload, withdrawn);
     }
 
-    fn forget(&self, workload: &Workload, cause: Cause) {
+    fn forget(&self, workload: &Workload, cause: Cause) -> Vec<Arc<Route>> {
         let netns = workload.netns().cookie();
         self.learned.write().retain(|(of, _)| *of != netns);
         if let Err(error) = self.capture.unlearn(netns) {
             warn!(workload = %workload.key, %error, "the kernel still takes ports for opaque");
         }
-        self.withdraw(cause, |route| route.concerns(netns));
+        self.withdraw(cause, |route| route.concerns(netns))
     }
 
     fn destination_changed(&self, original: SocketAddr) {
         self.withdraw(Cause::Destination, |route| route.original == original);
     }
 
-    fn withdraw(&self, cause: Cause, which: impl Fn(&Route) -> bool) {
+    fn withdraw(&self, cause: Cause, which: impl Fn(&Route) -> bool) -> Vec<Arc<Route>> {
         let mut table = self.table.lock();
-        let gone: Vec<Arc<Route>> = table.by_key.values().filter(|route| which(route)).cloned().collect();
-        for route in gone {
+        let mut gone: Vec<Arc<Route>> = table.by_key.values().filter(|route| which(route)).cloned().collect();
+        gone.retain(|route| {
             if let Err(error) = self.capture.withdraw(&route.key, route.id) {
                 // It stays in the table, to be tried again with the next change; the kernel checks addresses itself.
                 warn!(original = %route.original, %error, "the kernel was not told that connections take the proxy again");
                 self.figures.failed.fetch_add(1, Ordering::Relaxed);
-                continue;
+                return false;
             }
             table.by_key.remove(&route.key);
             if let Some(passes) = table.per_source.get_mut(&route.key.netns) {
@@ -222,8 +224,10 @@ impl Passes {
             }
             table.withdrawn.push_back((Instant::now(), route.id));
             self.figures.withdrawn(cause).fetch_add(1, Ordering::Relaxed);
-        }
+            true
+        });
         self.figures.passes.store(table.by_key.len() as u64, Ordering::Relaxed);
+        gone
     }
 
     /// Those that serve `original`, if connections of `source` may go to each of them directly.

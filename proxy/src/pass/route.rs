@@ -26,6 +26,7 @@ pub(super) struct Route {
 
 struct Backend {
     netns: u64,
+    target: SocketAddr,
     /// The source's leg to it.
     outbound: Arc<Transport>,
     /// Its own legs: to the source, and to the application.
@@ -62,6 +63,11 @@ impl Route {
     /// Whether it leads from or to the workload in this namespace.
     pub(super) fn concerns(&self, netns: u64) -> bool {
         self.key.netns == netns || self.backends.iter().any(|backend| backend.netns == netns)
+    }
+
+    /// Where it leads.
+    pub(super) fn targets(&self) -> impl Iterator<Item = SocketAddr> {
+        self.backends.iter().map(|backend| backend.target)
     }
 
     /// Counts a connection of the source's: its leg to the application, and to the backend.
@@ -124,6 +130,6 @@ impl Backend {
             server: Some(port.labels.clone()),
             authz_name: Some(port.policy.as_str().into()),
         };
-        Backend { netns: workload.netns().cookie(), outbound, inbound, authz }
+        Backend { netns: workload.netns().cookie(), target: endpoint.addr, outbound, inbound, authz }
     }
 }

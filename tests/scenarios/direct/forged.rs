@@ -53,6 +53,19 @@ pub(super) fn scenarios(area: Area) -> Area {
         one_node,
         by_raw_packets,
     )
+    .alone(
+        "a_handshake_held_back",
+        "A pod that holds its end of a handshake back until policy has changed does not get in by finishing it.",
+        one_node,
+        a_handshake_held_back,
+    )
+    .alone(
+        "more_than_its_share",
+        "A pod with 1 024 direct connections half open takes the proxy for further ones; another pod's go directly, \
+         and its own again when it has let go.",
+        one_node,
+        more_than_its_share,
+    )
 }
 
 /// Where the victim connects from.
@@ -219,6 +232,74 @@ fn by_raw_packets(mesh: &Mesh) -> Result<()> {
     stream.read_exact(&mut answer)?;
     ensure!(&answer == b"it is me" && server.accepted() == seen + 1, "{answer:?}");
     Ok(())
+}
+
+/// Lets no answer of the server's port 9000 come to the client.
+fn hold_back(client: &Pod, server: &Pod) -> Result<()> {
+    let rules = format!(
+        "table ip held {{ chain in {{ type filter hook input priority 0; ip saddr {} tcp sport 9000 drop; }}; }}",
+        server.v4
+    );
+    client.run("nft", &[&rules]).map(drop)
+}
+
+fn a_handshake_held_back(mesh: &Mesh) -> Result<()> {
+    let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
+    let server = pod.serve(9000, backends::echo())?;
+    let mut paved = client.connect(pod.at(9000))?;
+    paved.write_all(b"x")?;
+    paved.read_exact(&mut [0])?;
+    drop(paved);
+    let proxy = mesh.proxy("a").watch()?;
+    hold_back(&client, &pod)?;
+    let socket = half_open(&client, pod.at(9000))?;
+    proxy.expect("weft_capture_total", &hook("sk_lookup", "direct"), 1.0)?;
+    let seen = server.accepted();
+    mesh.change_pod("near", |pod| pod.policy("deny"))?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
+    client.run("nft", &["delete table ip held"])?;
+    // Its SYN is sent again, and comes to the proxy like a stranger's.
+    wait::until("the connection has an end", || {
+        socket.peer_addr().is_ok() || !socket.take_error().is_ok_and(|error| error.is_none())
+    })?;
+    socket.set_nonblocking(false)?;
+    let mut stream = dial::patient(socket.into())?;
+    let answer = stream.write_all(b"let me in").and_then(|()| stream.read(&mut [0; 9]));
+    ensure!(!matches!(answer, Ok(1..)), "it was answered: {answer:?}");
+    ensure!(server.accepted() == seen, "the application saw it");
+    proxy.expect("weft_direct_connections_total", &[("side", "destination")], 0.0)
+}
+
+fn more_than_its_share(mesh: &Mesh) -> Result<()> {
+    let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
+    let _server = pod.serve(9000, backends::exchange())?;
+    pave(mesh, "client", pod.at(9000))?;
+    pave(mesh, "other", pod.at(9000))?;
+    hold_back(&client, &pod)?;
+    let proxy = mesh.proxy("a").watch()?;
+    let crowd = client.netns().run(|| -> Result<Vec<Socket>> {
+        let connect = |_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            match socket.connect(&pod.at(9000).into()) {
+                Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error.into()),
+                _ => Ok(socket),
+            }
+        };
+        (0..1034).map(connect).collect()
+    })??;
+    proxy.expect("weft_capture_total", &hook("connect", "direct"), 1024.0)?;
+    proxy.expect("weft_capture_total", &hook("connect", "direct_crowded"), 10.0)?;
+    mesh.proxy("a").log().expect_line(&["direct_crowded"])?;
+    Plan::random(1000).run(&client.connect(pod.at(9000))?).context("by the proxy")?;
+    let proxy = mesh.proxy("a").watch()?;
+    Plan::random(1000).run(&mesh.pod("other").connect(pod.at(9000))?).context("another pod")?;
+    went(&proxy, 1.0, 0.0)?;
+    drop(crowd);
+    client.run("nft", &["delete table ip held"])?;
+    let proxy = mesh.proxy("a").watch()?;
+    Plan::random(1000).run(&client.connect(pod.at(9000))?).context("directly again")?;
+    went(&proxy, 1.0, 0.0)
 }
 
 /// Sends a SYN from somebody else's address, then data with many guesses of the answer's number.

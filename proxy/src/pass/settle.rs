@@ -1,0 +1,78 @@
+//! What becomes of connections that were being opened when their pass was withdrawn?
+//!
+//! A handshake that a pass has begun is one with the application itself: nobody would ask the proxy when it comes to
+//! an end, and a pod with NET_ADMIN can hold its own end back for a minute. So it is dropped.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tracing::{debug, error};
+
+use super::{Passes, route::Route};
+use crate::workloads::Workload;
+
+/// A connect() that has read its pass just before it was withdrawn has sent its SYN by then.
+const SETTLED: Duration = Duration::from_secs(1);
+
+impl Passes {
+    /// What `changed` does not admit any more is ended, handshakes of the node's pods with it included, and its own
+    /// with those that passes led it to: now, and a moment later what has just slipped through.
+    pub(super) fn settle(self: &Arc<Self>, changed: &Arc<Workload>, withdrawn: Vec<Arc<Route>>) {
+        self.look_at(changed, &withdrawn);
+        let (passes, changed) = (Arc::downgrade(self), Arc::downgrade(changed));
+        tokio::spawn(async move {
+            sleep(SETTLED).await;
+            let again = tokio::task::spawn_blocking(move || {
+                let (Some(passes), Some(changed)) = (passes.upgrade(), changed.upgrade()) else { return };
+                let ids: Vec<u64> = withdrawn.iter().map(|route| route.id).collect();
+                if let Err(error) = passes.capture.withdraw_flows(&ids) {
+                    error!(workload = %changed.key, %error, "connections that are being opened still go directly");
+                    passes.figures.failed.fetch_add(1, Ordering::Relaxed);
+                }
+                passes.look_at(&changed, &withdrawn);
+            });
+            if let Err(error) = again.await {
+                error!(%error, "a second look at withdrawn passes did not come to its end");
+            }
+        });
+    }
+
+    fn look_at(&self, changed: &Arc<Workload>, withdrawn: &[Arc<Route>]) {
+        let mut destinations: HashMap<u64, Arc<Workload>> = withdrawn
+            .iter()
+            .flat_map(|route| route.targets())
+            .filter_map(|target| self.registry.at(target))
+            .map(|workload| (workload.netns().cookie(), workload))
+            .collect();
+        let own = changed.ips.first().and_then(|ip| self.registry.at((*ip, 0).into()));
+        let is_served = own.is_some_and(|own| Arc::ptr_eq(&own, changed));
+        if is_served {
+            destinations.insert(changed.netns().cookie(), changed.clone());
+        }
+        for destination in destinations.values() {
+            // What comes from elsewhere is the proxy's, and may go on.
+            let ended = self.capture.half_open(destination.netns()).and_then(|mut sockets| {
+                sockets.retain(|(_, remote, _)| {
+                    changed.ips.contains(&remote.ip()) || self.registry.at(*remote).is_some()
+                });
+                self.capture.destroy(destination.netns(), &sockets)
+            });
+            match ended {
+                Ok(0) => {}
+                Ok(ended) => debug!(destination = %destination.key, ended, "handshakes were dropped"),
+                Err(error) => {
+                    self.figures.not_terminated.fetch_add(1, Ordering::Relaxed);
+                    error!(destination = %destination.key, %error, "handshakes with the application could not be dropped (does the kernel have CONFIG_INET_DIAG_DESTROY?)");
+                }
+            }
+        }
+        // After the handshakes: what has got through is among the open ones now.
+        if is_served {
+            self.end_denied(changed);
+        }
+    }
+}
