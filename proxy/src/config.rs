@@ -104,7 +104,7 @@ pub struct Config {
     /// more of them than it leaves to others.
     #[arg(long, env = "WEFT_PROXY_MAX_CONNECTIONS", default_value_t = 0)]
     pub max_connections: usize,
-    /// Worker threads; default: one per core.
+    /// Threads that carry connections; default: one per core.
     #[arg(long, env = "WEFT_PROXY_WORKERS")]
     pub workers: Option<usize>,
     /// How log lines look.

@@ -14,6 +14,7 @@ pub mod drain;
 pub mod handover;
 pub mod identity;
 pub mod inbound;
+pub mod lanes;
 pub mod local;
 pub mod logging;
 pub mod metrics;

@@ -6,6 +6,7 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -26,6 +27,7 @@ use crate::{
     drain::{self, Signals},
     handover::{self, Progress, Relief},
     identity::{self, Store},
+    lanes::Lanes,
     logging::LevelHandle,
     metrics::Metrics,
     pass::Passes,
@@ -93,6 +95,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         capture: capture.clone(),
         splicing: splicing.clone(),
+        lanes: Lanes::start(lanes(&config)).context("threads for connections")?,
         registry: registry.clone(),
         discovery,
         passes,
@@ -295,6 +298,11 @@ fn raise_descriptor_limit() -> usize {
     }
     // Cannot fail for a resource that exists; POSIX guarantees 20 at least.
     getrlimit(Resource::RLIMIT_NOFILE).map_or(20, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
+/// Its default follows the processors that this process may use.
+fn lanes(config: &Config) -> usize {
+    config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 fn describe(config: &Config, states: &States, store: &Store, splicing: &Splicing) -> serde_json::Value {

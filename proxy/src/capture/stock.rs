@@ -14,13 +14,15 @@ use std::{
 
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::Handle;
 
 use super::Netns;
+use crate::tcp;
 
 const SMALLEST_BATCH: usize = 4;
 const LARGEST_BATCH: usize = 128;
 
-/// Unconnected, non-blocking TCP sockets of one namespace.
+/// Unconnected, non-blocking TCP sockets of one namespace, tuned, and to end by reset until told otherwise.
 #[derive(Debug)]
 pub struct Stock {
     v4: Arc<Shelf>,
@@ -35,10 +37,12 @@ struct Shelf {
     batch: AtomicUsize,
     used: AtomicBool,
     filling: tokio::sync::Mutex<()>,
+    /// Makes them: not the thread that needs one.
+    runtime: Handle,
 }
 
 impl Stock {
-    /// An empty stock; nothing is made until the first is taken.
+    /// An empty stock; nothing is made until the first is taken. To be called within a tokio runtime.
     pub fn new(netns: &Netns) -> Self {
         let shelf = |domain| {
             Arc::new(Shelf {
@@ -48,6 +52,7 @@ impl Stock {
                 batch: AtomicUsize::new(SMALLEST_BATCH),
                 used: AtomicBool::new(false),
                 filling: tokio::sync::Mutex::default(),
+                runtime: Handle::current(),
             })
         };
         Stock { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
@@ -92,7 +97,7 @@ impl Shelf {
         drop(sockets);
         if low && self.filling.try_lock().is_ok() {
             let shelf = self.clone();
-            tokio::spawn(async move {
+            self.runtime.spawn(async move {
                 let _filling = shelf.filling.lock().await;
                 if shelf.sockets.lock().len() < shelf.batch.load(Ordering::Relaxed) / 2
                     && let Err(error) = shelf.fill().await
@@ -107,6 +112,8 @@ impl Shelf {
     fn make(&self) -> io::Result<OwnedFd> {
         let socket = Socket::new(self.domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        tcp::tune(&socket)?;
+        tcp::end_by_reset(&socket);
         Ok(socket.into())
     }
 
@@ -114,22 +121,24 @@ impl Shelf {
         let count = self.batch.load(Ordering::Relaxed);
         self.batch.store((count * 2).min(LARGEST_BATCH), Ordering::Relaxed);
         let shelf = self.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            shelf.netns.inside(|| {
-                let mut made = Vec::with_capacity(count);
-                for _ in 0..count {
-                    match shelf.make() {
-                        Ok(socket) => made.push(socket),
-                        // Out of descriptors: some are better than none.
-                        Err(_) if !made.is_empty() => break,
-                        Err(error) => return Err(error),
+        let made = self
+            .runtime
+            .spawn_blocking(move || {
+                shelf.netns.inside(|| {
+                    let mut made = Vec::with_capacity(count);
+                    for _ in 0..count {
+                        match shelf.make() {
+                            Ok(socket) => made.push(socket),
+                            // Out of descriptors: some are better than none.
+                            Err(_) if !made.is_empty() => break,
+                            Err(error) => return Err(error),
+                        }
                     }
-                }
-                Ok(made)
+                    Ok(made)
+                })
             })
-        })
-        .await
-        .map_err(io::Error::other)??;
+            .await
+            .map_err(io::Error::other)??;
         self.sockets.lock().extend(made);
         Ok(())
     }

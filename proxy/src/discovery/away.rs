@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
 use tonic::{Status, transport::Channel};
 use weft_api::linkerd::destination::{
     DestinationProfile, GetDestination, Update, destination_client::DestinationClient,
@@ -10,6 +11,8 @@ use weft_api::linkerd::destination::{
 /// The way to the control plane, shared by all watches.
 #[derive(Debug)]
 pub(super) struct ControlPlane {
+    /// Where watches run: not on the thread of the connection that asks first.
+    pub(super) runtime: Handle,
     channel: Channel,
     context_token: String,
     away: AtomicBool,
@@ -20,7 +23,8 @@ impl ControlPlane {
     pub(super) fn new(channel: Channel, node: &str) -> Self {
         // Only the node: answers are shared by all pods of it, so that they must not depend on who asked first.
         let context_token = serde_json::json!({ "nodeName": node }).to_string();
-        Self { channel, context_token, away: AtomicBool::new(false), failures: AtomicU64::new(0) }
+        let runtime = Handle::current();
+        Self { runtime, channel, context_token, away: AtomicBool::new(false), failures: AtomicU64::new(0) }
     }
 
     pub(super) async fn get_profile(

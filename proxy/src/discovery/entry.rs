@@ -85,7 +85,7 @@ impl Entry {
             dst,
             changes,
         });
-        let task = tokio::spawn(watch_profile(dst, shared.clone(), control, config));
+        let task = control.runtime.spawn(watch_profile(dst, shared.clone(), control.clone(), config));
         Self { shared, used: AtomicU64::new(now), _watch: AbortOnDrop(task) }
     }
 

@@ -157,8 +157,10 @@ async fn talk(client: &Credential, server: &Credential) -> Result<tls::Peer, tls
     let (near, far) = tokio::io::duplex(64 * 1024);
     let name = &server.identity;
     let endpoint = ([127, 0, 0, 1], 1).into();
-    let (client, server) =
-        tokio::join!(tls::connect(client, name, name.as_str(), endpoint, near), tls::accept(server, far));
+    let (client, server) = tokio::join!(
+        tls::tests::connect(client, name, name.as_str(), endpoint, near),
+        tls::accept(server, far)
+    );
     client?;
     Ok(server?.1)
 }

@@ -22,8 +22,8 @@ use crate::{
     workloads::Workload,
 };
 
-/// A ClientHello with a post-quantum key share comes in one read.
-const HELLO: usize = 2048;
+/// A ClientHello with a post-quantum key share and a ticket comes in one read.
+const HELLO: usize = 4096;
 
 /// What a connection turned out to be.
 pub(super) struct First {

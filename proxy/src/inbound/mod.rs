@@ -42,10 +42,6 @@ pub async fn serve(shared: &Arc<Shared>, workload: &Arc<Workload>, stream: TcpSt
         }
         return tcp::reset(stream);
     }
-    if let Err(error) = tcp::tune(&stream) {
-        debug!(destination = %workload.key, %error, "the client is gone already");
-        return tcp::reset(stream);
-    }
     Connection { shared, workload, target, client }.run(stream).await;
 }
 
@@ -90,7 +86,8 @@ impl Connection<'_> {
             client: self.client,
             deadline,
         };
-        match opening.read(stream).await {
+        // What is over soon is boxed, here and below: it takes no room while the connection lasts.
+        match Box::pin(opening.read(stream)).await {
             Ok(First { kind: Kind::Mtls, stream, application }) => {
                 self.terminate(stream, application, deadline).await;
             }
@@ -127,7 +124,7 @@ impl Connection<'_> {
             }
             return tcp::reset(stream.into_parts().1);
         };
-        let handshake = match timeout_at(deadline, tls::accept(&credential, stream)).await {
+        let handshake = match timeout_at(deadline, Box::pin(tls::accept(&credential, stream))).await {
             Ok(result) => result,
             Err(_) => Err(TlsError::Timeout),
         };
@@ -171,11 +168,12 @@ impl Connection<'_> {
             Some(application) => Ok(application),
             None => {
                 let (shared, workload) = (self.shared, self.workload);
-                self::application(shared, workload, self.target, self.client, splice).await
+                Box::pin(self::application(shared, workload, self.target, self.client, splice)).await
             }
         };
         match application {
             Ok(application) => {
+                tcp::end_by_reset(stream.tcp());
                 let (source, destination) = admission.open();
                 let mut legs =
                     Legs { source: vec![source], destination: vec![destination], ..Legs::default() };

@@ -101,6 +101,11 @@ impl OpenConn {
         &self.transport
     }
 
+    /// Whether anything is told of its way.
+    pub fn is_on_the_wire(&self) -> bool {
+        self.transport.path.get().is_some()
+    }
+
     /// The kernel's round-trip time of the connection.
     pub fn rtt(&self, rtt: Duration) {
         if let Some(path) = self.transport.path.get() {

@@ -13,7 +13,7 @@ use crate::{
     discovery::EndpointTls,
     local,
     tcp::{self, ConnectError},
-    tls::{self, TlsError, TlsStream},
+    tls::{ClientHello, TlsError, TlsStream},
     workloads::Workload,
 };
 
@@ -107,12 +107,13 @@ pub(super) async fn mtls(
     peer: &EndpointTls,
 ) -> Result<Dialled, Failed> {
     let credential = source.credential(shared.limits.certificate).await.ok_or(Failed::NoCertificate)?;
+    let error = |error| Failed::Tls { to, server: peer.identity.to_string(), error };
+    // Before the connection is opened, which wakes the other proxy: it then finds the hello and need not wait again.
+    let hello = ClientHello::new(&credential, &peer.identity, &peer.server_name, to).map_err(error)?;
     let started = Instant::now();
     let stream = open(source, to).await?;
     let latency = started.elapsed();
-    let handshake = tls::connect(&credential, &peer.identity, &peer.server_name, to, stream);
-    let error = |error| Failed::Tls { to, server: peer.identity.to_string(), error };
-    match timeout(shared.limits.detect, handshake).await {
+    match timeout(shared.limits.detect, hello.secure(stream)).await {
         // The other side, which may have waited for a certificate of its own, is about to refuse this one.
         Ok(Ok(_)) if !credential.is_valid_at(SystemTime::now()) => Err(Failed::ClockSet(to)),
         Ok(Ok(stream)) => Ok(Dialled::Mtls(Upstream { stream: Box::new(stream), latency })),

@@ -48,11 +48,6 @@ pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStre
     };
     let original = known.addr;
     let Ok(peer) = stream.peer_addr() else { return tcp::reset(stream) };
-    if let Err(error) = tcp::tune(&stream) {
-        debug!(source = %source.key, %error, "the client is gone already");
-        return tcp::reset(stream);
-    }
-    tcp::end_by_reset(&stream);
     // The application's socket is bound to loopback; the address that it goes by is the pod's.
     let client = SocketAddr::new(source.address_like(original.ip()).unwrap_or(peer.ip()), peer.port());
     let connection = Connection { shared, source, original, client, may_splice: known.may_splice };
@@ -99,7 +94,7 @@ impl Connection<'_> {
                         Some(_) => false,
                         None => true,
                     };
-                    match self.reach_while(endpoint, is_current).await {
+                    match Box::pin(self.reach_while(endpoint, is_current)).await {
                         Ok(reached) => return self.relay(stream, reached).await,
                         Err(failed) if patience.lasts(&failed).await => {}
                         Err(failed) => return self.give_up(stream, &failed),
@@ -125,7 +120,7 @@ impl Connection<'_> {
                 continue;
             };
             let endpoint = picked.endpoint();
-            match self.reach_while(endpoint, || balancer.has(endpoint)).await {
+            match Box::pin(self.reach_while(endpoint, || balancer.has(endpoint))).await {
                 Ok(reached) => {
                     picked.connected(reached.latency());
                     // `picked` counts as a connection of the endpoint until this one ends.

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Broken, Count, Leg, end_by_reset, end_orderly, errno, transfer};
+use super::{Broken, Count, Leg, end_orderly, errno, transfer};
 use crate::{
     capture::tcp_info,
     metrics::OpenConn,
@@ -157,8 +157,9 @@ pub enum End {
     Revoked,
 }
 
-/// Moves bytes until the connection ends. A side that breaks off, a long silence (`idle`; zero: any is fine) or
-/// a revocation resets what is left.
+/// Moves bytes until the connection ends. A side that breaks off, a long silence (`idle`; zero: any is fine) or a
+/// revocation resets what is left: both sides are to end by reset already ([`super::end_by_reset`]; the accepted one
+/// by its listener, the opened one by the stock), until all has gone well.
 pub async fn relay<S: Carried, D: Carried>(
     mut source: S,
     mut destination: D,
@@ -166,8 +167,6 @@ pub async fn relay<S: Carried, D: Carried>(
     idle: Duration,
     revoked: impl Future<Output = ()>,
 ) -> End {
-    end_by_reset(source.tcp());
-    end_by_reset(destination.tcp());
     measure(&source, &legs.source);
     measure(&destination, &legs.destination);
     let counted = Counted {
@@ -216,8 +215,12 @@ pub async fn relay<S: Carried, D: Carried>(
     end
 }
 
-/// Tells the legs the connection's round-trip time; how many segments the kernel has sent again so far.
+/// Tells the legs the connection's round-trip time; how many segments the kernel has sent again so far. Within a pod
+/// nobody wants to know.
 fn measure(stream: &impl Carried, legs: &[OpenConn]) -> u32 {
+    if !legs.iter().any(OpenConn::is_on_the_wire) {
+        return 0;
+    }
     let Some((rtt, retransmits)) = tcp_info(&stream.tcp().as_fd()) else { return 0 };
     if !rtt.is_zero() {
         legs.iter().for_each(|leg| leg.rtt(rtt));

@@ -1,10 +1,17 @@
 //! How is a TCP connection opened, tuned and ended?
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    pin::pin,
+    time::Duration,
+};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpSocket, TcpStream},
+    task::yield_now,
     time::timeout,
 };
 
@@ -43,35 +50,40 @@ impl ConnectError {
     }
 }
 
-/// Connects a fresh socket (of whatever namespace it was made in) to `to`.
+/// Connects a socket from a stock (of whatever namespace it was made in) to `to`.
 ///
 /// # Errors
 /// The kernel's, or [`ConnectError::Timeout`] after `limit`.
 pub async fn connect(socket: OwnedFd, to: SocketAddr, limit: Duration) -> Result<TcpStream, ConnectError> {
     let socket = TcpSocket::from_std_stream(socket.into());
-    match timeout(limit, socket.connect(to)).await {
-        Ok(stream) => {
-            let stream = stream?;
-            tune(&stream)?;
-            Ok(stream)
-        }
+    let mut connecting = pin!(socket.connect(to));
+    // A peer on this machine has answered already: a look costs less than a timer.
+    tokio::select! {
+        biased;
+        stream = &mut connecting => return Ok(stream?),
+        () = yield_now() => {}
+    }
+    match timeout(limit, connecting).await {
+        Ok(stream) => Ok(stream?),
         Err(_) => Err(ConnectError::Timeout(limit)),
     }
 }
 
-/// No delays, and a peer that vanishes is noticed.
-pub fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+/// No delays, and a peer that vanishes is noticed. Of a listener, it holds for what is accepted from it.
+pub fn tune(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(KEEPALIVE_PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// From now on the connection ends with a RST however it ends (this process may be killed), unless
-/// [`end_orderly`] is called: a cut stream must not look like a complete one.
-pub fn end_by_reset(stream: &TcpStream) {
+/// [`end_orderly`] is called: a cut stream must not look like a complete one. Of a listener, it holds for what is
+/// accepted from it.
+pub fn end_by_reset(socket: &impl AsFd) {
     // Fails only for a socket that is no socket.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 /// The connection has said all in both directions: its close is an ordinary one.

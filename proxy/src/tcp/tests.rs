@@ -115,6 +115,7 @@ async fn a_cut_stream_ends_with_a_reset_and_a_complete_one_does_not() {
     for cut in [true, false] {
         let (mut client, source) = pair().await;
         let (destination, mut server) = pair().await;
+        [&source, &destination].into_iter().for_each(super::end_by_reset);
         let idle = Duration::ZERO;
         let task = tokio::spawn(carry(source, destination, Legs::default(), idle, std::future::pending()));
         server.write_all(b"half").await.unwrap();

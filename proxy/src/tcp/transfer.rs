@@ -62,8 +62,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     D: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut forward = Flow::default();
-    let mut backward = Flow::default();
+    // Both may have been left with something to send.
+    let mut forward = Flow { unflushed: true, ..Flow::default() };
+    let mut backward = Flow { unflushed: true, ..Flow::default() };
     poll_fn(|cx| {
         let there =
             forward.poll(cx, source, destination, backward.failed.is_some(), |r, w| count.forward(r, w));

@@ -3,7 +3,7 @@
 //! rustls's unbuffered connection, driven without I/O. It decrypts where the records lie and keeps no buffers of
 //! its own, so an idle connection costs its keys and nothing else.
 
-use rustls::{CommonState, Error};
+use rustls::{CommonState, Error, client::UnbufferedClientConnection};
 use tokio::io::ReadBuf;
 
 use super::{
@@ -39,12 +39,15 @@ impl Engine {
         }
     }
 
-    pub(super) fn state(&self) -> &CommonState {
-        self.session.state()
+    /// A client's, with its hello to be sent.
+    pub(super) fn client(connection: UnbufferedClientConnection) -> Result<Self, Error> {
+        let mut engine = Self::new(Session::Client(Box::new(connection)));
+        engine.receive(&mut [], None)?;
+        Ok(engine)
     }
 
-    pub(super) fn is_client(&self) -> bool {
-        matches!(self.session, Session::Client(_))
+    pub(super) fn state(&self) -> &CommonState {
+        self.session.state()
     }
 
     /// All that the peer will ever send has been read.
@@ -113,7 +116,7 @@ impl Engine {
 
     /// Encrypts the beginning of `plain`: how many bytes of it were taken, and how many of `into` were filled.
     ///
-    /// To be called with everything that is `outgoing` sent, and to be sent after what is `outgoing` then.
+    /// To be called with little that is `outgoing`, and to be sent after what is `outgoing` then.
     pub(super) fn encrypt(&mut self, plain: &[u8], into: &mut [u8]) -> Result<(usize, usize), Error> {
         let plain = &plain[..plain.len().min(MAX_WRITE)];
         let mut job = Job::Encrypt { plain, into, written: 0 };

@@ -24,6 +24,7 @@ use rustls::{
 use rustls_pki_types::{DnsName, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::engine::Engine;
 pub use self::{
     config::ConfigError,
     error::TlsError,
@@ -53,38 +54,51 @@ pub struct Peer {
     pub resumed: bool,
 }
 
-/// Secures a connection to `server`, asking for `server_name`.
-///
-/// `endpoint` is where `io` leads: sessions are resumed with the same endpoint only. The caller bounds the time.
-pub async fn connect<IO>(
-    credential: &Credential,
-    server: &Identity,
-    server_name: &str,
-    endpoint: SocketAddr,
-    io: IO,
-) -> Result<ClientStream<IO>, TlsError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut config = (*credential.client).clone();
-    if server.as_str() == server_name {
-        config.resumption = credential.sessions().at(endpoint);
-    } else {
-        // Tickets are filed under the name in SNI alone.
-        config.resumption = Resumption::disabled();
-        let verifier = ServerVerifier::new(credential.roots(), Some(server.clone()))
-            .map_err(|error| TlsError::Protocol(rustls::Error::General(error.to_string())))?;
-        config.dangerous().set_certificate_verifier(verifier);
+/// What a client says first, ready to be sent: making it takes longer than opening a connection.
+pub struct ClientHello<'a> {
+    credential: &'a Credential,
+    engine: Engine,
+}
+
+impl<'a> ClientHello<'a> {
+    /// For a connection to `server`, asking for `server_name`.
+    ///
+    /// `endpoint` is where the connection leads: sessions are resumed with the same endpoint only.
+    pub fn new(
+        credential: &'a Credential,
+        server: &Identity,
+        server_name: &str,
+        endpoint: SocketAddr,
+    ) -> Result<Self, TlsError> {
+        let mut config = (*credential.client).clone();
+        if server.as_str() == server_name {
+            config.resumption = credential.sessions().at(endpoint);
+        } else {
+            // Tickets are filed under the name in SNI alone.
+            config.resumption = Resumption::disabled();
+            let verifier = ServerVerifier::new(credential.roots(), Some(server.clone()))
+                .map_err(|error| TlsError::Protocol(rustls::Error::General(error.to_string())))?;
+            config.dangerous().set_certificate_verifier(verifier);
+        }
+        let name = DnsName::try_from(server_name.to_owned())
+            .map_err(|_| TlsError::Protocol(rustls::Error::General("server name".to_owned())))?;
+        let connection = UnbufferedClientConnection::new(Arc::new(config), ServerName::DnsName(name))?;
+        Ok(Self { credential, engine: Engine::client(connection)? })
     }
-    let name = DnsName::try_from(server_name.to_owned())
-        .map_err(|_| TlsError::Protocol(rustls::Error::General("server name".to_owned())))?;
-    let connection = UnbufferedClientConnection::new(Arc::new(config), ServerName::DnsName(name))?;
-    let mut stream = TlsStream::client(connection, io);
-    handshake(&mut stream).await?;
-    if stream.resumed() {
-        credential.recheck_server(stream.peer_chain(), UnixTime::now())?;
+
+    /// Secures `io`. The client's proof of itself is sent with the first bytes, or flushed: the server waits for it.
+    /// The caller bounds the time.
+    pub async fn secure<IO>(self, io: IO) -> Result<ClientStream<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut stream = TlsStream::client(self.engine, io);
+        handshake(&mut stream).await?;
+        if stream.resumed() {
+            self.credential.recheck_server(stream.peer_chain(), UnixTime::now())?;
+        }
+        Ok(stream)
     }
-    Ok(stream)
 }
 
 /// Secures a connection that a client opened to the identity of `credential`.
@@ -119,11 +133,11 @@ fn judge<IO>(credential: &Credential, stream: &TlsStream<IO>) -> Result<Option<I
     if stream.resumed() {
         credential.recheck_client(chain, UnixTime::now())?;
     }
-    let facts = Facts::of(leaf)?;
+    let facts = Facts::of_verified(leaf)?;
     match facts.identity() {
         Some(identity) => Ok(Some(identity.clone())),
         // Certified by our own CA but as nobody: never to be taken for a client without a certificate.
-        None => Err(TlsError::BadName { expected: "an identity".to_owned(), presented: facts.names }),
+        None => Err(TlsError::BadName { expected: "an identity".to_owned(), presented: facts.names.clone() }),
     }
 }
 
@@ -147,4 +161,4 @@ where
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

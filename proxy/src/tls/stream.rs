@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustls::{HandshakeKind, client::UnbufferedClientConnection, server::UnbufferedServerConnection};
+use rustls::{HandshakeKind, server::UnbufferedServerConnection};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -31,8 +31,9 @@ pub struct TlsStream<IO> {
 }
 
 impl<IO> TlsStream<IO> {
-    pub(super) fn client(connection: UnbufferedClientConnection, io: IO) -> Self {
-        Self { io, engine: Engine::new(Session::Client(Box::new(connection))) }
+    /// `engine` has said its hello already.
+    pub(super) fn client(engine: Engine, io: IO) -> Self {
+        Self { io, engine }
     }
 
     pub(super) fn server(connection: UnbufferedServerConnection, io: IO) -> Self {
@@ -71,20 +72,12 @@ impl<IO> TlsStream<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
-    /// Drives the handshake to its end.
+    /// Drives the handshake to its end. What it ends with, a server's ticket or a client's proof, rides with the
+    /// first bytes, or goes with the next `poll_flush`.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
-        // A client has something to say before anything comes.
-        if self.engine.is_client() && self.engine.held().is_empty() {
-            self.engine.receive(&mut [], None)?;
-        }
         while self.engine.state().is_handshaking() {
             ready!(self.poll_send(cx))?;
             ready!(self.poll_receive(cx, None))?;
-        }
-        // A server's ticket can ride with its first bytes; a client's certificate is what the server waits for.
-        if self.engine.is_client() {
-            ready!(self.poll_send(cx))?;
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -174,15 +167,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         if this.engine.sent_close() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        ready!(this.poll_send(cx))?;
+        // The handshake's end goes with the first bytes: one segment, which wakes the peer once.
+        if this.engine.outgoing.as_slice().len() > RIDES {
+            ready!(this.poll_send(cx))?;
+        }
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
         let mut scratch = Scratch::take();
         let (accepted, length) = this.engine.encrypt(bytes, &mut scratch).map_err(broken)?;
         let mut records = &scratch[..length];
-        // Usually nothing; a key update that just came up goes first.
-        while this.engine.outgoing.is_empty() && !records.is_empty() {
+        // Usually nothing; the handshake's end or a key update that just came up goes first.
+        if !this.engine.outgoing.is_empty() {
+            this.engine.outgoing.push(records);
+            return match this.poll_send(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Ok(accepted)),
+            };
+        }
+        while !records.is_empty() {
             match Pin::new(&mut this.io).poll_write(cx, records)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(n) => records = &records[n..],
@@ -220,6 +223,8 @@ fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+/// So much that waits to be sent may wait for what is written next.
+const RIDES: usize = 4 * 1024;
 /// What four records add to the reader's bytes, and a little.
 const OVERHEAD: usize = 256;
 /// A whole record at once, even for a reader with a small buffer.

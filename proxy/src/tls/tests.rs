@@ -23,6 +23,19 @@ fn endpoint(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 244, 1, 2], port))
 }
 
+/// A connection to `server`, with everything sent that the server waits for.
+pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
+    credential: &Credential,
+    server: &Identity,
+    server_name: &str,
+    endpoint: SocketAddr,
+    io: IO,
+) -> Result<ClientStream<IO>, TlsError> {
+    let mut stream = ClientHello::new(credential, server, server_name, endpoint)?.secure(io).await?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
 /// Both handshakes at once; the client wants `server`.
 async fn pair(client: &Credential, server: &Credential, want: &Identity) -> Outcome<DuplexStream> {
     let (near, far) = tokio::io::duplex(64 * 1024);

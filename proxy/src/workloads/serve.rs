@@ -14,7 +14,9 @@ use super::Workload;
 use crate::{
     app::Shared,
     capture::{Listeners, Side},
-    inbound, outbound, tcp,
+    inbound,
+    lanes::Lane,
+    outbound, tcp,
 };
 
 /// Out of descriptors, accept() fails at once and for ever: wait for some to be returned.
@@ -34,11 +36,21 @@ impl Serving {
     ) -> io::Result<Self> {
         let stop = channel::Sender::new(false);
         let mut loops = JoinSet::new();
+        let home = shared.lanes.home();
+        // Sockets belong to the runtime in which they are made.
+        let _entered = home.runtime().enter();
         for listener in &listeners.0 {
             let socket = std::net::TcpListener::from(listener.socket.as_fd().try_clone_to_owned()?);
+            // For all connections at once; here, because a predecessor may have opened it.
+            tcp::tune(&socket)?;
+            // From a client of another node, TLS begins with the right to say why it ends.
+            if listener.side == Side::Outbound {
+                tcp::end_by_reset(&socket);
+            }
             let accept = Accept {
                 listener: TcpListener::from_std(socket)?,
                 side: listener.side,
+                home: home.clone(),
                 shared: shared.clone(),
                 workload: workload.clone(),
             };
@@ -62,6 +74,7 @@ pub(super) async fn turned(flag: &mut channel::Receiver<bool>) {
 struct Accept {
     listener: TcpListener,
     side: Side,
+    home: Arc<Lane>,
     shared: Arc<Shared>,
     workload: Arc<Workload>,
 }
@@ -105,7 +118,13 @@ impl Accept {
         };
         let (shared, workload, side) = (self.shared.clone(), self.workload.clone(), self.side);
         let connection = self.shared.connections.open();
-        tokio::spawn(async move {
+        let place = self.shared.lanes.place(&self.home);
+        let stays = place.is(&self.home);
+        let moving = if stays { Ok(Accepted::Here(stream)) } else { stream.into_std().map(Accepted::There) };
+        let Ok(stream) = moving else { return };
+        let runtime = place.runtime().clone();
+        runtime.spawn(async move {
+            let Ok(stream) = stream.arrive() else { return };
             let work = async {
                 match side {
                     Side::Outbound => outbound::serve(&shared, &workload, stream).await,
@@ -116,7 +135,7 @@ impl Accept {
                 () = work => {}
                 () = workload.ended() => {}
             }
-            drop((slot, connection));
+            drop((slot, connection, place));
         });
     }
 
@@ -132,6 +151,22 @@ impl Accept {
         match self.side {
             Side::Outbound => self.shared.metrics.outbound_error(&self.workload.labels, error),
             Side::Inbound => self.shared.metrics.inbound_error(&self.workload.labels, error),
+        }
+    }
+}
+
+/// A connection on its way to its lane.
+enum Accepted {
+    Here(TcpStream),
+    There(std::net::TcpStream),
+}
+
+impl Accepted {
+    /// To be called on the lane.
+    fn arrive(self) -> io::Result<TcpStream> {
+        match self {
+            Accepted::Here(stream) => Ok(stream),
+            Accepted::There(stream) => TcpStream::from_std(stream),
         }
     }
 }
