@@ -40,10 +40,12 @@ pub enum Work {
         /// How many.
         connections: usize,
     },
-    /// Enrolled workloads without a connection.
+    /// Enrolled workloads of one node, each with connections to one of another node, used once, if any.
     Workloads {
         /// How many.
         pods: usize,
+        /// How many each has.
+        connections: usize,
     },
 }
 
@@ -58,9 +60,11 @@ pub enum Measures {
     Memory,
 }
 
-/// All of them. Memory comes first: a proxy that has worked keeps what it has once needed.
-pub const CASES: [Case; 11] = [
-    Case { name: "workloads-100", work: Work::Workloads { pods: 100 } },
+/// All of them. 9 000 connections are about what 20 000 descriptors allow; one workload may not have them all. Memory comes first: a proxy that has worked keeps what it has once needed.
+pub const CASES: [Case; 13] = [
+    Case { name: "workloads-100", work: Work::Workloads { pods: 100, connections: 0 } },
+    Case { name: "workloads-500", work: Work::Workloads { pods: 500, connections: 0 } },
+    Case { name: "idle-9000", work: Work::Workloads { pods: 30, connections: 300 } },
     Case { name: "idle-1000", work: Work::Idle { connections: 1000 } },
     Case { name: "echo-20", work: Work::Echo { rate: Some(20), connections: 1 } },
     Case { name: "echo-200", work: Work::Echo { rate: Some(200), connections: 1 } },
@@ -72,6 +76,19 @@ pub const CASES: [Case; 11] = [
     Case { name: "bulk-1", work: Work::Bulk { streams: 1 } },
     Case { name: "bulk-8", work: Work::Bulk { streams: 8 } },
 ];
+
+impl Work {
+    /// Of how many things a case about memory consists.
+    pub fn units(&self) -> usize {
+        match *self {
+            Work::Workloads { pods, connections: 0 } => pods,
+            Work::Workloads { pods, connections } => pods * connections,
+            Work::Idle { connections } | Work::Echo { connections, .. } => connections,
+            Work::Bulk { streams } => streams,
+            Work::Connect { .. } => 1,
+        }
+    }
+}
 
 impl Case {
     /// What it is about.

@@ -24,7 +24,7 @@ const NODES: [&str; 2] = ["a", "b"];
 const NAMESPACE: &str = "bench";
 const CLIENT: &str = "client";
 /// What weft serves.
-const ECHO: u16 = 7000;
+pub(super) const ECHO: u16 = 7000;
 const SINK: u16 = 7001;
 /// The same two, exempt from the mesh.
 const EXEMPT_ECHO: u16 = 7100;
@@ -40,8 +40,8 @@ const PASSED: &str = "7300-7301";
 /// From here on, a port for each application of each haproxy pair.
 const FIRST_LANE: u16 = 7110;
 const EXEMPT: &str = "7100-7199";
-/// A hundred pods take their time on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Hundreds of pods take their time on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Connections that the kernel sends past the proxy, among what it decided.
 pub(super) const DIRECTLY: [(&str, &str); 2] = [("hook", "connect"), ("outcome", "direct")];
 
@@ -250,11 +250,11 @@ pub(super) fn proxy(node: &str) -> Daemon {
     Daemon::Proxy(node.to_owned())
 }
 
-fn key(pod: &str) -> String {
+pub(super) fn key(pod: &str) -> String {
     format!("{NAMESPACE}/{pod}")
 }
 
-fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
+pub(super) fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
     let ips = cluster.pod_ips(&key(pod))?;
     ips.iter()
         .find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None })
@@ -264,7 +264,7 @@ fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
 /// Prepares the calling thread's namespace, for all variants alike. Connections that are over do not keep their ports
 /// for a minute, so that many fit in one after another. Congestion control is the plain one of every kernel: a machine's
 /// BBR paces by estimates, and one would measure its clock instead of what it costs to move the bytes.
-fn prepare() -> io::Result<()> {
+pub(super) fn prepare() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")?;
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")?;
     fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "reno")

@@ -1,7 +1,7 @@
 //! What does a connection through weft cost, next to one without it and to other proxies?
 //!
 //! [`case`] says what is done, [`variant`] by which way it goes; [`run`] takes them in turns on one [`ground`] with the
-//! generator of [`load`], [`figures`] condenses what was seen, [`table`], [`json`] and [`plot`] show it.
+//! generator of [`load`], [`figures`] condenses what was seen, [`table`], [`json`] and [`plot`] show it, [`targets`] judges.
 //! `cargo xtask bench` starts it; docs/performance.md has the method and figures.
 
 pub mod case;
@@ -15,6 +15,7 @@ pub mod proof;
 pub mod run;
 pub mod samples;
 pub mod table;
+pub mod targets;
 pub mod usage;
 pub mod variant;
 pub mod workloads;

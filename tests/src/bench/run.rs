@@ -40,8 +40,8 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Vec<Row>> {
     let mut ground = None;
     for (case, variants) in chosen.iter().filter(|(_, variants)| !variants.is_empty()) {
         progress(case.name);
-        if let Work::Workloads { pods } = case.work {
-            let measured = workloads::measure(&plan.binaries, pods).context(case.name)?;
+        if let Work::Workloads { pods, connections } = case.work {
+            let measured = workloads::measure(&plan.binaries, pods, connections).context(case.name)?;
             rows.extend(variants.iter().map(|variant| condense(case, variant, &[(measured, None)])));
             continue;
         }
@@ -130,9 +130,9 @@ impl Plan {
             |warm_up, duration| (Duration::from_millis(warm_up), Duration::from_millis(duration));
         match (case.work, self.is_quick) {
             (Work::Idle { .. } | Work::Workloads { .. }, _) => milliseconds(0, 300),
-            (Work::Echo { rate: Some(..=20), .. }, true) => milliseconds(150, 2000),
+            (Work::Echo { rate: Some(..=20), .. }, true) => milliseconds(100, 1300),
             (Work::Echo { rate: Some(..=20), .. }, false) => milliseconds(300, 6000),
-            (_, true) => milliseconds(150, 800),
+            (_, true) => milliseconds(100, 550),
             (_, false) => milliseconds(400, 3000),
         }
     }

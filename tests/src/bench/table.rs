@@ -34,12 +34,17 @@ pub fn text(rows: &[Row]) -> String {
         line(&mut text, &cells(row));
     }
     if !still.is_empty() {
-        let _ = writeln!(text, "\n  memory of all proxies together, MB: before, with them, growth");
+        let _ = writeln!(
+            text,
+            "\n  memory of all proxies together, MB: before, with them, growth; kB for each of them"
+        );
     }
     for row in still {
         let Some((before, after)) = row.resident else { continue };
         let what = format!("{} {}", row.case.name, row.variant.name);
-        let _ = writeln!(text, "  {what:<32}{before:>8.1}{after:>8.1}{:>8.1}", after - before);
+        let growth = after - before;
+        let each = growth * 1e3 / row.case.work.units() as f64;
+        let _ = writeln!(text, "  {what:<32}{before:>8.1}{after:>8.1}{growth:>8.1}{each:>8.1}");
     }
     text
 }
@@ -98,6 +103,6 @@ mod tests {
         let text = text(&rows);
         assert_eq!(text.matches(last.name).count(), 1);
         assert!(text.contains("1 MB/s"));
-        assert!(text.trim_end().ends_with("2.5"), "{text}");
+        assert!(text.trim_end().ends_with("2.5     5.0"), "{text}");
     }
 }

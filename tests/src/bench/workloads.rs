@@ -1,23 +1,55 @@
-//! What does the proxy of a node keep in memory for pods that do nothing?
+//! What do proxies keep in memory for many pods, and for connections of many pods?
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{
+    case::Work,
     figures::Measurement,
-    ground::{pod, proxy, start, until_served},
+    ground::{ECHO, address, key, pod, prepare, proxy, start, until_served},
+    load::{self, Kind, Load, Server, Target},
+    samples::Samples,
     usage::Usage,
 };
+use crate::netns::Netns;
 
-/// Enrols `pods` on one node of a cluster of its own; before is the proxy of the other node, which has none.
-pub fn measure(binaries: &Path, pods: usize) -> Result<Measurement> {
-    let all = (0..pods).map(|number| pod(&format!("idle-{number}"), "a", "")).collect();
-    let cluster = start("bench-idle", binaries, vec![("idle.yaml".to_owned(), all)])?;
-    until_served(&cluster, &[pods, 0])?;
-    let resident = |node| anyhow::Ok(Usage::of(&[cluster.pid(&proxy(node))?])?.resident);
+/// The proxies do what is left to do after a connection was opened.
+const BREATH: Duration = Duration::from_millis(300);
+
+/// Enrols `pods` on one node of a cluster of its own. Without connections, before is the proxy of the other node,
+/// which has none; with them, there are as many pods there, each is dialled by one of the first node, and the figures
+/// are of both proxies.
+pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measurement> {
+    let names = |node: &str| (0..pods).map(|number| format!("idle-{node}-{number}")).collect::<Vec<_>>();
+    let (near, far) = (names("a"), if connections == 0 { Vec::new() } else { names("b") });
+    let manifests = [("a", &near), ("b", &far)];
+    let manifests = manifests.iter().flat_map(|(node, names)| names.iter().map(|name| pod(name, node, "")));
+    let cluster = start("bench-many", binaries, vec![("idle.yaml".to_owned(), manifests.collect())])?;
+    until_served(&cluster, &[near.len(), far.len()])?;
+    let pids = [cluster.pid(&proxy("b"))?, cluster.pid(&proxy("a"))?];
+    let resident = |pids: &[u32]| anyhow::Ok(Usage::of(pids)?.resident);
+    let measured = if connections == 0 {
+        (resident(&pids[..1])?, resident(&pids[1..])?)
+    } else {
+        let before = resident(&pids)?;
+        let netns = |pod: &str| Ok::<_, anyhow::Error>(Netns::at(cluster.pod_netns(&key(pod))?));
+        let mut open: Vec<(Box<dyn Load + Send>, Server)> = Vec::new();
+        for (from, to) in near.iter().zip(&far) {
+            netns(to)?.run(prepare)??;
+            let server = Server::start(&netns(to)?, &[(ECHO, Kind::Echo)])?;
+            let echo = (address(&cluster, to)?, ECHO).into();
+            let target = Target { echo, sink: echo, swallowed: server.swallowed() };
+            let load = netns(from)?.run(|| load::start(Work::Idle { connections }, &target))?;
+            open.push((load.with_context(|| format!("{from} to {to}"))?, server));
+        }
+        if let Some((load, _)) = open.first_mut() {
+            load.run(BREATH, &mut Samples::default())?;
+        }
+        (before, resident(&pids)?)
+    };
     let measurement =
-        Measurement { resident_before: resident("b")?, resident: resident("a")?, ..Measurement::default() };
+        Measurement { resident_before: measured.0, resident: measured.1, ..Measurement::default() };
     cluster.stop()?;
     Ok(measurement)
 }

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use weft_tests::bench::{
     json, plot,
     run::{Plan, run},
-    table,
+    table, targets,
 };
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn measure() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let start = Instant::now();
     let rows = run(&plan, |what| eprintln!("    {:>4.0} s  {what}", start.elapsed().as_secs_f64()))?;
-    print!("\n{}", table::text(&rows));
+    print!("\n{}{}", table::text(&rows), targets::text(&rows));
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     write(&out.join("latest.json"), &format!("{:#}\n", json::array(&rows)))?;
     write(&out.join("latest.svg"), &plot::svg(&rows))?;

@@ -57,13 +57,13 @@ pub struct Done {
 }
 
 /// Opens what `work` needs.
-pub fn start(work: Work, target: &Target) -> Result<Box<dyn Load>> {
+pub fn start(work: Work, target: &Target) -> Result<Box<dyn Load + Send>> {
     Ok(match work {
         Work::Echo { rate, connections } => Box::new(echo::Echo::start(target.echo, rate, connections)?),
         Work::Connect { rate } => Box::new(connects::Connects::new(target.echo, rate)?),
         Work::Bulk { streams } => Box::new(bulk::Bulk::start(target, streams)?),
         Work::Idle { connections } => Box::new(idle::Idle::start(target.echo, connections)?),
-        Work::Workloads { .. } => Box::new(idle::Idle::start(target.echo, 0)?),
+        Work::Workloads { connections, .. } => Box::new(idle::Idle::start(target.echo, connections)?),
     })
 }
 
