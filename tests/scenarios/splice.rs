@@ -16,6 +16,7 @@ use weft_tests::{
 };
 
 mod ends;
+mod kernel;
 mod reading;
 mod stress;
 
@@ -23,7 +24,7 @@ mod stress;
 const OPTED_IN: &str = "8000-8999";
 
 pub(crate) fn area() -> Area {
-    Area::new("splice", opted_in)
+    kernel::scenarios(Area::new("splice", opted_in))
         .scenario(
             "the_kernel_moves_the_bytes",
             "Requests and answers between two workloads of a node that opted in go from application to application in \
@@ -91,12 +92,6 @@ pub(crate) fn area() -> Area {
             "A takeover leaves spliced connections as they are; new ones are spliced by the successor.",
             opted_in,
             takeover,
-        )
-        .alone(
-            "refused_with_a_reason",
-            "Where the kernel's sockets cannot be read, nothing is spliced, the proxy says why, and all works.",
-            || opted_in().proxy_arg("--btf=/nonexistent/vmlinux"),
-            refused_with_a_reason,
         )
 }
 
@@ -257,24 +252,4 @@ fn takeover(mesh: &Mesh) -> Result<()> {
     echoes(&second, MESSAGE, ROUNDS)?;
     drop((stream, second));
     wait::until_ok("all is forgotten", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
-}
-
-fn refused_with_a_reason(mesh: &Mesh) -> Result<()> {
-    for server in ["near", "far"] {
-        let pod = mesh.pod(server);
-        let echo = pod.serve(mesh.unused_port(), backends::echo())?;
-        let stream = mesh.pod("client").connect(mesh.service(server).at(echo.port()))?;
-        echoes(&stream, MESSAGE, ROUNDS)?;
-        drop(stream);
-        echo.flawless()?;
-    }
-    let proxy = mesh.proxy("a");
-    let metrics = proxy.metrics()?;
-    metrics.expect("weft_splice_available", &[], 0.0)?;
-    metrics.expect("weft_splice_connections_total", &[], 0.0)?;
-    metrics.expect("weft_capture_total", &[("hook", "sockops"), ("outcome", "splice_joined")], 0.0)?;
-    let reason = proxy.config()?["splice"]["reason"].to_string();
-    ensure!(reason.contains("/nonexistent/vmlinux"), "/config: {reason}");
-    proxy.log().expect_line(&["not spliced", "/nonexistent/vmlinux"])?;
-    Ok(())
 }
