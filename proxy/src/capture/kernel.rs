@@ -9,8 +9,9 @@ use std::{
 };
 
 use aya::{
+    maps::MapType,
     programs::ProgramType,
-    sys::{BpfHelper, is_helper_supported, is_program_supported},
+    sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 
 use super::sys;
@@ -28,7 +29,7 @@ pub(super) struct Need {
 }
 
 /// All needs, the youngest first.
-pub(super) const NEEDS: [Need; 4] = [
+pub(super) const NEEDS: [Need; 5] = [
     Need {
         what: "bpf_set_retval in connect programs",
         since: "6.1",
@@ -45,6 +46,7 @@ pub(super) const NEEDS: [Need; 4] = [
         since: "5.9",
         there: || is_program_supported(ProgramType::SkLookup).ok(),
     },
+    Need { what: "BPF ring buffers", since: "5.8", there: || is_map_supported(MapType::RingBuf).ok() },
 ];
 
 /// This kernel is not one that weft can run on.
