@@ -47,6 +47,17 @@ pub(crate) const TEST: [Tool; 15] = [
 /// The proxy that the benchmark compares with.
 pub(crate) const BENCH: [Tool; 1] = [tool("haproxy", "haproxy")];
 
+/// Emulated machines, what is in their file system, and what unpacks their kernels.
+pub(crate) const KERNELS: [Tool; 7] = [
+    tool("qemu-system-x86_64", "qemu-system-x86"),
+    tool("busybox", "busybox-static"),
+    tool("strip", "binutils"),
+    tool("xz", "xz-utils"),
+    tool("zstd", "zstd"),
+    tool("ip", "iproute2"),
+    tool("nft", "nftables"),
+];
+
 /// Those that this machine has not.
 pub(crate) fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
     tools.iter().filter(|tool| find(tool.program).is_none()).collect()

@@ -8,6 +8,7 @@ mod doctor;
 mod ebpf;
 mod exec;
 mod host;
+mod kernels;
 mod lint;
 mod run;
 mod steps;

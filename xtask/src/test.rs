@@ -13,14 +13,20 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use self::tally::Tally;
-use crate::{Command, build, debian, doctor, host, steps::Steps};
+use crate::{
+    Command, build, debian, doctor, host,
+    kernels::{self, Extent},
+    steps::Steps,
+};
 
 pub(crate) const COMMAND: Command = Command {
     name: "test",
-    arguments: "[FILTER] [--list] [--unit | --scenarios] | --soak MINUTES [--seed SEED]",
+    arguments: "[FILTER] [--list] [--unit | --scenarios | --kernels] | --soak MINUTES [--seed SEED]",
     what: "Runs all tests, or those whose name contains FILTER: unit tests, then scenarios on the real kernel.",
     why: "The scenarios start real clusters, servers and clients, as root; what CI runs. Their logs: target/scenarios. \
-          With --soak, traffic of every kind while pods, proxies, policies and authorities come and go at random.",
+          At the end other kernels, from 6.1 to the newest, emulated, load the eBPF programs; with --kernels they go \
+          through smoke tests, or the scenarios of FILTER, and nothing else is run. Their logs: target/kernels. With --soak, traffic of every kind while pods, proxies, policies and authorities \
+          come and go at random.",
     example: "cargo xtask test half_close",
     run,
 };
@@ -31,6 +37,7 @@ struct Options {
     list: bool,
     unit: bool,
     scenarios: bool,
+    kernels: bool,
 }
 
 fn parse(arguments: Vec<String>) -> Result<Options> {
@@ -38,10 +45,11 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
     for argument in arguments {
         match argument.as_str() {
             "--list" => options.list = true,
+            "--kernels" => options.kernels = true,
             "--unit" => options.scenarios = false,
             "--scenarios" => options.unit = false,
             other if other.starts_with('-') => {
-                bail!("test knows --list, --unit, --scenarios and --soak, not {other:?}")
+                bail!("test knows --list, --unit, --scenarios, --kernels and --soak, not {other:?}")
             }
             _ if options.filter.is_some() => bail!("test takes one FILTER, and {argument:?} is a second one"),
             _ => options.filter = Some(argument),
@@ -49,6 +57,9 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
     }
     if !options.unit && !options.scenarios {
         bail!("--unit and --scenarios leave nothing; without them both are run");
+    }
+    if options.kernels && (options.list || !options.unit || !options.scenarios) {
+        bail!("--kernels stands for itself, with a FILTER or without");
     }
     Ok(options)
 }
@@ -84,6 +95,13 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
 }
 
 fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
+    if options.kernels {
+        steps.step("kernels", "an emulator, and what is to be tried in it", kernels::prepare)?;
+        build::prepare(steps)?;
+        let suites = steps.step("build", "programs and scenarios", || build_all(&["--test", "scenarios"]))?;
+        let extent = options.filter.as_deref().map_or(Extent::Smoke, Extent::Filter);
+        return on_kernels(extent, steps, tally, &suites);
+    }
     if options.scenarios && !options.list {
         steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
         steps.step("Debian programs", "the scenarios use real servers and clients", || {
@@ -93,7 +111,9 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     }
     build::prepare(steps)?;
     let suites =
-        steps.step("build", "programs and tests, the dev profile; dependencies optimized", build_all)?;
+        steps.step("build", "programs and tests, the dev profile; dependencies optimized", || {
+            build_all(&["--tests"])
+        })?;
     let (scenarios, unit): (Vec<_>, Vec<_>) = suites.into_iter().partition(|suite| suite.name == "scenarios");
 
     if options.unit {
@@ -112,7 +132,7 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
         }
     }
     if options.scenarios {
-        let suite = scenarios.first().context("the package weft-tests has no target scenarios")?;
+        let suite = scenarios_of(&scenarios)?;
         steps.step("scenarios", "real sockets, real programs, the real kernel; as root", || {
             let start = if options.list {
                 process::Command::new(&suite.program)
@@ -123,7 +143,37 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             give_back_logs()
         })?;
     }
+    let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
+    if is_whole {
+        let ready = steps.step("kernels", "an emulator, and what is to be tried in it", kernels::prepare);
+        match ready {
+            Ok(()) => on_kernels(Extent::Loads, steps, tally, &scenarios)?,
+            // No Debian, or no network: not a fault of weft's, but not to be overlooked either.
+            Err(error) => println!("    NOT TRIED on other kernels: {error:#}"),
+        }
+    }
     Ok(())
+}
+
+/// Other kernels than this machine's; each counts as one test.
+fn on_kernels(extent: Extent<'_>, steps: &mut Steps, tally: &mut Tally, suites: &[Suite]) -> Result<()> {
+    let scenarios = scenarios_of(suites)?;
+    let folder = build::folder(false);
+    let programs = kernels::Programs { folder: &folder, scenarios: &scenarios.program };
+    steps.step("emulated machines", "what other kernels make of it", || {
+        let count = kernels::run(&programs, extent)?;
+        tally.passed += count.passed;
+        tally.failed += count.failed;
+        if count.failed > 0 {
+            tally.broken.push("kernels".to_owned());
+        }
+        Ok(())
+    })
+}
+
+fn scenarios_of(suites: &[Suite]) -> Result<&Suite> {
+    let scenarios = suites.iter().find(|suite| suite.name == "scenarios");
+    scenarios.context("the package weft-tests has no target scenarios")
 }
 
 /// What root wrote below target/ would be in the way of the user's next `cargo clean`.
@@ -145,9 +195,9 @@ fn command(suite: &Suite, mut start: process::Command, options: &Options) -> pro
 }
 
 /// Programs and tests in one go: the same features for both, so that no dependency is compiled twice.
-fn build_all() -> Result<Vec<Suite>> {
+fn build_all(tests: &[&str]) -> Result<Vec<Suite>> {
     let mut cargo = host::cargo();
-    cargo.args(["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"]);
+    cargo.args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]).args(tests);
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo build")?;
     if !output.status.success() {
         bail!("cargo build failed ({})", output.status);
@@ -192,6 +242,8 @@ mod tests {
         assert!(words(&["a", "b"]).is_err());
         assert!(words(&["--unit", "--scenarios"]).is_err());
         assert!(words(&["--fast"]).is_err());
+        assert!(words(&["wire", "--kernels"]).expect("options").kernels);
+        assert!(words(&["--kernels", "--list"]).is_err());
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! Does weft run on kernels other than this machine's? Debian's and Ubuntu's, one after the other, in emulated
+//! machines.
+//!
+//! Each machine boots such a kernel with an initial file system made of the programs under test, loads the eBPF
+//! object, runs scenarios, and says on a serial line what came of it.
+
+mod apt;
+mod cpio;
+mod guest;
+mod image;
+mod module;
+mod package;
+mod plan;
+mod report;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use self::{
+    apt::{Archive, DEBIAN, UBUNTU},
+    package::Found,
+    plan::Step,
+    report::Outcome,
+};
+use crate::{debian, host, steps};
+
+/// A kernel to try.
+pub(crate) struct Kernel {
+    archive: &'static Archive,
+    /// The archive's name of the release that has it.
+    suite: &'static str,
+    /// Where it is in the matrix.
+    role: Role,
+}
+
+/// What is expected of a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// It carries weft, and splices connections that opt in.
+    Splices,
+    /// It carries weft, and does not do what splicing needs: the proxy says so and relays.
+    Relays,
+    /// It is too old, and weft says so.
+    TooOld,
+}
+
+/// How much a kernel has to go through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent<'a> {
+    /// Every program passes the verifier, or the kernel is refused: seconds, and nothing in it depends on how fast the
+    /// machine is. Part of every `cargo xtask test`.
+    Loads,
+    /// Scenarios too, one of each kind of traffic.
+    Smoke,
+    /// Scenarios whose name contains this.
+    Filter(&'a str),
+}
+
+const KERNELS: [Kernel; 5] = [
+    // 6.1, the oldest that is supported
+    Kernel { archive: &DEBIAN, suite: "bookworm", role: Role::Splices },
+    // 6.8 as it was released: Ubuntu's updates, which have what splicing needs, are in another suite.
+    Kernel { archive: &UBUNTU, suite: "noble", role: Role::Relays },
+    // 6.12
+    Kernel { archive: &DEBIAN, suite: "trixie", role: Role::Splices },
+    // the newest that a stable Debian can install
+    Kernel { archive: &DEBIAN, suite: "trixie-backports", role: Role::Splices },
+    // 5.10
+    Kernel { archive: &DEBIAN, suite: "bullseye", role: Role::TooOld },
+];
+
+/// The programs that a machine runs.
+pub(crate) struct Programs<'a> {
+    /// The folder with weft's programs.
+    pub(crate) folder: &'a Path,
+    /// The compiled scenarios.
+    pub(crate) scenarios: &'a Path,
+}
+
+/// How many kernels did what was expected of them.
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+/// Makes sure of the emulator, of what packs file systems, and of the kernels.
+pub(crate) fn prepare() -> Result<()> {
+    debian::ensure(&debian::KERNELS)?;
+    KERNELS.iter().try_for_each(|kernel| {
+        let found = kernel.ensure()?;
+        println!("    {} of {}", found.release, kernel.suite);
+        Ok(())
+    })
+}
+
+impl Kernel {
+    fn folder(&self) -> PathBuf {
+        host::target_dir().join("kernels").join(self.suite)
+    }
+
+    /// Makes sure that it is in its folder.
+    fn ensure(&self) -> Result<Found> {
+        let folder = self.folder();
+        let ensure = || {
+            fs::create_dir_all(&folder)?;
+            package::ensure(self.archive, self.suite, &folder)?;
+            package::kept(&folder)
+        };
+        ensure().with_context(|| format!("the kernel of {}", self.suite))
+    }
+}
+
+/// Tries every kernel, one after the other. Prints a table.
+pub(crate) fn run(programs: &Programs<'_>, extent: Extent<'_>) -> Result<Count> {
+    if let Extent::Filter(filter) = extent
+        && !plan::is_plain(filter)
+    {
+        bail!("{filter:?} is no part of a scenario's name");
+    }
+    let base = image::base(programs)?;
+    let mut results = Vec::new();
+    for kernel in &KERNELS {
+        // A kernel that is too old has nothing to say about scenarios.
+        if matches!((extent, kernel.role), (Extent::Filter(_), Role::TooOld)) {
+            continue;
+        }
+        let steps = plan::steps(kernel.role, extent);
+        results
+            .push(attempt(kernel, &steps, &base).with_context(|| format!("the kernel of {}", kernel.suite))?);
+    }
+    print!("{}", report::table(&results));
+    let passed = results.iter().filter(|outcome| outcome.is_good()).count() as u64;
+    Ok(Count { passed, failed: results.len() as u64 - passed })
+}
+
+fn attempt(kernel: &Kernel, steps: &[Step], base: &cpio::Archive) -> Result<Outcome> {
+    let folder = kernel.folder();
+    let found = package::kept(&folder)?;
+    println!("    {} boots", found.release);
+    let initrd = folder.join("initrd");
+    fs::write(&initrd, image::complete(base, &found, steps)).with_context(|| initrd.display().to_string())?;
+    let ended = guest::boot(&found.image, &initrd, &folder)?;
+    let outcome = report::read(&found.release, steps, &ended);
+    for line in outcome.failures() {
+        println!("    {line}");
+    }
+    println!("    {}: {} after {}", found.release, outcome.verdict(), steps::shown(ended.time));
+    Ok(outcome)
+}
