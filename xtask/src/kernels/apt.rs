@@ -69,7 +69,9 @@ impl Apt {
         fs::write(folder.join("apt.conf"), text(&folder, &machines_proxies()))?;
         let apt = Self { suite, folder };
         let mut update = apt.command("apt-get");
-        steps::quiet(update.args(["-q", "update"]), &format!("kernels-update-{suite}"), PATIENCE)?;
+        // Otherwise a list that could not be fetched is a warning.
+        update.args(["-q", "-o", "APT::Update::Error-Mode=any", "update"]);
+        steps::quiet(&mut update, &format!("kernels-update-{suite}"), PATIENCE)?;
         Ok(apt)
     }
 
