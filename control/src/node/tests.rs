@@ -258,7 +258,8 @@ async fn what_opted_in_to_splicing_is_told_to_every_node() {
                    {config.weft.dev/splice-ports: \"80\"}}, spec: {clusterIP: 10.96.0.9, selector: \
                    {linkerd.io/proxy-deployment: web}, ports: [{name: one, port: 80, targetPort: 8080}, {name: two, \
                    port: 6379}, {name: three, port: 90}]}}\n";
-    let text = splice(pod("a", "one", "1", "")) + service;
+    let other = pod("other", "two", "1", "").replace("10.0.0.1", "10.0.0.2").replace("web", "db");
+    let text = splice(pod("a", "one", "1", "")) + &other + service;
     let running = Running::start(&text).await;
     let mut stream =
         running.node().watch(bearer(watch_of("two"), &running.token("two"))).await.unwrap().into_inner();
@@ -278,7 +279,7 @@ async fn what_opted_in_to_splicing_is_told_to_every_node() {
     );
 
     // The workload does not want it any more; its service does still.
-    running.manifest(&(pod("a", "one", "1", "") + service));
+    running.manifest(&(pod("a", "one", "1", "") + &other + service));
     let Kind::Splice(splice) = next(&mut stream).await else { panic!() };
     assert_eq!(told(splice), ["10.0.0.1 [] [(8080, 8080)]", "10.96.0.9 [] [(80, 80)]"]);
 }
