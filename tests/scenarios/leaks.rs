@@ -14,9 +14,9 @@ use anyhow::{Context, Result};
 use weft_tests::{
     attack, backends,
     backends::{Behaviour, Server},
-    holdings::{Holdings, Memory},
+    holdings::{Holdings, Memory, frugal},
     load::Manner,
-    mesh::{Description, Mesh, Pod, mesh},
+    mesh::{Description, Mesh, Pod, PodSpec, mesh},
     netns::Netns,
     suite::Area,
     wait,
@@ -26,8 +26,9 @@ pub(crate) fn area() -> Area {
     Area::without_cluster("leaks")
         .alone(
             "fifty_thousand_connections",
-            "50 000 connections that end in every way, well and badly, leave no descriptor, no socket, no storage of \
-             a socket, no map entry and no series behind; the memory of both proxies stays.",
+            "50 000 connections through the proxy, spliced and direct, that end in every way, well and badly, leave \
+             no descriptor, no socket, no storage of a socket, no map entry and no series behind; the memory of both \
+             proxies stays.",
             places,
             fifty_thousand_connections,
         )
@@ -53,13 +54,18 @@ fn places() -> Description {
     ];
     servers
         .into_iter()
-        .fold(mesh("leaks"), |cluster, (name, node, policy)| {
+        .fold(frugal(mesh("leaks")), |cluster, (name, node, policy)| {
             cluster
-                .pod(name, |pod| pod.node(node).meshed().policy(policy))
+                .pod(name, |pod| every_way(pod.node(node).meshed()).policy(policy))
                 .service(name, |service| PORTS.fold(service, |service, port| service.port(port, port)))
         })
-        .pod("client", |pod| pod.node("a").meshed())
+        .pod("client", |pod| every_way(pod.node("a").meshed()))
         .pod("stranger", |pod| pod.node("a").unmeshed())
+}
+
+/// Within a node, connections to one of the ports go directly, and those to another are spliced.
+fn every_way(pod: PodSpec) -> PodSpec {
+    pod.annotate("config.linkerd.io/opaque-ports", "8082").annotate("config.weft.dev/splice-ports", "8083")
 }
 
 /// Each server has several: a client has only so many ports of its own for each of theirs.
@@ -90,12 +96,12 @@ fn of_client() -> Vec<Use> {
     let unserved = OPEN.map(|server| Use { manner: Manner::Denied, service: false, server, port: UNSERVED });
     uses(Manner::Echo, &OPEN, 8)
         .chain(uses(Manner::Echo, &["guarded"], 4))
-        .chain(uses(Manner::HalfClose, &OPEN, 2))
-        .chain(uses(Manner::LeaveUnread, &OPEN, 1))
-        .chain(uses(Manner::ResetAtOnce, &OPEN, 2))
-        .chain(uses(Manner::ResetUnderWay, &OPEN, 2))
-        .chain(uses(Manner::AbortConnect, &OPEN, 1))
-        .chain(uses(Manner::Denied, &["strict-far", "strict-near"], 1))
+        .chain(uses(Manner::HalfClose, &OPEN, 4))
+        .chain(uses(Manner::LeaveUnread, &OPEN, 4))
+        .chain(uses(Manner::ResetAtOnce, &OPEN, 4))
+        .chain(uses(Manner::ResetUnderWay, &OPEN, 4))
+        .chain(uses(Manner::AbortConnect, &OPEN, 4))
+        .chain(uses(Manner::Denied, &["strict-far", "strict-near"], 4))
         .chain(unserved)
         .collect()
 }
@@ -160,14 +166,18 @@ fn target(mesh: &Mesh, used: &Use) -> SocketAddr {
 /// ends never hear of it.
 fn guest(mesh: &Mesh, vanish: bool) -> Result<()> {
     const CONNECTIONS: usize = 20;
-    let guest = mesh.add_pod("guest", |pod| pod.node("a").meshed())?;
-    for server in ["far", "near"] {
-        let target = mesh.pod(server).at(PORTS.start);
+    let guest = mesh.add_pod("guest", |pod| every_way(pod.node("a").meshed()))?;
+    let servers = ["far", "near"].into_iter().flat_map(|server| PORTS.map(move |port| (server, port)));
+    for (server, port) in servers {
+        let target = mesh.pod(server).at(port);
         wait::until_ok("the guest is let in", || {
             guest.netns().run(|| Manner::Echo.go(target, 1))?.map_err(Into::into)
         })?;
     }
-    let open = guest.connect_many(mesh.pod("far").at(PORTS.start), if vanish { CONNECTIONS } else { 0 })?;
+    let open = |server: &str, port| {
+        guest.connect_many(mesh.pod(server).at(port), if vanish { CONNECTIONS } else { 0 })
+    };
+    let open = [open("far", PORTS.start)?, open("near", 8083)?];
     mesh.remove_pod("guest")?;
     drop(open);
     mesh.until_enrolled()
@@ -181,6 +191,7 @@ fn fifty_thousand_connections(mesh: &Mesh) -> Result<()> {
         PORTS.map(|port| mesh.pod(name).serve(port, unhurried_echo())).collect()
     };
     let _servers = servers.iter().map(serve).collect::<Result<Vec<_>>>()?;
+    let ways = mesh.proxy("a").watch()?;
 
     connect_all(mesh, 8_000).context("warming up")?;
     guest(mesh, false)?;
@@ -197,6 +208,8 @@ fn fifty_thousand_connections(mesh: &Mesh) -> Result<()> {
     }
     nothing_left(mesh, &before)?;
     println!("{}", memory.show());
+    ways.expect_some("weft_direct_connections_total", &[])?;
+    ways.expect_some("weft_splice_connections_total", &[])?;
     memory.grows_at_most(BATCH * BYTES_PER_CONNECTION)
 }
 
@@ -221,15 +234,15 @@ const KEEPALIVE: Duration = Duration::from_secs(40);
 /// Less than the smallest thing that the proxy makes for a connection.
 const BYTES_PER_CONNECTION: u64 = 64;
 
-const PODS: usize = 100;
+const PODS: usize = 50;
 
 /// Pods that stay where they are, and a server on either node that they talk to.
 fn many_pods() -> Description {
-    let cluster = ["a", "b"].into_iter().fold(mesh("comers"), |cluster, node| {
-        cluster.pod(&format!("server-{node}"), |pod| pod.node(node).meshed())
+    let cluster = ["a", "b"].into_iter().fold(frugal(mesh("comers")), |cluster, node| {
+        cluster.pod(&format!("server-{node}"), |pod| every_way(pod.node(node).meshed()))
     });
     (0..PODS).fold(cluster, |cluster, n| {
-        cluster.pod(&comer(n), |pod| pod.node(if n % 2 == 0 { "a" } else { "b" }).unmeshed())
+        cluster.pod(&comer(n), |pod| every_way(pod.node(if n % 2 == 0 { "a" } else { "b" }).unmeshed()))
     })
 }
 
@@ -241,18 +254,24 @@ fn a_thousand_joins_and_leaves(mesh: &Mesh) -> Result<()> {
     const ROUNDS: usize = 1_000 / PODS;
     let comers: Vec<_> = (0..PODS).map(|n| mesh.pod(&comer(n))).collect();
     let servers = ["server-a", "server-b"].map(|name| mesh.pod(name));
-    let served = |pod: &Pod| pod.serve(8080, backends::echo());
-    let _servers = servers.iter().chain(&comers).map(served).collect::<Result<Vec<_>>>()?;
+    let serve =
+        |pod: &Pod| -> Result<Vec<Server>> { PORTS.map(|port| pod.serve(port, backends::echo())).collect() };
+    let _servers = servers.iter().chain(&comers).map(serve).collect::<Result<Vec<_>>>()?;
     let round = || -> Result<()> {
         for comer in &comers {
             mesh.change_pod(comer.name(), |pod| pod.meshed())?;
         }
         mesh.until_enrolled()?;
-        for (comer, server) in comers.iter().zip(servers.iter().cycle()) {
+        for (n, comer) in comers.iter().enumerate() {
+            // Half of them with the server of their own node.
+            let server = &servers[n / 2 % 2];
             for (from, to) in [(comer, server), (server, comer)] {
-                // Until a client's proxy has heard of it, a leaver's identity may still be asked for.
-                let talk = || from.netns().run(|| Manner::Echo.go(to.at(8080), 7))?.map_err(Into::into);
-                wait::until_ok("they talk", talk)?;
+                // The second time the opaque port is reached directly, if it is on the same node.
+                for port in PORTS.chain([8082]) {
+                    // Until a client's proxy has heard of it, a leaver's identity may still be asked for.
+                    let talk = || from.netns().run(|| Manner::Echo.go(to.at(port), 7))?.map_err(Into::into);
+                    wait::until_ok("they talk", talk)?;
+                }
             }
         }
         for comer in &comers {
@@ -261,7 +280,7 @@ fn a_thousand_joins_and_leaves(mesh: &Mesh) -> Result<()> {
         mesh.until_enrolled()
     };
     // The first rounds also make what stays for good: connections to the control plane, series, worker threads.
-    (0..2).try_for_each(|_| round())?;
+    (0..4).try_for_each(|_| round())?;
     let before = Holdings::settled(mesh)?;
     let mut memory = Memory::default();
     memory.look(mesh)?;

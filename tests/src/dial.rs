@@ -1,9 +1,9 @@
 //! How does a client open a connection, and can it wait for ever?
 
 use std::{
-    io,
+    io::{self, Read},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -44,6 +44,26 @@ pub fn patient(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Reads from a stream that may be spliced: then a blocking read may be told EAGAIN without having waited.
+#[derive(Debug)]
+pub struct Steadfast<'a>(pub &'a TcpStream);
+
+impl Read for Steadfast<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        loop {
+            match self.0.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if self.0.read_timeout()?.is_some_and(|limit| begun.elapsed() >= limit) {
+                        return Err(e);
+                    }
+                }
+                read => return read,
+            }
+        }
+    }
 }
 
 fn to(target: SocketAddr, e: io::Error) -> io::Error {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Accepted;
-use crate::load::Plan;
+use crate::{dial::Steadfast, load::Plan};
 
 /// Serves one connection; an error is one that the scenario should know about.
 pub type Behaviour = Arc<dyn Fn(&Accepted) -> io::Result<()> + Send + Sync>;
@@ -16,9 +16,9 @@ pub type Behaviour = Arc<dyn Fn(&Accepted) -> io::Result<()> + Send + Sync>;
 pub fn echo() -> Behaviour {
     Arc::new(|accepted| {
         let mut buffer = vec![0; 16 << 10];
-        let (mut from, mut to) = (&accepted.stream, &accepted.stream);
+        let mut to = &accepted.stream;
         loop {
-            match from.read(&mut buffer)? {
+            match Steadfast(&accepted.stream).read(&mut buffer)? {
                 0 => return accepted.stream.shutdown(Shutdown::Write),
                 n => to.write_all(&buffer[..n])?,
             }

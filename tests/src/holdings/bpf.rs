@@ -1,4 +1,4 @@
-//! How many entries has a pinned eBPF map? By the system call itself: any map, whatever program made it.
+//! How many entries has an eBPF map? By the system call itself: any map, whatever program made it.
 
 use std::{
     ffi::CString,
@@ -18,6 +18,7 @@ use super::btf;
 const MAP_GET_NEXT_KEY: i64 = 4;
 const PROG_LOAD: i64 = 5;
 const OBJ_GET: i64 = 7;
+const MAP_GET_FD_BY_ID: i64 = 14;
 const OBJ_GET_INFO_BY_FD: i64 = 15;
 const LINK_CREATE: i64 = 28;
 const ITER_CREATE: i64 = 33;
@@ -34,32 +35,58 @@ const BPF_TRACE_ITER: u32 = 28;
 #[repr(C)]
 struct Attr([u64; 20]);
 
-/// How many entries the map pinned at `path` has; none: a map that is always full (an array).
-pub(super) fn entries(path: &Path) -> Result<Option<u64>> {
-    let map = open(path).with_context(|| path.display().to_string())?;
-    let [kind, key_size] = info(&map)?;
-    if kind == SK_STORAGE {
-        return sockets(&map).context("listing a map of sockets' storage").map(Some);
+/// A map.
+pub(super) struct Map {
+    descriptor: OwnedFd,
+    pub(super) number: u32,
+    pub(super) name: String,
+    kind: u32,
+    key_size: usize,
+}
+
+impl Map {
+    /// The map that is pinned at `path`.
+    pub(super) fn pinned(path: &Path) -> Result<Self> {
+        let c_path = CString::new(path.as_os_str().as_bytes())?;
+        let mut attr = Attr::default();
+        attr.0[0] = c_path.as_ptr() as u64;
+        let opened = descriptor(OBJ_GET, &mut attr).and_then(Self::of);
+        opened.with_context(|| path.display().to_string())
     }
-    Ok(KEYED.contains(&kind).then(|| keys(&map, key_size as usize)).transpose()?)
+
+    /// The map of this number.
+    pub(super) fn numbered(number: u32) -> Result<Self> {
+        let mut attr = Attr::default();
+        attr.0[0] = u64::from(number);
+        let opened = descriptor(MAP_GET_FD_BY_ID, &mut attr).and_then(Self::of);
+        opened.with_context(|| format!("map {number}"))
+    }
+
+    fn of(descriptor: OwnedFd) -> io::Result<Self> {
+        let info = info(&descriptor)?;
+        let [kind, number, key_size] = [info[0], info[1], info[2]];
+        let name: Vec<u8> = info[6..10].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+        Ok(Self { descriptor, number, name, kind, key_size: key_size as usize })
+    }
+
+    /// How many entries it has; none: it is always full (an array) or a queue.
+    pub(super) fn entries(&self) -> Result<Option<u64>> {
+        if self.kind == SK_STORAGE {
+            return sockets(&self.descriptor).context("listing a map of sockets' storage").map(Some);
+        }
+        Ok(KEYED.contains(&self.kind).then(|| keys(&self.descriptor, self.key_size)).transpose()?)
+    }
 }
 
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = Attr::default();
-    attr.0[0] = path.as_ptr() as u64;
-    descriptor(OBJ_GET, &mut attr)
-}
-
-/// Its type and the size of its keys.
-fn info(map: &OwnedFd) -> io::Result<[u32; 2]> {
-    // struct bpf_map_info begins with type, id, key_size.
+fn info(map: &OwnedFd) -> io::Result<[u32; 20]> {
+    // struct bpf_map_info begins with type, id, key_size, value_size, max_entries, map_flags, name.
     let mut info = [0u32; 20];
     let mut attr = Attr::default();
     attr.0[0] = pair(map.as_raw_fd() as u32, size_of_val(&info) as u32);
     attr.0[1] = info.as_mut_ptr() as u64;
     call(OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok([info[0], info[2]])
+    Ok(info)
 }
 
 /// Walks over the keys. Others may write meanwhile, and then the walk may begin anew: it is bounded, and a map that

@@ -17,8 +17,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use self::process::THREADS;
-pub use self::{memory::Memory, process::memory as memory_of};
+use self::{bpf::Map, process::THREADS};
+pub use self::{memory::Memory, memory::frugal, process::memory as memory_of};
 use crate::{mesh::Mesh, wait};
 
 /// Counts by what is counted, for example `node a: entries of RENDEZVOUS`.
@@ -29,14 +29,17 @@ impl Holdings {
     /// What the mesh holds now.
     pub fn of(mesh: &Mesh) -> Result<Self> {
         let mut all = Self::default();
+        let folder = mesh.folder()?;
         for (name, pid) in mesh.processes()? {
-            all.add(&name, process::holdings(pid)?);
+            all.add(&name, process::holdings(pid, &folder)?);
         }
         for proxy in mesh.proxies() {
             let node = format!("node {}", proxy.node());
-            all.add(&node, pinned(&mesh.pins(proxy.node())?)?);
+            all.add(&node, kernel(&mesh.pins(proxy.node())?, proxy.pid()?)?);
             all.add(&node, mesh.node(proxy.node()).run(interfaces)??);
-            all.add(&format!("{proxy}"), [(SERIES.to_owned(), proxy.metrics()?.len() as u64)]);
+            let metrics = proxy.metrics()?;
+            all.add(&format!("{proxy}"), [(SERIES.to_owned(), metrics.len() as u64)]);
+            all.add(&format!("{proxy}"), OPEN.map(|name| (name.to_owned(), metrics.value(name, &[]) as u64)));
         }
         for name in mesh.pod_names() {
             all.add(&format!("pod {name}"), mesh.pod(&name).netns().run(sockets)??);
@@ -91,6 +94,15 @@ impl Holdings {
     }
 }
 
+/// Gauges of what is in use, which must agree with what there is.
+const OPEN: [&str; 5] = [
+    "tcp_open_connections",
+    "weft_connections_open",
+    "weft_direct_connections_open",
+    "weft_splice_open",
+    "weft_splice_flows",
+];
+
 const SERIES: &str = "series of metrics";
 /// What ends in a way that nothing ended in before has a series of its own, and there are only so many ways.
 const RARE_SERIES: u64 = 20;
@@ -101,24 +113,32 @@ const SPARE_THREADS: u64 = 6;
 /// So long nothing changes once it has settled.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The entries of the maps pinned below `folder`, and how many links are.
-fn pinned(folder: &Path) -> Result<Vec<(String, u64)>> {
-    let mut found = Vec::new();
+/// The entries of the maps that are pinned below `folder` or held by the process, and how many links are pinned.
+fn kernel(folder: &Path, pid: u32) -> Result<Vec<(String, u64)>> {
+    let (mut found, mut maps) = (Vec::new(), BTreeMap::new());
+    let held = process::maps(pid)?.into_iter().map(Map::numbered);
+    for map in held {
+        let map = map?;
+        maps.insert(map.number, map);
+    }
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
         for entry in entries {
             let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if kind.is_dir() {
                 folders.push(path);
             } else if folder.ends_with("maps") {
-                let entries = bpf::entries(&path).with_context(|| format!("map {name}"))?;
-                found.extend(entries.map(|entries| (format!("entries of {name}"), entries)));
+                let map = Map::pinned(&path)?;
+                maps.insert(map.number, map);
             } else {
                 found.push(("pinned links".to_owned(), 1));
             }
         }
+    }
+    for map in maps.values() {
+        let entries = map.entries().with_context(|| format!("map {}", map.name))?;
+        found.extend(entries.map(|entries| (format!("entries of {}", map.name), entries)));
     }
     Ok(found)
 }

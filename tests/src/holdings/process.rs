@@ -1,7 +1,7 @@
 //! What does a process hold?
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 pub(super) const THREADS: &str = "threads";
 
-/// Its descriptors by kind, its threads, and the mounts that it sees.
-pub(super) fn holdings(pid: u32) -> Result<BTreeMap<String, u64>> {
+/// Its descriptors by kind, its threads, and the mounts below `folder` that it sees: other clusters have theirs.
+pub(super) fn holdings(pid: u32, folder: &Path) -> Result<BTreeMap<String, u64>> {
     let of = PathBuf::from(format!("/proc/{pid}"));
     let mut counts = BTreeMap::new();
     for entry in fs::read_dir(of.join("fd")).with_context(|| of.display().to_string())? {
@@ -23,14 +23,41 @@ pub(super) fn holdings(pid: u32) -> Result<BTreeMap<String, u64>> {
         }
     }
     counts.insert(THREADS.to_owned(), fs::read_dir(of.join("task"))?.count() as u64);
-    counts.insert("mounts".to_owned(), fs::read_to_string(of.join("mountinfo"))?.lines().count() as u64);
+    counts.insert("mounts".to_owned(), mounts(&fs::read_to_string(of.join("mountinfo"))?, folder));
     Ok(counts)
+}
+
+fn mounts(table: &str, folder: &Path) -> u64 {
+    let places = table.lines().filter_map(|line| line.split_whitespace().nth(4));
+    places.filter(|place| Path::new(place).starts_with(folder)).count() as u64
+}
+
+/// The numbers of the eBPF maps that it holds.
+pub(super) fn maps(pid: u32) -> Result<BTreeSet<u32>> {
+    let of = PathBuf::from(format!("/proc/{pid}/fdinfo"));
+    let mut numbers = BTreeSet::new();
+    for entry in fs::read_dir(&of).with_context(|| of.display().to_string())? {
+        // Closed since: then it is no map, which are held for good.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let number = text.lines().find_map(|line| line.strip_prefix("map_id:"));
+        numbers.extend(number.and_then(|number| number.trim().parse::<u32>().ok()));
+    }
+    Ok(numbers)
 }
 
 /// The resident memory of a process, in bytes.
 pub fn memory(pid: u32) -> Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// What of it is neither a file's nor shared: heap and stacks.
+pub(super) fn anonymous_memory(pid: u32) -> Result<u64> {
+    status(pid, "RssAnon:")
+}
+
+fn status(pid: u32, field: &'static str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).context(field)?;
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes << 10)
 }
@@ -64,8 +91,17 @@ mod tests {
 
     #[test]
     fn the_own_process_is_known() {
-        let own = holdings(std::process::id()).unwrap();
+        let pid = std::process::id();
+        let own = holdings(pid, Path::new("/")).unwrap();
         assert!(own[THREADS] >= 1 && own["mounts"] >= 1);
-        assert!(memory(std::process::id()).unwrap() > 1 << 20);
+        let (all, anonymous) = (memory(pid).unwrap(), anonymous_memory(pid).unwrap());
+        assert!(all > anonymous && anonymous > 1 << 10);
+    }
+
+    #[test]
+    fn mounts_of_others_do_not_count() {
+        let table = "36 35 98:0 / /run/weft/t1/netns/a rw - nsfs nsfs rw\n\
+                     37 35 98:0 / /run/weft/t10/netns/a rw - nsfs nsfs rw\n";
+        assert_eq!(mounts(table, Path::new("/run/weft/t1")), 1);
     }
 }

@@ -13,6 +13,7 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::Pattern;
+use crate::dial::Steadfast;
 
 /// What the two sides of a connection will send.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +66,9 @@ impl Plan {
     }
 
     /// What the client of this connection announces.
-    pub fn announced(mut stream: &TcpStream) -> io::Result<Self> {
+    pub fn announced(stream: &TcpStream) -> io::Result<Self> {
         let mut header = [0; Self::HEADER];
-        stream.read_exact(&mut header).map_err(|e| located("header", 0, e))?;
+        Steadfast(stream).read_exact(&mut header).map_err(|e| located("header", 0, e))?;
         Self::decode(&header)
     }
 
@@ -141,12 +142,12 @@ pub fn write_pattern(mut stream: &TcpStream, (seed, length): (u64, u64), piece: 
 }
 
 /// Reads exactly `length` bytes of a pattern and then the end of the stream.
-pub fn read_pattern(mut stream: &TcpStream, (seed, length): (u64, u64)) -> io::Result<()> {
+pub fn read_pattern(stream: &TcpStream, (seed, length): (u64, u64)) -> io::Result<()> {
     let mut pattern = Pattern::new(seed);
     let mut buffer = vec![0; (64 << 10).min(length + 1) as usize];
     loop {
         let at = pattern.position();
-        match stream.read(&mut buffer).map_err(|e| located("receiving", at, e))? {
+        match Steadfast(stream).read(&mut buffer).map_err(|e| located("receiving", at, e))? {
             0 if at == length => return Ok(()),
             0 => {
                 let short = format!("the stream ended after {at} of {length} bytes");

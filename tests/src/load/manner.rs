@@ -9,7 +9,7 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Pattern;
-use crate::dial;
+use crate::dial::{self, Steadfast};
 
 /// What the client does, from the namespace of the calling thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +41,10 @@ impl Manner {
                 let message = message(seed);
                 stream.write_all(&message)?;
                 let mut answer = vec![0; message.len()];
-                stream.read_exact(&mut answer)?;
+                Steadfast(&stream).read_exact(&mut answer)?;
                 check(seed, &answer)?;
                 stream.shutdown(Shutdown::Write)?;
-                end(&mut stream)
+                end(&stream)
             }
             Self::HalfClose => {
                 let mut stream = dial::here(target)?;
@@ -52,14 +52,14 @@ impl Manner {
                 stream.write_all(&message)?;
                 stream.shutdown(Shutdown::Write)?;
                 let mut answer = vec![0; message.len()];
-                stream.read_exact(&mut answer)?;
+                Steadfast(&stream).read_exact(&mut answer)?;
                 check(seed, &answer)?;
-                end(&mut stream)
+                end(&stream)
             }
             Self::LeaveUnread => {
                 let mut stream = dial::here(target)?;
                 stream.write_all(&message(seed))?;
-                stream.read_exact(&mut [0])
+                Steadfast(&stream).read_exact(&mut [0])
             }
             Self::ResetAtOnce => reset(dial::here(target)?),
             Self::ResetUnderWay => {
@@ -67,7 +67,7 @@ impl Manner {
                 for part in 0..4 {
                     stream.write_all(&message(seed + part))?;
                 }
-                stream.read_exact(&mut [0; 16])?;
+                Steadfast(&stream).read_exact(&mut [0; 16])?;
                 reset(stream)
             }
             Self::AbortConnect => abort(target),
@@ -93,8 +93,8 @@ fn check(seed: u64, answer: &[u8]) -> io::Result<()> {
     Pattern::new(seed).check(answer).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
-fn end(stream: &mut TcpStream) -> io::Result<()> {
-    match stream.read(&mut [0])? {
+fn end(stream: &TcpStream) -> io::Result<()> {
+    match Steadfast(stream).read(&mut [0])? {
         0 => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
     }
@@ -116,7 +116,7 @@ fn abort(target: SocketAddr) -> io::Result<()> {
 fn denied(target: SocketAddr) -> io::Result<()> {
     let Ok(mut stream) = dial::here(target) else { return Ok(()) };
     // A client that waits until it is told; it may be told while it still writes.
-    let asked = stream.write_all(b"may I?").and_then(|()| stream.read(&mut [0]));
+    let asked = stream.write_all(b"may I?").and_then(|()| Steadfast(&stream).read(&mut [0]));
     match asked {
         Ok(1..) => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer where none may come")),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

@@ -190,6 +190,12 @@ impl Mesh {
         Ok(self.cluster()?.layout().bpffs().join(node))
     }
 
+    /// Where the cluster keeps everything that it has in the file system.
+    pub fn folder(&self) -> Result<PathBuf> {
+        let bpffs = self.cluster()?.layout().bpffs();
+        Ok(bpffs.parent().context("a cluster has a folder")?.to_owned())
+    }
+
     /// A port from 8000 on that no other scenario of this cluster uses.
     pub fn unused_port(&self) -> u16 {
         self.next_port.fetch_add(1, Ordering::Relaxed)

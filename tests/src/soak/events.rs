@@ -15,6 +15,7 @@ use crate::{
     capture::WIRE,
     load::Manner,
     mesh::{NODES, Proxy},
+    metrics::Labels,
     wait,
 };
 
@@ -23,7 +24,7 @@ use crate::{
 pub(super) enum Event {
     ProxyKilled,
     ProxyUpgraded,
-    ControlRestarted,
+    ControlKilled,
     PolicyChanged,
     PodJoinedOrLeft,
     PodReplaced,
@@ -32,10 +33,17 @@ pub(super) enum Event {
     WireCut,
 }
 
+/// What is counted of connections that do not only pass the proxy, and what it is called.
+const WAYS: [(&str, Labels, &str); 3] = [
+    ("weft_direct_connections_total", &[("side", "source")], "direct connections"),
+    ("weft_splice_connections_total", &[], "spliced connections"),
+    ("weft_splice_bytes_total", &[], "bytes moved from application to application by the kernel"),
+];
+
 const EVENTS: [(Event, u32); 9] = [
     (Event::ProxyKilled, 3),
     (Event::ProxyUpgraded, 3),
-    (Event::ControlRestarted, 3),
+    (Event::ControlKilled, 3),
     (Event::PolicyChanged, 4),
     (Event::PodJoinedOrLeft, 5),
     (Event::PodReplaced, 3),
@@ -55,15 +63,17 @@ pub(super) struct Events<'a> {
     shut: Vec<Place>,
     outside: Vec<Place>,
     delisted: Vec<Place>,
-    pub(super) counts: BTreeMap<Event, u64>,
+    counts: BTreeMap<&'static str, u64>,
+    /// Of processes that are no more.
+    ways: BTreeMap<&'static str, u64>,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(soak: &'a Soak, seed: u64) -> Result<Self> {
         let rotation = Rotation::of(&soak.mesh)?;
         let random = StdRng::seed_from_u64(seed);
-        let (shut, outside, delisted, counts) = Default::default();
-        Ok(Self { soak, random, rotation, shut, outside, delisted, counts })
+        let (shut, outside, delisted, counts, ways) = Default::default();
+        Ok(Self { soak, random, rotation, shut, outside, delisted, counts, ways })
     }
 
     /// Lets something happen, and then nothing for a moment.
@@ -75,16 +85,15 @@ impl<'a> Events<'a> {
     }
 
     fn happen(&mut self, event: Event) {
-        *self.counts.entry(event).or_default() += 1;
         let done = match event {
             Event::ProxyKilled => self.kill_proxy(),
-            Event::ProxyUpgraded => self.proxy().and_then(Proxy::take_over),
-            Event::ControlRestarted => self.restart_control(),
+            Event::ProxyUpgraded => self.upgrade_proxy(),
+            Event::ControlKilled => self.kill_control(),
             Event::PolicyChanged => self.change_policy(),
             Event::PodJoinedOrLeft => self.join_or_leave(),
             Event::PodReplaced => self.replace_pod(),
             Event::EndpointChanged => self.change_endpoints(),
-            Event::AuthorityRotated => self.rotation.step(self.soak),
+            Event::AuthorityRotated => self.rotate(),
             Event::WireCut => self.cut_wire(),
         };
         if let Err(e) = done {
@@ -110,6 +119,8 @@ impl<'a> Events<'a> {
         let proxy = self.proxy()?;
         let site = Site::Node(NODES.into_iter().find(|node| *node == proxy.node()).context("its node")?);
         self.tell(format!("{proxy} is killed"));
+        self.count("kills of a proxy");
+        self.note_ways(proxy)?;
         self.soak.oracle.begins(site.clone());
         proxy.kill()?;
         self.rest(0..1500);
@@ -121,9 +132,25 @@ impl<'a> Events<'a> {
         Ok(())
     }
 
-    fn restart_control(&mut self) -> Result<()> {
+    fn upgrade_proxy(&mut self) -> Result<()> {
+        let proxy = self.proxy()?;
+        self.tell(format!("{proxy} is relieved by a successor"));
+        self.count("takeovers by a successor");
+        self.note_ways(proxy)?;
+        proxy.take_over()
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        if self.rotation.step(self.soak)? {
+            self.count("steps of a rotation of authorities");
+        }
+        Ok(())
+    }
+
+    fn kill_control(&mut self) -> Result<()> {
         let control = self.soak.mesh.control();
         self.tell("control is killed".to_owned());
+        self.count("kills of the control plane");
         control.kill()?;
         self.rest(0..3000);
         control.revive()?;
@@ -131,6 +158,7 @@ impl<'a> Events<'a> {
     }
 
     fn change_policy(&mut self) -> Result<()> {
+        self.count("policy changes");
         let place = self.pick(Role::Ruled)?;
         if let Some(at) = self.shut.iter().position(|shut| shut.name == place.name) {
             self.shut.remove(at);
@@ -172,11 +200,13 @@ impl<'a> Events<'a> {
             Some(at) => {
                 self.outside.remove(at);
                 self.tell(format!("{} joins", place.name));
+                self.count("joins");
                 self.soak.mesh.change_pod(place.name, |pod| pod.meshed())?;
             }
             None => {
                 self.outside.push(place);
                 self.tell(format!("{} leaves", place.name));
+                self.count("leaves");
                 self.soak.mesh.change_pod(place.name, |pod| pod.unmeshed())?;
             }
         }
@@ -186,6 +216,7 @@ impl<'a> Events<'a> {
     fn replace_pod(&mut self) -> Result<()> {
         let place = self.pick(Role::Mortal)?;
         self.tell(format!("{} is deleted", place.name));
+        self.count("pods replaced");
         self.soak.oracle.begins(Site::Pod(place.name));
         self.soak.buried(place);
         self.soak.mesh.remove_pod(place.name)?;
@@ -200,6 +231,7 @@ impl<'a> Events<'a> {
     }
 
     fn change_endpoints(&mut self) -> Result<()> {
+        self.count("changes of a service's endpoints");
         if let Some(place) = self.delisted.pop() {
             self.tell(format!("{} serves again", place.name));
             return self.soak.mesh.change_pod(place.name, |pod| place.specify(pod));
@@ -223,6 +255,7 @@ impl<'a> Events<'a> {
     fn cut_wire(&mut self) -> Result<()> {
         let node = NODES.choose(&mut self.random).copied().context("a node")?;
         self.tell(format!("the wire of node {node} is cut"));
+        self.count("cuts of a wire");
         self.soak.oracle.begins(Site::Wire);
         self.wire(node, "down")?;
         self.rest(50..500);
@@ -251,6 +284,30 @@ impl<'a> Events<'a> {
 
     fn rest(&mut self, milliseconds: std::ops::Range<u64>) {
         thread::sleep(Duration::from_millis(self.random.random_range(milliseconds)));
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Adds what a process counted that is about to end.
+    fn note_ways(&mut self, proxy: &Proxy) -> Result<()> {
+        let metrics = proxy.metrics()?;
+        for (name, labels, what) in WAYS {
+            *self.ways.entry(what).or_default() += metrics.value(name, labels) as u64;
+        }
+        Ok(())
+    }
+
+    /// What was done, in figures.
+    pub(super) fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// How many connections went in which way, as the proxies counted them.
+    pub(super) fn ways(&mut self) -> Result<&BTreeMap<&'static str, u64>> {
+        self.soak.mesh.proxies().iter().try_for_each(|proxy| self.note_ways(proxy))?;
+        Ok(&self.ways)
     }
 
     fn tell(&self, what: String) {

@@ -53,12 +53,16 @@ pub(super) const PLACES: [Place; 14] = [
 /// The service with several pods.
 pub(super) const SHOP: &str = "shop";
 
-/// The port of byte-checked exchanges, whatever they look like; the same, declared opaque.
-pub(super) const EXCHANGES: [u16; 2] = [8080, 8081];
-/// The port of an echo.
-pub(super) const ECHO: u16 = 8082;
+/// The ports of byte-checked exchanges: by the proxy; directly within a node; spliced within a node.
+pub(super) const EXCHANGES: [u16; 3] = [8080, 8081, 8082];
+/// The ports of echoes: as above.
+pub(super) const ECHOES: [u16; 3] = [8083, 8084, 8085];
+/// The first of them.
+pub(super) const ECHO: u16 = ECHOES[0];
 /// The port of an echo that greets first.
-pub(super) const GREETER: u16 = 8083;
+pub(super) const GREETER: u16 = 8086;
+const OPAQUE: &str = "8081,8084";
+const SPLICED: &str = "8082,8085";
 /// The greeting.
 pub(super) const GREETING: &str = "220 at your service\r\n";
 
@@ -78,7 +82,10 @@ pub(super) fn description() -> Description {
 impl Place {
     /// The pod as it is in the beginning, and in the end.
     pub(super) fn specify(&self, pod: PodSpec) -> PodSpec {
-        let pod = pod.node(self.node).annotate("config.linkerd.io/opaque-ports", "8081");
+        let pod = pod
+            .node(self.node)
+            .annotate("config.linkerd.io/opaque-ports", OPAQUE)
+            .annotate("config.weft.dev/splice-ports", SPLICED);
         match self.role {
             Role::Stranger => pod.unmeshed(),
             Role::Guarded => pod.meshed().policy("all-authenticated"),

@@ -50,8 +50,8 @@ pub struct Settings {
 /// Talkers in each pod.
 const TALKERS: u64 = 2;
 
-/// So long everybody talks before the first event, and until the caches, pools and series are what they will be.
-const WARM_UP: Duration = Duration::from_secs(10);
+/// So long everybody talks before the first event.
+const WARM_UP: Duration = Duration::from_secs(5);
 
 /// Until the last connection, the last draining process and the last vanished peer are gone.
 const LEFT: Duration = Duration::from_secs(120);
@@ -103,17 +103,19 @@ impl Soak {
             })
         });
         // Once to everything that there is, then quiet: what that leaves is what may be left in the end.
-        self.talk_for(WARM_UP, settings.seed, || ())?;
+        thread::scope(|scope| {
+            for (place, number) in PLACES.into_iter().zip(0..) {
+                scope.spawn(move || traffic::tour(self, place, settings.seed.wrapping_add(number)));
+            }
+        });
+        self.talk_for(WARM_UP, settings.seed, || ());
         let before = Holdings::settled(&self.mesh)?;
         self.tell("warmed up");
         let mut events = Events::new(self, settings.seed)?;
-        self.talk_for(settings.length, settings.seed ^ 1, || events.next())?;
+        self.talk_for(settings.length, settings.seed ^ 1, || events.next());
         self.tell("no more connections and events");
         events.undo()?;
-        for (event, count) in &events.counts {
-            println!("{:>9} {event:?}", count);
-        }
-        self.show_counts();
+        self.show(&mut events)?;
         wait::until_ok_for(LEFT, "nothing is left behind", || {
             for proxy in self.mesh.proxies() {
                 ensure!(proxy.draining()? == 0, "an old process of {proxy} still runs");
@@ -128,7 +130,7 @@ impl Soak {
     }
 
     /// Lets every pod talk for so long, and `meanwhile` happen again and again.
-    fn talk_for(&self, length: Duration, seed: u64, mut meanwhile: impl FnMut()) -> Result<()> {
+    fn talk_for(&self, length: Duration, seed: u64, mut meanwhile: impl FnMut()) {
         self.over.store(false, Ordering::Relaxed);
         let end = Instant::now() + length;
         thread::scope(|scope| {
@@ -144,7 +146,6 @@ impl Soak {
             }
             self.over.store(true, Ordering::Relaxed);
         });
-        Ok(())
     }
 
     fn judge_wire(&self, wire: Capture) -> Result<()> {
@@ -162,14 +163,28 @@ impl Soak {
         Ok(())
     }
 
-    fn show_counts(&self) {
-        let (counts, bytes) = self.oracle.counts();
-        for ((kind, outcome), count) in &counts {
+    /// Shows what happened; fails if something that a soak is there for did not.
+    fn show(&self, events: &mut Events) -> Result<()> {
+        let totals = self.oracle.totals();
+        println!();
+        for ((kind, outcome), count) in &totals.by_kind {
             println!("{count:>9} {kind}: {outcome}");
         }
-        let all: u64 =
-            counts.iter().filter(|((kind, _), _)| !kind.starts_with('(')).map(|(_, count)| count).sum();
-        println!("{all:>9} connections, {:.1} GiB checked", bytes as f64 / f64::from(1 << 30));
+        println!();
+        for (event, count) in events.counts() {
+            println!("{count:>9} {event}");
+        }
+        for (way, count) in events.ways()? {
+            println!("{count:>9} {way}");
+            ensure!(*count > 0, "there were no {way}");
+        }
+        let gib = totals.bytes as f64 / f64::from(1 << 30);
+        println!("{:>9} connections, {gib:.2} GiB checked:", totals.connections);
+        println!("{:>9} went well", totals.well);
+        println!("{:>9} refused, as policy has it", totals.refused);
+        println!("{:>9} broken, by what was done to them", totals.broken);
+        println!("{:>9} violations", totals.violations);
+        Ok(())
     }
 
     /// The pod is there: it serves, and is known.

@@ -52,9 +52,32 @@ struct Book {
     failed: HashSet<u64>,
     /// Connections that ended too early for their server, though in an orderly way.
     short: BTreeMap<u64, String>,
-    counts: BTreeMap<(String, &'static str), u64>,
-    bytes: u64,
+    totals: Totals,
     wrongs: Vec<String>,
+}
+
+/// What it was, in figures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    /// Connections by kind and by how they ended; what servers saw of them too.
+    pub(super) by_kind: BTreeMap<(String, &'static str), u64>,
+    pub(super) connections: u64,
+    /// Of those that went well.
+    pub(super) bytes: u64,
+    pub(super) well: u64,
+    pub(super) refused: u64,
+    pub(super) broken: u64,
+    pub(super) violations: u64,
+}
+
+/// What is to be thought of a connection.
+enum Verdict {
+    Well,
+    /// By a policy that has to.
+    Refused,
+    /// By what was done while it was open.
+    Broken,
+    Wrong(&'static str),
 }
 
 /// What became of a connection, in a word.
@@ -107,16 +130,24 @@ impl Oracle {
         let outcome = outcome(&connection.result);
         let verdict = {
             let mut book = self.book();
-            *book.counts.entry((connection.kind.to_owned(), outcome)).or_default() += 1;
+            *book.totals.by_kind.entry((connection.kind.to_owned(), outcome)).or_default() += 1;
+            book.totals.connections += 1;
             match &connection.result {
-                Ok(bytes) => book.bytes += bytes,
+                Ok(bytes) => book.totals.bytes += bytes,
                 Err(_) => {
                     book.failed.insert(connection.id);
                 }
             }
-            book.verdict(&connection, outcome)
+            let verdict = book.verdict(&connection, outcome);
+            match verdict {
+                Verdict::Well => book.totals.well += 1,
+                Verdict::Refused => book.totals.refused += 1,
+                Verdict::Broken => book.totals.broken += 1,
+                Verdict::Wrong(_) => {}
+            }
+            verdict
         };
-        if let Some(verdict) = verdict {
+        if let Verdict::Wrong(verdict) = verdict {
             let Connection { id, kind, source, destinations, port, begun, result, .. } = connection;
             let to: Vec<_> = destinations.iter().map(|place| place.name).collect();
             let error = result.err().map(|e| format!(": {e}")).unwrap_or_default();
@@ -133,7 +164,7 @@ impl Oracle {
     pub(super) fn served(&self, server: &'static str, id: u64, result: io::Result<u64>) {
         let outcome = outcome(&result);
         let Err(e) = result else { return };
-        *self.book().counts.entry((format!("(servers) {server}"), outcome)).or_default() += 1;
+        *self.book().totals.by_kind.entry((format!("(servers) {server}"), outcome)).or_default() += 1;
         match outcome {
             "wrong bytes" => self.wrong(format!("{server} got wrong bytes on {id:#x}: {e}")),
             "cut short" if id != 0 => {
@@ -156,10 +187,10 @@ impl Oracle {
         book.wrongs.clone()
     }
 
-    /// Connections by kind and outcome, and the bytes of those that went well.
-    pub(super) fn counts(&self) -> (BTreeMap<(String, &'static str), u64>, u64) {
-        let book = self.book();
-        (book.counts.clone(), book.bytes)
+    /// The figures; all connections must be over.
+    pub(super) fn totals(&self) -> Totals {
+        let violations = self.wrongs().len() as u64;
+        Totals { violations, ..self.book().totals.clone() }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -170,24 +201,25 @@ impl Oracle {
 // === impl Book ===
 
 impl Book {
-    /// What is wrong about it, if anything is.
-    fn verdict(&self, connection: &Connection, outcome: &str) -> Option<&'static str> {
+    fn verdict(&self, connection: &Connection, outcome: &str) -> Verdict {
         let stranger = connection.source.role == Role::Stranger;
-        let mut to = connection.destinations.iter();
-        let never = stranger && to.clone().any(|place| place.role == Role::Guarded);
+        let to = || connection.destinations.iter();
+        let never = stranger && to().any(|place| place.role == Role::Guarded);
+        let is_shut =
+            |place: &Place| self.shut.get(place.name).is_some_and(|since| *since < connection.begun);
+        let shut = to().any(is_shut);
         match outcome {
-            "well" if !connection.answered => None,
-            "well" if never => Some("a guarded pod answered a stranger"),
-            "well" => {
-                let shut =
-                    |place: &Place| self.shut.get(place.name).is_some_and(|since| *since < connection.begun);
-                to.any(shut).then_some("a pod answered that lets nobody in")
-            }
-            "wrong bytes" => Some("wrong bytes"),
-            "cut short" => Some("an orderly end before the last byte"),
-            "stuck" => (!self.excused(connection, true)).then_some("stuck"),
-            _ if never => None,
-            _ => (!self.excused(connection, false)).then_some("failed, and nothing was done to it"),
+            "well" if !connection.answered => Verdict::Well,
+            "well" if never => Verdict::Wrong("a guarded pod answered a stranger"),
+            "well" if shut => Verdict::Wrong("a pod answered that lets nobody in"),
+            "well" => Verdict::Well,
+            "wrong bytes" => Verdict::Wrong("wrong bytes"),
+            "cut short" => Verdict::Wrong("an orderly end before the last byte"),
+            "stuck" if self.excused(connection, true) => Verdict::Broken,
+            "stuck" => Verdict::Wrong("stuck"),
+            _ if never || shut => Verdict::Refused,
+            _ if self.excused(connection, false) => Verdict::Broken,
+            _ => Verdict::Wrong("failed, and nothing was done to it"),
         }
     }
 

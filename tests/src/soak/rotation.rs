@@ -36,7 +36,8 @@ impl Rotation {
     }
 
     /// Takes the next step: both are trusted, the new one issues, only the new one is trusted.
-    pub(super) fn step(&mut self, soak: &Soak) -> Result<()> {
+    /// False: it is too early for it.
+    pub(super) fn step(&mut self, soak: &Soak) -> Result<bool> {
         let state = |file| soak.mesh.control().state(file);
         match self.next.take() {
             None => {
@@ -57,9 +58,12 @@ impl Rotation {
                 replace(&state("anchors.pem"), &new.certificate_pem)?;
                 self.old = new.certificate_pem;
             }
-            waiting => self.next = waiting,
+            waiting => {
+                self.next = waiting;
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -13,12 +13,12 @@ use socket2::SockRef;
 
 use super::{
     Soak,
-    ground::{ECHO, EXCHANGES, GREETER, GREETING, PLACES, Place, Role, SHOP, of},
+    ground::{ECHOES, EXCHANGES, GREETER, GREETING, PLACES, Place, Role, SHOP, of},
     oracle::{Connection, Oracle},
 };
 use crate::{
     backends::{self, Behaviour},
-    dial,
+    dial::{self, Steadfast},
     load::{Pattern, Plan},
     netns::Netns,
 };
@@ -31,6 +31,7 @@ enum Kind {
     Reset,
     Echo,
     Greeted,
+    Brief,
 }
 
 /// How often each is chosen.
@@ -57,32 +58,64 @@ pub(super) fn behaviours(oracle: &Arc<Oracle>, place: Place) -> Vec<(u16, Behavi
     });
     let greeter = backends::banner(GREETING);
     let ports = EXCHANGES.map(|port| (port, exchange.clone()));
-    ports.into_iter().chain([(ECHO, backends::echo()), (GREETER, greeter)]).collect()
+    let echoes = ECHOES.map(|port| (port, backends::echo()));
+    ports.into_iter().chain(echoes).chain([(GREETER, greeter)]).collect()
+}
+
+/// Talks once from a pod to everybody in every way, so that whatever is made once and for all is made.
+pub(super) fn tour(soak: &Soak, source: Place, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    for place in PLACES {
+        let exchanges = EXCHANGES.map(|port| (Kind::Short, port));
+        let echoes = ECHOES.map(|port| (Kind::Brief, port));
+        for (kind, port) in exchanges.into_iter().chain(echoes).chain([(Kind::Greeted, GREETER)]) {
+            for v6 in [false, true] {
+                for by_service in [false, true] {
+                    converse(
+                        soak,
+                        source,
+                        target(soak, source, place, port, v6, by_service),
+                        kind,
+                        &mut random,
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// Talks from a pod until the soak is over.
 pub(super) fn talk(soak: &Soak, source: Place, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     while !soak.is_over() {
-        converse(soak, source, &mut random);
+        let kind = KINDS.choose_weighted(&mut random, |(_, weight)| *weight);
+        let kind = kind.map_or(Kind::Short, |(kind, _)| *kind);
+        let ports: &[u16] = match kind {
+            Kind::Short | Kind::Bulk | Kind::Reset => &EXCHANGES,
+            Kind::Echo | Kind::Brief => &ECHOES,
+            Kind::Greeted => &[GREETER],
+        };
+        if let (Some(place), Some(port)) = (PLACES.choose(&mut random), ports.choose(&mut random)) {
+            let (v6, by_service) = (random.random_bool(0.3), random.random_bool(0.5));
+            let target = target(soak, source, *place, *port, v6, by_service);
+            converse(soak, source, target, kind, &mut random);
+        }
         thread::sleep(Duration::from_millis(random.random_range(0..30)));
     }
 }
 
-fn converse(soak: &Soak, source: Place, random: &mut StdRng) {
-    let kind = KINDS.choose_weighted(random, |(_, weight)| *weight).map_or(Kind::Short, |(kind, _)| *kind);
+fn converse(soak: &Soak, source: Place, target: Option<Target>, kind: Kind, random: &mut StdRng) {
     let (id, amounts) =
         (random.random::<u64>() | 1, [random.random::<u64>(), random.random(), random.random()]);
     // A pod that does not exist at present neither talks nor is talked to.
-    let (Some(target), Some(netns)) = (target(soak, source, kind, random), soak.netns(source)) else {
-        return;
-    };
+    let (Some(target), Some(netns)) = (target, soak.netns(source)) else { return };
     let begun = Instant::now();
     let (name, result) = match kind {
         Kind::Short => ("short exchange", exchange(&netns, target.address, id, amounts, 40_000)),
         Kind::Bulk => ("bulk exchange", exchange(&netns, target.address, id, amounts, 6_000_000)),
         Kind::Reset => ("reset by the client", reset(&netns, target.address, id)),
         Kind::Echo => ("long conversation", echo(&netns, target.address, id, amounts[0], "")),
+        Kind::Brief => ("short conversation", echo(&netns, target.address, id, 0, "")),
         Kind::Greeted => ("server first", echo(&netns, target.address, id, 0, GREETING)),
     };
     if soak.netns(source).is_none() {
@@ -94,30 +127,24 @@ fn converse(soak: &Soak, source: Place, random: &mut StdRng) {
     soak.oracle.judge(Connection { id, kind: name, source, destinations, port, begun, answered, result });
 }
 
-/// Some pod or service that the source may call, by one of its addresses. Who roams is not known to guarded pods.
-fn target(soak: &Soak, source: Place, kind: Kind, random: &mut StdRng) -> Option<Target> {
-    let port = match kind {
-        Kind::Echo => ECHO,
-        Kind::Greeted => GREETER,
-        Kind::Short | Kind::Bulk | Kind::Reset => *EXCHANGES.choose(random)?,
-    };
-    let place = *PLACES.choose(random)?;
+/// A pod or its service, if the source may call it, by one of its addresses. Who roams is not known to guarded pods.
+fn target(soak: &Soak, source: Place, place: Place, port: u16, v6: bool, by_service: bool) -> Option<Target> {
     let unsuitable = place.name == source.name
         || (place.role == Role::Guarded && source.role == Role::Roamer)
         || (place.role == Role::Shop && source.role == Role::Shop);
     if unsuitable {
         return None;
     }
-    let v6 = random.random_bool(0.3);
+    let of_service = |name: &str| {
+        let service = soak.mesh.service(name);
+        if v6 { service.at6(port) } else { service.at(port) }
+    };
     if place.role == Role::Shop {
-        let service = soak.mesh.service(SHOP);
-        let address = if v6 { service.at6(port) } else { service.at(port) };
-        return Some(Target { places: of(Role::Shop), address, port });
+        return Some(Target { places: of(Role::Shop), address: of_service(SHOP), port });
     }
     let pod = soak.addresses(place)?;
-    let address = match (random.random_bool(0.5), v6) {
-        (true, false) => soak.mesh.service(place.name).at(port),
-        (true, true) => soak.mesh.service(place.name).at6(port),
+    let address = match (by_service, v6) {
+        (true, _) => of_service(place.name),
         (false, false) => (pod.0, port).into(),
         (false, true) => (pod.1, port).into(),
     };
@@ -147,7 +174,7 @@ fn reset(netns: &Netns, target: SocketAddr, id: u64) -> io::Result<u64> {
 fn echo(netns: &Netns, target: SocketAddr, id: u64, length: u64, greeting: &str) -> io::Result<u64> {
     let mut stream = dial::from(netns, target)?;
     let mut greeted = vec![0; greeting.len()];
-    stream.read_exact(&mut greeted)?;
+    Steadfast(&stream).read_exact(&mut greeted)?;
     let wrong = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
     if greeted != greeting.as_bytes() {
         return Err(wrong(&format_args!("the greeting is {greeted:?}")));
@@ -159,7 +186,7 @@ fn echo(netns: &Netns, target: SocketAddr, id: u64, length: u64, greeting: &str)
     for _ in 0..rounds {
         sent.fill(&mut message);
         stream.write_all(&message)?;
-        stream.read_exact(&mut message)?;
+        Steadfast(&stream).read_exact(&mut message)?;
         back.check(&message).map_err(|e| wrong(&e))?;
         thread::sleep(Duration::from_millis(id >> 8 & 31));
     }
@@ -168,8 +195,8 @@ fn echo(netns: &Netns, target: SocketAddr, id: u64, length: u64, greeting: &str)
     Ok(2 * rounds * message.len() as u64)
 }
 
-fn ended(mut stream: &TcpStream) -> io::Result<()> {
-    match stream.read(&mut [0])? {
+fn ended(stream: &TcpStream) -> io::Result<()> {
+    match Steadfast(stream).read(&mut [0])? {
         0 => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
     }
