@@ -107,8 +107,9 @@ const SERIES: &str = "series of metrics";
 /// What ends in a way that nothing ended in before has a series of its own, and there are only so many ways.
 const RARE_SERIES: u64 = 20;
 
-/// Threads for blocking work come as they are needed, a handful, and go after some seconds of rest.
-const SPARE_THREADS: u64 = 6;
+/// Threads for blocking work come as they are needed, on a busy machine one for each of the pods that join at a time,
+/// and periodic work keeps those that are there awake. A leak would be one for each of a thousand pods.
+const SPARE_THREADS: u64 = 40;
 
 /// So long nothing changes once it has settled.
 const QUIET: Duration = Duration::from_secs(2);
