@@ -1,6 +1,7 @@
 //! What is left of very many connections, and of very many joins and leaves? Nothing.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -177,9 +178,16 @@ fn guest(mesh: &Mesh, vanish: bool) -> Result<()> {
     let open = |server: &str, port| {
         guest.connect_many(mesh.pod(server).at(port), if vanish { CONNECTIONS } else { 0 })
     };
+    let _served = guest.serve(PORTS.start, unhurried_echo())?;
+    let visits =
+        mesh.pod("client").connect_many(guest.at(PORTS.start), if vanish { CONNECTIONS } else { 0 })?;
     let open = [open("far", PORTS.start)?, open("near", 8083)?];
     mesh.remove_pod("guest")?;
-    drop(open);
+    // Keepalive says nothing of a peer that has not acknowledged everything.
+    for mut visit in &visits {
+        visit.write_all(b"are you there?")?;
+    }
+    drop((open, visits));
     mesh.until_enrolled()
 }
 

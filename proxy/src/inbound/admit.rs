@@ -107,6 +107,11 @@ impl Admission {
         }
     }
 
+    /// Resolves when the pod that the client was let in to is gone.
+    pub async fn departed(&self) {
+        self.workload.ended().await;
+    }
+
     /// Counts the connection: its leg to the client, and to the application.
     pub fn open(&self) -> (OpenConn, OpenConn) {
         let open = |peer, tls| {

@@ -89,6 +89,8 @@ impl Connection<'_> {
         // What is over soon is boxed, here and below: it takes no room while the connection lasts.
         match Box::pin(opening.read(stream)).await {
             Ok(First { kind: Kind::Mtls, stream, application }) => {
+                // An alert must arrive; nobody takes an end within a handshake for an answer.
+                tcp::end_orderly(stream.tcp());
                 self.terminate(stream, application, deadline).await;
             }
             Ok(First { kind: Kind::Tls { sni }, stream, application }) => {
@@ -139,6 +141,7 @@ impl Connection<'_> {
                 return;
             }
         };
+        tcp::end_by_reset(stream.tcp());
         let tls = match peer.identity {
             Some(identity) => Tls::Established(identity),
             None => Tls::Anonymous,
@@ -173,7 +176,6 @@ impl Connection<'_> {
         };
         match application {
             Ok(application) => {
-                tcp::end_by_reset(stream.tcp());
                 let (source, destination) = admission.open();
                 let mut legs =
                     Legs { source: vec![source], destination: vec![destination], ..Legs::default() };

@@ -259,7 +259,11 @@ impl Connection<'_> {
                     let (source, destination) = ((&stream, &*legs.source), (&upstream, &*legs.destination));
                     legs.joint = Joint::start(&self.shared.splicing, source, destination);
                 }
-                tcp::relay(stream, upstream, legs, idle, admission.revoked()).await
+                tokio::select! {
+                    end = tcp::relay(stream, upstream, legs, idle, admission.revoked()) => end,
+                    // What was sent to it last, the kernel would try to deliver for a quarter of an hour.
+                    () = admission.departed() => return,
+                }
             }
         };
         self.ended(&end);

@@ -43,10 +43,8 @@ impl Serving {
             let socket = std::net::TcpListener::from(listener.socket.as_fd().try_clone_to_owned()?);
             // For all connections at once; here, because a predecessor may have opened it.
             tcp::tune(&socket)?;
-            // From a client of another node, TLS begins with the right to say why it ends.
-            if listener.side == Side::Outbound {
-                tcp::end_by_reset(&socket);
-            }
+            // Also while nobody has said a word: that this process dies is not the server's answer.
+            tcp::end_by_reset(&socket);
             let accept = Accept {
                 listener: TcpListener::from_std(socket)?,
                 side: listener.side,

@@ -7,6 +7,7 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
@@ -93,6 +94,9 @@ impl Plan {
             *word = place.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
         }
         let [magic, piece, up_seed, up, down_seed, down] = words;
+        if header.starts_with(TLS_HANDSHAKE) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS, and nobody who ended it"));
+        }
         if magic != MAGIC {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -104,26 +108,36 @@ impl Plan {
     }
 }
 
+/// A record with a handshake of TLS 1.0 to 1.3.
+const TLS_HANDSHAKE: &[u8] = b"\x16\x03";
 const MAGIC: u64 = u64::from_be_bytes(Plan::MARK);
 
 /// Sends one pattern while it checks another, then sees that nothing follows.
 fn both(stream: &TcpStream, send: (u64, u64), receive: (u64, u64), piece: u32) -> io::Result<()> {
+    let gave_up = AtomicBool::new(false);
     thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let sent = write_pattern(stream, send, piece);
             if sent.is_err() {
+                gave_up.store(true, Ordering::SeqCst);
                 // The other half would wait for bytes that the peer no longer has a reason to send.
                 let _ = stream.shutdown(Shutdown::Both);
             }
             sent
         });
         let received = read_pattern(stream, receive);
+        // An end that the sender made itself says nothing about the peer.
+        let own_end = gave_up.load(Ordering::SeqCst) && is_early(&received);
         if received.is_err() {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sender panicked")));
-        received.and(sent)
+        if own_end { sent } else { received.and(sent) }
     })
+}
+
+fn is_early(received: &io::Result<()>) -> bool {
+    received.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// Writes `length` bytes of a pattern in pieces of random size, then closes this half.

@@ -94,6 +94,11 @@ impl Place {
             Role::Steady | Role::Roamer | Role::Mortal => pod.meshed(),
         }
     }
+
+    /// Whether its connections go directly while no proxy serves it.
+    pub(super) fn fails_open(&self) -> bool {
+        !matches!(self.role, Role::Guarded | Role::Ruled)
+    }
 }
 
 /// The pods of a role.

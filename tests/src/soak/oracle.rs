@@ -86,6 +86,7 @@ fn outcome(result: &io::Result<u64>) -> &'static str {
         Ok(_) => "well",
         Err(e) => match e.kind() {
             io::ErrorKind::InvalidData => "wrong bytes",
+            io::ErrorKind::Unsupported => "TLS for the application",
             io::ErrorKind::UnexpectedEof => "cut short",
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "stuck",
             io::ErrorKind::ConnectionRefused => "refused",
@@ -161,12 +162,16 @@ impl Oracle {
     }
 
     /// What a server saw of a connection (0: of which it never learned the number).
-    pub(super) fn served(&self, server: &'static str, id: u64, result: io::Result<u64>) {
-        let outcome = outcome(&result);
+    pub(super) fn served(&self, place: Place, id: u64, result: io::Result<u64>) {
+        let (server, outcome) = (place.name, outcome(&result));
         let Err(e) = result else { return };
         *self.book().totals.by_kind.entry((format!("(servers) {server}"), outcome)).or_default() += 1;
         match outcome {
             "wrong bytes" => self.wrong(format!("{server} got wrong bytes on {id:#x}: {e}")),
+            // Who fails open gets what was meant for its proxy by those who have not heard of its death.
+            "TLS for the application" if !self.book().is_dead(place) => {
+                self.wrong(format!("{server} was offered TLS"));
+            }
             "cut short" if id != 0 => {
                 self.book().short.insert(id, format!("{server}: {e}"));
             }
@@ -221,6 +226,12 @@ impl Book {
             _ if self.excused(connection, false) => Verdict::Broken,
             _ => Verdict::Wrong("failed, and nothing was done to it"),
         }
+    }
+
+    /// Whether the proxy of a pod that fails open is away, or was a moment ago.
+    fn is_dead(&self, place: Place) -> bool {
+        let site = Site::Node(place.node);
+        place.fails_open() && self.done.iter().any(|(at, until)| *at == site && until.is_none())
     }
 
     /// Whether something was done while it was open that breaks it; `silently`: without either end being told.

@@ -53,7 +53,7 @@ pub(super) fn behaviours(oracle: &Arc<Oracle>, place: Place) -> Vec<(u16, Behavi
             Ok(plan) => (plan.up.0, plan.answer(&accepted.stream).map(|()| plan.up.1)),
             Err(e) => (0, Err(e)),
         };
-        noted.served(place.name, id, result);
+        noted.served(place, id, result);
         Ok(())
     });
     let greeter = backends::banner(GREETING);

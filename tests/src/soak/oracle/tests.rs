@@ -76,9 +76,23 @@ fn who_must_not_get_in_does_not() {
 #[test]
 fn a_server_that_was_cut_short_has_a_client_that_failed() {
     let oracle = Oracle::default();
-    oracle.served("steady-b", 7, failed(io::ErrorKind::UnexpectedEof));
-    oracle.served("steady-b", 8, failed(io::ErrorKind::UnexpectedEof));
+    oracle.served(named("steady-b").unwrap(), 7, failed(io::ErrorKind::UnexpectedEof));
+    oracle.served(named("steady-b").unwrap(), 8, failed(io::ErrorKind::UnexpectedEof));
     oracle.begins(Site::Node("b"));
     oracle.judge(connection("steady-a", "steady-b", failed(io::ErrorKind::ConnectionReset)));
     assert_eq!(oracle.wrongs().len(), 1);
+}
+
+#[test]
+fn only_who_fails_open_is_offered_tls_while_its_proxy_is_away() {
+    let oracle = Oracle::default();
+    let offered = |name| oracle.served(named(name).unwrap(), 0, failed(io::ErrorKind::Unsupported));
+    offered("steady-a");
+    assert_eq!(oracle.wrongs().len(), 1);
+    oracle.begins(Site::Node("a"));
+    offered("steady-a");
+    assert_eq!(oracle.wrongs().len(), 1);
+    offered("guarded-a");
+    offered("steady-b");
+    assert_eq!(oracle.wrongs().len(), 3);
 }
