@@ -214,7 +214,7 @@ fn fifty_thousand_connections(mesh: &Mesh) -> Result<()> {
         connect_all(mesh, BATCH)?;
         memory.look(mesh)?;
     }
-    nothing_left(mesh, &before)?;
+    Holdings::until_nothing_more(mesh, &before, KEEPALIVE * 2, &[])?;
     println!("{}", memory.show());
     ways.expect_some("weft_direct_connections_total", &[])?;
     ways.expect_some("weft_splice_connections_total", &[])?;
@@ -229,11 +229,6 @@ fn unhurried_echo() -> Behaviour {
         accepted.stream.set_read_timeout(None)?;
         echo(accepted)
     })
-}
-
-/// Waits until there is nothing more than before.
-fn nothing_left(mesh: &Mesh, before: &Holdings) -> Result<()> {
-    wait::until_ok_for(KEEPALIVE * 2, "everything is as before", || Holdings::of(mesh)?.nothing_more(before))
 }
 
 /// When a peer that vanished without a word is given up.
@@ -296,7 +291,7 @@ fn a_thousand_joins_and_leaves(mesh: &Mesh) -> Result<()> {
         round()?;
         memory.look(mesh)?;
     }
-    nothing_left(mesh, &before)?;
+    Holdings::until_nothing_more(mesh, &before, KEEPALIVE * 2, &[])?;
     println!("{}", memory.show());
     memory.grows_at_most(PODS as u64 / 2 * BYTES_PER_JOIN)
 }

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -65,14 +66,7 @@ impl Holdings {
         Ok(last)
     }
 
-    /// All but series of metrics: what may be counted of everything that may happen is more than a short look tells.
-    pub fn but_for_series(mut self) -> Self {
-        self.0.retain(|what, _| !what.ends_with(SERIES));
-        self
-    }
-
-    /// Fails, and says what, if there is anything more than there was in `before`.
-    pub fn nothing_more(&self, before: &Self) -> Result<()> {
+    fn nothing_more(&self, before: &Self) -> Result<()> {
         let most = |what: &String| {
             let spare = if what.ends_with(SERIES) {
                 RARE_SERIES
@@ -93,6 +87,20 @@ impl Holdings {
         Ok(())
     }
 
+    /// Waits until there is nothing more than there was in `before`, but for `exempt`.
+    pub fn until_nothing_more(mesh: &Mesh, before: &Self, limit: Duration, exempt: &[&str]) -> Result<()> {
+        wait::until_ok_for(limit, "nothing is left behind", || {
+            // To look is work, which also needs something.
+            thread::sleep(Duration::from_secs(1));
+            for proxy in mesh.proxies() {
+                ensure!(proxy.draining()? == 0, "an old process of {proxy} still runs");
+            }
+            let mut now = Self::of(mesh)?;
+            now.0.retain(|what, _| !exempt.iter().any(|exempt| what.ends_with(exempt)));
+            now.nothing_more(before)
+        })
+    }
+
     fn add(&mut self, whose: &str, counts: impl IntoIterator<Item = (String, u64)>) {
         for (what, count) in counts {
             *self.0.entry(format!("{whose}: {what}")).or_default() += count;
@@ -109,7 +117,8 @@ const OPEN: [&str; 5] = [
     "weft_splice_flows",
 ];
 
-const SERIES: &str = "series of metrics";
+/// How many series of metrics there are.
+pub const SERIES: &str = "series of metrics";
 /// What ends in a way that nothing ended in before has a series of its own, and there are only so many ways.
 const RARE_SERIES: u64 = 20;
 
