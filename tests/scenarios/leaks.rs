@@ -1,7 +1,7 @@
 //! What is left of very many connections, and of very many joins and leaves? Nothing.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use socket2::SockRef;
 use weft_tests::{
     attack, backends,
     backends::{Behaviour, Server},
@@ -178,9 +179,8 @@ fn guest(mesh: &Mesh, vanish: bool) -> Result<()> {
     let open = |server: &str, port| {
         guest.connect_many(mesh.pod(server).at(port), if vanish { CONNECTIONS } else { 0 })
     };
-    let _served = guest.serve(PORTS.start, unhurried_echo())?;
-    let visits =
-        mesh.pod("client").connect_many(guest.at(PORTS.start), if vanish { CONNECTIONS } else { 0 })?;
+    let _served = guest.serve(PORTS.start, mortal())?;
+    let visits = mesh.pod("client").connect_many(guest.at(PORTS.start), CONNECTIONS)?;
     let open = [open("far", PORTS.start)?, open("near", 8083)?];
     mesh.remove_pod("guest")?;
     // Keepalive says nothing of a peer that has not acknowledged everything.
@@ -189,6 +189,16 @@ fn guest(mesh: &Mesh, vanish: bool) -> Result<()> {
     }
     drop((open, visits));
     mesh.until_enrolled()
+}
+
+/// A server that dies with its pod some seconds later, and whose sockets with it.
+fn mortal() -> Behaviour {
+    Arc::new(|accepted| {
+        accepted.stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        SockRef::from(&accepted.stream).set_linger(Some(Duration::ZERO))?;
+        while (&accepted.stream).read(&mut [0; 64]).is_ok_and(|n| n > 0) {}
+        Ok(())
+    })
 }
 
 fn fifty_thousand_connections(mesh: &Mesh) -> Result<()> {

@@ -186,6 +186,7 @@ impl Soak {
         println!("{:>9} refused, as policy has it", totals.refused);
         println!("{:>9} broken, by what was done to them", totals.broken);
         println!("{:>9} violations", totals.violations);
+        self.oracle.wrongs().iter().for_each(|wrong| println!("          {wrong}"));
         Ok(())
     }
 

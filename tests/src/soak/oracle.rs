@@ -5,7 +5,7 @@
 //! nobody in.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -50,6 +50,8 @@ struct Book {
     shut: BTreeMap<&'static str, Instant>,
     /// Connections that failed for their client, which ends them as it can.
     failed: HashSet<u64>,
+    /// What the others were: how, from where, to which port.
+    went_well: HashMap<u64, (&'static str, &'static str, u16)>,
     /// Connections that ended too early for their server, though in an orderly way.
     short: BTreeMap<u64, String>,
     totals: Totals,
@@ -134,7 +136,11 @@ impl Oracle {
             *book.totals.by_kind.entry((connection.kind.to_owned(), outcome)).or_default() += 1;
             book.totals.connections += 1;
             match &connection.result {
-                Ok(bytes) => book.totals.bytes += bytes,
+                Ok(bytes) => {
+                    book.totals.bytes += bytes;
+                    let told = (connection.kind, connection.source.name, connection.port);
+                    book.went_well.insert(connection.id, told);
+                }
                 Err(_) => {
                     book.failed.insert(connection.id);
                 }
@@ -185,8 +191,10 @@ impl Oracle {
         let short = std::mem::take(&mut book.short);
         for (id, what) in short {
             if !book.failed.contains(&id) {
-                book.wrongs
-                    .push(format!("{id:#x} ended well for the client and early for its server, {what}"));
+                let whose = book.went_well.get(&id);
+                let wrong =
+                    format!("ended well for its client and early for its server: {whose:?} {id:#x}, {what}");
+                book.wrongs.push(wrong);
             }
         }
         book.wrongs.clone()
