@@ -46,7 +46,8 @@ pub fn patient(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads from a stream that may be spliced: then a blocking read may be told EAGAIN without having waited.
+/// Reads from a stream that may be spliced: then a blocking read may be told EAGAIN without having waited. A read with
+/// a limit may be told EINTR too, whatever the kernel had to do with its thread.
 #[derive(Debug)]
 pub struct Steadfast<'a>(pub &'a TcpStream);
 
@@ -60,6 +61,7 @@ impl Read for Steadfast<'_> {
                         return Err(e);
                     }
                 }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 read => return read,
             }
         }

@@ -126,18 +126,27 @@ fn both(stream: &TcpStream, send: (u64, u64), receive: (u64, u64), piece: u32) -
             sent
         });
         let received = read_pattern(stream, receive);
-        // An end that the sender made itself says nothing about the peer.
-        let own_end = gave_up.load(Ordering::SeqCst) && is_early(&received);
-        if received.is_err() {
+        // The kernel tells of a reset once: if it told the sender, the end that was read is not the peer's.
+        let untold = is_early(&received) && (gave_up.load(Ordering::SeqCst) || is_closed(stream));
+        if received.is_err() && !untold {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sender panicked")));
-        if own_end { sent } else { received.and(sent) }
+        match &sent {
+            // A broken pipe is what becomes of a reset after the peer's own end.
+            Err(e) if untold && e.kind() != io::ErrorKind::BrokenPipe => sent,
+            _ => received.and(sent),
+        }
     })
 }
 
 fn is_early(received: &io::Result<()>) -> bool {
     received.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+/// Whether nothing goes in either direction any more: only a reset does that while there is something to send.
+fn is_closed(stream: &TcpStream) -> bool {
+    stream.peer_addr().is_err()
 }
 
 /// Writes `length` bytes of a pattern in pieces of random size, then closes this half.

@@ -1,4 +1,6 @@
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
+
+use socket2::SockRef;
 
 use super::*;
 
@@ -37,4 +39,37 @@ fn a_byte_too_many_is_noticed() {
         scope.spawn(|| write_pattern(&server, (1, 1001), 64));
         assert_eq!(read_pattern(&client, (1, 1000)).unwrap_err().kind(), io::ErrorKind::InvalidData);
     });
+}
+
+/// Says much and waits for much, of a peer that waits for the header and then does something.
+fn told(peer: impl Fn(TcpStream) + Send) -> io::ErrorKind {
+    let (client, server) = pair();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            Plan::announced(&server).unwrap();
+            peer(server);
+        });
+        Plan::new(8 << 20, 1000).run(&client).unwrap_err().kind()
+    })
+}
+
+#[test]
+fn a_reset_is_no_early_end_whoever_is_told_of_it() {
+    for _ in 0..500 {
+        let kind = told(|server| {
+            SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+        });
+        assert_eq!(kind, io::ErrorKind::ConnectionReset);
+    }
+}
+
+#[test]
+fn an_early_end_is_one_even_if_a_reset_follows() {
+    for _ in 0..500 {
+        let kind = told(|server| {
+            SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+            server.shutdown(Shutdown::Write).unwrap();
+        });
+        assert_eq!(kind, io::ErrorKind::UnexpectedEof);
+    }
 }
