@@ -239,6 +239,8 @@ fn read_all(
             // One more look after the word to stop: what was sent before it is in the queue.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && last_look => return Ok(packets),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => last_look = stop.load(Ordering::Relaxed),
+            // Said once; when the interface is up again, it goes on.
+            Err(e) if e.kind() == io::ErrorKind::NetworkDown => {}
             Err(e) => return Err(e),
         }
     }

@@ -5,6 +5,7 @@
 //! last byte.
 
 use std::{
+    error, fmt,
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
@@ -28,8 +29,36 @@ pub struct Plan {
 }
 
 /// Where a direction begins to fail is worth more than that it failed.
-fn located(direction: &str, at: u64, e: io::Error) -> io::Error {
-    io::Error::new(e.kind(), format!("{direction} after {at} bytes: {e}"))
+#[derive(Debug)]
+struct Located {
+    direction: &'static str,
+    at: u64,
+    error: io::Error,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} bytes: {}", self.direction, self.at, self.error)
+    }
+}
+
+impl error::Error for Located {}
+
+fn located(direction: &'static str, at: u64, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Located { direction, at, error })
+}
+
+const RECEIVING: &str = "receiving";
+
+/// The same error, of a client that had heard so many bytes.
+pub fn having_heard(bytes: u64, error: io::Error) -> io::Error {
+    located(RECEIVING, bytes, error)
+}
+
+/// How much a client had heard when it failed, if that is known.
+pub fn heard(error: &io::Error) -> Option<u64> {
+    let located = error.get_ref()?.downcast_ref::<Located>()?;
+    (located.direction == RECEIVING).then_some(located.at)
 }
 
 impl Plan {
@@ -132,10 +161,12 @@ fn both(stream: &TcpStream, send: (u64, u64), receive: (u64, u64), piece: u32) -
             let _ = stream.shutdown(Shutdown::Both);
         }
         let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sender panicked")));
-        match &sent {
+        match (received, sent) {
             // A broken pipe is what becomes of a reset after the peer's own end.
-            Err(e) if untold && e.kind() != io::ErrorKind::BrokenPipe => sent,
-            _ => received.and(sent),
+            (Err(received), Err(sent)) if untold && sent.kind() != io::ErrorKind::BrokenPipe => {
+                Err(having_heard(heard(&received).unwrap_or_default(), sent))
+            }
+            (received, sent) => received.and(sent),
         }
     })
 }
@@ -170,11 +201,11 @@ pub fn read_pattern(stream: &TcpStream, (seed, length): (u64, u64)) -> io::Resul
     let mut buffer = vec![0; (64 << 10).min(length + 1) as usize];
     loop {
         let at = pattern.position();
-        match Steadfast(stream).read(&mut buffer).map_err(|e| located("receiving", at, e))? {
+        match Steadfast(stream).read(&mut buffer).map_err(|e| having_heard(at, e))? {
             0 if at == length => return Ok(()),
             0 => {
-                let short = format!("the stream ended after {at} of {length} bytes");
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, short));
+                let short = format!("the end, where {length} were to come");
+                return Err(having_heard(at, io::Error::new(io::ErrorKind::UnexpectedEof, short)));
             }
             n => pattern.check(&buffer[..n]).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?,
         }

@@ -11,7 +11,7 @@ pub mod pattern;
 pub mod steady;
 
 pub use self::{
-    exchange::Plan,
+    exchange::{Plan, having_heard, heard},
     manner::Manner,
     pattern::Pattern,
     steady::{Outcome, Steady, Style},

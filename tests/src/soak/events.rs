@@ -151,10 +151,14 @@ impl<'a> Events<'a> {
         let control = self.soak.mesh.control();
         self.tell("control is killed".to_owned());
         self.count("kills of the control plane");
+        self.soak.oracle.begins(Site::Control);
         control.kill()?;
         self.rest(0..3000);
         control.revive()?;
-        self.soak.mesh.until_enrolled()
+        self.soak.mesh.until_enrolled()?;
+        thread::sleep(SETTLED);
+        self.soak.oracle.over(&Site::Control);
+        Ok(())
     }
 
     fn change_policy(&mut self) -> Result<()> {

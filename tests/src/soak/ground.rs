@@ -7,9 +7,9 @@ use crate::mesh::{Description, PodSpec, mesh};
 pub(super) enum Role {
     /// Nothing: it is meshed and open to everybody.
     Steady,
-    /// Nothing: it asks everybody for an identity. Nothing may come to it in plaintext.
+    /// Nothing: it asks everybody for an identity.
     Guarded,
-    /// Its policy changes between "everybody" and "nobody".
+    /// Its policy changes between "everybody" and "nobody". It fails closed, as who is guarded.
     Ruled,
     /// It joins and leaves the mesh.
     Roamer,

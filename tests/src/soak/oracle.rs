@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::ground::{Place, Role};
+use crate::load;
 
 /// Where something happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) enum Site {
     Pod(&'static str),
     /// To the wire between the nodes.
     Wire,
+    /// To the control plane.
+    Control,
 }
 
 /// A connection that is over.
@@ -244,6 +247,7 @@ impl Book {
 
     /// Whether something was done while it was open that breaks it; `silently`: without either end being told.
     fn excused(&self, connection: &Connection, silently: bool) -> bool {
+        let unheard = connection.result.as_ref().is_err_and(|e| load::heard(e) == Some(0));
         // What is judged now is over, so that everything in the book began before its end.
         self.done.iter().any(|(site, until)| {
             let ends = || connection.destinations.iter().chain([&connection.source]);
@@ -251,6 +255,8 @@ impl Book {
                 Site::Node(node) => !silently && ends().any(|place| place.node == *node),
                 Site::Pod(pod) => ends().any(|place| place.name == *pod),
                 Site::Wire => !silently && ends().any(|place| place.node != connection.source.node),
+                // A proxy that has just begun may not know the destination yet. Whom it brought there it serves on.
+                Site::Control => !silently && connection.source.role != Role::Stranger && unheard,
             };
             touches && until.is_none_or(|until| until > connection.begun)
         })

@@ -96,3 +96,19 @@ fn only_who_fails_open_is_offered_tls_while_its_proxy_is_away() {
     offered("steady-b");
     assert_eq!(oracle.wrongs().len(), 3);
 }
+
+#[test]
+fn without_control_only_who_is_not_there_yet_is_turned_away() {
+    let oracle = Oracle::default();
+    let after = |from, bytes| {
+        let e = load::having_heard(bytes, io::ErrorKind::ConnectionReset.into());
+        faulty(&oracle, connection(from, "steady-b", Err(e)))
+    };
+    assert!(after("steady-a", 0));
+    oracle.begins(Site::Control);
+    assert!(!after("steady-a", 0));
+    assert!(after("steady-a", 1));
+    assert!(after("stranger", 0));
+    oracle.over(&Site::Control);
+    assert!(after("steady-a", 0));
+}
