@@ -66,6 +66,12 @@ impl Holdings {
         Ok(last)
     }
 
+    /// What there may be if something that is counted under `what` has become more, and rightly so.
+    pub fn and(mut self, what: &str, more: u64) -> Self {
+        self.0.iter_mut().filter(|(name, _)| name.ends_with(what)).for_each(|(_, count)| *count += more);
+        self
+    }
+
     fn nothing_more(&self, before: &Self) -> Result<()> {
         let most = |what: &String| {
             let spare = if what.ends_with(SERIES) {
