@@ -234,7 +234,8 @@ fn address_changes(mesh: &Mesh) -> Result<()> {
     let (pod, caller) = (mesh.pod("moved"), mesh.pod("caller"));
     let server = pod.serve(8080, backends::echo())?;
     let to = Ipv4Addr::new(10, 244, 2, 200);
-    pod.netns().run(|| weft_vm::link::batch(&format!("addr add {to}/24 dev eth0\n")))??;
+    pod.netns().run(|| weft_vm::link::batch(&format!("addr add {to}/32 dev eth0\n")))??;
+    mesh.node("b").run(|| weft_vm::link::batch(&format!("route add {to}/32 via {}\n", pod.v4)))??;
     let (old, new) = (pod.at(8080), SocketAddr::from((to, 8080)));
     let rest = Duration::from_millis(5);
     let loads = ["caller", "near"].map(|client| {

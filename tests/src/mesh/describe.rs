@@ -11,6 +11,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use anyhow::Result;
+use weft_vm::link::Links;
 
 use super::Mesh;
 
@@ -27,6 +28,7 @@ pub struct Description {
     pub(super) control_args: Vec<String>,
     pub(super) proxy_args: Vec<String>,
     pub(super) env: Vec<(String, String)>,
+    pub(super) links: Links,
 }
 
 /// A pod.
@@ -62,6 +64,7 @@ pub fn mesh(name: &str) -> Description {
         control_args: Vec::new(),
         proxy_args: Vec::new(),
         env: Vec::new(),
+        links: Links::Own,
     }
 }
 
@@ -99,6 +102,12 @@ impl Description {
     /// Sets a variable in the environment of weft-control and every weft-proxy.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// All pods share a bridge, on which they can take each other's packets.
+    pub fn bridged(mut self) -> Self {
+        self.links = Links::Bridge;
         self
     }
 

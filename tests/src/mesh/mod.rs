@@ -78,6 +78,7 @@ impl Mesh {
         let mut config = ClusterConfig::new(format!("t{}-{number}", std::process::id()), manifests.path());
         config.nodes = NODES.map(str::to_owned).to_vec();
         config.binaries = artefacts::target_directory()?.join("debug");
+        config.links = description.links;
         config.control_args = description.control_args;
         config.proxy_args = description.proxy_args;
         config.ready_timeout = wait::here(config.ready_timeout);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::{Error, Result};
 
-/// The addresses of one node's pods: 10.244.N.0/24 and fd00:10:244:N::/64, all on one link with the other nodes'.
+/// The addresses of one node's pods: 10.244.N.0/24 and fd00:10:244:N::/64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeNet {
     /// 1 for the first node.
@@ -21,6 +21,24 @@ impl NodeNet {
     /// The same for IPv6.
     pub fn gateway6(self) -> Ipv6Addr {
         self.pod6(1)
+    }
+
+    /// Its first IPv4 address; there are 256.
+    pub(crate) fn range4(self) -> Ipv4Addr {
+        self.pod4(0)
+    }
+
+    /// Its first IPv6 address, of 64 bits.
+    pub(crate) fn range6(self) -> Ipv6Addr {
+        self.pod6(0)
+    }
+
+    /// Whether the address is of this node's range.
+    pub(crate) fn holds(self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(v4) => v4.octets()[..3] == self.range4().octets()[..3],
+            IpAddr::V6(v6) => v6.segments()[..4] == self.range6().segments()[..4],
+        }
     }
 
     fn pod4(self, slot: u8) -> Ipv4Addr {

@@ -1,6 +1,6 @@
 //! A dev VM as a small cluster: which parts make nodes, pods and processes out of one kernel?
 //!
-//! [`Cluster::start`] is the whole of it: two or more nodes, each a network namespace with a bridge; the pods of a
+//! [`Cluster::start`] is the whole of it: two or more nodes, each a network namespace; the pods of a
 //! folder of Kubernetes YAML, each with namespaces, addresses and processes of its own; weft-control and one
 //! weft-proxy per node. Everything lies below `/run/weft/<id>` ([`Layout`]) and goes away with the [`Cluster`].
 

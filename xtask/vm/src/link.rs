@@ -1,4 +1,8 @@
 //! How do nodes and pods get their links, addresses and routes?
+//!
+//! A node's pods have a link of their own each, to the node, which routes: what most networks of Kubernetes do, and
+//! what keeps pods from reading each other's packets. Or they share a bridge with each other and all other nodes':
+//! the harder ground for whoever has to fear his neighbours.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,10 +14,23 @@ use crate::error::Result;
 use crate::netns;
 use crate::tool::{ask, feed};
 
-/// The bridge of each node and of the fabric between them.
+/// The bridge of each node, to the others and maybe to its pods, and of the fabric between nodes.
 pub const BRIDGE: &str = "br0";
 /// A node's link to the others: what is captured here has left the node.
 pub const WIRE: &str = "wire";
+
+/// The node as its pods see it by IPv6, on each of their links.
+const GATEWAY6: &str = "fe80::1";
+
+/// What pods' links are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// To the node alone, which routes.
+    #[default]
+    Own,
+    /// To one bridge, with the pods of all nodes.
+    Bridge,
+}
 
 /// A link that carries nothing by then never will; whoever uses it finds out.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -71,14 +88,57 @@ pub fn node(path: &Path, fabric: &Path, net: NodeNet) -> Result<()> {
     })?
 }
 
-/// Joins a pod to its node's bridge by the veth pair `eth0` - `port`.
-pub fn pod(path: &Path, node: &Path, net: NodeNet, port: &str, ips: &[IpAddr]) -> Result<()> {
-    let mut inside = format!(
+/// Joins a pod to its node by the veth pair `eth0` - `port`.
+pub fn pod(path: &Path, node: &Path, net: NodeNet, links: Links, port: &str, ips: &[IpAddr]) -> Result<()> {
+    let wired = format!(
         "link set lo up\nlink add eth0 address {} type veth peer name {port} netns {}\nlink set eth0 up\n",
         mac(ips.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
         node.display()
     );
-    let mut outside = format!("link set {port} master {BRIDGE}\nlink set {port} up\n");
+    let (inside, outside) = match links {
+        Links::Own => routed(net, port, ips),
+        Links::Bridge => bridged(net, port, ips),
+    };
+    netns::run(path, || {
+        quiet_ipv6();
+        batch(&(wired + &inside))
+    })??;
+    netns::run(node, || batch(&outside))??;
+    settle(node, &[port])
+}
+
+/// What is said to `ip` in the pod, and at the node.
+type Lines = (String, String);
+
+fn routed(net: NodeNet, port: &str, ips: &[IpAddr]) -> Lines {
+    let (mut inside, mut outside) = (String::new(), format!("link set {port} up\n"));
+    // Writing to a String cannot fail.
+    if ips.iter().any(IpAddr::is_ipv4) {
+        let gateway = net.gateway4();
+        let _ = writeln!(inside, "route add {gateway} dev eth0\nroute add default via {gateway} dev eth0");
+    }
+    if ips.iter().any(IpAddr::is_ipv6) {
+        let _ = writeln!(inside, "route add default via {GATEWAY6} dev eth0");
+        let _ = writeln!(outside, "addr add {GATEWAY6}/64 dev {port} nodad");
+    }
+    for ip in ips {
+        match ip {
+            IpAddr::V4(v4) => {
+                inside.insert_str(0, &format!("addr add {v4}/32 dev eth0\n"));
+                let _ = writeln!(outside, "route add {v4}/32 dev {port} src {}", net.gateway4());
+            }
+            IpAddr::V6(v6) => {
+                inside.insert_str(0, &format!("addr add {v6}/128 dev eth0 nodad\n"));
+                let _ = writeln!(outside, "route add {v6}/128 dev {port} src {}", net.gateway6());
+            }
+        }
+    }
+    (inside, outside)
+}
+
+fn bridged(net: NodeNet, port: &str, ips: &[IpAddr]) -> Lines {
+    let (mut inside, mut outside) =
+        (String::new(), format!("link set {port} master {BRIDGE}\nlink set {port} up\n"));
     for (v4, gateway, network) in [
         (true, IpAddr::from(net.gateway4()), "10.244.0.0/16"),
         (false, net.gateway6().into(), "fd00:10:244::/48"),
@@ -106,12 +166,7 @@ pub fn pod(path: &Path, node: &Path, net: NodeNet, port: &str, ips: &[IpAddr]) -
             let _ = writeln!(inside, "route add default via {gateway} dev eth0");
         }
     }
-    netns::run(path, || {
-        quiet_ipv6();
-        batch(&inside)
-    })??;
-    netns::run(node, || batch(&outside))??;
-    settle(node, &[port])
+    (inside, outside)
 }
 
 /// Waits until links carry packets: the kernel tells bridges of a new carrier up to a second after it came, and
@@ -136,15 +191,47 @@ pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
     })?
 }
 
-/// Lets the other nodes reach pods whose addresses are not of the pods' network.
-pub fn route(node: &Path, ips: &[IpAddr], add: bool) -> Result<()> {
+/// Lets another node, or no longer, reach what it cannot know to be at `net`: the addresses of a pod there that are not
+/// of its node's own.
+pub fn route(node: &Path, net: NodeNet, links: Links, ips: &[IpAddr], add: bool) -> Result<()> {
     let verb = if add { "replace" } else { "del" };
     let lines: String = ips
         .iter()
-        .filter(|ip| !in_pod_network(**ip))
-        .map(|ip| format!("route {verb} {ip}/{} dev {BRIDGE}\n", if ip.is_ipv4() { 32 } else { 128 }))
+        .filter_map(|ip| {
+            let to = format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 });
+            match links {
+                Links::Own if !net.holds(*ip) => Some(through(&to, net, verb, ip.is_ipv4())),
+                Links::Bridge if !in_pod_network(*ip) => Some(format!(
+                    "route {verb} {to} dev {BRIDGE}
+"
+                )),
+                _ => None,
+            }
+        })
         .collect();
     if lines.is_empty() { Ok(()) } else { netns::run(node, || batch(&lines))? }
+}
+
+/// Lets a node reach the pods of the others.
+pub fn neighbours(node: &Path, others: &[NodeNet]) -> Result<()> {
+    let lines: String = others
+        .iter()
+        .flat_map(|net| {
+            [
+                through(&format!("{}/24", net.range4()), *net, "add", true),
+                through(&format!("{}/64", net.range6()), *net, "add", false),
+            ]
+        })
+        .collect();
+    netns::run(node, || batch(&lines))?
+}
+
+fn through(to: &str, net: NodeNet, verb: &str, v4: bool) -> String {
+    let gateway: IpAddr = if v4 { net.gateway4().into() } else { net.gateway6().into() };
+    format!(
+        "route {verb} {to} via {gateway} dev {BRIDGE}
+"
+    )
 }
 
 /// Takes a pod's link away at once: the namespace itself may live on in open sockets.

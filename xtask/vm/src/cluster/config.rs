@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::link::Links;
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct ClusterConfig {
     pub id: String,
     /// The names of its nodes, at most 250.
     pub nodes: Vec<String>,
+    /// How pods are joined to them.
+    pub links: Links,
     /// What runs.
     pub manifests: Manifests,
     /// Where weft-control, weft-proxy and weft-demo are.
@@ -50,6 +53,7 @@ impl ClusterConfig {
         Self {
             id: id.into(),
             nodes: vec!["a".to_owned(), "b".to_owned()],
+            links: Links::default(),
             manifests: manifests.into(),
             binaries: own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/usr/bin")).to_owned(),
             control_args: Vec::new(),

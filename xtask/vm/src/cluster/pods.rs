@@ -159,9 +159,16 @@ impl Cluster {
             // The name appears only when everything is in place: the proxy waits for it.
             let hidden = self.layout.ns_dir().join(format!("{}.net", key.file()));
             netns::create(&hidden)?;
-            link::pod(&hidden, &self.layout.node_netns(&pod.facts.node), net, port, &pod.facts.ips)?;
+            link::pod(
+                &hidden,
+                &self.layout.node_netns(&pod.facts.node),
+                net,
+                self.config.links,
+                port,
+                &pod.facts.ips,
+            )?;
             for node in self.nodes().iter().filter(|node| **node != pod.facts.node) {
-                link::route(&self.layout.node_netns(node), &pod.facts.ips, true)?;
+                link::route(&self.layout.node_netns(node), net, self.config.links, &pod.facts.ips, true)?;
             }
             netns::rename(&hidden, &pod.place.netns)?;
         }
@@ -184,8 +191,10 @@ impl Cluster {
             state.translated.remove(&pod.place.netns);
             // Also a half-made pod has no link.
             let _ = link::unplug(&self.layout.node_netns(&pod.facts.node), port);
+            let net = self.node_net(&pod.facts.node)?;
             for node in self.nodes().iter().filter(|node| **node != pod.facts.node) {
-                let _ = link::route(&self.layout.node_netns(node), &pod.facts.ips, false);
+                let path = self.layout.node_netns(node);
+                let _ = link::route(&path, net, self.config.links, &pod.facts.ips, false);
             }
             netns::delete(&self.layout.ns_dir().join(format!("{}.net", key.file())))?;
             netns::delete(&pod.place.netns)?;

@@ -16,6 +16,7 @@ use crate::daemon::Daemon;
 use crate::desired::Source;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::link::Links;
 use crate::{leftovers, link, netns};
 
 impl Cluster {
@@ -111,6 +112,12 @@ impl Cluster {
             let path = self.layout.node_netns(node);
             netns::create(&path)?;
             link::node(&path, &fabric, *net)?;
+        }
+        if self.config.links == Links::Own {
+            for (node, net) in &self.nodes {
+                let others: Vec<_> = self.nodes.values().copied().filter(|other| other != net).collect();
+                link::neighbours(&self.layout.node_netns(node), &others)?;
+            }
         }
         for node in self.nodes.keys() {
             link::settle(&self.layout.node_netns(node), &[link::WIRE, link::BRIDGE])?;
