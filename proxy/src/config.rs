@@ -97,9 +97,10 @@ pub struct Config {
     /// Connections that one workload may have open, both ways together.
     #[arg(long, env = "WEFT_PROXY_MAX_CONNECTIONS_PER_WORKLOAD", default_value_t = 20_000)]
     pub max_connections_per_workload: usize,
-    /// Whether opaque connections between pods of this node may go directly once one was admitted.
-    #[arg(long, env = "WEFT_PROXY_DIRECT_PASS", value_enum, default_value_t = Switch::On)]
-    pub direct_pass: Switch,
+    /// Whether opaque connections between pods of this node may go directly once one was admitted; auto: where no
+    /// other pod is on the links that they then take.
+    #[arg(long, env = "WEFT_PROXY_DIRECT_PASS", value_enum, default_value_t)]
+    pub direct_pass: DirectPass,
     /// Connections that all workloads may have open; 0: as many as the limit of open files allows. A workload gets no
     /// more of them than it leaves to others.
     #[arg(long, env = "WEFT_PROXY_MAX_CONNECTIONS", default_value_t = 0)]
@@ -119,13 +120,16 @@ pub struct Config {
     pub ebpf_log: bool,
 }
 
-/// On or off.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+/// Between which pods of a node connections may go past the proxy.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// Yes.
+pub enum DirectPass {
+    /// Those of which both have links of their own to the node.
+    #[default]
+    Auto,
+    /// All: whoever shares a link with others trusts them.
     On,
-    /// No.
+    /// None.
     Off,
 }
 

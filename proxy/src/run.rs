@@ -22,7 +22,7 @@ use crate::{
     admin,
     app::{Connections, Limits, Shared},
     capture::{self, Capture, Listener, Listeners, OutcomeCollector, Side},
-    config::{Config, Switch},
+    config::Config,
     discovery::{self, Discovery},
     drain::{self, Signals},
     handover::{self, Progress, Relief},
@@ -82,7 +82,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let (leaves, leaving) = channel::channel(false);
     let discovery = Discovery::new(control.clone(), discovery::Config::new(&config.node), &metrics);
     let passes = Passes::new(
-        config.direct_pass == Switch::On,
+        config.direct_pass,
         capture.clone(),
         registry.clone(),
         discovery.clone(),

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         attack::area(),
         policy::area(),
         direct::area(),
+        direct::attacks(),
         change::area(),
         control::area(),
         admin::area(),

@@ -38,7 +38,7 @@ pub struct OutcomeCollector(pub Weak<Capture>);
 
 impl std::fmt::Debug for Capture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Capture").field("host_netns", &self.host_netns).finish_non_exhaustive()
+        f.debug_struct("Capture").field("host", &self.host).finish_non_exhaustive()
     }
 }
 

@@ -20,6 +20,7 @@ mod pass;
 mod splice;
 mod stock;
 mod sys;
+mod wiring;
 
 use std::{
     collections::HashMap,
@@ -47,6 +48,7 @@ pub use self::{
     splice::{Full, Refused, Routed, Splice},
     stock::Stock,
     sys::{owned_fd, socket_cookie, tcp_info},
+    wiring::Shared,
 };
 
 /// Where and how the programs are attached.
@@ -86,7 +88,7 @@ pub struct Capture {
     sockets: maps::Sockets,
     passes: pass::Passes,
     splice: Splice,
-    host_netns: u64,
+    host: Netns,
     stale_after: Duration,
 }
 
@@ -97,7 +99,7 @@ impl Capture {
     /// Says which step failed, on what, and what an operator can do.
     pub fn start(config: &Config) -> Result<Arc<Capture>, CaptureError> {
         kernel::check().map_err(CaptureError::Kernel)?;
-        let host_netns = Netns::open(&config.host_netns)?.cookie();
+        let host = Netns::open(&config.host_netns)?;
         let pins = load::Pins::prepare(config)?;
         let offsets = splice::offsets(&config.btf);
         let mut ebpf = load::load(config, &pins, &offsets.clone().unwrap_or_default())?;
@@ -105,7 +107,7 @@ impl Capture {
         let sockets = maps::Sockets::take(&mut ebpf)?;
         let passes = pass::Passes::take(&mut ebpf)?;
         let splice = Splice::start(&mut ebpf, offsets.err(), !config.takeover)?;
-        maps.configure(host_netns, config.stale_after)?;
+        maps.configure(host.cookie(), config.stale_after)?;
         let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id))?;
         // Without a predecessor no other cgroup stays exempt; with one, those that are still there.
         let present = if config.takeover { cgroup::ids(&config.cgroup) } else { Vec::new() };
@@ -117,7 +119,7 @@ impl Capture {
             sockets,
             passes,
             splice,
-            host_netns,
+            host,
             stale_after: config.stale_after,
         };
         capture.beat()?;
@@ -195,9 +197,9 @@ impl Capture {
         self.maps.lock().beat(0)
     }
 
-    /// The cookie of the node's own namespace: a workload there shares the node's network.
-    pub fn host_netns(&self) -> u64 {
-        self.host_netns
+    /// The node's own network namespace: a workload there shares the node's network.
+    pub fn host(&self) -> &Netns {
+        &self.host
     }
 
     /// What became of connections in the kernel so far.

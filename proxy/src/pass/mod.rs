@@ -27,6 +27,7 @@ use self::{events::Opens, figures::Figures, route::Route};
 use crate::{
     balance::Endpoint,
     capture::Capture,
+    config::DirectPass,
     discovery::{Destination, Discovery},
     metrics::Metrics,
     policy::Client,
@@ -47,7 +48,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The passes of this node.
 pub struct Passes {
-    enabled: bool,
+    mode: DirectPass,
     capture: Arc<Capture>,
     registry: Arc<Registry>,
     discovery: Arc<Discovery>,
@@ -82,9 +83,9 @@ enum Cause {
 }
 
 impl Passes {
-    /// Grants nothing unless `enabled`, but follows what earlier proxies' passes left open.
+    /// Grants what `mode` allows, and follows what earlier proxies' passes left open.
     pub fn new(
-        enabled: bool,
+        mode: DirectPass,
         capture: Arc<Capture>,
         registry: Arc<Registry>,
         discovery: Arc<Discovery>,
@@ -96,7 +97,7 @@ impl Passes {
         // A predecessor's ids are still in the storage of its connections' sockets.
         let next = u64::from(rand::random::<u32>() | 1) << 32;
         let passes = Arc::new(Passes {
-            enabled,
+            mode,
             capture,
             registry,
             discovery: discovery.clone(),
@@ -120,7 +121,7 @@ impl Passes {
     /// directly?
     pub fn consider(&self, source: &Arc<Workload>, original: SocketAddr) {
         // Once without the lock: most ports are not opaque.
-        if !self.enabled || self.backends(source, original).is_none() {
+        if self.backends(source, original).is_none() {
             return;
         }
         let key = PassKey { netns: source.netns().cookie(), to: original.into(), pad: 0 };
@@ -163,7 +164,7 @@ impl Passes {
     /// The application behind a port of `workload` was the first to speak, `after` the connection was made: its
     /// bytes are opaque, whatever they are.
     pub fn spoke_first(&self, workload: &Workload, port: u16, after: Duration) {
-        if !self.enabled || after > AT_ONCE || !workload.terms().direct_pass {
+        if after > AT_ONCE || !self.concerns(workload) {
             return;
         }
         let netns = workload.netns().cookie();
@@ -236,6 +237,9 @@ impl Passes {
         source: &Arc<Workload>,
         original: SocketAddr,
     ) -> Option<Vec<(Endpoint, Arc<Workload>)>> {
+        if !self.concerns(source) {
+            return None;
+        }
         let destination = self.discovery.known(original)?;
         let mut endpoints = match &*destination {
             Destination::External => return None,
@@ -248,7 +252,7 @@ impl Passes {
         };
         let first = endpoints.first()?;
         let weight = first.weight;
-        if endpoints.len() > Pass::BACKENDS || !source.terms().direct_pass {
+        if endpoints.len() > Pass::BACKENDS {
             return None;
         }
         // Still the one that is served: it may have left while its connection was on the way.
@@ -271,6 +275,16 @@ impl Passes {
             .collect()
     }
 
+    /// Whether connections of the workload and to it may go directly at all.
+    fn concerns(&self, workload: &Workload) -> bool {
+        let trusts_its_links = match self.mode {
+            DirectPass::On => true,
+            DirectPass::Auto => workload.links_of_its_own,
+            DirectPass::Off => false,
+        };
+        trusts_its_links && workload.terms().direct_pass
+    }
+
     fn admits(&self, source: &Workload, workload: &Workload, endpoint: &Endpoint) -> bool {
         let port = endpoint.addr.port();
         let opaque = endpoint.opaque || self.learned.read().contains(&(workload.netns().cookie(), port));
@@ -278,7 +292,7 @@ impl Passes {
         let client = Client { ip, identity: Some(&source.identity) };
         let terms = workload.terms();
         opaque
-            && terms.direct_pass
+            && self.concerns(workload)
             && !workload.skips_inbound(port)
             && terms.policies.port(port).policy.authorize(client, &self.cluster_networks).admits()
     }

@@ -179,7 +179,7 @@ impl Keeper {
         };
         let lease = self.store.lease(&spec.identity);
         let netns = self.finder.find(spec, trouble).await;
-        if netns.cookie() == self.shared.capture.host_netns() {
+        if netns.cookie() == self.shared.capture.host().cookie() {
             return Err(SHARED.to_owned());
         }
         self.claim(&netns, &spec.key)?;
@@ -236,6 +236,7 @@ impl Keeper {
             throttle: Throttle::default(),
             stock: Stock::new(netns),
             fast_open: netns.takes_fast_open(),
+            links_of_its_own: spec.has_links_of_its_own(netns, self.shared.capture.host()),
             netns: netns.clone(),
             lease: lease.clone(),
             terms: channel::Sender::new(Arc::new(spec.terms.clone())),

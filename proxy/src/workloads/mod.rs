@@ -54,6 +54,8 @@ pub struct Workload {
     pub stock: Stock,
     /// Its applications may take TCP Fast Open connections (as of when it joined).
     pub fast_open: bool,
+    /// No other pod is on its links (as of when it joined).
+    pub links_of_its_own: bool,
     netns: Netns,
     lease: Lease,
     terms: channel::Sender<Arc<Terms>>,

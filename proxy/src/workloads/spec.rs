@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+use tracing::info;
 use weft_api::node as api;
 use weft_common::PortRange;
 
@@ -48,6 +49,15 @@ impl Spec {
             && self.kernel.ips == other.kernel.ips
             && self.identity == other.identity
             && self.host_network == other.host_network
+    }
+
+    /// Whether no other pod can get at the packets that leave the pod by themselves.
+    pub(super) fn has_links_of_its_own(&self, netns: &capture::Netns, node: &capture::Netns) -> bool {
+        let told = netns.has_links_of_its_own(node, &self.kernel.ips);
+        if let Err(reason) = &told {
+            info!(workload = %self.key, %reason, "others may be on the pod's link: its connections go directly only with --direct-pass on");
+        }
+        told.is_ok()
     }
 }
 

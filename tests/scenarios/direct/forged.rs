@@ -17,7 +17,7 @@ use weft_tests::{
     wait,
 };
 
-use super::{hook, one_node, pave, went};
+use super::{hook, on_a_trusted_bridge, pave, went};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.scenario(
@@ -29,41 +29,41 @@ pub(super) fn scenarios(area: Area) -> Area {
     .alone(
         "a_reused_source_port",
         "A connection from the very port of one that went directly is not let in once policy has changed.",
-        one_node,
+        on_a_trusted_bridge,
         a_reused_source_port,
     )
     .alone(
         "with_the_victims_address",
         "A pod with NET_ADMIN that takes the victim's address, and to which the server's answers are led astray, is \
          treated as the stranger that it is.",
-        one_node,
+        on_a_trusted_bridge,
         with_the_victims_address,
     )
     .alone(
         "while_the_victim_connects",
         "The same pod, from the very port from which the victim is just connecting, gets nothing out of the server; \
          it is counted and logged as a forgery.",
-        one_node,
+        on_a_trusted_bridge,
         while_the_victim_connects,
     )
     .alone(
         "by_raw_packets",
         "Raw packets with the victim's address and port, sent while the victim is connecting, bring nothing to the \
          server, and the victim gets its connection.",
-        one_node,
+        on_a_trusted_bridge,
         by_raw_packets,
     )
     .alone(
         "a_handshake_held_back",
         "A pod that holds its end of a handshake back until policy has changed does not get in by finishing it.",
-        one_node,
+        on_a_trusted_bridge,
         a_handshake_held_back,
     )
     .alone(
         "more_than_its_share",
         "A pod with 1 024 direct connections half open takes the proxy for further ones; another pod's go directly, \
          and its own again when it has let go.",
-        one_node,
+        on_a_trusted_bridge,
         more_than_its_share,
     )
 }

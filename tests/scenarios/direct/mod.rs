@@ -14,7 +14,12 @@ use weft_tests::{
 };
 
 pub(crate) fn area() -> Area {
-    withdrawn::scenarios(forged::scenarios(passing::scenarios(Area::new("direct", one_node))))
+    withdrawn::scenarios(passing::scenarios(Area::new("direct", one_node)))
+}
+
+/// Attacks have the harder ground: attackers and victims on one bridge, where the proxy was told to trust it.
+pub(crate) fn attacks() -> Area {
+    forged::scenarios(Area::new("direct", on_a_trusted_bridge))
 }
 
 /// Ports whose bytes are declared opaque.
@@ -46,6 +51,11 @@ pub(super) fn one_node() -> Description {
                 .annotate("config.weft.dev/direct-pass", "disabled")
         })
         .service("near", |service| PORTS.fold(service, |service, port| service.port(port, port)))
+}
+
+/// The same pods, which can reach each other's packets, and a proxy that does not mind.
+pub(super) fn on_a_trusted_bridge() -> Description {
+    one_node().bridged().proxy_arg("--direct-pass=on")
 }
 
 /// What the kernel's side decided.

@@ -15,7 +15,7 @@ use weft_tests::{
     wait,
 };
 
-use super::{hook, pave, went};
+use super::{hook, one_node, pave, went};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.scenario(
@@ -39,6 +39,13 @@ pub(super) fn scenarios(area: Area) -> Area {
         "not_these",
         "Ports that are not opaque, servers of another node and pods whose annotation says so are not passed to.",
         not_these,
+    )
+    .alone(
+        "on_a_bridge",
+        "Where pods share a bridge, on which they could take each other's packets, none are passed to unless the proxy \
+         is told to.",
+        || one_node().bridged(),
+        on_a_bridge,
     )
     .scenario(
         "speaks_first",
@@ -198,6 +205,21 @@ fn not_these(mesh: &Mesh) -> Result<()> {
     }
     went(&proxy, 0.0, 9.0)?;
     servers.into_iter().try_for_each(|server| server?.flawless())
+}
+
+fn on_a_bridge(mesh: &Mesh) -> Result<()> {
+    mesh.proxy("a").log().expect_line(&["test/near", "others may be on the pod's link", "is on a bridge"])?;
+    let greeter = mesh.pod("near").serve(8001, backends::banner("220 hello\r\n"))?;
+    let server = mesh.pod("near").serve(9000, backends::exchange())?;
+    let proxy = mesh.proxy("a").watch()?;
+    for _ in 0..3 {
+        hear(mesh, mesh.pod("near").at(8001))?;
+        Plan::random(1000).run(&mesh.pod("client").connect(mesh.pod("near").at(9000))?)?;
+    }
+    went(&proxy, 0.0, 6.0)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 0.0)?;
+    greeter.flawless()?;
+    server.flawless()
 }
 
 fn speaks_first(mesh: &Mesh) -> Result<()> {

@@ -26,6 +26,8 @@ pub(crate) fn areas() -> Vec<Area> {
 /// an identity of whoever comes. `stranger` has none.
 fn town() -> Description {
     mesh("hostile")
+        // With the attacker, who can draw their packets to itself.
+        .bridged()
         .proxy_arg("--detect-timeout=3s")
         .pod("mallory", |pod| pod.node("a").meshed())
         .pod("bystander", |pod| pod.node("a").meshed())

@@ -199,10 +199,6 @@ print(s.recv(1))",
 }
 
 fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
-    // Connections that go directly trust the node's network.
-    const DIRECT: &str = "config.weft.dev/direct-pass";
-    mesh.change_pod("bystander", |pod| pod.annotate(DIRECT, "disabled"))?;
-    mesh.proxy("a").log().expect_line(&["bystander", "terms changed"])?;
     let victim = mesh.pod("bystander");
     let port = mesh.unused_port();
     let genuine = victim.serve(port, backends::name("genuine"))?;
@@ -257,7 +253,6 @@ fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
         ip(&pod, &format!("addr del {}/32 dev eth0\n", victim.v4))?;
     }
     drop(genuine);
-    mesh.change_pod("bystander", |pod| pod.annotate(DIRECT, "enabled"))?;
     wait::until_ok("everything is as before", || others_are_served(mesh))
 }
 
