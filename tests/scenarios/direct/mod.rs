@@ -67,7 +67,9 @@ pub(super) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 
 pub(super) fn pave(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     Plan::random(20_000).run(&mesh.pod(client).connect(target)?).context("through the proxy")?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
+    // Else who counts from now on may count its end.
+    proxy.expect_some("tcp_close_total", &[("direction", "outbound"), ("peer", "src"), ("pod", client)])
 }
 
 /// The connections since went so.

@@ -12,6 +12,7 @@ mod traffic;
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -54,6 +55,10 @@ const WARM_UP: Duration = Duration::from_secs(5);
 
 /// Until the last connection, the last draining process and the last vanished peer are gone.
 const LEFT: Duration = Duration::from_secs(120);
+
+/// So often in a row is sent again what nobody acknowledges: a pod that vanished is given up within a minute, and not
+/// only after a quarter of an hour, which is how long keepalive has no say where something is unacknowledged.
+const RETRIES: &str = "7";
 
 /// The cluster at work.
 struct Soak {
@@ -195,6 +200,7 @@ impl Soak {
     /// The pod is there: it serves, and is known.
     fn born(&self, place: Place) -> Result<()> {
         let pod = self.mesh.pod(place.name);
+        pod.netns().run(|| fs::write("/proc/sys/net/ipv4/tcp_retries2", RETRIES))??;
         let serve = traffic::behaviours(&self.oracle, place).into_iter();
         let servers = serve.map(|(port, behaviour)| pod.serve(port, behaviour)).collect::<Result<_>>()?;
         let alive = Alive { v4: pod.v4, v6: pod.v6, netns: pod.netns().clone(), servers };
