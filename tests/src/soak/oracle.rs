@@ -224,6 +224,8 @@ impl Book {
         let is_shut =
             |place: &Place| self.shut.get(place.name).is_some_and(|since| *since < connection.begun);
         let shut = to().any(is_shut);
+        let touched = |by: fn(&Site) -> bool| self.touched(connection, by);
+        let ended = never || shut || touched(|site| *site != Site::Wire);
         match outcome {
             "well" if !connection.answered => Verdict::Well,
             "well" if never => Verdict::Wrong("a guarded pod answered a stranger"),
@@ -231,10 +233,12 @@ impl Book {
             "well" => Verdict::Well,
             "wrong bytes" => Verdict::Wrong("wrong bytes"),
             "cut short" => Verdict::Wrong("an orderly end before the last byte"),
-            "stuck" if self.excused(connection, true) => Verdict::Broken,
+            "stuck" if touched(|site| matches!(site, Site::Pod(_))) => Verdict::Broken,
+            // A reset is sent once: while the wire is cut, who waits never hears of it.
+            "stuck" if ended && touched(|site| *site == Site::Wire) => Verdict::Broken,
             "stuck" => Verdict::Wrong("stuck"),
             _ if never || shut => Verdict::Refused,
-            _ if self.excused(connection, false) => Verdict::Broken,
+            _ if touched(|_| true) => Verdict::Broken,
             _ => Verdict::Wrong("failed, and nothing was done to it"),
         }
     }
@@ -245,18 +249,18 @@ impl Book {
         place.fails_open() && self.done.iter().any(|(at, until)| *at == site && until.is_none())
     }
 
-    /// Whether something was done while it was open that breaks it; `silently`: without either end being told.
-    fn excused(&self, connection: &Connection, silently: bool) -> bool {
+    /// Whether something was done while it was open that breaks it, of what is to be looked at.
+    fn touched(&self, connection: &Connection, by: fn(&Site) -> bool) -> bool {
         let unheard = connection.result.as_ref().is_err_and(|e| load::heard(e) == Some(0));
         // What is judged now is over, so that everything in the book began before its end.
-        self.done.iter().any(|(site, until)| {
+        self.done.iter().filter(|(site, _)| by(site)).any(|(site, until)| {
             let ends = || connection.destinations.iter().chain([&connection.source]);
             let touches = match site {
-                Site::Node(node) => !silently && ends().any(|place| place.node == *node),
+                Site::Node(node) => ends().any(|place| place.node == *node),
                 Site::Pod(pod) => ends().any(|place| place.name == *pod),
-                Site::Wire => !silently && ends().any(|place| place.node != connection.source.node),
+                Site::Wire => ends().any(|place| place.node != connection.source.node),
                 // A proxy that has just begun may not know the destination yet. Whom it brought there it serves on.
-                Site::Control => !silently && connection.source.role != Role::Stranger && unheard,
+                Site::Control => connection.source.role != Role::Stranger && unheard,
             };
             touches && until.is_none_or(|until| until > connection.begun)
         })

@@ -112,3 +112,16 @@ fn without_control_only_who_is_not_there_yet_is_turned_away() {
     oracle.over(&Site::Control);
     assert!(after("steady-a", 0));
 }
+
+#[test]
+fn who_waits_while_the_wire_is_cut_may_miss_an_end_but_nobody_else() {
+    let oracle = Oracle::default();
+    let waits = |from, to| faulty(&oracle, connection(from, to, failed(io::ErrorKind::WouldBlock)));
+    assert!(waits("stranger", "guarded-b"));
+    oracle.begins(Site::Wire);
+    assert!(!waits("stranger", "guarded-b"));
+    assert!(waits("stranger", "guarded-a"));
+    assert!(waits("steady-a", "steady-b"));
+    oracle.begins(Site::Node("b"));
+    assert!(!waits("steady-a", "steady-b"));
+}
