@@ -24,7 +24,11 @@ pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measu
     let names = |node: &str| (0..pods).map(|number| format!("idle-{node}-{number}")).collect::<Vec<_>>();
     let (near, far) = (names("a"), if connections == 0 { Vec::new() } else { names("b") });
     let manifests = [("a", &near), ("b", &far)];
-    let manifests = manifests.iter().flat_map(|(node, names)| names.iter().map(|name| pod(name, node, "")));
+    let of_node = |(node, names): &(&str, &Vec<String>)| -> String {
+        let numbered = names.iter().enumerate();
+        numbered.map(|(number, name)| pod(name, node, "") + &fixed_addresses(number)).collect()
+    };
+    let manifests = manifests.iter().map(of_node);
     let cluster = start("bench-many", binaries, vec![("idle.yaml".to_owned(), manifests.collect())])?;
     until_served(&cluster, &[near.len(), far.len()])?;
     let pids = [cluster.pid(&proxy("b"))?, cluster.pid(&proxy("a"))?];
@@ -53,3 +57,16 @@ pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measu
     cluster.stop()?;
     Ok(measurement)
 }
+
+/// A node's own range has 253 addresses: the pods after the first ones are given others.
+fn fixed_addresses(number: usize) -> String {
+    if number < IN_RANGE {
+        return String::new();
+    }
+    let (net, host) = (FIRST_NET + number / IN_RANGE, 2 + number % IN_RANGE);
+    format!("status:\n  podIPs:\n    - ip: 10.244.{net}.{host}\n    - ip: fd00:10:244:{net}::{host}\n")
+}
+
+const IN_RANGE: usize = 200;
+/// No node has this one, or one after it.
+const FIRST_NET: usize = 100;
