@@ -15,6 +15,7 @@ use crate::{
         AuthzLabels, AuthzOutcome, Direction, OpenConn, Peer, ServerLabels, Tls, TransportLabels, reason,
     },
     policy::{Client, Decision, Reason},
+    tcp::End,
     workloads::{Terms, Workload},
 };
 
@@ -81,11 +82,10 @@ pub fn admit(
 
 impl Admission {
     /// Resolves when the policy has changed and would not let the client in any more. Counts and logs that.
-    pub async fn revoked(&self) {
-        let mut terms = self.terms.clone();
+    pub async fn revoked(mut self) -> End {
         loop {
             // The sender is the workload's own.
-            let _ = terms.changed().await;
+            let _ = self.terms.changed().await;
             let port = self.workload.terms().policies.port(self.target.port());
             let client = Client { ip: self.client, identity: self.identity.as_ref() };
             let Decision::Deny(reason) = port.policy.authorize(client, &self.shared.cluster_networks) else {
@@ -103,13 +103,17 @@ impl Admission {
             if self.workload.throttle.admits("terminated") {
                 warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity, policy = port.labels.name, %reason, "terminated: the policy has changed");
             }
-            return;
+            return End::Revoked;
         }
     }
 
-    /// Resolves when the pod that the client was let in to is gone.
-    pub async fn departed(&self) {
-        self.workload.ended().await;
+    /// As [`Self::revoked`], or when the pod that the client was let in to is gone.
+    pub async fn over(self) -> End {
+        let workload = self.workload.clone();
+        tokio::select! {
+            end = self.revoked() => end,
+            () = workload.ended() => End::Departed,
+        }
     }
 
     /// Counts the connection: its leg to the client, and to the application.

@@ -23,7 +23,7 @@ use crate::{
     metrics::{Direction, Peer, Tls, TransportLabels, reason},
     policy::Client,
     splice::Hop,
-    tcp::{self, Carried, ConnectError, End, Legs, Member},
+    tcp::{self, Carried, ConnectError, End, Legs, Member, Relay},
     tls::{self, TlsError},
     workloads::Workload,
 };
@@ -42,7 +42,9 @@ pub async fn serve(shared: &Arc<Shared>, workload: &Arc<Workload>, stream: TcpSt
         }
         return tcp::reset(stream);
     }
-    Connection { shared, workload, target, client }.run(stream).await;
+    let connection = Connection { shared, workload, target, client };
+    let Some(relay) = Box::pin(connection.open(stream)).await else { return };
+    connection.ended(&relay.await);
 }
 
 /// Connects to the application of `workload`, which sees `client` as its peer. `splice`: the connection may be
@@ -77,7 +79,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    async fn run(&self, stream: TcpStream) {
+    /// `None`: it was refused.
+    async fn open(&self, stream: TcpStream) -> Option<Relay> {
         let deadline = Instant::now() + self.shared.limits.detect;
         let opening = Opening {
             shared: self.shared,
@@ -86,18 +89,17 @@ impl Connection<'_> {
             client: self.client,
             deadline,
         };
-        // What is over soon is boxed, here and below: it takes no room while the connection lasts.
-        match Box::pin(opening.read(stream)).await {
+        match opening.read(stream).await {
             Ok(First { kind: Kind::Mtls, stream, application }) => {
                 // An alert must arrive; nobody takes an end within a handshake for an answer.
                 tcp::end_orderly(stream.tcp());
-                self.terminate(stream, application, deadline).await;
+                self.terminate(stream, application, deadline).await
             }
             Ok(First { kind: Kind::Tls { sni }, stream, application }) => {
-                self.pass(stream, Tls::Opaque { sni }, application).await;
+                self.pass(stream, Tls::Opaque { sni }, application).await
             }
             Ok(First { kind: Kind::Plain, stream, application }) => {
-                self.pass(stream, Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), application).await;
+                self.pass(stream, Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), application).await
             }
             Err(failed) => {
                 if let Some(error) = failed.error {
@@ -108,6 +110,7 @@ impl Connection<'_> {
                 }
                 self.count_refused(Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE), failed.errno);
                 tcp::reset(failed.stream);
+                None
             }
         }
     }
@@ -118,15 +121,16 @@ impl Connection<'_> {
         stream: Prefixed<TcpStream>,
         application: Option<TcpStream>,
         deadline: Instant,
-    ) {
+    ) -> Option<Relay> {
         let Some(credential) = self.workload.credential(self.shared.limits.certificate).await else {
             self.shared.metrics.inbound_error(&self.workload.labels, "no certificate");
             if self.workload.throttle.admits("no certificate") {
                 warn!(destination = %self.workload.key, client = %self.client, "refused: the workload has no certificate yet");
             }
-            return tcp::reset(stream.into_parts().1);
+            tcp::reset(stream.into_parts().1);
+            return None;
         };
-        let handshake = match timeout_at(deadline, Box::pin(tls::accept(&credential, stream))).await {
+        let handshake = match timeout_at(deadline, tls::accept(&credential, stream)).await {
             Ok(result) => result,
             Err(_) => Err(TlsError::Timeout),
         };
@@ -138,7 +142,7 @@ impl Connection<'_> {
                 if self.workload.throttle.admits(error.reason()) {
                     warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, reason = error.reason(), %error, "TLS handshake refused");
                 }
-                return;
+                return None;
             }
         };
         tcp::end_by_reset(stream.tcp());
@@ -146,11 +150,16 @@ impl Connection<'_> {
             Some(identity) => Tls::Established(identity),
             None => Tls::Anonymous,
         };
-        self.pass(stream, tls, application).await;
+        self.pass(stream, tls, application).await
     }
 
     /// Asks for admission and, if granted, lets the application have the connection.
-    async fn pass<S: Carried>(&self, stream: S, tls: Tls, application: Option<TcpStream>) {
+    async fn pass<S: Carried + Send + 'static>(
+        &self,
+        stream: S,
+        tls: Tls,
+        application: Option<TcpStream>,
+    ) -> Option<Relay> {
         let identity = match &tls {
             Tls::Established(identity) => Some(identity.clone()),
             _ => None,
@@ -160,7 +169,8 @@ impl Connection<'_> {
             Ok(admission) => admission,
             Err(_) => {
                 self.count_refused(tls, Some("EACCES"));
-                return reset(stream);
+                reset(stream);
+                return None;
             }
         };
         // Who comes from the mesh: others have not opted in.
@@ -171,7 +181,7 @@ impl Connection<'_> {
             Some(application) => Ok(application),
             None => {
                 let (shared, workload) = (self.shared, self.workload);
-                Box::pin(self::application(shared, workload, self.target, self.client, splice)).await
+                self::application(shared, workload, self.target, self.client, splice).await
             }
         };
         match application {
@@ -184,20 +194,10 @@ impl Connection<'_> {
                 }
                 let idle = self.shared.limits.idle;
                 let revoked = admission.revoked();
-                let end = match legs.hop {
-                    Some(_) => tcp::relay(stream, Member(application), legs, idle, revoked).await,
-                    None => tcp::relay(stream, application, legs, idle, revoked).await,
-                };
-                match end {
-                    End::Closed => {}
-                    End::Broken(broken) => {
-                        debug!(destination = %self.workload.key, client = %self.client, reason = %broken, "connection broken");
-                    }
-                    End::Idle(limit) => {
-                        debug!(destination = %self.workload.key, client = %self.client, ?limit, "connection was idle too long");
-                    }
-                    End::Revoked => {}
-                }
+                Some(match legs.hop {
+                    Some(_) => tcp::relay(stream, Member(application), legs, idle, revoked),
+                    None => tcp::relay(stream, application, legs, idle, revoked),
+                })
             }
             Err(error) => {
                 self.shared.metrics.inbound_error(&self.workload.labels, "connect");
@@ -206,7 +206,22 @@ impl Connection<'_> {
                 }
                 self.count_refused(tls, Some(error.errno()));
                 reset(stream);
+                None
             }
+        }
+    }
+
+    fn ended(&self, end: &End) {
+        match end {
+            End::Closed => {}
+            End::Broken(broken) => {
+                debug!(destination = %self.workload.key, client = %self.client, reason = %broken, "connection broken");
+            }
+            End::Idle(limit) => {
+                debug!(destination = %self.workload.key, client = %self.client, ?limit, "connection was idle too long");
+            }
+            // Logged where it was decided.
+            End::Revoked | End::Departed => {}
         }
     }
 

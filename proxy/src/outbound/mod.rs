@@ -24,7 +24,7 @@ use crate::{
     local,
     metrics::{Direction, OpenConn, Peer, Tls, TransportLabels, reason},
     splice::{Hop, Joint},
-    tcp::{self, End, FirstWord, Legs, Member},
+    tcp::{self, End, FirstWord, Legs, Member, Relay},
     workloads::Workload,
 };
 
@@ -51,7 +51,8 @@ pub async fn serve(shared: &Arc<Shared>, source: &Arc<Workload>, stream: TcpStre
     // The application's socket is bound to loopback; the address that it goes by is the pod's.
     let client = SocketAddr::new(source.address_like(original.ip()).unwrap_or(peer.ip()), peer.port());
     let connection = Connection { shared, source, original, client, may_splice: known.may_splice };
-    connection.run(stream).await;
+    let Some(relay) = Box::pin(connection.open(stream)).await else { return };
+    connection.ended(&relay.await);
 }
 
 /// A connection on its way.
@@ -64,7 +65,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    async fn run(&self, stream: TcpStream) {
+    /// `None`: it was refused.
+    async fn open(&self, stream: TcpStream) -> Option<Relay> {
         let (source, original) = (self.source, self.original);
         let asker = SourceRef { namespace: source.key.namespace.clone(), pod: source.key.name.clone() };
         let mut destination = match self.shared.discovery.resolve(original, &asker).await {
@@ -94,8 +96,8 @@ impl Connection<'_> {
                         Some(_) => false,
                         None => true,
                     };
-                    match Box::pin(self.reach_while(endpoint, is_current)).await {
-                        Ok(reached) => return self.relay(stream, reached).await,
+                    match self.reach_while(endpoint, is_current).await {
+                        Ok(reached) => return Some(self.relay(stream, reached).await),
                         Err(failed) if patience.lasts(&failed).await => {}
                         Err(failed) => return self.give_up(stream, &failed),
                     }
@@ -107,7 +109,7 @@ impl Connection<'_> {
     }
 
     /// One endpoint after the other, until one is reached or none can be.
-    async fn balance(&self, stream: TcpStream, authority: &str, balancer: &Balancer) {
+    async fn balance(&self, stream: TcpStream, authority: &str, balancer: &Balancer) -> Option<Relay> {
         let mut patience = Patience::new();
         let mut tried = Vec::new();
         let mut failure = Failed::NoEndpoint(authority.to_owned());
@@ -120,11 +122,11 @@ impl Connection<'_> {
                 continue;
             };
             let endpoint = picked.endpoint();
-            match Box::pin(self.reach_while(endpoint, || balancer.has(endpoint))).await {
-                Ok(reached) => {
+            match self.reach_while(endpoint, || balancer.has(endpoint)).await {
+                Ok(mut reached) => {
                     picked.connected(reached.latency());
-                    // `picked` counts as a connection of the endpoint until this one ends.
-                    return self.relay(stream, reached).await;
+                    reached.legs.picked = Some(picked);
+                    return Some(self.relay(stream, reached).await);
                 }
                 Err(failed) if failed.is_final() => return self.give_up(stream, &failed),
                 Err(failed) => {
@@ -213,8 +215,8 @@ impl Connection<'_> {
 
     fn legs(&self, endpoint: &Endpoint, tls: Tls, local: Option<&local::Arrived>) -> Legs {
         let mut legs = Legs {
-            source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
-            destination: vec![self.open(Peer::Dst, tls, endpoint.addr, Some(endpoint))],
+            source: vec![self.leg(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
+            destination: vec![self.leg(Peer::Dst, tls, endpoint.addr, Some(endpoint))],
             ..Legs::default()
         };
         if let Some(arrived) = local {
@@ -225,7 +227,7 @@ impl Connection<'_> {
         legs
     }
 
-    fn open(&self, peer: Peer, tls: Tls, target: SocketAddr, endpoint: Option<&Endpoint>) -> OpenConn {
+    fn leg(&self, peer: Peer, tls: Tls, target: SocketAddr, endpoint: Option<&Endpoint>) -> OpenConn {
         let labels = TransportLabels {
             direction: Direction::Outbound,
             peer,
@@ -238,18 +240,18 @@ impl Connection<'_> {
         self.shared.metrics.transport(&labels).open()
     }
 
-    async fn relay(&self, stream: TcpStream, reached: Reached) {
+    async fn relay(&self, stream: TcpStream, reached: Reached) -> Relay {
         let mut legs = reached.legs;
         let idle = self.shared.limits.idle;
-        let end = match reached.dialled {
-            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, legs, idle, pending()).await,
+        match reached.dialled {
+            Dialled::Plain(upstream) => tcp::relay(stream, upstream.stream, legs, idle, pending()),
             Dialled::Mtls(upstream) => {
                 if reached.splice {
                     legs.hop = Hop::start(&self.shared.splicing, &stream).await;
                 }
                 match legs.hop {
-                    Some(_) => tcp::relay(Member(stream), *upstream.stream, legs, idle, pending()).await,
-                    None => tcp::relay(stream, *upstream.stream, legs, idle, pending()).await,
+                    Some(_) => tcp::relay(Member(stream), *upstream.stream, legs, idle, pending()),
+                    None => tcp::relay(stream, *upstream.stream, legs, idle, pending()),
                 }
             }
             Dialled::Local(arrived) => {
@@ -259,18 +261,14 @@ impl Connection<'_> {
                     let (source, destination) = ((&stream, &*legs.source), (&upstream, &*legs.destination));
                     legs.joint = Joint::start(&self.shared.splicing, source, destination);
                 }
-                tokio::select! {
-                    end = tcp::relay(stream, upstream, legs, idle, admission.revoked()) => end,
-                    // What was sent to it last, the kernel would try to deliver for a quarter of an hour.
-                    () = admission.departed() => return,
-                }
+                // What was sent last to a pod that is gone, the kernel would try to deliver for a quarter of an hour.
+                tcp::relay(stream, upstream, legs, idle, admission.over())
             }
-        };
-        self.ended(&end);
+        }
     }
 
     /// Outside the mesh: to where it was going, untouched.
-    async fn forward(&self, stream: TcpStream) {
+    async fn forward(&self, stream: TcpStream) -> Option<Relay> {
         let mut patience = Patience::new();
         let upstream = loop {
             match dial::plain(self.source, self.original).await {
@@ -284,27 +282,27 @@ impl Connection<'_> {
         };
         let tls = Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY);
         let legs = Legs {
-            source: vec![self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
-            destination: vec![self.open(Peer::Dst, tls, self.original, None)],
+            source: vec![self.leg(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)],
+            destination: vec![self.leg(Peer::Dst, tls, self.original, None)],
             ..Legs::default()
         };
         let idle = self.shared.limits.idle;
-        let end = tcp::relay(stream, upstream.stream, legs, idle, pending()).await;
-        self.ended(&end);
+        Some(tcp::relay(stream, upstream.stream, legs, idle, pending()))
     }
 
-    fn give_up(&self, stream: TcpStream, failed: &Failed) {
+    fn give_up(&self, stream: TcpStream, failed: &Failed) -> Option<Relay> {
         self.shared.metrics.outbound_error(&self.source.labels, failed.reason());
         if self.source.throttle.admits(failed.reason()) {
             warn!(source = %self.source.key, identity = %self.source.identity, destination = %self.original, error = %failed, "refused");
         }
-        self.refuse(stream);
+        self.refuse(stream)
     }
 
-    fn refuse(&self, stream: TcpStream) {
-        self.open(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)
+    fn refuse(&self, stream: TcpStream) -> Option<Relay> {
+        self.leg(Peer::Src, Tls::NoIdentity(reason::LOOPBACK), self.original, None)
             .close(Some("ECONNREFUSED"));
         tcp::reset(stream);
+        None
     }
 
     fn ended(&self, end: &End) {
@@ -317,7 +315,7 @@ impl Connection<'_> {
                 debug!(source = %self.source.key, destination = %self.original, ?limit, "connection was idle too long");
             }
             // Logged where it was decided.
-            End::Revoked => {}
+            End::Revoked | End::Departed => {}
         }
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 
 pub use self::{
     member::Member,
-    relay::{Carried, End, FirstWord, Legs, relay},
+    relay::{Carried, End, FirstWord, Legs, Relay, relay},
     socket::{ConnectError, connect, end_by_reset, end_orderly, errno, reset, tune},
     transfer::{Broken, Count, Leg, transfer},
 };

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     os::fd::AsFd,
+    pin::Pin,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use tokio::{
 
 use super::{Broken, Count, Leg, end_orderly, errno, transfer};
 use crate::{
+    balance::Picked,
     capture::tcp_info,
     metrics::OpenConn,
     splice::{Hop, JointHandle, Way},
@@ -56,6 +58,8 @@ pub struct Legs {
     pub joint: Option<JointHandle>,
     /// The way to an application of this node is short.
     pub hop: Option<Hop>,
+    /// Counts as a connection of the endpoint that was picked.
+    pub picked: Option<Picked>,
 }
 
 /// Somebody who wants to know whether the destination speaks first, and how long after the connection was made.
@@ -137,12 +141,16 @@ impl Counted<'_> {
             let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
             let still = self.started.elapsed().saturating_sub(active);
             match limit.checked_sub(still) {
-                Some(rest) if !rest.is_zero() => tokio::time::sleep(rest.min(step)).await,
+                // Boxed: most connections may be idle for ever.
+                Some(rest) if !rest.is_zero() => Box::pin(tokio::time::sleep(rest.min(step))).await,
                 _ => return,
             }
         }
     }
 }
+
+/// A connection that runs. Boxed: what it took to get there takes no room while it lasts.
+pub type Relay = Pin<Box<dyn Future<Output = End> + Send>>;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -155,64 +163,69 @@ pub enum End {
     Idle(Duration),
     /// It may not go on; both were reset.
     Revoked,
+    /// The pod that it led to is gone; both were reset.
+    Departed,
 }
 
-/// Moves bytes until the connection ends. A side that breaks off, a long silence (`idle`; zero: any is fine) or a
-/// revocation resets what is left: both sides are to end by reset already ([`super::end_by_reset`]; the accepted one
+/// Moves bytes until the connection ends. A side that breaks off, a long silence (`idle`; zero: any is fine) or what
+/// `over` says resets what is left: both sides are to end by reset already ([`super::end_by_reset`]; the accepted one
 /// by its listener, the opened one by the stock), until all has gone well.
-pub async fn relay<S: Carried, D: Carried>(
+pub fn relay<S: Carried + Send + 'static, D: Carried + Send + 'static>(
     mut source: S,
     mut destination: D,
     legs: Legs,
     idle: Duration,
-    revoked: impl Future<Output = ()>,
-) -> End {
-    measure(&source, &legs.source);
-    measure(&destination, &legs.destination);
-    let counted = Counted {
-        legs: &legs,
-        started: Instant::now(),
-        active: AtomicU64::new(0),
-        watched: !idle.is_zero(),
-        spoken: AtomicBool::new(false),
-    };
-    let end = tokio::select! {
-        result = transfer(&mut source, &mut destination, &counted) => match result {
-            Ok(()) => End::Closed,
-            Err(broken) => End::Broken(broken),
-        },
-        () = counted.idle(idle) => End::Idle(idle),
-        () = revoked => End::Revoked,
-    };
-    if let Some(joint) = &legs.joint {
-        joint.end();
-    }
-    for (retransmits, legs) in [
-        (measure(&source, &legs.source), &legs.source),
-        (measure(&destination, &legs.destination), &legs.destination),
-    ] {
-        legs.iter().for_each(|leg| leg.retransmits(retransmits.into()));
-    }
-    let (mut at_source, mut at_destination) = (None, None);
-    match &end {
-        End::Closed => {
-            end_orderly(source.tcp());
-            end_orderly(destination.tcp());
+    over: impl Future<Output = End> + Send + 'static,
+) -> Relay {
+    Box::pin(async move {
+        measure(&source, &legs.source);
+        measure(&destination, &legs.destination);
+        let counted = Counted {
+            legs: &legs,
+            started: Instant::now(),
+            active: AtomicU64::new(0),
+            watched: !idle.is_zero(),
+            spoken: AtomicBool::new(false),
+        };
+        let end = tokio::select! {
+            result = transfer(&mut source, &mut destination, &counted) => match result {
+                Ok(()) => End::Closed,
+                Err(broken) => End::Broken(broken),
+            },
+            () = counted.idle(idle) => End::Idle(idle),
+            end = over => end,
+        };
+        if let Some(joint) = &legs.joint {
+            joint.end();
         }
-        End::Broken(Broken { leg, error }) => match leg {
-            Leg::Source => at_source = Some(errno(error)),
-            Leg::Destination => at_destination = Some(errno(error)),
-        },
-        End::Idle(_) => {
-            (at_source, at_destination) = (Some("ETIMEDOUT"), Some("ETIMEDOUT"));
+        for (retransmits, legs) in [
+            (measure(&source, &legs.source), &legs.source),
+            (measure(&destination, &legs.destination), &legs.destination),
+        ] {
+            legs.iter().for_each(|leg| leg.retransmits(retransmits.into()));
         }
-        End::Revoked => {
-            (at_source, at_destination) = (Some("EACCES"), Some("EACCES"));
+        let (mut at_source, mut at_destination) = (None, None);
+        match &end {
+            End::Closed => {
+                end_orderly(source.tcp());
+                end_orderly(destination.tcp());
+            }
+            End::Broken(Broken { leg, error }) => match leg {
+                Leg::Source => at_source = Some(errno(error)),
+                Leg::Destination => at_destination = Some(errno(error)),
+            },
+            End::Idle(_) => {
+                (at_source, at_destination) = (Some("ETIMEDOUT"), Some("ETIMEDOUT"));
+            }
+            End::Revoked => {
+                (at_source, at_destination) = (Some("EACCES"), Some("EACCES"));
+            }
+            End::Departed => {}
         }
-    }
-    legs.source.into_iter().for_each(|leg| leg.close(at_source));
-    legs.destination.into_iter().for_each(|leg| leg.close(at_destination));
-    end
+        legs.source.into_iter().for_each(|leg| leg.close(at_source));
+        legs.destination.into_iter().for_each(|leg| leg.close(at_destination));
+        end
+    })
 }
 
 /// Tells the legs the connection's round-trip time; how many segments the kernel has sent again so far. Within a pod
