@@ -7,6 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 
 /// What some processes have used so far, together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,13 +33,9 @@ impl Usage {
     }
 
     fn of_one(pid: u32) -> Result<Self> {
-        let read = |file: &str| {
-            let path = format!("/proc/{pid}/{file}");
-            fs::read_to_string(&path).with_context(|| format!("{path}: has a proxy ended?"))
-        };
-        let processor = processor(&read("stat")?).context("/proc/PID/stat")?;
-        let resident = resident(&read("status")?).context("/proc/PID/status")?;
-        Ok(Self { processor, resident })
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("{path}: has a proxy ended?"))?;
+        Ok(Self { processor: processor(pid)?, resident: resident(&status).context("VmRSS")? })
     }
 }
 
@@ -47,13 +47,10 @@ impl Add for Usage {
     }
 }
 
-/// utime + stime of a /proc/PID/stat, in ticks of 10 ms on every Linux that we know (USER_HZ is 100).
-fn processor(stat: &str) -> Option<Duration> {
-    // The name, in brackets, may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let user: u64 = fields.nth(11)?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(Duration::from_millis(10 * (user + system)))
+/// utime + stime to the nanosecond; /proc/PID/stat has them in ticks of 10 ms each.
+fn processor(pid: u32) -> Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).context("a proxy's processor time")?;
+    Ok(clock_gettime(clock)?.into())
 }
 
 fn resident(status: &str) -> Option<u64> {
@@ -66,13 +63,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stat_is_read() {
-        let stat = "12 (a ) b) S 1 12 12 0 -1 4194560 9 0 0 0 150 25 7 7 20 0 4 0 100 1 1";
-        assert_eq!(processor(stat), Some(Duration::from_millis(1750)));
-        assert_eq!(processor("12 (x) S"), None);
-    }
-
-    #[test]
     fn a_status_is_read() {
         assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2 << 20));
         assert_eq!(resident("Name:\tx\n"), None);
@@ -82,5 +72,6 @@ mod tests {
     fn our_own_usage_is_found() {
         let own = Usage::of(&[std::process::id()]).expect("usage");
         assert!(own.resident > 0);
+        assert!(own.processor > Duration::ZERO);
     }
 }

@@ -28,6 +28,8 @@ struct Line {
     stream: TcpStream,
     /// When each unanswered message was due, the oldest first.
     unanswered: VecDeque<Instant>,
+    /// How many bytes of the newest there was no room for.
+    unsent: usize,
     /// How much has come of the answer to the oldest.
     received: usize,
 }
@@ -105,13 +107,25 @@ impl Line {
         let stream = TcpStream::connect_timeout(&target, PATIENCE).with_context(|| target.to_string())?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, unanswered: VecDeque::with_capacity(1 << 12), received: 0 })
+        Ok(Self { stream, unanswered: VecDeque::with_capacity(1 << 12), unsent: 0, received: 0 })
     }
 
+    /// One more message, as soon as there is room for it; it counts from when it was due.
     fn send(&mut self, due: Instant) -> Result<()> {
-        // A socket that takes no more is seconds late.
-        self.stream.write_all(&[7; MESSAGE]).context("sending")?;
         self.unanswered.push_back(due);
+        self.unsent += MESSAGE;
+        self.flush()
+    }
+
+    /// Sends what there was no room for. There will be, before the next answer.
+    fn flush(&mut self) -> Result<()> {
+        while self.unsent > 0 {
+            match self.stream.write(&[7; MESSAGE][..self.unsent.min(MESSAGE)]) {
+                Ok(length) => self.unsent -= length,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e).context("sending"),
+            }
+        }
         Ok(())
     }
 
@@ -131,6 +145,7 @@ impl Line {
             let due = self.unanswered.pop_front().context("an answer to nothing")?;
             samples.push(now - due);
         }
+        self.flush()?;
         Ok(answers as u64)
     }
 }

@@ -1,6 +1,7 @@
 //! How does one thread wait for many sockets, and for a moment, to the microsecond?
 
 use std::{
+    io,
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -16,6 +17,10 @@ use nix::{
 };
 
 use super::PATIENCE;
+
+/// A processor that sleeps wakes up late, and by how much is no property of what is measured. So much before a moment,
+/// the one that waits for it is awake.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// Many sockets, each with a number.
 pub(super) struct Poller {
@@ -53,19 +58,19 @@ impl Poller {
         }
     }
 
-    /// Waits until `moment` at most.
+    /// Waits until `moment` at most; the last of it awake.
     pub(super) fn wait_until(&mut self, moment: Instant) -> Result<usize> {
+        let asleep = moment.saturating_duration_since(Instant::now()).saturating_sub(AWAKE);
         // epoll_wait alone knows only milliseconds.
-        let left = moment.saturating_duration_since(Instant::now());
-        if left > Duration::ZERO {
-            let mut epoll = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
-            match ppoll(&mut epoll, Some(TimeSpec::from_duration(left)), None) {
-                Ok(0) => return Ok(0),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
+        if asleep > Duration::ZERO && wait_for(&self.epoll.0, PollFlags::POLLIN, asleep)? {
+            return self.collect(EpollTimeout::ZERO);
+        }
+        loop {
+            let found = self.collect(EpollTimeout::ZERO)?;
+            if found > 0 || Instant::now() >= moment {
+                return Ok(found);
             }
         }
-        self.collect(EpollTimeout::ZERO)
     }
 
     /// The number of the socket that the `index`-th thing to tell is about.
@@ -78,6 +83,15 @@ impl Poller {
             Err(Errno::EINTR) => Ok(0),
             result => Ok(result?),
         }
+    }
+}
+
+/// Waits until `socket` is ready for what is asked for; false: not for so long.
+pub(super) fn wait_for(socket: &impl AsFd, flags: PollFlags, long: Duration) -> io::Result<bool> {
+    match ppoll(&mut [PollFd::new(socket.as_fd(), flags)], Some(TimeSpec::from_duration(long)), None) {
+        Ok(0) => Ok(false),
+        Ok(_) | Err(Errno::EINTR) => Ok(true),
+        Err(e) => Err(e.into()),
     }
 }
 

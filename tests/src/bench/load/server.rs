@@ -12,12 +12,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::{
+    poll::PollFlags,
+    sys::eventfd::{EfdFlags, EventFd},
+};
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    Side,
-    poller::{Poller, READ},
+    PATIENCE, Side,
+    poller::{Poller, READ, wait_for},
     settle,
 };
 use crate::netns::Netns;
@@ -134,13 +137,27 @@ impl Serving {
             length => length?,
         };
         match kind {
-            Kind::Echo => stream.write_all(&self.buffer[..length]),
+            Kind::Echo => send(stream, &self.buffer[..length]),
             Kind::Sink => {
                 self.swallowed.fetch_add(length as u64, Ordering::Release);
                 Ok(())
             }
         }
     }
+}
+
+/// Sends all of it: clients always make room.
+fn send(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(length) => bytes = &bytes[length..],
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                wait_for(stream, PollFlags::POLLOUT, PATIENCE).map(drop)?
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
