@@ -2,6 +2,7 @@
 //! scenario; docs/threat-model.md names them.
 
 mod flood;
+mod full;
 mod network;
 mod ports;
 mod shares;
@@ -19,7 +20,7 @@ use weft_tests::{
 };
 
 pub(crate) fn areas() -> Vec<Area> {
-    vec![sockets::area(), ports::area(), network::area(), flood::area(), shares::area()]
+    vec![sockets::area(), ports::area(), network::area(), flood::area(), shares::area(), full::area()]
 }
 
 /// The attacker `mallory`, meshed and on the node of `bystander` and `near`; `far` is on the other node. The two want

@@ -1,4 +1,5 @@
-//! How many entries has an eBPF map? By the system call itself: any map, whatever program made it.
+//! How many entries has an eBPF map, and what if it is full? By the system call itself: any map, whatever program
+//! made it.
 
 use std::{
     ffi::CString,
@@ -15,6 +16,8 @@ use anyhow::{Context, Result};
 
 use super::btf;
 
+const MAP_UPDATE_ELEM: i64 = 2;
+const MAP_DELETE_ELEM: i64 = 3;
 const MAP_GET_NEXT_KEY: i64 = 4;
 const PROG_LOAD: i64 = 5;
 const OBJ_GET: i64 = 7;
@@ -42,6 +45,7 @@ pub(super) struct Map {
     pub(super) name: String,
     kind: u32,
     key_size: usize,
+    value_size: usize,
 }
 
 impl Map {
@@ -64,10 +68,11 @@ impl Map {
 
     fn of(descriptor: OwnedFd) -> io::Result<Self> {
         let info = info(&descriptor)?;
-        let [kind, number, key_size] = [info[0], info[1], info[2]];
+        let [kind, number, key_size, value_size] = [info[0], info[1], info[2], info[3]];
         let name: Vec<u8> = info[6..10].iter().flat_map(|word| word.to_ne_bytes()).collect();
         let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
-        Ok(Self { descriptor, number, name, kind, key_size: key_size as usize })
+        let (key_size, value_size) = (key_size as usize, value_size as usize);
+        Ok(Self { descriptor, number, name, kind, key_size, value_size })
     }
 
     /// How many entries it has; none: it is always full (an array) or a queue.
@@ -76,6 +81,36 @@ impl Map {
             return sockets(&self.descriptor).context("listing a map of sockets' storage").map(Some);
         }
         Ok(KEYED.contains(&self.kind).then(|| keys(&self.descriptor, self.key_size)).transpose()?)
+    }
+
+    /// Takes all the room that is left: how many entries.
+    pub(super) fn fill(&self) -> io::Result<u32> {
+        let value = vec![0u8; self.value_size];
+        for n in 0.. {
+            match self.change(MAP_UPDATE_ELEM, n, Some(&value)) {
+                Err(e) if e.raw_os_error() == Some(libc::E2BIG) => return Ok(n),
+                result => result?,
+            }
+        }
+        Ok(u32::MAX)
+    }
+
+    /// Takes the entries out again that [`Map::fill`] put in.
+    pub(super) fn clear(&self, filled: u32) -> io::Result<()> {
+        (0..filled).try_for_each(|n| self.change(MAP_DELETE_ELEM, n, None))
+    }
+
+    fn change(&self, command: i64, n: u32, value: Option<&[u8]>) -> io::Result<()> {
+        // No namespace, address or socket is known by such a number.
+        let mut key = vec![0xee; self.key_size];
+        for (byte, of) in key.iter_mut().zip(n.to_ne_bytes()) {
+            *byte = of;
+        }
+        let mut attr = Attr::default();
+        attr.0[0] = self.descriptor.as_raw_fd() as u64;
+        attr.0[1] = key.as_ptr() as u64;
+        attr.0[2] = value.map_or(0, |value| value.as_ptr() as u64);
+        call(command, &mut attr).map(drop)
     }
 }
 

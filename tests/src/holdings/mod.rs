@@ -5,6 +5,7 @@
 
 mod bpf;
 mod btf;
+mod full;
 mod memory;
 mod process;
 
@@ -19,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use self::{bpf::Map, process::THREADS};
-pub use self::{memory::Memory, memory::frugal, process::memory as memory_of};
+pub use self::{full::Full, memory::Memory, memory::frugal, process::memory as memory_of};
 use crate::{mesh::Mesh, wait};
 
 /// Counts by what is counted, for example `node a: entries of RENDEZVOUS`.
@@ -137,7 +138,18 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// The entries of the maps that are pinned below `folder` or held by the process, and how many links are pinned.
 fn kernel(folder: &Path, pid: u32) -> Result<Vec<(String, u64)>> {
-    let (mut found, mut maps) = (Vec::new(), BTreeMap::new());
+    let (maps, links) = maps(folder, pid)?;
+    let mut found = vec![("pinned links".to_owned(), links)];
+    for map in maps.values() {
+        let entries = map.entries().with_context(|| format!("map {}", map.name))?;
+        found.extend(entries.map(|entries| (format!("entries of {}", map.name), entries)));
+    }
+    Ok(found)
+}
+
+/// Those maps, and how many links there are.
+fn maps(folder: &Path, pid: u32) -> Result<(BTreeMap<u32, Map>, u64)> {
+    let (mut links, mut maps) = (0, BTreeMap::new());
     let held = process::maps(pid)?.into_iter().map(Map::numbered);
     for map in held {
         let map = map?;
@@ -154,15 +166,11 @@ fn kernel(folder: &Path, pid: u32) -> Result<Vec<(String, u64)>> {
                 let map = Map::pinned(&path)?;
                 maps.insert(map.number, map);
             } else {
-                found.push(("pinned links".to_owned(), 1));
+                links += 1;
             }
         }
     }
-    for map in maps.values() {
-        let entries = map.entries().with_context(|| format!("map {}", map.name))?;
-        found.extend(entries.map(|entries| (format!("entries of {}", map.name), entries)));
-    }
-    Ok(found)
+    Ok((maps, links))
 }
 
 fn interfaces() -> Result<[(String, u64); 1]> {
