@@ -8,7 +8,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use rustls::sign::CertifiedKey;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tonic::transport::Channel;
 
 use super::{
@@ -72,9 +75,13 @@ pub(super) struct Renewal {
 }
 
 /// Where a credential is read from, without a lock.
+#[derive(Default)]
 pub(super) struct Slot {
     pub(super) current: ArcSwapOption<Credential>,
-    pub(super) ready: watch::Sender<bool>,
+    /// Is told of every new one.
+    pub(super) published: watch::Sender<()>,
+    /// Somebody new needs one.
+    pub(super) wanted: Notify,
 }
 
 impl Renewal {
@@ -106,6 +113,13 @@ impl Renewal {
                     }
                     failures = 0;
                     due = due.min(self.due_after_jump());
+                }
+                // What was refused to a pod that was leaving is granted to one that joins: it need not wait.
+                () = self.slot.wanted.notified() => {
+                    if failures > 0 {
+                        failures = 0;
+                        due = Instant::now();
+                    }
                 }
                 () = tokio::time::sleep_until(due) => {
                     match self.renew(&anchors).await {
@@ -162,7 +176,7 @@ impl Renewal {
 
     fn publish(&self, credential: Credential) {
         self.slot.current.store(Some(Arc::new(credential)));
-        self.slot.ready.send_replace(true);
+        self.slot.published.send_replace(());
     }
 
     fn renew_after(&self) -> Duration {

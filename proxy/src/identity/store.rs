@@ -7,7 +7,6 @@ use std::{
     time::SystemTime,
 };
 
-use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
 use tonic::transport::Channel;
@@ -72,13 +71,14 @@ impl Store {
 
     /// Has a certificate issued, and renewed, for `identity`. Must be called within a tokio runtime.
     ///
-    /// All leases of an identity share one certificate. With the last one its key is forgotten.
+    /// All leases of an identity share one certificate; what was refused to one is asked for anew for the next. With the last one its key is forgotten.
     pub fn lease(self: &Arc<Self>, identity: &Identity) -> Lease {
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.get(identity).and_then(Weak::upgrade) {
+            entry.slot.wanted.notify_one();
             return Lease(entry);
         }
-        let slot = Arc::new(Slot { current: ArcSwapOption::empty(), ready: watch::Sender::new(false) });
+        let slot = Arc::new(Slot::default());
         let renewal = Renewal {
             identity: identity.clone(),
             node: self.config.node.as_str().into(),
@@ -129,15 +129,10 @@ impl Lease {
         &self.0.identity
     }
 
-    /// Waits for the first certificate.
-    pub async fn ready(&self) {
-        // The sender is in the slot, which we hold: it cannot be gone.
-        let _ = self.0.slot.ready.subscribe().wait_for(|ready| *ready).await;
-    }
-
     /// Waits for a certificate that is valid: the first one, or the next if the clock has left this one behind.
     pub async fn usable(&self) {
-        let mut published = self.0.slot.ready.subscribe();
+        // The sender is in the slot, which we hold: it cannot be gone.
+        let mut published = self.0.slot.published.subscribe();
         while self.current().is_none() && published.changed().await.is_ok() {}
     }
 

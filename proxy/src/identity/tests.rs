@@ -88,6 +88,10 @@ impl World {
     }
 
     async fn at(anchors: &str, answer: Answer, clock: Clock) -> Self {
+        Self::with(anchors, answer, timing(clock)).await
+    }
+
+    async fn with(anchors: &str, answer: Answer, timing: Timing) -> Self {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("anchors.pem"), anchors).unwrap();
         std::fs::write(dir.path().join("token"), "first-token\n").unwrap();
@@ -104,15 +108,6 @@ impl World {
             control: Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(),
             token_file: dir.path().join("token"),
             anchors_file: dir.path().join("anchors.pem"),
-        };
-        let timing = Timing {
-            renew_min: Duration::from_millis(100),
-            renew_max: Duration::from_secs(60),
-            retry_min: Duration::from_millis(20),
-            retry_max: Duration::from_millis(100),
-            anchors_period: Duration::from_millis(20),
-            clock,
-            clock_period: Duration::from_millis(20),
         };
         let metrics = IdentityMetrics::default();
         let store = Store::with_timing(config, metrics.clone(), timing);
@@ -137,6 +132,18 @@ impl World {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text
+    }
+}
+
+fn timing(clock: Clock) -> Timing {
+    Timing {
+        renew_min: Duration::from_millis(100),
+        renew_max: Duration::from_secs(60),
+        retry_min: Duration::from_millis(20),
+        retry_max: Duration::from_millis(100),
+        anchors_period: Duration::from_millis(20),
+        clock,
+        clock_period: Duration::from_millis(20),
     }
 }
 
@@ -172,8 +179,8 @@ async fn certificates_come_from_the_control_plane() {
     assert!(world.store.any_ready(), "nothing is asked for");
     let (web, db) = (world.store.lease(&identity("web")), world.store.lease(&identity("db")));
     assert!(web.current().is_none() && !world.store.any_ready());
-    web.ready().await;
-    db.ready().await;
+    web.usable().await;
+    db.usable().await;
     assert!(world.store.anchors_ready() && world.store.any_ready());
     let peer = talk(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
     assert_eq!(peer.identity, Some(identity("web")));
@@ -204,7 +211,7 @@ async fn leases_share_and_the_last_one_forgets() {
     let first = world.store.lease(&identity("web"));
     let second = world.store.lease(&identity("web"));
     let third = second.clone();
-    first.ready().await;
+    first.usable().await;
     assert!(Arc::ptr_eq(&first.current().unwrap(), &third.current().unwrap()));
     assert_eq!(world.requests().len(), 1);
     drop((first, second));
@@ -213,8 +220,24 @@ async fn leases_share_and_the_last_one_forgets() {
     drop(third);
     assert_eq!(world.store.expiries().len(), 0);
     assert!(!world.metrics().contains("identity=\"web"));
-    world.store.lease(&identity("web")).ready().await;
+    world.store.lease(&identity("web")).usable().await;
     assert_eq!(world.requests().len(), 2, "the old key is gone, so a new one was certified");
+}
+
+#[tokio::test]
+async fn who_is_new_does_not_wait_for_the_next_try() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let ca = Arc::new(Ca::new("root"));
+    let seldom = Timing { retry_min: HOUR, retry_max: HOUR, ..timing(Clock::default()) };
+    let world = World::with(&ca.pem(), Answer::Refuse, seldom).await;
+    let leaving = world.store.lease(&identity("web"));
+    eventually("refused", || world.requests().len() == 1).await;
+    world.answer(good(&ca));
+    let joining = world.store.lease(&identity("web"));
+    eventually("granted", || joining.current().is_some() && leaving.current().is_some()).await;
+    let _another = world.store.lease(&identity("web"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.requests().len(), 2, "what is good is not asked for again");
 }
 
 #[tokio::test]
@@ -240,7 +263,7 @@ async fn bad_answers_are_not_used() {
     // The token may be replaced at any time.
     std::fs::write(world.file("token"), "second-token").unwrap();
     world.answer(good(&ca));
-    web.ready().await;
+    web.usable().await;
     assert_eq!(world.requests().last().unwrap().token, b"second-token");
     assert!(world.metrics().contains("result=\"error\"} 1"));
 }
@@ -251,7 +274,7 @@ async fn renewal_in_use_and_what_failure_means() {
     let lifetime = Duration::from_secs(5);
     let world = World::new(&ca.pem(), Answer::Good { issuer: ca.clone(), lifetime }).await;
     let web = world.store.lease(&identity("web"));
-    web.ready().await;
+    web.usable().await;
     let first = web.current().unwrap();
     assert!(first.expires > SystemTime::now() && first.expires < SystemTime::now() + lifetime * 2);
     eventually("renewed", || !Arc::ptr_eq(&first, &web.current().unwrap())).await;
@@ -280,8 +303,8 @@ async fn anchors_are_rotated_while_in_use() {
     let (old, new) = (Arc::new(Ca::new("old")), Arc::new(Ca::new("new")));
     let world = World::new(&old.pem(), good(&old)).await;
     let (web, db) = (world.store.lease(&identity("web")), world.store.lease(&identity("db")));
-    web.ready().await;
-    db.ready().await;
+    web.usable().await;
+    db.usable().await;
     let before = (web.current().unwrap(), db.current().unwrap());
     talk(&before.0, &before.1).await.unwrap();
     let stranger = new.credential(identity("cache").as_str());

@@ -185,9 +185,9 @@ impl Keeper {
         self.claim(&netns, &spec.key)?;
         // Its connections may go directly: better so than to wait for a certificate in the proxy. Those of others
         // are captured at once and wait.
-        if spec.terms.fail_open && timeout(CERTIFICATE_WAIT, lease.ready()).await.is_err() {
+        if spec.terms.fail_open && timeout(CERTIFICATE_WAIT, lease.usable()).await.is_err() {
             warn!(workload = %spec.key, identity = %spec.identity, "no certificate yet; the workload joins when it has one");
-            lease.ready().await;
+            lease.usable().await;
         }
         loop {
             let started = Instant::now();

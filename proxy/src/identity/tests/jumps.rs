@@ -36,7 +36,7 @@ async fn a_clock_that_was_set_makes_certificates_due() {
         let (clock, ahead) = settable();
         let world = World::at(&ca.pem(), good(&ca), clock).await;
         let web = world.store.lease(&identity("web"));
-        web.ready().await;
+        web.usable().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(world.requests().len(), 1);
         ahead.store(seconds, Ordering::Relaxed);
@@ -67,7 +67,7 @@ async fn who_needs_a_certificate_waits_for_one_that_is_not_expired() {
     let world =
         World::new(&ca.pem(), Answer::Good { issuer: ca.clone(), lifetime: Duration::from_secs(1) }).await;
     let web = world.store.lease(&identity("web"));
-    web.ready().await;
+    web.usable().await;
     world.answer(Answer::Refuse);
     eventually("the end", || web.current().is_none()).await;
     let waiting = tokio::spawn({
