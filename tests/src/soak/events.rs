@@ -55,6 +55,10 @@ const EVENTS: [(Event, u32); 9] = [
 /// How long after a change was seen to hold everybody has heard of it.
 const SETTLED: Duration = Duration::from_millis(1500);
 
+/// How long after the control plane is back the last watch is: pauses of up to ten seconds, and half as much again, so
+/// that not all of them come at once.
+const HEARD: Duration = Duration::from_secs(15);
+
 /// What has been done, and what of it holds at present.
 pub(super) struct Events<'a> {
     soak: &'a Soak,
@@ -152,12 +156,14 @@ impl<'a> Events<'a> {
         self.tell("control is killed".to_owned());
         self.count("kills of the control plane");
         self.soak.oracle.begins(Site::Control);
+        self.soak.oracle.begins(Site::Word);
         control.kill()?;
         self.rest(0..3000);
         control.revive()?;
         self.soak.mesh.until_enrolled()?;
         thread::sleep(SETTLED);
         self.soak.oracle.over(&Site::Control);
+        self.soak.oracle.over_in(&Site::Word, HEARD);
         Ok(())
     }
 

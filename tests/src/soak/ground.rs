@@ -75,7 +75,7 @@ pub(super) fn description() -> Description {
         cluster.service(name, |service| (EXCHANGES[0]..=GREETER).fold(service, |s, port| s.port(port, port)))
     });
     // Certificates are renewed all the time.
-    let cluster = cluster.control_arg("--issuance-lifetime=20s").proxy_arg(DRAIN);
+    let cluster = cluster.control_arg("--issuance-lifetime=60s").proxy_arg(DRAIN);
     PLACES.iter().fold(cluster, |cluster, place| cluster.pod(place.name, |pod| place.specify(pod)))
 }
 
@@ -93,6 +93,11 @@ impl Place {
             Role::Shop => pod.meshed().app(SHOP),
             Role::Steady | Role::Roamer | Role::Mortal => pod.meshed(),
         }
+    }
+
+    /// Whether others have to hear of what becomes of it.
+    pub(super) fn changes(&self) -> bool {
+        matches!(self.role, Role::Roamer | Role::Mortal | Role::Shop)
     }
 
     /// Whether its connections go directly while no proxy serves it.

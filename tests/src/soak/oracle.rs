@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::ground::{Place, Role};
@@ -25,6 +25,8 @@ pub(super) enum Site {
     Wire,
     /// To the control plane.
     Control,
+    /// To what proxies know of pods that change: the control plane was away, and watches return one by one.
+    Word,
 }
 
 /// A connection that is over.
@@ -108,9 +110,14 @@ impl Oracle {
 
     /// Nothing that begins from now on is touched by it any more.
     pub(super) fn over(&self, site: &Site) {
+        self.over_in(site, Duration::ZERO);
+    }
+
+    /// Nothing that begins after this time is touched by it any more.
+    pub(super) fn over_in(&self, site: &Site, time: Duration) {
         for (at, until) in &mut self.book().done {
             if at == site && until.is_none() {
-                *until = Some(Instant::now());
+                *until = Some(Instant::now() + time);
             }
         }
     }
@@ -178,7 +185,7 @@ impl Oracle {
         match outcome {
             "wrong bytes" => self.wrong(format!("{server} got wrong bytes on {id:#x}: {e}")),
             // Who fails open gets what was meant for its proxy by those who have not heard of its death.
-            "TLS for the application" if !self.book().is_dead(place) => {
+            "TLS for the application" if !self.book().is_mistaken(place) => {
                 self.wrong(format!("{server} was offered TLS"));
             }
             "cut short" if id != 0 => {
@@ -243,10 +250,15 @@ impl Book {
         }
     }
 
-    /// Whether the proxy of a pod that fails open is away, or was a moment ago.
-    fn is_dead(&self, place: Place) -> bool {
-        let site = Site::Node(place.node);
-        place.fails_open() && self.done.iter().any(|(at, until)| *at == site && until.is_none())
+    /// Whether somebody may take a pod that nobody serves for a meshed one: its proxy is away, or was a moment ago; or
+    /// it left the mesh, and not everybody has heard.
+    fn is_mistaken(&self, place: Place) -> bool {
+        let node = Site::Node(place.node);
+        let lasts = |until: &Option<Instant>| until.is_none_or(|until| until > Instant::now());
+        self.done.iter().filter(|(_, until)| lasts(until)).any(|(at, _)| match at {
+            Site::Word => place.changes(),
+            at => *at == node && place.fails_open(),
+        })
     }
 
     /// Whether something was done while it was open that breaks it, of what is to be looked at.
@@ -261,6 +273,10 @@ impl Book {
                 Site::Wire => ends().any(|place| place.node != connection.source.node),
                 // A proxy that has just begun may not know the destination yet. Whom it brought there it serves on.
                 Site::Control => connection.source.role != Role::Stranger && unheard,
+                Site::Word => {
+                    let changes = connection.destinations.iter().any(Place::changes);
+                    connection.source.role != Role::Stranger && unheard && changes
+                }
             };
             touches && until.is_none_or(|until| until > connection.begun)
         })

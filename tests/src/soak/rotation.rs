@@ -14,7 +14,7 @@ use super::Soak;
 use crate::{attack::Authority, mesh::Mesh};
 
 /// By then every certificate was renewed: a lifetime with what clocks may differ by.
-const RENEWED: Duration = Duration::from_secs(45);
+const RENEWED: Duration = Duration::from_secs(85);
 
 /// Where a rotation stands.
 pub(super) struct Rotation {

@@ -125,3 +125,22 @@ fn who_waits_while_the_wire_is_cut_may_miss_an_end_but_nobody_else() {
     oracle.begins(Site::Node("b"));
     assert!(!waits("steady-a", "steady-b"));
 }
+
+#[test]
+fn old_word_is_of_pods_that_change() {
+    let oracle = Oracle::default();
+    let refused = |to| {
+        let e = load::having_heard(0, io::ErrorKind::ConnectionReset.into());
+        faulty(&oracle, connection("steady-a", to, Err(e)))
+    };
+    let offered = |name| {
+        let before = oracle.book().wrongs.len();
+        oracle.served(named(name).unwrap(), 0, failed(io::ErrorKind::Unsupported));
+        oracle.book().wrongs.len() > before
+    };
+    assert!(refused("roamer-b") && offered("roamer-b"));
+    oracle.begins(Site::Word);
+    oracle.over_in(&Site::Word, Duration::from_secs(60));
+    assert!(!refused("roamer-b") && !offered("roamer-b"));
+    assert!(refused("steady-b") && offered("steady-b"));
+}
