@@ -266,7 +266,8 @@ fn slow_reader_slows_the_writer(mesh: &Mesh) -> Result<()> {
         gate.open();
         wait::until("the server saw the end", || server.finished() == server.accepted())?;
         let failures = server.failures();
-        ensure!(failures.len() == 1 && failures[0].contains(&format!("after {} of", taken)), "{failures:?}");
+        let cut = format!("after {taken} bytes: the end");
+        ensure!(failures.len() == 1 && failures[0].contains(&cut), "{failures:?}, after {taken} bytes");
         Ok(())
     })
 }
