@@ -228,10 +228,8 @@ pub fn neighbours(node: &Path, others: &[NodeNet]) -> Result<()> {
 
 fn through(to: &str, net: NodeNet, verb: &str, v4: bool) -> String {
     let gateway: IpAddr = if v4 { net.gateway4().into() } else { net.gateway6().into() };
-    format!(
-        "route {verb} {to} via {gateway} dev {BRIDGE}
-"
-    )
+    // The gateway is of a range that is itself behind it, which the kernel would hold against it.
+    format!("route {verb} {to} via {gateway} dev {BRIDGE} onlink\n")
 }
 
 /// Takes a pod's link away at once: the namespace itself may live on in open sockets.
