@@ -34,7 +34,7 @@ use crate::{
     share::{Budget, BudgetCollector},
     splice::{SpliceCollector, Splicing},
     tls,
-    workloads::{Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
+    workloads::{Draining, Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
 };
 
 /// Under which key the admin socket is handed over: no namespace has this cookie.
@@ -118,10 +118,11 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     };
     let finder = NetnsFinder { folder: config.netns_dir.clone() };
     let socket = admin_socket(&config, &mut listeners)?;
-    let keeper = Keeper::new(shared.clone(), registry, states.clone(), store.clone(), finder, listeners);
-    let watch = WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() };
-    let reporting = tokio::spawn(states.clone().report(watch.clone(), control.clone()));
-    let watch = Watch::new(watch, control, keeper.clone(), splicing.clone());
+    let keeper =
+        Keeper::new(shared.clone(), registry.clone(), states.clone(), store.clone(), finder, listeners);
+    let watch_config = WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() };
+    let reporting = tokio::spawn(states.clone().report(watch_config.clone(), control.clone()));
+    let watch = Watch::new(watch_config.clone(), control.clone(), keeper.clone(), splicing.clone());
     let watching = tokio::spawn(watch.run(leaving));
 
     let ready = {
@@ -206,6 +207,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     drains.send_replace(true);
     watching.abort();
     reporting.abort();
+    // Ends with the process.
+    tokio::spawn(Draining::new(watch_config, control, &registry).run());
     // Accept loops serve what was waiting.
     sleep(LAST_CALL).await;
     drain::drain(&shared.connections, drain_timeout, &mut signals, relieved).await;

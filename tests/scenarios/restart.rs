@@ -2,6 +2,7 @@
 
 mod away;
 mod clock;
+mod draining;
 mod enrolment;
 mod fail_closed;
 mod fail_open;
@@ -51,6 +52,13 @@ pub(crate) fn area() -> Area {
              and no byte in plaintext.",
             patient,
             upgrade::predecessor_is_killed,
+        )
+        .alone(
+            "relieved_but_told",
+            "For connections that a relieved process still carries, a changed policy holds at once, to the other node \
+             and to the own, and they end with their pod; others go on.",
+            patient,
+            draining::policies_and_pods,
         )
         .scenario(
             "relieved_drain_is_bounded",

@@ -63,15 +63,15 @@ impl Node for Nodes {
     type WatchStream = Stream<Update>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Stream<Update>>, Status> {
-        let node = &request.get_ref().node;
+        let WatchRequest { node, draining } = request.get_ref();
         if let Err(status) = self.authorize(&request, node) {
             tracing::warn!(node, "refused to tell a node's workloads: {}", status.message());
             return Err(self.streams.refuse(WATCH, status));
         }
-        tracing::info!(node, "a proxy watches its node's workloads");
+        tracing::info!(node, draining, "a proxy watches its node's workloads");
         let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
         let stream = self.streams.open(WATCH, move |cluster| deltas.look(cluster))?;
-        let present = self.attendance.enter(node);
+        let present = (!draining).then(|| self.attendance.enter(node));
         let stream = stream.inspect(move |_| {
             // Goes with the stream.
             let _ = &present;

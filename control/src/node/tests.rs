@@ -28,7 +28,7 @@ fn pod(name: &str, node: &str, uid: &str, more: &str) -> String {
 }
 
 fn watch_of(node: &str) -> WatchRequest {
-    WatchRequest { node: node.into() }
+    WatchRequest { node: node.into(), draining: false }
 }
 
 async fn next(stream: &mut Streaming<Update>) -> Kind {
@@ -218,6 +218,27 @@ async fn pods_that_fail_open_are_withdrawn_with_their_nodes_last_proxy() {
     drop(third);
     following.await.unwrap();
     assert_eq!(announced(&index), both);
+}
+
+#[tokio::test]
+async fn a_proxy_that_drains_is_told_of_changes_and_does_not_count() {
+    let text = pod("open", "one", "1", "");
+    let running = Running::start(&text).await;
+    serve_all(&running.index);
+    let token = running.token("one");
+    let draining = WatchRequest { node: "one".into(), draining: true };
+    let serving = running.node().watch(bearer(watch_of("one"), &token)).await.unwrap().into_inner();
+    let mut stream = running.node().watch(bearer(draining, &token)).await.unwrap().into_inner();
+    let Kind::Snapshot(_) = next(&mut stream).await else { panic!() };
+    assert_eq!(announced(&running.index), ["open"]);
+    drop(serving);
+    until_announced(&running.index, &[]).await;
+    running.manifest(&text.replace(
+        "linkerd.io/inject: enabled",
+        "linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: deny",
+    ));
+    let Kind::Upsert(changed) = next(&mut stream).await else { panic!() };
+    assert_eq!(changed.default_inbound_policy(), InboundPolicy::Deny);
 }
 
 #[tokio::test]

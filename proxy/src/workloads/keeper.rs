@@ -130,8 +130,12 @@ impl Keeper {
         tokio::spawn(async move {
             sleep(CERTIFICATE_WAIT + LEAVING).await;
             let is_known = |netns: u64| keeper.claimed.lock().contains_key(&netns);
-            keeper.inherited.lock().retain(|netns, _| is_known(*netns));
-            keeper.shared.capture.forget_others(is_known);
+            // A successor knows of pods that were never told here.
+            let forget = || {
+                keeper.inherited.lock().retain(|netns, _| is_known(*netns));
+                keeper.shared.capture.forget_others(is_known);
+            };
+            keeper.gate.pass_when_open(forget).await;
         });
     }
 

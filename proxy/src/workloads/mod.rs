@@ -3,6 +3,7 @@
 //! The control plane says which pods of the node are meshed; a keeper per pod finds its namespace, lets it join,
 //! follows its changes and lets it leave. The registry holds those that are served now.
 
+mod draining;
 mod gate;
 mod gone;
 mod keeper;
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch as channel};
 
 pub use self::{
+    draining::Draining,
     keeper::Keeper,
     lookup::NetnsFinder,
     report::{State, States},
@@ -168,6 +170,17 @@ impl Registry {
     /// The workload that has this address, if it is served by this proxy.
     pub fn at(&self, addr: SocketAddr) -> Option<Arc<Workload>> {
         self.by_ip.load().get(&addr.ip()).cloned()
+    }
+
+    /// All of them.
+    fn all(&self) -> Vec<Arc<Workload>> {
+        let mut all: Vec<Arc<Workload>> = Vec::new();
+        for workload in self.by_ip.load().values() {
+            if !all.iter().any(|listed| Arc::ptr_eq(listed, workload)) {
+                all.push(workload.clone());
+            }
+        }
+        all
     }
 
     fn add(&self, workload: &Arc<Workload>) {

@@ -3,15 +3,15 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch as channel, task::JoinHandle};
-use tonic::{Request, metadata::MetadataValue, transport::Channel};
+use tonic::{Request, Streaming, metadata::MetadataValue, transport::Channel};
 use tracing::{info, warn};
 use weft_api::node::{self as api, node_client::NodeClient, update::Kind};
 
 use super::{Key, Spec, keeper::Keeper, serve::turned};
 use crate::splice::Splicing;
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// How the control plane is reached.
 #[derive(Clone, Debug)]
@@ -72,9 +72,7 @@ impl Watch {
     }
 
     async fn follow(&mut self, wait: &mut Duration) -> Result<(), tonic::Status> {
-        let mut client = NodeClient::new(self.control.clone()).max_decoding_message_size(64 << 20);
-        let request = authorized(&self.config, api::WatchRequest { node: self.config.node.clone() }).await?;
-        let mut updates = client.watch(request).await?.into_inner();
+        let mut updates = updates(&self.config, &self.control, false).await?;
         while let Some(update) = updates.message().await? {
             *wait = FIRST_RETRY;
             match update.kind {
@@ -138,6 +136,17 @@ impl Watch {
             kept.wanted.send_replace(None);
         }
     }
+}
+
+/// The node's workloads; `draining`: for one that serves them no more.
+pub(super) async fn updates(
+    config: &WatchConfig,
+    control: &Channel,
+    draining: bool,
+) -> Result<Streaming<api::Update>, tonic::Status> {
+    let mut client = NodeClient::new(control.clone()).max_decoding_message_size(64 << 20);
+    let request = authorized(config, api::WatchRequest { node: config.node.clone(), draining }).await?;
+    Ok(client.watch(request).await?.into_inner())
 }
 
 /// Adds the node's token, read anew for each call.
