@@ -93,6 +93,13 @@ pub(crate) fn area() -> Area {
             opted_in,
             takeover,
         )
+        .alone(
+            "successor_dies",
+            "When a successor dies while its predecessor still drains, the next proxy leaves that one's spliced \
+             connections as they are.",
+            opted_in,
+            ends::successor_dies,
+        )
 }
 
 fn opted_in() -> Description {

@@ -76,7 +76,7 @@ impl Joint {
         let before = self.relayed[way as usize].fetch_add(bytes as u64, Ordering::Relaxed);
         match self.routed.get() {
             Some(routed) => {
-                self.splicing.capture.splice().forwarded(routed[way as usize], before + bytes as u64);
+                self.splicing.capture.splice().forwarded(routed[way as usize], before, before + bytes as u64);
             }
             None => self.begin(),
         }
@@ -107,9 +107,13 @@ impl Joint {
         }
     }
 
-    fn count(&self, before: &mut [u64; 2], moved: [u64; 2]) -> u64 {
-        let [forward, backward] = [moved[0] - before[0], moved[1] - before[1]];
-        *before = moved;
+    /// `moved`: `None` where the sender has gone and a successor has given its flow away; what it moved last is lost
+    /// to the metrics.
+    fn count(&self, before: &mut [u64; 2], moved: [Option<u64>; 2]) -> u64 {
+        let [forward, backward] = [0, 1].map(|way| {
+            let moved = moved[way].unwrap_or(before[way]);
+            moved.saturating_sub(std::mem::replace(&mut before[way], moved))
+        });
         for (bytes, from, to) in
             [(forward, &self.source, &self.destination), (backward, &self.destination, &self.source)]
         {

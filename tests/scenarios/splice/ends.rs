@@ -16,7 +16,7 @@ use weft_tests::{
     wait,
 };
 
-use super::warm;
+use super::{MESSAGE, MOVED, ROUNDS, echoes, warm};
 
 /// More than one message of the kernel's, less than a queue takes.
 const LETTER: usize = 600_000;
@@ -127,4 +127,27 @@ pub(super) fn kill_and_return(mesh: &Mesh) -> Result<()> {
     mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 2.0)?;
     drop(stream);
     wait::until_ok("all is forgotten", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
+}
+
+pub(super) fn successor_dies(mesh: &Mesh) -> Result<()> {
+    let (old, _server, _) = warm(mesh, backends::echo())?;
+    let proxy = mesh.proxy("a");
+    proxy.take_over()?;
+    proxy.kill_latest()?;
+    wait::until("the predecessor drains alone", || proxy.metrics().is_err())?;
+    proxy.revive()?;
+    mesh.until_enrolled()?;
+    ensure!(proxy.draining()? == 1, "who carries the old connection?");
+    // Others take free flows, while the first of all says how many bytes it has relayed.
+    let (new, ..) = wait::until_ok("spliced again", || warm(mesh, backends::echo()))?;
+    let watch = proxy.watch()?;
+    for _ in 0..4 {
+        echoes(&old, MESSAGE, ROUNDS).context("the connection of before")?;
+    }
+    let moved = watch.now()?.value("weft_capture_total", MOVED);
+    ensure!(moved >= 4.0 * ROUNDS as f64, "the kernel moved {moved} messages of the old connection");
+    echoes(&new, MESSAGE, ROUNDS)?;
+    proxy.metrics()?.expect("weft_splice_flows", &[], 4.0)?;
+    drop((old, new));
+    wait::until_ok("all is forgotten", || proxy.metrics()?.expect("weft_splice_flows", &[], 0.0))
 }

@@ -82,14 +82,22 @@ impl Flows {
         })
     }
 
-    /// Says how many bytes have been read from the sender and written on, in all.
-    pub(super) fn forwarded(&self, index: u32, bytes: u64) {
-        self.cell(index).forwarded.store(bytes, Ordering::Release);
+    /// Says how many bytes have been read from the sender and written on, in all; `before` was said last. Does nothing
+    /// if the flow is another sender's by now: that one's bytes would be moved past others that are on their way.
+    pub(super) fn forwarded(&self, index: u32, sender: u64, before: u64, bytes: u64) {
+        let cell = self.cell(index);
+        if cell.sender.load(Ordering::Acquire) == sender {
+            // The new owner has begun with another number.
+            let _ = cell.forwarded.compare_exchange(before, bytes, Ordering::AcqRel, Ordering::Relaxed);
+        }
     }
 
-    /// How many bytes the kernel has moved.
-    pub(super) fn moved(&self, index: u32) -> u64 {
-        self.cell(index).moved.load(Ordering::Acquire)
+    /// How many bytes of `sender` the kernel has moved; `None`: the flow is another sender's by now.
+    pub(super) fn moved(&self, index: u32, sender: u64) -> Option<u64> {
+        let cell = self.cell(index);
+        let moved = cell.moved.load(Ordering::Acquire);
+        // Last: who takes a flow says so before resetting the rest.
+        (cell.sender.load(Ordering::Acquire) == sender).then_some(moved)
     }
 
     /// The flow is no longer used by `sender`.
@@ -103,5 +111,47 @@ impl Flows {
         (0..self.count)
             .map(|index| (index, self.cell(index).sender.load(Ordering::Acquire)))
             .filter(|(_, sender)| *sender != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, os::fd::AsFd};
+
+    fn flows(file: &File, count: u32) -> Flows {
+        file.set_len(u64::from(count) * size_of::<Cell>() as u64).unwrap();
+        Flows::map(file.as_fd(), count).unwrap()
+    }
+
+    #[test]
+    fn a_flow_that_is_anothers_is_left_alone() {
+        let file = tempfile::tempfile().unwrap();
+        // As two processes have it.
+        let (old, new) = (flows(&file, 1), flows(&file, 1));
+        let index = old.take(7, 100, false).unwrap();
+        assert_eq!(new.take(8, 0, false), None);
+        old.forwarded(index, 7, 100, 150);
+        assert_eq!(old.moved(index, 7), Some(0));
+        assert_eq!(new.cell(index).forwarded.load(Ordering::Acquire), 150);
+
+        new.free(index, 7);
+        assert_eq!(new.take(8, 0, false), Some(index));
+        new.cell(index).moved.store(5, Ordering::Release);
+        old.forwarded(index, 7, 150, 999);
+        assert_eq!(new.cell(index).forwarded.load(Ordering::Acquire), 0);
+        assert_eq!(old.moved(index, 7), None);
+        old.free(index, 7);
+        assert_eq!(new.moved(index, 8), Some(5));
+    }
+
+    #[test]
+    fn what_is_said_late_does_not_hold_for_the_next_owner() {
+        let file = tempfile::tempfile().unwrap();
+        let flows = flows(&file, 1);
+        let index = flows.take(8, 3, false).unwrap();
+        // As if the flow had changed hands between the look at its owner and the saying.
+        flows.forwarded(index, 8, 150, 999);
+        assert_eq!(flows.cell(index).forwarded.load(Ordering::Acquire), 3);
     }
 }

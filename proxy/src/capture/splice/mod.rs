@@ -9,7 +9,7 @@ mod flows;
 mod trial;
 
 use std::{
-    collections::HashMap as StdMap,
+    collections::{HashMap as StdMap, HashSet},
     net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::Path,
@@ -109,7 +109,7 @@ pub(super) fn offsets(btf: &Path) -> Result<SpliceConfig, String> {
 
 impl Splice {
     /// Takes the maps and attaches the program. `refused`: why it must not be (see [`offsets`]). `alone`: no
-    /// predecessor splices.
+    /// predecessor hands over.
     pub(super) fn start(ebpf: &mut Ebpf, refused: Option<String>, alone: bool) -> Result<Self, CaptureError> {
         const COOKIES: &str = "COOKIES";
         let flows = ebpf.map("SPLICE_FLOWS").ok_or(CaptureError::Missing("SPLICE_FLOWS"))?;
@@ -138,7 +138,7 @@ impl Splice {
             state: RwLock::new(state),
         };
         if alone {
-            splice.forget_all()?;
+            splice.forget_the_dead()?;
         }
         Ok(splice)
     }
@@ -214,21 +214,21 @@ impl Splice {
     }
 
     /// Tells how many bytes of the sender have been relayed in all: read from its connection and written to the
-    /// target's.
-    pub fn forwarded(&self, routed: Routed, bytes: u64) {
-        self.flows.forwarded(routed.flow, bytes);
+    /// target's; `before` were told last.
+    pub fn forwarded(&self, routed: Routed, before: u64, bytes: u64) {
+        self.flows.forwarded(routed.flow, routed.sender, before, bytes);
     }
 
-    /// How many bytes the kernel has moved.
-    pub fn moved(&self, routed: Routed) -> u64 {
-        self.flows.moved(routed.flow)
+    /// How many bytes the kernel has moved. `None`: the sender has gone, and another has its flow.
+    pub fn moved(&self, routed: Routed) -> Option<u64> {
+        self.flows.moved(routed.flow, routed.sender)
     }
 
-    /// Nothing is moved any more; how many bytes it was.
-    pub fn end(&self, routed: Routed) -> u64 {
+    /// Nothing is moved any more; how many bytes it was (as [`Self::moved`]).
+    pub fn end(&self, routed: Routed) -> Option<u64> {
         // Gone already where the sender is.
         let _ = self.routes.lock().remove(&routed.sender);
-        let moved = self.flows.moved(routed.flow);
+        let moved = self.moved(routed);
         self.flows.free(routed.flow, routed.sender);
         moved
     }
@@ -251,14 +251,19 @@ impl Splice {
         self.flows.used().count()
     }
 
-    /// What a proxy left that is no more: its connections are gone with it.
-    fn forget_all(&self) -> Result<(), CaptureError> {
+    /// What a proxy left that is no more: its connections are gone with it. Not those of one that still drains although
+    /// its successor is dead: their senders are members, and have a route until their connection ends.
+    fn forget_the_dead(&self) -> Result<(), CaptureError> {
+        let flows: Vec<(u32, u64)> = self.flows.used().collect();
         let mut routes = self.routes.lock();
-        let senders: Vec<u64> = routes.keys().flatten().collect();
-        for sender in senders {
+        let mut senders: HashSet<u64> = routes.keys().flatten().collect();
+        // Last: a sender is a member before it has a route. It stays one after a reset, until it is closed.
+        let members: HashSet<u64> = self.members.lock().keys().flatten().collect();
+        for sender in senders.extract_if(|sender| !members.contains(sender)) {
             absent_is_fine(routes.remove(&sender)).map_err(CaptureError::map("ROUTES"))?;
         }
-        for (flow, sender) in self.flows.used().collect::<Vec<_>>() {
+        // One that is about to get its route may lose its flow here: it is relayed then.
+        for (flow, sender) in flows.into_iter().filter(|(_, sender)| !senders.contains(sender)) {
             self.flows.free(flow, sender);
         }
         Ok(())

@@ -104,7 +104,8 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         application.write_all(&sent).map_err(step("sending"))?;
         let queued = sys::receive_queue(&source).map_err(step("the queue's length"))?;
         let moved = splice.moved(routed);
-        if moved != BYTES as u64 {
+        if moved != Some(BYTES as u64) {
+            let moved = moved.unwrap_or(0);
             return Err(format!("the trial of splicing: {moved} of {BYTES} bytes were moved"));
         }
         if queued < BYTES as u32 {
@@ -130,7 +131,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
             let read = reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
             seen.and(sent).and(read).map_err(step("a reader that sleeps"))?;
             match splice.moved(routed) {
-                0 => Ok(()),
+                Some(0) => Ok(()),
                 _ => Err("the trial of splicing: a reader that sleeps was not seen".to_owned()),
             }
         })
