@@ -24,8 +24,10 @@ use prometheus_client::{
 
 /// A proxied connection: the one accepted, the one opened.
 const PER_CONNECTION: usize = 2;
-/// Of a workload: listeners (the keeper's and the accept loops'), its namespace, sockets in stock.
+/// Of a workload: listeners (the keeper's and the accept loops'), its namespace.
 const PER_WORKLOAD: usize = 16;
+/// One in so many of the descriptors that no connection has may be a socket in stock.
+const FREE_PER_STOCKED: usize = 8;
 /// Of the process: programs and maps, control plane, admin server, runtime.
 const OF_PROCESS: usize = 256;
 
@@ -36,7 +38,12 @@ pub struct Budget {
     most: usize,
     workloads: AtomicUsize,
     open: AtomicUsize,
+    stocked: AtomicUsize,
 }
+
+/// A socket made in advance takes a descriptor, too; dropped when it is used or closed.
+#[derive(Debug)]
+pub struct Stocked(Arc<Budget>);
 
 /// A workload's share of it.
 #[derive(Debug)]
@@ -96,7 +103,13 @@ impl Budget {
     /// For a process that may have so many descriptors; at most `most` connections (0: what these allow).
     pub fn new(descriptors: usize, most: usize) -> Arc<Self> {
         let most = if most == 0 { usize::MAX } else { most };
-        Arc::new(Self { descriptors, most, workloads: AtomicUsize::new(0), open: AtomicUsize::new(0) })
+        Arc::new(Self {
+            descriptors,
+            most,
+            workloads: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            stocked: AtomicUsize::new(0),
+        })
     }
 
     /// A share for one more workload, of at most `most` connections.
@@ -107,8 +120,26 @@ impl Budget {
 
     /// How many connections all workloads may have together.
     pub fn total(&self) -> usize {
+        let left = self.left().saturating_sub(self.stocked.load(Ordering::Relaxed));
+        (left / PER_CONNECTION).min(self.most)
+    }
+
+    /// Descriptors for connections and for what is in stock for them.
+    fn left(&self) -> usize {
         let others = OF_PROCESS + PER_WORKLOAD * self.workloads.load(Ordering::Relaxed);
-        (self.descriptors.saturating_sub(others) / PER_CONNECTION).min(self.most)
+        self.descriptors.saturating_sub(others)
+    }
+
+    /// How many of `wanted` sockets may be made in advance.
+    pub fn in_advance(&self, wanted: usize) -> usize {
+        let free = self.left().saturating_sub(PER_CONNECTION * self.open());
+        wanted.min((free / FREE_PER_STOCKED).saturating_sub(self.stocked.load(Ordering::Relaxed)))
+    }
+
+    /// One socket more is in stock.
+    pub fn stock(self: &Arc<Self>) -> Stocked {
+        self.stocked.fetch_add(1, Ordering::Relaxed);
+        Stocked(self.clone())
     }
 
     /// How many they have.
@@ -148,6 +179,12 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.workloads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Stocked {
+    fn drop(&mut self) {
+        self.0.stocked.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -246,5 +283,24 @@ mod tests {
         drop(shares);
         assert_eq!(budget.total(), (20_000 - 256) / 2);
         assert_eq!(fill(&Budget::new(100, 0).share(10), None).1, Full::Node);
+    }
+
+    #[test]
+    fn the_stock_counts_and_leaves_room() {
+        let budget = Budget::new(20_000, 0);
+        let share = budget.share(usize::MAX);
+        assert_eq!(budget.in_advance(128), 128);
+        let mut stock = Vec::new();
+        // As many busy workloads as there may be, all wanting as much as they can get.
+        while budget.in_advance(128) > 0 {
+            stock.extend((0..budget.in_advance(128)).map(|_| budget.stock()));
+        }
+        let left = 20_000 - 256 - 16;
+        assert_eq!(stock.len(), left / 8);
+        assert_eq!(budget.total(), (left - stock.len()) / 2);
+        drop(stock);
+        assert_eq!(budget.total(), left / 2);
+        let (slots, _) = fill(&share, None);
+        assert_eq!(budget.in_advance(10_000), (left - 2 * slots.len()) / 8);
     }
 }

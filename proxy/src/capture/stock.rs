@@ -1,7 +1,7 @@
 //! How does the data path get a socket of a pod's namespace without entering it?
 //!
 //! Sockets belong to the namespace in which they are made. A thread that enters makes a batch of them; taking
-//! one is a lock and a pop. Batches grow with demand and what is not used is dropped.
+//! one is a lock and a pop. Batches grow with demand, as far as there is room, and what is not used is dropped.
 
 use std::{
     io,
@@ -17,7 +17,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
 
 use super::Netns;
-use crate::tcp;
+use crate::{
+    share::{Budget, Stocked},
+    tcp,
+};
 
 const SMALLEST_BATCH: usize = 4;
 const LARGEST_BATCH: usize = 128;
@@ -33,7 +36,8 @@ pub struct Stock {
 struct Shelf {
     netns: Netns,
     domain: Domain,
-    sockets: Mutex<Vec<OwnedFd>>,
+    budget: Arc<Budget>,
+    sockets: Mutex<Vec<(OwnedFd, Stocked)>>,
     batch: AtomicUsize,
     used: AtomicBool,
     filling: tokio::sync::Mutex<()>,
@@ -43,11 +47,12 @@ struct Shelf {
 
 impl Stock {
     /// An empty stock; nothing is made until the first is taken. To be called within a tokio runtime.
-    pub fn new(netns: &Netns) -> Self {
+    pub fn new(netns: &Netns, budget: &Arc<Budget>) -> Self {
         let shelf = |domain| {
             Arc::new(Shelf {
                 netns: netns.clone(),
                 domain,
+                budget: budget.clone(),
                 sockets: Mutex::default(),
                 batch: AtomicUsize::new(SMALLEST_BATCH),
                 used: AtomicBool::new(false),
@@ -69,12 +74,13 @@ impl Stock {
             return Ok(socket);
         }
         let _filling = shelf.filling.lock().await;
-        if let Some(socket) = shelf.sockets.lock().pop() {
+        if let Some((socket, _)) = shelf.sockets.lock().pop() {
             return Ok(socket);
         }
-        shelf.fill().await?;
+        // A connection that is let in has room for its socket, whatever the stock may have.
+        shelf.fill(1).await?;
         let socket = shelf.sockets.lock().pop();
-        socket.ok_or_else(|| io::Error::other("no socket was made"))
+        socket.map(|(socket, _)| socket).ok_or_else(|| io::Error::other("no socket was made"))
     }
 
     /// To be called now and then: drops what has not been asked for since the last call.
@@ -92,7 +98,7 @@ impl Stock {
 impl Shelf {
     fn pop(self: &Arc<Self>) -> Option<OwnedFd> {
         let mut sockets = self.sockets.lock();
-        let socket = sockets.pop()?;
+        let (socket, _) = sockets.pop()?;
         let low = sockets.len() < self.batch.load(Ordering::Relaxed) / 2;
         drop(sockets);
         if low && self.filling.try_lock().is_ok() {
@@ -100,7 +106,7 @@ impl Shelf {
             self.runtime.spawn(async move {
                 let _filling = shelf.filling.lock().await;
                 if shelf.sockets.lock().len() < shelf.batch.load(Ordering::Relaxed) / 2
-                    && let Err(error) = shelf.fill().await
+                    && let Err(error) = shelf.fill(0).await
                 {
                     tracing::warn!(netns = shelf.netns.cookie(), %error, "no sockets in stock");
                 }
@@ -117,9 +123,15 @@ impl Shelf {
         Ok(socket.into())
     }
 
-    async fn fill(self: &Arc<Self>) -> io::Result<()> {
-        let count = self.batch.load(Ordering::Relaxed);
-        self.batch.store((count * 2).min(LARGEST_BATCH), Ordering::Relaxed);
+    async fn fill(self: &Arc<Self>, least: usize) -> io::Result<()> {
+        let wanted = self.batch.load(Ordering::Relaxed);
+        let count = self.budget.in_advance(wanted).max(least);
+        if count == 0 {
+            return Ok(());
+        }
+        // What there was no room for is not waited for by the next ones.
+        let next = if count < wanted { count.max(SMALLEST_BATCH) } else { (count * 2).min(LARGEST_BATCH) };
+        self.batch.store(next, Ordering::Relaxed);
         let shelf = self.clone();
         let made = self
             .runtime
@@ -139,7 +151,7 @@ impl Shelf {
             })
             .await
             .map_err(io::Error::other)??;
-        self.sockets.lock().extend(made);
+        self.sockets.lock().extend(made.into_iter().map(|socket| (socket, self.budget.stock())));
         Ok(())
     }
 }

@@ -238,7 +238,7 @@ impl Keeper {
             ips: spec.kernel.ips.clone(),
             labels: Arc::new(WorkloadLabels::new(&spec.key.namespace, &spec.key.name, &spec.labels)),
             throttle: Throttle::default(),
-            stock: Stock::new(netns),
+            stock: Stock::new(netns, &self.shared.budget),
             fast_open: netns.takes_fast_open(),
             links_of_its_own: spec.has_links_of_its_own(netns, self.shared.capture.host()),
             netns: netns.clone(),
