@@ -78,7 +78,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             local: Addr { ip: remote, port: remote_port },
             remote: Addr { ip: local, port },
         };
-        if pass::passes(&opener, netns) {
+        if pass::passes(&opener, netns) && beating() {
             count(Outcome::InboundDirect);
             return PASS;
         }

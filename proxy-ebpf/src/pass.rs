@@ -33,6 +33,9 @@ use crate::{
 /// What may go directly. Not pinned: each proxy grants its own passes, and a dead one's are worth nothing.
 #[map]
 static PASSES: HashMap<PassKey, Pass> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// The numbers of the passes in force, those of a predecessor that is just being relieved included.
+#[map]
+static GRANTED: HashMap<u64, u8> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
 /// Ports whose applications speak first. Not pinned: a successor finds out for itself.
 #[map]
 static LEARNED: HashMap<PortKey, u8> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
@@ -42,7 +45,7 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Connections between connect() and accept().
 #[map]
 static FLOWS: HashMap<Tuple, DirectFlow> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
-/// How many flows a source has, so that none can use up all.
+/// How many flows a source has (low half) and how many open connections (high half), so that none can use up all.
 #[map]
 static CROWDS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Both ends of the connections that are open, by socket cookie.
@@ -52,7 +55,12 @@ static LIVE: HashMap<u64, DirectLive> = HashMap::with_max_entries(131072, BPF_F_
 static DIRECTS: SkStorage<DirectSocket> = SkStorage::new();
 
 /// Flows of one source at a time; further connections take the proxy.
-const CROWD: u64 = 1024;
+const CROWD: i32 = 1024;
+/// Open direct connections of one source at a time, each of which has two entries in `LIVE`; further ones take the
+/// proxy.
+const OPEN: i32 = 8192;
+const ONE_FLOW: u64 = 1;
+const ONE_OPEN: u64 = 1 << 32;
 const LOOPBACK_DEVICE: u32 = 1;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTOIFINDEX: i32 = 62;
@@ -106,7 +114,8 @@ pub fn choose(netns: u64, to: &Ip, port: u32) -> Option<Chosen> {
         if !listens(workload(there)?, there, &addr.ip, addr.port) {
             return None;
         }
-        if CROWDS.get(netns).is_some_and(|flows| *flows >= CROWD) {
+        // What is older than the count makes it negative when it ends.
+        if CROWDS.get(netns).is_some_and(|n| *n as i32 >= CROWD || (*n >> 32) as i32 >= OPEN) {
             count(Outcome::DirectCrowded);
             return None;
         }
@@ -152,8 +161,13 @@ pub unsafe fn on_connect(netns: u64, socket: *mut c_void, local: Addr, remote: A
         if ADDRESSES.get(local.ip).is_none_or(|owner| *owner != netns) {
             return;
         }
+        // Withdrawn since connect() looked.
+        let pass = (*state).pass;
+        if GRANTED.get(pass).is_none() {
+            return;
+        }
         let flow = DirectFlow {
-            pass: (*state).pass,
+            pass,
             source: netns,
             destination: (*state).destination,
             backend: (*state).backend,
@@ -166,8 +180,8 @@ pub unsafe fn on_connect(netns: u64, socket: *mut c_void, local: Addr, remote: A
             count(Outcome::DirectFull);
             return;
         }
-        if !crowd(netns, 1) && CROWDS.insert(netns, 1, BPF_NOEXIST).is_err() {
-            crowd(netns, 1);
+        if !crowd(netns, ONE_FLOW) && CROWDS.insert(netns, ONE_FLOW, BPF_NOEXIST).is_err() {
+            crowd(netns, ONE_FLOW);
         }
     }
 }
@@ -192,16 +206,22 @@ pub unsafe fn on_answered(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
             (*flow).answered = 1;
         }
         (*state).flags |= DirectSocket::ESTABLISHED;
+        crowd(netns, ONE_OPEN);
         live(ctx, netns, state, local, remote);
         tell(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
     }
 }
 
-/// Whether this SYN (or the last packet of its handshake) is that of a connection that goes directly.
+/// Whether this SYN (or the last packet of its handshake) is that of a connection that goes directly. Only while a
+/// proxy runs: a SYN can be held back until its pass, or the proxy that granted it, is gone.
 #[inline(always)]
 pub fn passes(opener: &Tuple, netns: u64) -> bool {
     // SAFETY: values are plain integers.
-    unsafe { FLOWS.get(opener).is_some_and(|flow| flow.pass != 0 && flow.destination == netns) }
+    unsafe {
+        let Some(flow) = FLOWS.get(opener) else { return false };
+        let pass = flow.pass;
+        flow.destination == netns && GRANTED.get(pass).is_some()
+    }
 }
 
 /// A connection was accepted in `netns`; false: not a direct one.
@@ -236,7 +256,9 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
             count(Outcome::DirectNoStorage);
             return true;
         }
-        (*state).pass = flow.pass;
+        let pass = flow.pass;
+        // By a SYN of before, or by the proxy after all: nobody's pass.
+        (*state).pass = if GRANTED.get(pass).is_some() { pass } else { 0 };
         (*state).destination = netns;
         (*state).since = bpf_ktime_get_ns();
         (*state).received = 0;
@@ -294,6 +316,9 @@ pub unsafe fn on_state(
                     spend(&Tuple { netns: 0, local, remote }, netns);
                 }
                 if (*state).flags & DirectSocket::ESTABLISHED != 0 {
+                    if (*state).flags & DirectSocket::SOURCE != 0 {
+                        crowd(netns, ONE_OPEN.wrapping_neg());
+                    }
                     let _ = LIVE.remove(bpf_get_socket_cookie(ctx.as_ptr()));
                     tell(ctx, DirectEvent::CLOSED, netns, state, local, remote, old);
                 } else {
@@ -322,11 +347,11 @@ pub fn on_unlisten(netns: u64, port: u32) {
 unsafe fn spend(opener: &Tuple, source: u64) {
     if FLOWS.remove(opener).is_ok() {
         // SAFETY: counts one that was counted.
-        unsafe { crowd(source, u64::MAX) };
+        unsafe { crowd(source, ONE_FLOW.wrapping_neg()) };
     }
 }
 
-/// Adds to a source's number of flows, modulo 2^64; false: there is none.
+/// Adds to what is counted of a source, modulo 2^64; false: nothing is.
 #[inline(always)]
 unsafe fn crowd(source: u64, n: u64) -> bool {
     let Some(value) = CROWDS.get_ptr_mut(source) else { return false };

@@ -203,7 +203,8 @@ unsafe fn on_state(ctx: &SockOpsContext) {
         let socket = field!((*ctx.ops).__bindgen_anon_2.sk);
         if !socket.is_null() && !is_host(netns) {
             let state = socket_state(socket.cast::<c_void>(), false);
-            if !state.is_null() && (*state).flags & SocketState::DIRECT != 0 {
+            // One that could not connect may listen afterwards.
+            if !state.is_null() && (*state).flags & SocketState::DIRECT != 0 && old != BPF_TCP_LISTEN {
                 let (local, remote) = ends(ctx.ops);
                 pass::on_state(ctx, netns, socket.cast(), old, new, local, remote);
                 return;

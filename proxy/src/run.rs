@@ -147,10 +147,12 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     };
     if predecessor.is_none() {
         tell_address()?;
+        shared.passes.begin(false);
     }
     info!(node = config.node, admin = %address, "weft-proxy runs");
 
     let (progress, mut handover) = channel::channel(Progress::Alone);
+    let relieving = shared.clone();
     let offering = async move {
         if let Some(predecessor) = predecessor {
             if !keeper.taken_over(TAKEOVER).await {
@@ -160,6 +162,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
             }
             tokio::task::block_in_place(|| predecessor.ready())
                 .context("the running proxy has given this one up and serves on")?;
+            relieving.passes.begin(true);
+            relieving.capture.drop_other_versions();
             // Not before: should this one fail, it is still the predecessor that is to be asked.
             if let Err(error) = tell_address() {
                 warn!(%error, "the admin address was not written; this one serves all the same");
@@ -200,6 +204,10 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
         if let Err(error) = capture.stop_beating() {
             warn!(%error, "the kernel was not told that the proxy ends");
         }
+        sleep(LAST_CALL).await;
+    }
+    if relieved {
+        // Of another version, it leads connections to listeners of its own, but only now.
         sleep(LAST_CALL).await;
     }
     // A successor has the admin socket, too; somebody else may want the port.

@@ -60,6 +60,13 @@ pub(crate) fn area() -> Area {
             patient,
             draining::policies_and_pods,
         )
+        .alone(
+            "another_version",
+            "A successor with other maps of the kernel's takes over under load and fails no connection; one that finds \
+             only a dead proxy's captures its pods before it detaches that one's programs: no byte in plaintext.",
+            patient,
+            upgrade::another_version,
+        )
         .scenario(
             "relieved_drain_is_bounded",
             "A process that was relieved ignores the SIGTERM of its service manager, resets at its drain timeout what \

@@ -3,11 +3,7 @@
 //! Every link is pinned. A pinned link is given the new program (BPF_LINK_UPDATE); only what is missing is
 //! attached.
 
-use std::{
-    fs::File,
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, os::fd::AsFd, path::Path};
 
 use aya::{
     Ebpf,
@@ -27,10 +23,10 @@ const CONNECT: &[&str] = &[
 const SOCKOPS: &str = "weft_sockops";
 const LOOKUP: &str = "weft_lookup";
 
-/// The loaded programs and the folder of their links.
+/// The loaded programs and where their links are.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    links: PathBuf,
+    pins: Pins,
 }
 
 impl Programs {
@@ -59,25 +55,49 @@ impl Programs {
         }
         let program: &mut SkLookup = self::program(&mut ebpf, LOOKUP)?;
         program.load().map_err(CaptureError::program(LOOKUP))?;
-        pins.drop_others();
-        Ok(Programs { ebpf, links })
+        Ok(Programs { ebpf, pins })
+    }
+
+    /// Has this proxy's programs run again where a successor that was given up had put its own: those of the node, and
+    /// of the pods with these cookies.
+    pub(super) fn attach_again(&mut self, pods: &[u64]) -> Result<(), CaptureError> {
+        let links = self.pins.links();
+        let program: &mut SockOps = program(&mut self.ebpf, SOCKOPS)?;
+        update(&links, SOCKOPS, program.fd().map_err(CaptureError::program(SOCKOPS))?.as_fd())?;
+        for name in CONNECT {
+            let program: &mut CgroupSockAddr = self::program(&mut self.ebpf, name)?;
+            update(&links, name, program.fd().map_err(CaptureError::program(name))?.as_fd())?;
+        }
+        let program: &mut SkLookup = self::program(&mut self.ebpf, LOOKUP)?;
+        let program = program.fd().map_err(CaptureError::program(LOOKUP))?;
+        pods.iter().try_for_each(|pod| update(&links, &lookup_link(*pod), program.as_fd()).map(drop))
+    }
+
+    /// Whether programs of another layout of maps are attached beside these.
+    pub(super) fn has_others(&self) -> bool {
+        self.pins.has_others()
+    }
+
+    /// Detaches them.
+    pub(super) fn drop_others(&self) {
+        self.pins.drop_others();
     }
 
     /// Lets `weft_lookup` see the connections to a pod.
     pub(super) fn attach_lookup(&mut self, netns: &Netns) -> Result<(), CaptureError> {
         let name = lookup_link(netns.cookie());
         let program: &mut SkLookup = program(&mut self.ebpf, LOOKUP)?;
-        if update(&self.links, &name, program.fd().map_err(CaptureError::program(LOOKUP))?.as_fd())? {
+        if update(&self.pins.links(), &name, program.fd().map_err(CaptureError::program(LOOKUP))?.as_fd())? {
             return Ok(());
         }
         let id = program.attach(netns).map_err(CaptureError::program(LOOKUP))?;
         let link = program.take_link(id).map_err(CaptureError::program(LOOKUP))?;
-        pin(&self.links, &name, link.into())
+        pin(&self.pins.links(), &name, link.into())
     }
 
     /// Detaches `weft_lookup` from a pod. Nothing to do is fine.
     pub(super) fn detach_lookup(&mut self, cookie: u64) {
-        let path = self.links.join(lookup_link(cookie));
+        let path = self.pins.links().join(lookup_link(cookie));
         if let Ok(link) = sys::open_pinned(&path)
             && let Err(error) = sys::detach_link(link.as_fd())
         {

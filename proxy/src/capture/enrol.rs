@@ -196,7 +196,11 @@ impl Capture {
             self.programs.lock().detach_lookup(netns);
             let mut maps = self.maps.lock();
             let ips = maps.addresses_of(netns);
-            let result = self.splice.set_source(netns, &[]).and_then(|()| maps.forget(netns, &ips));
+            let result = self
+                .splice
+                .set_source(netns, &[])
+                .and_then(|()| self.passes.forget(netns))
+                .and_then(|()| maps.forget(netns, &ips));
             tracing::info!(netns, ?result, "forgot a workload of before");
         }
     }

@@ -2,16 +2,20 @@
 
 use std::{
     fs,
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
-use aya::{Ebpf, EbpfLoader};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, Map, MapData},
+};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use weft_common::SpliceConfig;
 
-use super::{CaptureError, Config, maps, splice};
+use super::{CaptureError, Config, maps, splice, sys};
 
 /// Compiled by the build script from `proxy-ebpf`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
@@ -47,13 +51,42 @@ impl Pins {
         self.root.join("links")
     }
 
-    /// Detaches what another layout left, now that this one's programs are attached.
+    /// Whether another layout's programs are attached.
+    pub(super) fn has_others(&self) -> bool {
+        !self.others().is_empty()
+    }
+
+    /// Detaches what another layout left, now that this one's programs see all connections.
     pub(super) fn drop_others(&self) {
-        let Ok(entries) = fs::read_dir(&self.instance) else { return };
-        for entry in entries.flatten().filter(|entry| entry.path() != self.root) {
-            let result = fs::remove_dir_all(entry.path());
-            tracing::info!(path = %entry.path().display(), ?result, "removed the pins of another version");
+        for path in self.others() {
+            // Without its pin a link goes too, but only when the kernel finds the time.
+            let links = fs::read_dir(path.join("links")).into_iter().flatten().flatten();
+            for link in links.filter_map(|link| sys::open_pinned(&link.path()).ok()) {
+                if let Err(error) = sys::detach_link(link.as_fd()) {
+                    tracing::debug!(path = %path.display(), %error, "a link of another version was not detached: what it was attached to is gone");
+                }
+            }
+            let result = fs::remove_dir_all(&path);
+            tracing::info!(path = %path.display(), ?result, "removed the pins of another version");
         }
+    }
+
+    /// The cgroups of proxies that another version exempts from capture: a predecessor's.
+    pub(super) fn proxies_of_others(&self) -> Vec<u64> {
+        let pinned = |folder: PathBuf| {
+            let map = MapData::from_pin(folder.join("maps/PROXIES")).ok()?;
+            HashMap::<_, u64, u8>::try_from(Map::HashMap(map)).ok()
+        };
+        self.others()
+            .into_iter()
+            .filter_map(pinned)
+            .flat_map(|map| map.keys().flatten().collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn others(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.instance) else { return Vec::new() };
+        entries.flatten().map(|entry| entry.path()).filter(|path| *path != self.root).collect()
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) const PINNED: &[&str] = &[
     "HEARTBEAT",
     "OUTCOMES",
     "SOCKETS",
+    "GRANTED",
     "FLOWS",
     "CROWDS",
     "LIVE",
@@ -98,13 +99,22 @@ impl Maps {
         self.proxies.get(&cgroup, 0).is_ok()
     }
 
-    /// Exempts the proxy's cgroup from capture; of others, only those that `stay`.
-    pub(super) fn set_proxy(&mut self, cgroup: u64, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
+    /// Exempts the proxy's cgroup from capture; of others, known here or from another version, only those that `stay`.
+    pub(super) fn set_proxy(
+        &mut self,
+        cgroup: u64,
+        others: &[u64],
+        stay: impl Fn(u64) -> bool,
+    ) -> Result<(), CaptureError> {
         let old: Vec<u64> = self.proxies.keys().flatten().filter(|id| *id != cgroup && !stay(*id)).collect();
         for id in old {
             absent_is_fine(self.proxies.remove(&id)).map_err(CaptureError::map("PROXIES"))?;
         }
-        self.proxies.insert(cgroup, 1, 0).map_err(CaptureError::map("PROXIES"))
+        let exempt = others.iter().copied().filter(|id| stay(*id)).chain([cgroup]);
+        exempt
+            .into_iter()
+            .try_for_each(|id| self.proxies.insert(id, 1, 0))
+            .map_err(CaptureError::map("PROXIES"))
     }
 
     pub(super) fn set_workload(&mut self, netns: u64, workload: Workload) -> Result<(), CaptureError> {

@@ -108,10 +108,11 @@ impl Capture {
         let passes = pass::Passes::take(&mut ebpf)?;
         let splice = Splice::start(&mut ebpf, offsets.err(), !config.takeover)?;
         maps.configure(host.cookie(), config.stale_after)?;
-        let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id))?;
+        let others = if config.takeover { pins.proxies_of_others() } else { Vec::new() };
+        let own = cgroup::own(&config.cgroup, &config.node, |id| maps.is_proxy(id) || others.contains(&id))?;
         // Without a predecessor no other cgroup stays exempt; with one, those that are still there.
         let present = if config.takeover { cgroup::ids(&config.cgroup) } else { Vec::new() };
-        maps.set_proxy(own, |id| present.contains(&id))?;
+        maps.set_proxy(own, &others, |id| present.contains(&id))?;
         let programs = attach::Programs::attach(ebpf, &config.cgroup, pins)?;
         let capture = Capture {
             maps: Mutex::new(maps),
@@ -195,6 +196,21 @@ impl Capture {
     /// Lets new connections follow their fail mode from now on.
     pub fn stop_beating(&self) -> Result<(), CaptureError> {
         self.maps.lock().beat(0)
+    }
+
+    /// A successor that has put its programs in this proxy's place was given up. `pods`: the cookies of those served.
+    pub fn attach_again(&self, pods: &[u64]) -> Result<(), CaptureError> {
+        self.programs.lock().attach_again(pods)
+    }
+
+    /// Whether another version's programs, with maps of their own, are attached as well. They have the first word.
+    pub fn has_other_versions(&self) -> bool {
+        self.programs.lock().has_others()
+    }
+
+    /// Detaches them; to be called when this version knows all pods, or there is a moment in which none is captured.
+    pub fn drop_other_versions(&self) {
+        self.programs.lock().drop_others();
     }
 
     /// The node's own network namespace: a workload there shares the node's network.

@@ -12,67 +12,71 @@ use weft_common::{DirectEvent, DirectFlow, DirectLive, Outcome, Pass, PassKey, P
 
 use super::{Capture, CaptureError, maps::absent_is_fine, maps::take};
 
-/// The maps of direct connections; used by connections that are being opened, so under a lock of their own.
+/// The maps of direct connections; used by connections that are being opened, so under locks of their own.
 pub(super) struct Passes {
     maps: Mutex<Maps>,
+    // Walked through, which takes its time.
+    live: Mutex<HashMap<MapData, u64, DirectLive>>,
     events: Mutex<Option<RingBuf<MapData>>>,
 }
 
 struct Maps {
     passes: HashMap<MapData, PassKey, Pass>,
+    granted: HashMap<MapData, u64, u8>,
     learned: HashMap<MapData, PortKey, u8>,
-    flows: HashMap<MapData, Tuple, DirectFlow>,
-    live: HashMap<MapData, u64, DirectLive>,
-    // Kept open until the programs are loaded.
     crowds: HashMap<MapData, u64, u64>,
+    // Kept open until the programs are loaded.
+    _flows: HashMap<MapData, Tuple, DirectFlow>,
 }
 
 impl Passes {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
         let maps = Maps {
             passes: take(ebpf, "PASSES")?,
+            granted: take(ebpf, "GRANTED")?,
             learned: take(ebpf, "LEARNED")?,
-            flows: take(ebpf, "FLOWS")?,
-            live: take(ebpf, "LIVE")?,
             crowds: take(ebpf, "CROWDS")?,
+            _flows: take(ebpf, "FLOWS")?,
         };
-        Ok(Passes { maps: Mutex::new(maps), events: Mutex::new(Some(take(ebpf, "EVENTS")?)) })
+        Ok(Passes {
+            maps: Mutex::new(maps),
+            live: Mutex::new(take(ebpf, "LIVE")?),
+            events: Mutex::new(Some(take(ebpf, "EVENTS")?)),
+        })
     }
 
-    /// Forgets a source's number of flows.
+    /// Forgets how many flows and connections a source has.
     pub(super) fn forget(&self, netns: u64) -> Result<(), CaptureError> {
         absent_is_fine(self.maps.lock().crowds.remove(&netns)).map_err(CaptureError::map("CROWDS"))
-    }
-}
-
-impl Maps {
-    fn withdraw_flows(&mut self, ids: &[u64]) -> Result<(), CaptureError> {
-        const BPF_EXIST: u64 = 2;
-        let flows: Vec<_> =
-            self.flows.iter().flatten().filter(|(_, flow)| ids.contains(&flow.pass)).collect();
-        flows.into_iter().try_for_each(|(key, flow)| {
-            let withdrawn = DirectFlow { pass: 0, ..flow };
-            absent_is_fine(self.flows.insert(key, withdrawn, BPF_EXIST)).map_err(CaptureError::map("FLOWS"))
-        })
     }
 }
 
 impl Capture {
     /// From now on such connections go directly.
     pub fn grant(&self, key: &PassKey, pass: &Pass) -> Result<(), CaptureError> {
-        self.passes.maps.lock().passes.insert(key, pass, 0).map_err(CaptureError::map("PASSES"))
+        let mut maps = self.passes.maps.lock();
+        maps.granted.insert(pass.id, 1, 0).map_err(CaptureError::map("GRANTED"))?;
+        let granted = maps.passes.insert(key, pass, 0).map_err(CaptureError::map("PASSES"));
+        if granted.is_err() {
+            absent_is_fine(maps.granted.remove(&pass.id)).map_err(CaptureError::map("GRANTED"))?;
+        }
+        granted
     }
 
-    /// From now on such connections take the proxy again, those of pass `id` that are being opened included.
+    /// Passes whose numbers are not to `stay` were other proxies': SYNs by them are strangers' from now on.
+    pub fn withdraw_others(&self, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
+        let mut maps = self.passes.maps.lock();
+        let others: Vec<u64> = maps.granted.keys().flatten().filter(|id| !stay(*id)).collect();
+        others
+            .iter()
+            .try_for_each(|id| absent_is_fine(maps.granted.remove(id)).map_err(CaptureError::map("GRANTED")))
+    }
+
+    /// From now on such connections take the proxy again, and SYNs of pass `id` are strangers'.
     pub fn withdraw(&self, key: &PassKey, id: u64) -> Result<(), CaptureError> {
         let mut maps = self.passes.maps.lock();
         absent_is_fine(maps.passes.remove(key)).map_err(CaptureError::map("PASSES"))?;
-        maps.withdraw_flows(&[id])
-    }
-
-    /// Connections of these passes that are being opened are to be treated as strangers'.
-    pub fn withdraw_flows(&self, ids: &[u64]) -> Result<(), CaptureError> {
-        self.passes.maps.lock().withdraw_flows(ids)
+        absent_is_fine(maps.granted.remove(&id)).map_err(CaptureError::map("GRANTED"))
     }
 
     /// The application behind a port speaks first. Holds until it stops listening.
@@ -98,12 +102,12 @@ impl Capture {
 
     /// The ends of direct connections that are open, with their sockets' cookies.
     pub fn live(&self) -> Vec<(u64, DirectLive)> {
-        self.passes.maps.lock().live.iter().flatten().collect()
+        self.passes.live.lock().iter().flatten().collect()
     }
 
     /// Whether the socket with this cookie is an end of an open direct connection.
     pub fn is_live(&self, cookie: u64) -> bool {
-        self.passes.maps.lock().live.get(&cookie, 0).is_ok()
+        self.passes.live.lock().get(&cookie, 0).is_ok()
     }
 
     /// How many events of direct connections found no room.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, warn};
-use weft_common::{DirectEvent, DirectSocket};
+use weft_common::{DirectEvent, DirectLive, DirectSocket};
 
 use super::{LINGER, Passes, route::Route};
 use crate::{
@@ -143,17 +143,21 @@ impl Passes {
         }
     }
 
-    /// Ends direct connections to `workload` that it would not admit any more.
-    pub(super) fn end_denied(&self, workload: &Arc<Workload>) {
+    /// Ends those of the `live` connections to `workload` that it would not admit any more; of those from nobody who is
+    /// served only if `strangers` says so.
+    pub(super) fn end_denied(&self, workload: &Arc<Workload>, live: &[(u64, DirectLive)], strangers: bool) {
         let netns = workload.netns().cookie();
         let terms = workload.terms();
         let mut denied = Vec::new();
-        for (cookie, live) in self.capture.live() {
+        for (cookie, live) in live {
             if live.netns != netns || live.side != DirectSocket::DESTINATION {
                 continue;
             }
             let (local, remote) = (SocketAddr::from(live.local), SocketAddr::from(live.remote));
             let source = self.registry.at(remote);
+            if source.is_none() && !strangers {
+                continue;
+            }
             let identity = source.as_ref().map(|source| &source.identity);
             let port = terms.policies.port(local.port());
             let client = Client { ip: remote.ip(), identity };
@@ -171,7 +175,7 @@ impl Passes {
             self.metrics.authz(AuthzOutcome::Terminate, &labels);
             let identity = identity.map(tracing::field::display);
             warn!(destination = %workload.key, addr = %local, client = %remote.ip(), identity, policy = port.labels.name, %reason, "terminated: the policy has changed");
-            denied.push((local, remote, cookie));
+            denied.push((local, remote, *cookie));
         }
         if denied.is_empty() {
             return;
@@ -217,13 +221,14 @@ impl Passes {
             }
         }
         let lost = self.capture.lost_events();
-        let cookies: Vec<u64> = {
-            let mut opens = self.opens.lock();
-            if std::mem::replace(&mut opens.lost, lost) == lost {
-                return;
-            }
-            opens.open.keys().copied().collect()
-        };
+        if std::mem::replace(&mut self.opens.lock().lost, lost) != lost {
+            self.count_again(lost);
+        }
+    }
+
+    /// Forgets connections of whose end nobody told this proxy; `lost`: how many events found no room.
+    pub(super) fn count_again(&self, lost: u64) {
+        let cookies: Vec<u64> = self.opens.lock().open.keys().copied().collect();
         let started = Instant::now();
         let gone: Vec<u64> = cookies.into_iter().filter(|cookie| !self.capture.is_live(*cookie)).collect();
         warn!(lost, gone = gone.len(), took = ?started.elapsed(), "events of direct connections were lost: the figures of some are missing");

@@ -8,13 +8,17 @@
 
 mod events;
 mod figures;
+mod relief;
 mod route;
 mod settle;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,6 +53,10 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 /// The passes of this node.
 pub struct Passes {
     mode: DirectPass,
+    /// Not yet, while a predecessor may go on.
+    granting: AtomicBool,
+    /// What the numbers of this proxy's passes begin with.
+    generation: u32,
     capture: Arc<Capture>,
     registry: Arc<Registry>,
     discovery: Arc<Discovery>,
@@ -83,7 +91,7 @@ enum Cause {
 }
 
 impl Passes {
-    /// Grants what `mode` allows, and follows what earlier proxies' passes left open.
+    /// Grants what `mode` allows, once [`Passes::begin`] says so, and follows what earlier proxies' passes left open.
     pub fn new(
         mode: DirectPass,
         capture: Arc<Capture>,
@@ -95,9 +103,12 @@ impl Passes {
         let figures = Arc::<Figures>::default();
         metrics.register_collector(Box::new(figures::Collected(figures.clone())));
         // A predecessor's ids are still in the storage of its connections' sockets.
-        let next = u64::from(rand::random::<u32>() | 1) << 32;
+        let generation = rand::random::<u32>() | 1;
+        let next = u64::from(generation) << 32;
         let passes = Arc::new(Passes {
             mode,
+            granting: AtomicBool::new(false),
+            generation,
             capture,
             registry,
             discovery: discovery.clone(),
@@ -122,6 +133,10 @@ impl Passes {
     pub fn consider(&self, source: &Arc<Workload>, original: SocketAddr) {
         // Once without the lock: most ports are not opaque.
         if self.backends(source, original).is_none() {
+            return;
+        }
+        // The programs in force read this proxy's passes; nobody could withdraw them if it were given up.
+        if !self.begun() {
             return;
         }
         let key = PassKey { netns: source.netns().cookie(), to: original.into(), pad: 0 };

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -15,8 +16,8 @@ use tracing::{debug, error};
 use super::{Passes, route::Route};
 use crate::workloads::Workload;
 
-/// A connect() that has read its pass just before it was withdrawn has sent its SYN by then.
-const SETTLED: Duration = Duration::from_secs(1);
+/// A SYN that was let pass just before its pass was withdrawn has become a handshake by then.
+pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 impl Passes {
     /// What `changed` does not admit any more is ended, handshakes of the node's pods with it included, and its own
@@ -28,11 +29,6 @@ impl Passes {
             sleep(SETTLED).await;
             let again = tokio::task::spawn_blocking(move || {
                 let (Some(passes), Some(changed)) = (passes.upgrade(), changed.upgrade()) else { return };
-                let ids: Vec<u64> = withdrawn.iter().map(|route| route.id).collect();
-                if let Err(error) = passes.capture.withdraw_flows(&ids) {
-                    error!(workload = %changed.key, %error, "connections that are being opened still go directly");
-                    passes.figures.failed.fetch_add(1, Ordering::Relaxed);
-                }
                 passes.look_at(&changed, &withdrawn);
             });
             if let Err(error) = again.await {
@@ -55,24 +51,29 @@ impl Passes {
         }
         for destination in destinations.values() {
             // What comes from elsewhere is the proxy's, and may go on.
-            let ended = self.capture.half_open(destination.netns()).and_then(|mut sockets| {
-                sockets.retain(|(_, remote, _)| {
-                    changed.ips.contains(&remote.ip()) || self.registry.at(*remote).is_some()
-                });
-                self.capture.destroy(destination.netns(), &sockets)
+            self.drop_handshakes(destination, |remote, _| {
+                changed.ips.contains(&remote.ip()) || self.registry.at(remote).is_some()
             });
-            match ended {
-                Ok(0) => {}
-                Ok(ended) => debug!(destination = %destination.key, ended, "handshakes were dropped"),
-                Err(error) => {
-                    self.figures.not_terminated.fetch_add(1, Ordering::Relaxed);
-                    error!(destination = %destination.key, %error, "handshakes with the application could not be dropped (does the kernel have CONFIG_INET_DIAG_DESTROY?)");
-                }
-            }
         }
         // After the handshakes: what has got through is among the open ones now.
         if is_served {
-            self.end_denied(changed);
+            self.end_denied(changed, &self.capture.live(), true);
+        }
+    }
+
+    /// Drops handshakes with the application of `destination`, by who began them and for which port.
+    pub(super) fn drop_handshakes(&self, destination: &Workload, which: impl Fn(SocketAddr, u16) -> bool) {
+        let ended = self.capture.half_open(destination.netns()).and_then(|mut sockets| {
+            sockets.retain(|(local, remote, _)| which(*remote, local.port()));
+            self.capture.destroy(destination.netns(), &sockets)
+        });
+        match ended {
+            Ok(0) => {}
+            Ok(ended) => debug!(destination = %destination.key, ended, "handshakes were dropped"),
+            Err(error) => {
+                self.figures.not_terminated.fetch_add(1, Ordering::Relaxed);
+                error!(destination = %destination.key, %error, "handshakes with the application could not be dropped (does the kernel have CONFIG_INET_DIAG_DESTROY?)");
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! How does a pod join, stay and leave?
 
+mod elders;
+mod relief;
+
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,6 +20,7 @@ use tokio::{
 use tracing::{error, info, warn};
 use weft_api::node::State;
 
+use self::elders::Elders;
 use super::{
     Key, NetnsFinder, Registry, Spec, States, Workload,
     gate::Gate,
@@ -52,6 +56,8 @@ pub struct Keeper {
     serving: Mutex<HashMap<u64, Arc<Listeners>>>,
     claimed: Mutex<HashMap<u64, Key>>,
     informed: AtomicBool,
+    /// How many pods are just being enrolled.
+    enrolling: AtomicUsize,
     gate: Gate,
 }
 
@@ -81,31 +87,9 @@ impl Keeper {
             serving: Mutex::default(),
             claimed: Mutex::default(),
             informed: AtomicBool::new(false),
+            enrolling: AtomicUsize::new(0),
             gate: Gate::default(),
         })
-    }
-
-    /// The listeners of all pods, for a successor; no pod joins here any more.
-    pub fn hand_over(&self) -> HashMap<u64, Arc<Listeners>> {
-        self.gate.close();
-        self.serving.lock().clone()
-    }
-
-    /// The successor has not taken over: pods join here again.
-    pub fn serve_on(&self) {
-        self.gate.open();
-    }
-
-    /// Waits until all listeners that a predecessor handed over are served; false: not within `limit`.
-    pub async fn taken_over(&self, limit: Duration) -> bool {
-        let end = Instant::now() + limit;
-        while !self.inherited.lock().is_empty() {
-            if Instant::now() >= end {
-                return false;
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        true
     }
 
     /// # Errors
@@ -122,26 +106,10 @@ impl Keeper {
         }
     }
 
-    /// The whole node is known: what is in the kernel's books and is not claimed soon was left by a predecessor.
-    pub(super) fn snapshot_seen(self: &Arc<Self>) {
-        self.states.repeat();
-        self.informed.store(true, Ordering::Release);
-        let keeper = self.clone();
-        tokio::spawn(async move {
-            sleep(CERTIFICATE_WAIT + LEAVING).await;
-            let is_known = |netns: u64| keeper.claimed.lock().contains_key(&netns);
-            // A successor knows of pods that were never told here.
-            let forget = || {
-                keeper.inherited.lock().retain(|netns, _| is_known(*netns));
-                keeper.shared.capture.forget_others(is_known);
-            };
-            keeper.gate.pass_when_open(forget).await;
-        });
-    }
-
     /// Keeps one pod as `specs` says, until that is `None`.
     pub(super) async fn keep(self: Arc<Self>, mut specs: channel::Receiver<Option<Spec>>) {
         let mut key = None;
+        let mut elders = Elders::default();
         loop {
             let Some(spec) = specs.borrow_and_update().clone() else { break };
             key = Some(spec.key.clone());
@@ -153,7 +121,15 @@ impl Keeper {
                 },
             };
             match joined {
-                Ok(joined) => self.stay(joined, spec, &mut specs).await,
+                Ok(joined) => {
+                    // Under other terms than before: what is open is to be judged by these.
+                    if elders.any() {
+                        elders.follow(&joined.workload);
+                        tokio::task::block_in_place(|| self.shared.passes.terms_changed(&joined.workload));
+                    }
+                    elders.add(&joined.workload);
+                    self.stay(joined, spec, &mut specs).await;
+                }
                 Err(reason) => {
                     error!(workload = %spec.key, reason, "the workload cannot be served");
                     self.states.set(&spec.key, &spec.uid, State::Refused, &reason);
@@ -196,7 +172,12 @@ impl Keeper {
         loop {
             let started = Instant::now();
             // Not to be cancelled half-way, hence without an await.
-            let enrol = || tokio::task::block_in_place(|| self.enrol(spec, &netns, &lease));
+            let enrol = || {
+                self.enrolling.fetch_add(1, Ordering::AcqRel);
+                let joined = tokio::task::block_in_place(|| self.enrol(spec, &netns, &lease));
+                self.enrolling.fetch_sub(1, Ordering::AcqRel);
+                joined
+            };
             match self.gate.pass_when_open(enrol).await {
                 Ok(joined) => {
                     info!(workload = %spec.key, identity = %spec.identity, netns = netns.cookie(), took = ?started.elapsed(), "workload joined");
@@ -226,7 +207,8 @@ impl Keeper {
     fn enrol(&self, spec: &Spec, netns: &Netns, lease: &Lease) -> Result<Joined, String> {
         let cookie = netns.cookie();
         let inherited = self.inherited.lock().remove(&cookie);
-        let listeners = match inherited {
+        // Another version's programs go on to lead connections to the predecessor, which alone knows where they go.
+        let listeners = match inherited.filter(|_| !self.shared.capture.has_other_versions()) {
             Some(listeners) => listeners,
             None => Listeners::open(netns)
                 .map_err(|error| format!("listening in the pod's network namespace: {error}"))?,
@@ -325,7 +307,8 @@ impl Keeper {
     async fn rejoin(&self, joined: Joined, next: &Spec) {
         let Joined { workload, enrolled, serving } = joined;
         self.registry.remove(&workload);
-        self.shared.passes.left(&workload);
+        tokio::task::block_in_place(|| self.shared.passes.left(&workload));
+        tokio::spawn(end_with_pod(Arc::downgrade(&workload)));
         serving.stop().await;
         self.serving.lock().remove(&workload.netns.cookie());
         match enrolled.retire(&next.kernel.ips) {
@@ -357,7 +340,7 @@ impl Keeper {
         let cookie = workload.netns.cookie();
         self.states.set(&spec.key, &spec.uid, State::Leaving, "");
         self.registry.remove(&workload);
-        self.shared.passes.left(&workload);
+        tokio::task::block_in_place(|| self.shared.passes.left(&workload));
         let result = self.gate.pass(|| enrolled.release_outbound()).unwrap_or(Ok(()));
         if !gone_within(&workload.netns, LEAVING).await {
             let released = self.gate.pass_when_open(|| enrolled.release_inbound()).await;

@@ -173,13 +173,10 @@ impl Registry {
     }
 
     /// All of them.
-    fn all(&self) -> Vec<Arc<Workload>> {
-        let mut all: Vec<Arc<Workload>> = Vec::new();
-        for workload in self.by_ip.load().values() {
-            if !all.iter().any(|listed| Arc::ptr_eq(listed, workload)) {
-                all.push(workload.clone());
-            }
-        }
+    pub fn all(&self) -> Vec<Arc<Workload>> {
+        let mut all: Vec<_> = self.by_ip.load().values().cloned().collect();
+        all.sort_by_key(|workload| workload.netns().cookie());
+        all.dedup_by_key(|workload| workload.netns().cookie());
         all
     }
 

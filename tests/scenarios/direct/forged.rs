@@ -60,6 +60,13 @@ pub(super) fn scenarios(area: Area) -> Area {
         a_handshake_held_back,
     )
     .alone(
+        "a_syn_held_back",
+        "A pod that holds its SYN back until policy has changed, and until the proxy that let it pass is gone, does not \
+         get in by it, with a proxy or without.",
+        on_a_trusted_bridge,
+        a_syn_held_back,
+    )
+    .alone(
         "more_than_its_share",
         "A pod with 1 024 direct connections half open takes the proxy for further ones; another pod's go directly, \
          and its own again when it has let go.",
@@ -172,6 +179,15 @@ fn with_the_victims_address(mesh: &Mesh) -> Result<()> {
 }
 
 /// The victim's connection, whose answers do not arrive: half open for as long as it is kept.
+/// The next connection of the client to the server at port 9000, which echoes, goes directly.
+fn pave_by_word(mesh: &Mesh) -> Result<()> {
+    let proxy = mesh.proxy("a").watch()?;
+    let mut paved = mesh.pod("client").connect(mesh.pod("near").at(9000))?;
+    paved.write_all(b"x")?;
+    paved.read_exact(&mut [0])?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)
+}
+
 fn half_open(victim: &Pod, target: SocketAddr) -> Result<Socket> {
     let socket = victim.netns().run(|| -> std::io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -246,10 +262,7 @@ fn hold_back(client: &Pod, server: &Pod) -> Result<()> {
 fn a_handshake_held_back(mesh: &Mesh) -> Result<()> {
     let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
     let server = pod.serve(9000, backends::echo())?;
-    let mut paved = client.connect(pod.at(9000))?;
-    paved.write_all(b"x")?;
-    paved.read_exact(&mut [0])?;
-    drop(paved);
+    pave_by_word(mesh)?;
     let proxy = mesh.proxy("a").watch()?;
     hold_back(&client, &pod)?;
     let socket = half_open(&client, pod.at(9000))?;
@@ -258,16 +271,42 @@ fn a_handshake_held_back(mesh: &Mesh) -> Result<()> {
     mesh.change_pod("near", |pod| pod.policy("deny"))?;
     proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
     client.run("nft", &["delete table ip held"])?;
-    // Its SYN is sent again, and comes to the proxy like a stranger's.
-    wait::until("the connection has an end", || {
+    refused_at_last(socket)?;
+    ensure!(server.accepted() == seen, "the application saw it");
+    proxy.expect("weft_direct_connections_total", &[("side", "destination")], 0.0)
+}
+
+/// Its SYN is sent again, after 1, 3 and 7 seconds, and comes to the proxy like a stranger's.
+fn refused_at_last(socket: Socket) -> Result<()> {
+    wait::until_for(Duration::from_secs(10), "the connection has an end", || {
         socket.peer_addr().is_ok() || !socket.take_error().is_ok_and(|error| error.is_none())
     })?;
     socket.set_nonblocking(false)?;
     let mut stream = dial::patient(socket.into())?;
     let answer = stream.write_all(b"let me in").and_then(|()| stream.read(&mut [0; 9]));
     ensure!(!matches!(answer, Ok(1..)), "it was answered: {answer:?}");
+    Ok(())
+}
+
+fn a_syn_held_back(mesh: &Mesh) -> Result<()> {
+    let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
+    let server = pod.serve(9000, backends::echo())?;
+    pave_by_word(mesh)?;
+    let seen = server.accepted();
+    let hold = format!(
+        "table ip held {{ chain out {{ type filter hook output priority 0; ip daddr {} tcp dport 9000 drop; }}; }}",
+        pod.v4
+    );
+    client.run("nft", &[&hold])?;
+    let socket = half_open(&client, pod.at(9000))?;
+    mesh.proxy("a").kill()?;
+    mesh.change_pod("near", |pod| pod.policy("deny"))?;
+    mesh.proxy("a").revive()?;
+    mesh.until_enrolled()?;
+    client.run("nft", &["delete table ip held"])?;
+    refused_at_last(socket)?;
     ensure!(server.accepted() == seen, "the application saw it");
-    proxy.expect("weft_direct_connections_total", &[("side", "destination")], 0.0)
+    Ok(())
 }
 
 fn more_than_its_share(mesh: &Mesh) -> Result<()> {

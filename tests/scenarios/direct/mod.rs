@@ -2,6 +2,7 @@
 
 mod forged;
 mod passing;
+mod succession;
 mod withdrawn;
 
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use weft_tests::{
 };
 
 pub(crate) fn area() -> Area {
-    withdrawn::scenarios(passing::scenarios(Area::new("direct", one_node)))
+    succession::scenarios(withdrawn::scenarios(passing::scenarios(Area::new("direct", one_node))))
 }
 
 /// Attacks have the harder ground: attackers and victims on one bridge, where the proxy was told to trust it.

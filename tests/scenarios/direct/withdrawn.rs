@@ -59,7 +59,7 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
 }
 
-fn pairs() -> Description {
+pub(super) fn pairs() -> Description {
     let opaque = |pod: weft_tests::mesh::PodSpec| pod.annotate("config.linkerd.io/opaque-ports", OPAQUE);
     mesh("withdrawn")
         .pod("client", |pod| pod.node("a").meshed().fail_mode("closed"))
@@ -68,13 +68,13 @@ fn pairs() -> Description {
         .service("choice", |service| service.port(80, 9000))
 }
 
-fn echo(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
+pub(super) fn echo(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
     let mut stream = mesh.pod("client").connect(target)?;
     talk(&mut stream)?;
     Ok(stream)
 }
 
-fn talk(stream: &mut TcpStream) -> Result<()> {
+pub(super) fn talk(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(b"hello")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
@@ -83,7 +83,7 @@ fn talk(stream: &mut TcpStream) -> Result<()> {
 }
 
 /// Connects until the connection goes directly, and gives that one.
-fn directly(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
+pub(super) fn directly(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
     wait::until_ok("a connection goes directly", || {
         let proxy = mesh.proxy("a").watch()?;
         let stream = echo(mesh, target)?;

@@ -1,12 +1,14 @@
 //! Does an upgrade of the proxy go by unnoticed, whatever happens on the way?
 
 use std::{
+    fs,
     net::TcpStream,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -15,7 +17,7 @@ use weft_tests::{
     backends::{self, Server},
     capture::{Capture, tls_records},
     load::{Steady, Style},
-    mesh::Mesh,
+    mesh::{Mesh, Pod},
     wait,
 };
 
@@ -126,6 +128,51 @@ pub(super) fn twice_in_a_row(mesh: &Mesh) -> Result<()> {
     mesh.until_enrolled()
 }
 
+/// What a proxy pinned becomes another version's, whose maps this one cannot use.
+fn age(mesh: &Mesh, node: &str) -> Result<PathBuf> {
+    let pins = mesh.pins(node)?;
+    let layouts = fs::read_dir(&pins)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let [layout] = &layouts[..] else { bail!("{layouts:?}") };
+    let aged = pins.join("layout-0");
+    fs::rename(layout, &aged)?;
+    Ok(aged)
+}
+
+pub(super) fn another_version(mesh: &Mesh) -> Result<()> {
+    let servers = serve(mesh)?;
+    let loads = Loads::start(mesh)?;
+    for proxy in mesh.proxies() {
+        let aged = age(mesh, proxy.node())?;
+        proxy.take_over().with_context(|| format!("another version of {proxy}"))?;
+        ensure!(!aged.exists(), "the older version's programs are still attached");
+        loads.keep_on(100)?;
+    }
+    loads.flawless()?;
+    none_drains(mesh)?;
+    flawless(servers)?;
+
+    let _servers = serve(mesh)?;
+    let wire = Capture::start(&mesh.node("a"))?;
+    let target = mesh.service("closed-server").at(80);
+    let pause = Duration::from_millis(3);
+    let load = Steady::start(mesh.pod("closed-client").netns(), target, Style::Fresh, 2, pause);
+    load.keep_on(20)?;
+    for proxy in mesh.proxies() {
+        proxy.kill()?;
+        let aged = age(mesh, proxy.node())?;
+        proxy.revive()?;
+        mesh.until_enrolled()?;
+        wait::until_ok("it serves", || request(mesh, "closed-client", target))?;
+        wait::until_for(Duration::from_secs(15), "the older version's programs are detached", || {
+            !aged.exists()
+        })?;
+        load.keep_on(20)?;
+    }
+    load.stop();
+    only_tls(wire, &mesh.pod("closed-server"))?;
+    mesh.until_enrolled()
+}
+
 pub(super) fn drain_timeout(mesh: &Mesh) -> Result<()> {
     let _servers = serve(mesh)?;
     let target = mesh.service("closed-server").at(80);
@@ -204,11 +251,17 @@ pub(super) fn predecessor_is_killed(mesh: &Mesh) -> Result<()> {
     }
     none_drains(mesh)?;
     let met = load.stop();
+    let records = only_tls(wire, &server)?;
+    println!("served again after {slowest:?} at most; {met:?}; {records} TLS records, nothing else");
+    Ok(())
+}
+
+/// How many records went to the server or came from it, and nothing else.
+fn only_tls(wire: Capture, server: &Pod) -> Result<usize> {
     let mut records = 0;
     for (ends, stream) in wire.finish()?.of(server.v4.into(), 8080).streams() {
         records += tls_records(&stream).with_context(|| format!("plaintext: {ends:?}"))?.whole;
     }
     ensure!(records > 0, "nothing was captured");
-    println!("served again after {slowest:?} at most; {met:?}; {records} TLS records, nothing else");
-    Ok(())
+    Ok(records)
 }
