@@ -16,6 +16,7 @@
 #![feature(asm_experimental_arch)]
 
 mod connect;
+mod crowd;
 mod lookup;
 mod maps;
 mod msg;

@@ -26,8 +26,8 @@ use weft_common::{
 };
 
 use crate::{
+    crowd,
     maps::{ADDRESSES, count, listens, socket_state, workload},
-    quota,
 };
 
 /// What may go directly. Not pinned: each proxy grants its own passes, and a dead one's are worth nothing.
@@ -45,27 +45,16 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Connections between connect() and accept().
 #[map]
 static FLOWS: HashMap<Tuple, DirectFlow> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
-/// How many flows a source has (low half) and how many open connections (high half), so that none can use up all.
-#[map]
-static CROWDS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Both ends of the connections that are open, by socket cookie.
 #[map]
 static LIVE: HashMap<u64, DirectLive> = HashMap::with_max_entries(131072, BPF_F_NO_PREALLOC);
 #[btf_map]
 static DIRECTS: SkStorage<DirectSocket> = SkStorage::new();
 
-/// Flows of one source at a time; further connections take the proxy.
-const CROWD: i32 = 1024;
-/// Open direct connections of one source at a time, each of which has two entries in `LIVE`; further ones take the
-/// proxy.
-const OPEN: i32 = 8192;
-const ONE_FLOW: u64 = 1;
-const ONE_OPEN: u64 = 1 << 32;
 const LOOPBACK_DEVICE: u32 = 1;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTOIFINDEX: i32 = 62;
 const BPF_ANY: u64 = 0;
-const BPF_NOEXIST: u64 = 1;
 
 const TCP_FIN_WAIT2: u32 = 5;
 const TCP_CLOSE: u32 = 7;
@@ -114,8 +103,7 @@ pub fn choose(netns: u64, to: &Ip, port: u32) -> Option<Chosen> {
         if !listens(workload(there)?, there, &addr.ip, addr.port) {
             return None;
         }
-        // What is older than the count makes it negative when it ends.
-        if CROWDS.get(netns).is_some_and(|n| *n as i32 >= CROWD || (*n >> 32) as i32 >= OPEN) {
+        if crowd::is_too_large(netns) {
             count(Outcome::DirectCrowded);
             return None;
         }
@@ -180,9 +168,7 @@ pub unsafe fn on_connect(netns: u64, socket: *mut c_void, local: Addr, remote: A
             count(Outcome::DirectFull);
             return;
         }
-        if !crowd(netns, ONE_FLOW) && CROWDS.insert(netns, ONE_FLOW, BPF_NOEXIST).is_err() {
-            crowd(netns, ONE_FLOW);
-        }
+        crowd::begins_flow(netns);
     }
 }
 
@@ -206,7 +192,7 @@ pub unsafe fn on_answered(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
             (*flow).answered = 1;
         }
         (*state).flags |= DirectSocket::ESTABLISHED;
-        crowd(netns, ONE_OPEN);
+        crowd::opens(netns);
         live(ctx, netns, state, local, remote);
         tell(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
     }
@@ -317,7 +303,7 @@ pub unsafe fn on_state(
                 }
                 if (*state).flags & DirectSocket::ESTABLISHED != 0 {
                     if (*state).flags & DirectSocket::SOURCE != 0 {
-                        crowd(netns, ONE_OPEN.wrapping_neg());
+                        crowd::closes(netns);
                     }
                     let _ = LIVE.remove(bpf_get_socket_cookie(ctx.as_ptr()));
                     tell(ctx, DirectEvent::CLOSED, netns, state, local, remote, old);
@@ -335,29 +321,15 @@ pub unsafe fn on_state(
 /// An application has stopped listening: what was learned of the port was learned of that application.
 #[inline(always)]
 pub fn on_unlisten(netns: u64, port: u32) {
-    let key = PortKey { netns, port, pad: 0 };
-    // SAFETY: values are plain integers.
-    if unsafe { LEARNED.get(key).is_some() } {
-        let _ = LEARNED.remove(key);
-    }
+    let _ = LEARNED.remove(PortKey { netns, port, pad: 0 });
 }
 
 /// The flow has come to an end.
 #[inline(always)]
-unsafe fn spend(opener: &Tuple, source: u64) {
+fn spend(opener: &Tuple, source: u64) {
     if FLOWS.remove(opener).is_ok() {
-        // SAFETY: counts one that was counted.
-        unsafe { crowd(source, ONE_FLOW.wrapping_neg()) };
+        crowd::ends_flow(source);
     }
-}
-
-/// Adds to what is counted of a source, modulo 2^64; false: nothing is.
-#[inline(always)]
-unsafe fn crowd(source: u64, n: u64) -> bool {
-    let Some(value) = CROWDS.get_ptr_mut(source) else { return false };
-    // SAFETY: a live map value, aligned, changed in this way only.
-    unsafe { quota::add(value, n) };
-    true
 }
 
 #[inline(always)]

@@ -8,9 +8,9 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[--quick] [--repetitions N] [FILTER]",
+    arguments: "[--quick] [--routed] [--repetitions N] [FILTER]",
     what: "Measures latency, throughput, processor time and memory: direct, through weft, through a pair of haproxy.",
-    why: "The figures of docs/performance.md, on your machine; FILTER is a part of CASE/VARIANT, as echo-2000/weft.",
+    why: "The figures of docs/performance.md, on your machine; FILTER is a part of CASE/VARIANT, as echo-2000/weft; --routed: pods on links of their own, not on a bridge.",
     example: "cargo xtask bench --quick",
     run,
 };
@@ -36,14 +36,16 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
                 Some("release") => options.is_release = true,
                 _ => bail!("--profile is dev or release"),
             },
-            "--quick" => options.passed.push(argument),
+            "--quick" | "--routed" => options.passed.push(argument),
             "--repetitions" => {
                 let number = arguments.next().context("--repetitions needs a number")?;
                 let number = number.parse::<usize>().ok().filter(|number| *number > 0);
                 let number = number.context("--repetitions needs a number above 0")?;
                 options.passed.extend([argument, number.to_string()]);
             }
-            other if other.starts_with('-') => bail!("bench knows --quick and --repetitions, not {other:?}"),
+            other if other.starts_with('-') => {
+                bail!("bench knows --quick, --routed and --repetitions, not {other:?}")
+            }
             _ if has_filter => bail!("bench takes one FILTER, and {argument:?} is a second one"),
             _ => {
                 has_filter = true;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use weft_vm::{Cluster, ClusterConfig, Daemon, Manifests};
+use weft_vm::{Cluster, ClusterConfig, Daemon, Manifests, link::Links};
 
 use super::{
     haproxy::{Lane, Pair},
@@ -57,8 +57,8 @@ pub struct Ground {
 
 impl Ground {
     /// Starts everything, with weft's programs from `binaries`.
-    pub fn start(binaries: &Path) -> Result<Self> {
-        let cluster = start("bench", binaries, vec![("bench.yaml".to_owned(), manifests())])?;
+    pub fn start(binaries: &Path, links: Links) -> Result<Self> {
+        let cluster = start("bench", binaries, links, vec![("bench.yaml".to_owned(), manifests())])?;
         until_served(&cluster, &[2, 1])?;
         let netns = |pod: &str| Ok::<_, anyhow::Error>(Netns::at(cluster.pod_netns(&key(pod))?));
         let client = netns(CLIENT)?;
@@ -224,10 +224,18 @@ impl Place {
 }
 
 /// A cluster of two nodes.
-pub(super) fn start(name: &str, binaries: &Path, files: Vec<(String, String)>) -> Result<Cluster> {
+/// On a bridge connections go directly only by the operator's word.
+pub(super) fn start(
+    name: &str,
+    binaries: &Path,
+    links: Links,
+    files: Vec<(String, String)>,
+) -> Result<Cluster> {
     let mut config = ClusterConfig::new(format!("{name}-{}", std::process::id()), Manifests::Embedded(files));
     config.nodes = NODES.map(str::to_owned).to_vec();
     config.binaries = PathBuf::from(binaries);
+    config.links = links;
+    config.proxy_args = vec!["--direct-pass=on".to_owned()];
     Cluster::start(config).context("the cluster")
 }
 

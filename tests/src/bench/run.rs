@@ -4,6 +4,8 @@ use std::{path::PathBuf, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
+use weft_vm::link::Links;
+
 use super::{
     case::{CASES, Case, Measures, Work},
     figures::{Measurement, Row, condense},
@@ -22,6 +24,8 @@ pub struct Plan {
     pub repetitions: usize,
     /// Short measurements.
     pub is_quick: bool,
+    /// How pods are joined to their nodes.
+    pub links: Links,
     /// Only where "case/variant" contains it, and what that is compared with.
     pub filter: String,
     /// Where weft-proxy and weft-control are.
@@ -46,7 +50,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Vec<Row>> {
             continue;
         }
         if ground.is_none() {
-            let started = Ground::start(&plan.binaries)?;
+            let started = Ground::start(&plan.binaries, plan.links)?;
             proof::prove(&started)?;
             ground = Some(started);
         }

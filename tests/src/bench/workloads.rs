@@ -4,6 +4,8 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
+use weft_vm::link::Links;
+
 use super::{
     case::Work,
     figures::Measurement,
@@ -29,7 +31,8 @@ pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measu
         numbered.map(|(number, name)| pod(name, node, "") + &fixed_addresses(number)).collect()
     };
     let manifests = manifests.iter().map(of_node);
-    let cluster = start("bench-many", binaries, vec![("idle.yaml".to_owned(), manifests.collect())])?;
+    let cluster =
+        start("bench-many", binaries, Links::Own, vec![("idle.yaml".to_owned(), manifests.collect())])?;
     until_served(&cluster, &[near.len(), far.len()])?;
     let pids = [cluster.pid(&proxy("b"))?, cluster.pid(&proxy("a"))?];
     let resident = |pids: &[u32]| anyhow::Ok(Usage::of(pids)?.resident);

@@ -15,6 +15,7 @@ use weft_tests::bench::{
     run::{Plan, run},
     table, targets,
 };
+use weft_vm::link::Links;
 
 fn main() -> ExitCode {
     match measure() {
@@ -49,12 +50,14 @@ fn write(path: &Path, text: &str) -> Result<()> {
 fn arguments() -> Result<(Plan, PathBuf)> {
     let own = env::current_exe()?;
     let binaries = own.parent().context("this program is nowhere")?.to_owned();
-    let mut plan = Plan { repetitions: 0, is_quick: false, filter: String::new(), binaries };
+    let mut plan =
+        Plan { repetitions: 0, is_quick: false, links: Links::Bridge, filter: String::new(), binaries };
     let mut out = PathBuf::from("target/bench");
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => plan.is_quick = true,
+            "--routed" => plan.links = Links::Own,
             "--repetitions" => {
                 let number = arguments.next().context("--repetitions needs a number")?;
                 plan.repetitions = number.parse().context("--repetitions")?;

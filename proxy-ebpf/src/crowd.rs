@@ -1,0 +1,61 @@
+//! How many direct connections may one workload have on the way and open?
+//!
+//! None can use up the maps of all. What is older than a count makes it negative when it ends.
+
+use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, macros::map, maps::HashMap};
+
+use crate::quota;
+
+/// How many flows a source has (low half) and how many open connections (high half).
+#[map]
+static CROWDS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
+/// Flows of one source at a time.
+const FLOWS: i32 = 1024;
+/// Open direct connections of one source at a time, each of which has two entries in `LIVE`.
+const OPEN: i32 = 8192;
+const ONE_FLOW: u64 = 1;
+const ONE_OPEN: u64 = 1 << 32;
+const BPF_NOEXIST: u64 = 1;
+
+/// Whether further connections of the source are to take the proxy.
+#[inline(always)]
+pub fn is_too_large(netns: u64) -> bool {
+    // SAFETY: values are plain integers.
+    unsafe { CROWDS.get(netns).is_some_and(|n| *n as i32 >= FLOWS || (*n >> 32) as i32 >= OPEN) }
+}
+
+/// A connection of the source is on its way.
+#[inline(always)]
+pub fn begins_flow(netns: u64) {
+    if !add(netns, ONE_FLOW) && CROWDS.insert(netns, ONE_FLOW, BPF_NOEXIST).is_err() {
+        add(netns, ONE_FLOW);
+    }
+}
+
+/// It has arrived, or never will.
+#[inline(always)]
+pub fn ends_flow(netns: u64) {
+    add(netns, ONE_FLOW.wrapping_neg());
+}
+
+/// A connection of the source is open.
+#[inline(always)]
+pub fn opens(netns: u64) {
+    add(netns, ONE_OPEN);
+}
+
+/// It is no more.
+#[inline(always)]
+pub fn closes(netns: u64) {
+    add(netns, ONE_OPEN.wrapping_neg());
+}
+
+/// Adds modulo 2^64; false: nothing is counted of the source.
+#[inline(always)]
+fn add(netns: u64, n: u64) -> bool {
+    let Some(value) = CROWDS.get_ptr_mut(netns) else { return false };
+    // SAFETY: a live map value, aligned, changed in this way only.
+    unsafe { quota::add(value, n) };
+    true
+}
