@@ -58,6 +58,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
     let splicing = Splicing::new(capture.clone());
     metrics.register_collector(Box::new(SpliceCollector(splicing.clone())));
+    tokio::spawn(splicing.clone().sweep());
     metrics.refresh_with({
         let splicing = splicing.clone();
         Box::new(move || splicing.account())

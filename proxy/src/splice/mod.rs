@@ -10,16 +10,18 @@ mod joint;
 mod metrics;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
 use tracing::{error, warn};
 use weft_api::node as api;
 use weft_common::{PortRange, PortRanges, SplicePorts};
@@ -30,6 +32,9 @@ pub use self::{
     metrics::SpliceCollector,
 };
 use crate::capture::Capture;
+
+/// Between looks for what dead proxies left.
+const SWEEP: Duration = Duration::from_secs(20);
 
 /// What of the mesh opted in, and the connections for which that holds.
 pub struct Splicing {
@@ -62,6 +67,20 @@ impl Splicing {
             open: Mutex::default(),
             figures: Figures::default(),
         })
+    }
+
+    /// Forgets what proxies that died have left, as it turns out to be of use to nobody; for ever.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut suspects = HashSet::new();
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let (splicing, last) = (self.clone(), std::mem::take(&mut suspects));
+            match spawn_blocking(move || splicing.capture.splice().forget_the_dead(&last)).await {
+                Ok(Ok(found)) => suspects = found,
+                Ok(Err(error)) => error!(%error, "what dead proxies spliced is still in the kernel's books"),
+                Err(error) => error!(%error, "what dead proxies spliced was not looked for"),
+            }
+        }
     }
 
     /// Makes these all that opted in.

@@ -138,7 +138,8 @@ impl Splice {
             state: RwLock::new(state),
         };
         if alone {
-            splice.forget_the_dead()?;
+            let all = splice.flows.used().collect();
+            splice.forget_the_dead(&all)?;
         }
         Ok(splice)
     }
@@ -251,22 +252,30 @@ impl Splice {
         self.flows.used().count()
     }
 
-    /// What a proxy left that is no more: its connections are gone with it. Not those of one that still drains although
-    /// its successor is dead: their senders are members, and have a route until their connection ends.
-    fn forget_the_dead(&self) -> Result<(), CaptureError> {
+    /// What proxies left that are no more: their connections are gone with them. Not those of one that still drains
+    /// although its successor is dead: their senders are members, and have a route until their connection ends. An
+    /// application's socket is a member until it closes that, so some are dead only later: gives the flows with their
+    /// senders that seem to be, to be asked about again. Of these, only `suspects` of last time are taken: others may be
+    /// about to get their route.
+    pub fn forget_the_dead(
+        &self,
+        suspects: &HashSet<(u32, u64)>,
+    ) -> Result<HashSet<(u32, u64)>, CaptureError> {
         let flows: Vec<(u32, u64)> = self.flows.used().collect();
         let mut routes = self.routes.lock();
+        if flows.is_empty() && routes.keys().next().is_none() {
+            return Ok(HashSet::new());
+        }
         let mut senders: HashSet<u64> = routes.keys().flatten().collect();
         // Last: a sender is a member before it has a route. It stays one after a reset, until it is closed.
         let members: HashSet<u64> = self.members.lock().keys().flatten().collect();
         for sender in senders.extract_if(|sender| !members.contains(sender)) {
             absent_is_fine(routes.remove(&sender)).map_err(CaptureError::map("ROUTES"))?;
         }
-        // One that is about to get its route may lose its flow here: it is relayed then.
-        for (flow, sender) in flows.into_iter().filter(|(_, sender)| !senders.contains(sender)) {
-            self.flows.free(flow, sender);
-        }
-        Ok(())
+        let dead = flows.into_iter().filter(|(_, sender)| !senders.contains(sender));
+        let (known, new): (Vec<_>, Vec<_>) = dead.partition(|flow| suspects.contains(flow));
+        known.into_iter().for_each(|(flow, sender)| self.flows.free(flow, sender));
+        Ok(new.into_iter().collect())
     }
 
     fn turn_off(&self, reason: String) {
