@@ -10,7 +10,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -39,6 +39,13 @@ pub struct Budget {
     workloads: AtomicUsize,
     open: AtomicUsize,
     stocked: AtomicUsize,
+    stocks: Mutex<Vec<Weak<dyn Spare>>>,
+}
+
+/// Holds descriptors that connections may need more than it does.
+pub trait Spare: fmt::Debug + Send + Sync {
+    /// Closes them all.
+    fn give_back(&self);
 }
 
 /// A socket made in advance takes a descriptor, too; dropped when it is used or closed.
@@ -109,6 +116,7 @@ impl Budget {
             workloads: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             stocked: AtomicUsize::new(0),
+            stocks: Mutex::default(),
         })
     }
 
@@ -120,8 +128,7 @@ impl Budget {
 
     /// How many connections all workloads may have together.
     pub fn total(&self) -> usize {
-        let left = self.left().saturating_sub(self.stocked.load(Ordering::Relaxed));
-        (left / PER_CONNECTION).min(self.most)
+        (self.left() / PER_CONNECTION).min(self.most)
     }
 
     /// Descriptors for connections and for what is in stock for them.
@@ -140,6 +147,24 @@ impl Budget {
     pub fn stock(self: &Arc<Self>) -> Stocked {
         self.stocked.fetch_add(1, Ordering::Relaxed);
         Stocked(self.clone())
+    }
+
+    /// Descriptors that `spare` holds in advance are asked back when connections have no others left.
+    pub fn borrower(&self, spare: Weak<dyn Spare>) {
+        let mut stocks = self.stocks.lock();
+        stocks.retain(|stock| stock.strong_count() > 0);
+        stocks.push(spare);
+    }
+
+    /// Nobody is refused for the sake of what is in stock.
+    fn make_room(&self) {
+        if PER_CONNECTION * self.open() + self.stocked.load(Ordering::Relaxed) <= self.left() {
+            return;
+        }
+        let stocks: Vec<_> = self.stocks.lock().iter().filter_map(Weak::upgrade).collect();
+        for stock in stocks {
+            stock.give_back();
+        }
     }
 
     /// How many they have.
@@ -172,6 +197,8 @@ impl Share {
         }
         held.open += 1;
         self.budget.open.fetch_add(1, Ordering::Relaxed);
+        drop(held);
+        self.budget.make_room();
         Ok(Slot { share: self.clone(), client })
     }
 }
@@ -297,10 +324,38 @@ mod tests {
         }
         let left = 20_000 - 256 - 16;
         assert_eq!(stock.len(), left / 8);
-        assert_eq!(budget.total(), (left - stock.len()) / 2);
+        assert_eq!(budget.total(), left / 2, "connections come first");
         drop(stock);
-        assert_eq!(budget.total(), left / 2);
         let (slots, _) = fill(&share, None);
         assert_eq!(budget.in_advance(10_000), (left - 2 * slots.len()) / 8);
+    }
+
+    #[test]
+    fn the_stock_is_given_back_when_connections_need_it() {
+        #[derive(Debug, Default)]
+        struct Stock(Mutex<Vec<Stocked>>);
+        impl Spare for Stock {
+            fn give_back(&self) {
+                self.0.lock().clear();
+            }
+        }
+        let budget = Budget::new(256 + 1000 + 3 * 16, 0);
+        let (gone, kept) = (Arc::new(Stock::default()), Arc::new(Stock::default()));
+        for stock in [&gone, &kept] {
+            let stock: Arc<dyn Spare> = stock.clone();
+            budget.borrower(Arc::downgrade(&stock));
+        }
+        drop(gone);
+        kept.0.lock().extend((0..budget.in_advance(1000)).map(|_| budget.stock()));
+        let stocked = kept.0.lock().len();
+        assert_eq!(stocked, (1000 + 3 * 16) / 8);
+        let shares: Vec<_> = (0..3).map(|_| budget.share(usize::MAX)).collect();
+        let (first, _) = fill(&shares[0], None);
+        let (second, _) = fill(&shares[1], None);
+        assert_eq!((first.len(), second.len()), (250, 125));
+        assert_eq!(kept.0.lock().len(), stocked, "there is room for both");
+        let (third, _) = fill(&shares[2], None);
+        assert_eq!(third.len(), 63);
+        assert!(kept.0.lock().is_empty());
     }
 }

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use super::Netns;
 use crate::{
-    share::{Budget, Stocked},
+    share::{Budget, Spare, Stocked},
     tcp,
 };
 
@@ -49,7 +49,7 @@ impl Stock {
     /// An empty stock; nothing is made until the first is taken. To be called within a tokio runtime.
     pub fn new(netns: &Netns, budget: &Arc<Budget>) -> Self {
         let shelf = |domain| {
-            Arc::new(Shelf {
+            let shelf = Arc::new(Shelf {
                 netns: netns.clone(),
                 domain,
                 budget: budget.clone(),
@@ -58,7 +58,10 @@ impl Stock {
                 used: AtomicBool::new(false),
                 filling: tokio::sync::Mutex::default(),
                 runtime: Handle::current(),
-            })
+            });
+            let spare: Arc<dyn Spare> = shelf.clone();
+            budget.borrower(Arc::downgrade(&spare));
+            shelf
         };
         Stock { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
     }
@@ -87,11 +90,17 @@ impl Stock {
     pub fn trim(&self) {
         for shelf in [&self.v4, &self.v6] {
             if !shelf.used.swap(false, Ordering::Relaxed) {
-                let unused = std::mem::take(&mut *shelf.sockets.lock());
-                shelf.batch.store(SMALLEST_BATCH, Ordering::Relaxed);
-                drop(unused);
+                shelf.give_back();
             }
         }
+    }
+}
+
+impl Spare for Shelf {
+    fn give_back(&self) {
+        let unused = std::mem::take(&mut *self.sockets.lock());
+        self.batch.store(SMALLEST_BATCH, Ordering::Relaxed);
+        drop(unused);
     }
 }
 
