@@ -63,6 +63,7 @@ impl Passes {
         let side = usize::from(event.side == DirectSocket::DESTINATION);
         match event.kind {
             DirectEvent::OPENED => {
+                // Where its pass is not known (yet), its close tells all there is to count.
                 if let Some(open) = self.open(event, side) {
                     self.opens.lock().open.insert(event.cookie, open);
                 }
@@ -87,11 +88,7 @@ impl Passes {
         let legs = route.and_then(|route| match side {
             0 => route.open_source(event.backend),
             _ => route.open_destination(&self.metrics, event.backend),
-        });
-        let Some(legs) = legs else {
-            self.unknown();
-            return None;
-        };
+        })?;
         self.figures.opened[side].fetch_add(1, Ordering::Relaxed);
         self.figures.open[side].fetch_add(1, Ordering::Relaxed);
         Some(Open { legs, side })
@@ -105,6 +102,7 @@ impl Passes {
         // Its opening may have been lost.
         let Some(Open { legs: [source, destination], side }) = known.or_else(|| self.open(event, side))
         else {
+            self.unknown();
             return;
         };
         self.figures.open[side].fetch_sub(1, Ordering::Relaxed);
