@@ -251,7 +251,9 @@ fn address_changes(mesh: &Mesh) -> Result<()> {
     })?;
     wait::until_ok("the pod is reached at its new address", || echo(&caller, new))?;
     // Clients may hear of the address a moment before the node's proxy serves it: refused, not in plaintext.
-    before.map(Steady::stop);
+    for load in before {
+        load.stop();
+    }
     let proxy = mesh.proxy("b").watch()?;
     let after = ["caller", "near"].map(call);
     after.iter().try_for_each(|load| load.keep_on(100))?;

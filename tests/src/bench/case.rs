@@ -7,6 +7,9 @@ pub struct Case {
     pub name: &'static str,
     /// What it consists of.
     pub work: Work,
+    /// Client and server have one processor together: none has to be woken for the other's message, and what is left
+    /// is how much there is to do.
+    pub is_shared: bool,
 }
 
 /// A message, in bytes, there and back.
@@ -61,21 +64,26 @@ pub enum Measures {
 }
 
 /// All of them. 9 000 connections are about what 20 000 descriptors allow; one workload may not have them all. Memory comes first: a proxy that has worked keeps what it has once needed.
-pub const CASES: [Case; 13] = [
-    Case { name: "workloads-100", work: Work::Workloads { pods: 100, connections: 0 } },
-    Case { name: "workloads-500", work: Work::Workloads { pods: 500, connections: 0 } },
-    Case { name: "idle-9000", work: Work::Workloads { pods: 30, connections: 300 } },
-    Case { name: "idle-1000", work: Work::Idle { connections: 1000 } },
-    Case { name: "echo-20", work: Work::Echo { rate: Some(20), connections: 1 } },
-    Case { name: "echo-200", work: Work::Echo { rate: Some(200), connections: 1 } },
-    Case { name: "echo-2000", work: Work::Echo { rate: Some(2000), connections: 1 } },
-    Case { name: "echo-max-1", work: Work::Echo { rate: None, connections: 1 } },
-    Case { name: "echo-max-32", work: Work::Echo { rate: None, connections: 32 } },
-    Case { name: "connect-100", work: Work::Connect { rate: Some(100) } },
-    Case { name: "connect-max", work: Work::Connect { rate: None } },
-    Case { name: "bulk-1", work: Work::Bulk { streams: 1 } },
-    Case { name: "bulk-8", work: Work::Bulk { streams: 8 } },
+pub const CASES: [Case; 14] = [
+    case("workloads-100", Work::Workloads { pods: 100, connections: 0 }),
+    case("workloads-500", Work::Workloads { pods: 500, connections: 0 }),
+    case("idle-9000", Work::Workloads { pods: 30, connections: 300 }),
+    case("idle-1000", Work::Idle { connections: 1000 }),
+    case("echo-20", Work::Echo { rate: Some(20), connections: 1 }),
+    case("echo-200", Work::Echo { rate: Some(200), connections: 1 }),
+    case("echo-2000", Work::Echo { rate: Some(2000), connections: 1 }),
+    Case { is_shared: true, ..case("echo-2000-shared", Work::Echo { rate: Some(2000), connections: 1 }) },
+    case("echo-max-1", Work::Echo { rate: None, connections: 1 }),
+    case("echo-max-32", Work::Echo { rate: None, connections: 32 }),
+    case("connect-100", Work::Connect { rate: Some(100) }),
+    case("connect-max", Work::Connect { rate: None }),
+    case("bulk-1", Work::Bulk { streams: 1 }),
+    case("bulk-8", Work::Bulk { streams: 8 }),
 ];
+
+const fn case(name: &'static str, work: Work) -> Case {
+    Case { name, work, is_shared: false }
+}
 
 impl Work {
     /// Of how many things a case about memory consists.

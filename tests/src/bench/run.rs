@@ -109,7 +109,7 @@ impl Plan {
         let proxies = ground.proxies(variant.route)?;
         let (warm_up, duration) = self.durations(case);
         ground.client().run(|| {
-            load::settle(load::Side::Client)?;
+            load::settle(if case.is_shared { load::Side::Server } else { load::Side::Client })?;
             let mut samples = Samples::with_room(if case.is_timed() { 1 << 20 } else { 0 });
             let resident_before = Usage::of(&proxies)?.resident;
             let mut load = load::start(case.work, &target)?;

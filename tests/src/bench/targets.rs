@@ -24,7 +24,7 @@ enum Bound {
 use Bound::{AtLeast, AtMost};
 
 /// Each is a median of ratios to the direct variant of the same repetition, unless its name says otherwise.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     target("cross-node, 2000/s: p50", ("echo-2000", "weft"), p50, AtMost(2.5, Some(2.2))),
     target("cross-node, 2000/s: CPU s per 10k", ("echo-2000", "weft"), cpu, AtMost(1.1, Some(0.9))),
     target(
@@ -44,6 +44,12 @@ pub const TARGETS: [Target; 14] = [
     ),
     target("same node, 1 stream: bulk", ("bulk-1", "weft-same-node"), throughput, AtLeast(0.6, None)),
     target("same node, spliced, 2000/s: p50", ("echo-2000", "weft-spliced"), p50, AtMost(0.7, None)),
+    target(
+        "same node, spliced, 2000/s, one processor: p50",
+        ("echo-2000-shared", "weft-spliced"),
+        p50,
+        AtMost(0.7, None),
+    ),
     target("same node, direct pass, 2000/s: p50", ("echo-2000", "weft-direct-pass"), p50, AtMost(1.05, None)),
     target("100 idle workloads: MB of the proxy", ("workloads-100", "weft"), memory, AtMost(60.0, None)),
     target(
