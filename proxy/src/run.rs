@@ -5,7 +5,10 @@ use std::{
     fs,
     os::fd::OwnedFd,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, UNIX_EPOCH},
 };
@@ -153,6 +156,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     info!(node = config.node, admin = %address, "weft-proxy runs");
 
     let (progress, mut handover) = channel::channel(Progress::Alone);
+    let in_charge = Arc::new(AtomicBool::new(predecessor.is_none()));
+    let takes_charge = in_charge.clone();
     let relieving = shared.clone();
     let offering = async move {
         if let Some(predecessor) = predecessor {
@@ -163,6 +168,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
             }
             tokio::task::block_in_place(|| predecessor.ready())
                 .context("the running proxy has given this one up and serves on")?;
+            takes_charge.store(true, Ordering::Release);
             relieving.passes.begin(true);
             relieving.capture.drop_other_versions();
             // Not before: should this one fail, it is still the predecessor that is to be asked.
@@ -195,8 +201,8 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     while *handover.borrow() == Progress::Handing && handover.changed().await.is_ok() {}
     let relieved = *handover.borrow() == Progress::Relieved;
     beating.abort();
-    // The heartbeat is the successor's, or still the predecessor's.
-    if !relieved && result.is_ok() {
+    // Otherwise the heartbeat is the successor's, or still the predecessor's.
+    if !relieved && in_charge.load(Ordering::Acquire) {
         // First of all clients' proxies are to hear of it: to pods that fail open, mTLS is no use from here on.
         leaves.send_replace(true);
         sleep(LAST_CALL).await;

@@ -95,6 +95,7 @@ fn answer(netlink: &Socket) -> io::Result<io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::sys::socket_cookie;
     use std::net::{TcpListener, TcpStream};
 
     #[test]
@@ -110,14 +111,17 @@ mod tests {
 
     #[test]
     fn only_the_socket_with_the_cookie_is_ended() {
-        // Needs no rights for a namespace's own sockets to be refused or not found: both are answers.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let own = Netns::open(std::path::Path::new("/proc/self/ns/net"));
-        let Ok(own) = own else { return };
-        let ends = (stream.local_addr().unwrap(), stream.peer_addr().unwrap(), 1);
-        if let Ok(ended) = destroy(&own, &[ends]) {
-            assert_eq!(ended, 0);
-        }
+        let Ok(own) = Netns::open(std::path::Path::new("/proc/self/ns/net")) else { return };
+        let cookie = socket_cookie(&stream).unwrap();
+        let end =
+            |cookie| destroy(&own, &[(stream.local_addr().unwrap(), stream.peer_addr().unwrap(), cookie)]);
+        // Without rights, or on a kernel that destroys no sockets, there is nothing to see.
+        let Ok(ended) = end(!cookie) else { return };
+        assert_eq!(ended, 0);
+        assert!(stream.take_error().unwrap().is_none());
+        assert_eq!(end(cookie).unwrap(), 1);
+        assert!(stream.take_error().unwrap().is_some());
     }
 }

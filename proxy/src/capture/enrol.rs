@@ -101,9 +101,12 @@ impl Enrolled {
     }
 
     /// Changed annotations take effect.
+    ///
+    /// # Errors
+    /// A map is full. What it had room for, and what the workload may not do any more, holds all the same.
     pub fn change(&mut self, terms: &Terms) -> Result<(), CaptureError> {
-        self.adopt(terms)?;
-        self.write()
+        let adopted = self.adopt(terms);
+        self.write().and(adopted)
     }
 
     /// Looks up the applications' listeners that are older than the joining, or that were missed. Whether
@@ -161,7 +164,11 @@ impl Enrolled {
         };
         self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound);
         self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound);
-        self.capture.splice.set_source(self.netns.cookie(), &terms.splice)?;
+        self.set(Workload::FAIL_OPEN, terms.fail_open);
+        if let Err(error) = self.capture.splice.set_source(self.netns.cookie(), &terms.splice) {
+            // All works without.
+            tracing::warn!(netns = self.netns.cookie(), %error, "the workload's connections are not spliced");
+        }
         let subnets = &terms.skip_subnets[..terms.skip_subnets.len().min(MOST_SUBNETS)];
         if subnets.len() < terms.skip_subnets.len() {
             // Fewer subnets left alone is the safe side.
@@ -173,13 +180,12 @@ impl Enrolled {
                 "config.linkerd.io/skip-subnets has too many subnets; the last ones are not skipped"
             );
         }
-        self.capture.maps.lock().set_subnets(self.netns.cookie(), subnets)?;
-        for (flag, on) in
-            [(Workload::FAIL_OPEN, terms.fail_open), (Workload::SKIP_SUBNETS, !subnets.is_empty())]
-        {
-            if on { self.workload.flags |= flag } else { self.workload.flags &= !flag }
-        }
-        Ok(())
+        self.set(Workload::SKIP_SUBNETS, !subnets.is_empty());
+        self.capture.maps.lock().set_subnets(self.netns.cookie(), subnets)
+    }
+
+    fn set(&mut self, flag: u32, on: bool) {
+        if on { self.workload.flags |= flag } else { self.workload.flags &= !flag }
     }
 
     fn write(&self) -> Result<(), CaptureError> {

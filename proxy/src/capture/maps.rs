@@ -42,7 +42,7 @@ pub(super) const PINNED: &[&str] = &[
     "DIRECTS",
 ];
 
-/// All but the socket storage, which the data path uses without a lock.
+/// All but the socket storage, which the data path uses without a lock, and the heartbeat, which must not wait.
 pub(super) struct Maps {
     workloads: HashMap<MapData, u64, Workload>,
     addresses: HashMap<MapData, Ip, u64>,
@@ -55,7 +55,6 @@ pub(super) struct Maps {
     subnets: LpmTrie<MapData, SubnetKey, u8>,
     proxies: HashMap<MapData, u64, u8>,
     config: Array<MapData, Config>,
-    heartbeat: Array<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
 }
 
@@ -81,7 +80,6 @@ impl Maps {
             subnets: take(ebpf, "SUBNETS")?,
             proxies: take(ebpf, "PROXIES")?,
             config: take(ebpf, "CONFIG")?,
-            heartbeat: take(ebpf, "HEARTBEAT")?,
             outcomes: take(ebpf, "OUTCOMES")?,
         })
     }
@@ -89,10 +87,6 @@ impl Maps {
     pub(super) fn configure(&mut self, host_netns: u64, stale_after: Duration) -> Result<(), CaptureError> {
         let config = Config { host_netns, stale_after_ns: stale_after.as_nanos() as u64 };
         self.config.set(0, config, 0).map_err(CaptureError::map("CONFIG"))
-    }
-
-    pub(super) fn beat(&mut self, now_ns: u64) -> Result<(), CaptureError> {
-        self.heartbeat.set(0, now_ns, 0).map_err(CaptureError::map("HEARTBEAT"))
     }
 
     pub(super) fn is_proxy(&self, cgroup: u64) -> bool {
@@ -323,6 +317,19 @@ pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapErro
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         result => result,
+    }
+}
+
+/// When the proxy was alive last.
+pub(super) struct Heartbeat(Array<MapData, u64>);
+
+impl Heartbeat {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
+        Ok(Self(take(ebpf, "HEARTBEAT")?))
+    }
+
+    pub(super) fn beat(&mut self, now_ns: u64) -> Result<(), CaptureError> {
+        self.0.set(0, now_ns, 0).map_err(CaptureError::map("HEARTBEAT"))
     }
 }
 

@@ -84,6 +84,7 @@ pub struct Original {
 /// The programs, attached and pinned, and their maps.
 pub struct Capture {
     maps: Mutex<maps::Maps>,
+    heartbeat: Mutex<maps::Heartbeat>,
     programs: Mutex<attach::Programs>,
     sockets: maps::Sockets,
     passes: pass::Passes,
@@ -104,6 +105,7 @@ impl Capture {
         let offsets = splice::offsets(&config.btf);
         let mut ebpf = load::load(config, &pins, &offsets.clone().unwrap_or_default())?;
         let mut maps = maps::Maps::take(&mut ebpf)?;
+        let heartbeat = maps::Heartbeat::take(&mut ebpf)?;
         let sockets = maps::Sockets::take(&mut ebpf)?;
         let passes = pass::Passes::take(&mut ebpf)?;
         let splice = Splice::start(&mut ebpf, offsets.err(), !config.takeover)?;
@@ -116,6 +118,7 @@ impl Capture {
         let programs = attach::Programs::attach(ebpf, &config.cgroup, pins)?;
         let capture = Capture {
             maps: Mutex::new(maps),
+            heartbeat: Mutex::new(heartbeat),
             programs: Mutex::new(programs),
             sockets,
             passes,
@@ -185,7 +188,7 @@ impl Capture {
 
     /// Tells the kernel that the proxy is alive. To be called several times within `Config::stale_after`.
     pub fn beat(&self) -> Result<(), CaptureError> {
-        self.maps.lock().beat(sys::monotonic_ns())
+        self.heartbeat.lock().beat(sys::monotonic_ns())
     }
 
     /// How often to call [`Capture::beat`].
@@ -195,7 +198,7 @@ impl Capture {
 
     /// Lets new connections follow their fail mode from now on.
     pub fn stop_beating(&self) -> Result<(), CaptureError> {
-        self.maps.lock().beat(0)
+        self.heartbeat.lock().beat(0)
     }
 
     /// A successor that has put its programs in this proxy's place was given up. `pods`: the cookies of those served.

@@ -80,10 +80,9 @@ impl Stock {
         if let Some((socket, _)) = shelf.sockets.lock().pop() {
             return Ok(socket);
         }
-        // A connection that is let in has room for its socket, whatever the stock may have.
-        shelf.fill(1).await?;
-        let socket = shelf.sockets.lock().pop();
-        socket.map(|(socket, _)| socket).ok_or_else(|| io::Error::other("no socket was made"))
+        // A connection that is let in has room for its socket, whatever the stock may have, and whoever else takes from it.
+        let made = shelf.fill(1).await?;
+        made.ok_or_else(|| io::Error::other("no socket was made"))
     }
 
     /// To be called now and then: drops what has not been asked for since the last call.
@@ -132,17 +131,18 @@ impl Shelf {
         Ok(socket.into())
     }
 
-    async fn fill(self: &Arc<Self>, least: usize) -> io::Result<()> {
+    /// Makes as many as there is room for, `least` at least, and gives those to the caller (none or one).
+    async fn fill(self: &Arc<Self>, least: usize) -> io::Result<Option<OwnedFd>> {
         let wanted = self.batch.load(Ordering::Relaxed);
         let count = self.budget.in_advance(wanted).max(least);
         if count == 0 {
-            return Ok(());
+            return Ok(None);
         }
         // What there was no room for is not waited for by the next ones.
         let next = if count < wanted { count.max(SMALLEST_BATCH) } else { (count * 2).min(LARGEST_BATCH) };
         self.batch.store(next, Ordering::Relaxed);
         let shelf = self.clone();
-        let made = self
+        let mut made = self
             .runtime
             .spawn_blocking(move || {
                 shelf.netns.inside(|| {
@@ -160,7 +160,8 @@ impl Shelf {
             })
             .await
             .map_err(io::Error::other)??;
+        let asked_for = if least > 0 { made.pop() } else { None };
         self.sockets.lock().extend(made.into_iter().map(|socket| (socket, self.budget.stock())));
-        Ok(())
+        Ok(asked_for)
     }
 }

@@ -74,10 +74,12 @@ impl Table {
     }
 }
 
-/// Drops the hundredth that was used least recently: one by one, each newcomer would look through all.
+/// Drops the hundredth that was used least recently: one by one, each newcomer would look through all. What could not be
+/// had again stays, also where a pod that tries all addresses fills the table while the control plane is away.
 fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) -> Vec<SocketAddr> {
     let mut idle: Vec<(u64, SocketAddr)> = entries
         .iter()
+        .filter(|(_, entry)| !entry.is_precious())
         .map(|(dst, entry)| (entry.used(), *dst))
         .filter(|(used, _)| now.saturating_sub(*used) >= IN_USE)
         .collect();

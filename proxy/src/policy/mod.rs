@@ -59,7 +59,7 @@ pub enum Reason {
 }
 
 /// The policy of a port, with the labels under which it is counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PortPolicy {
     /// What holds.
     pub policy: InboundPolicy,
@@ -68,7 +68,7 @@ pub struct PortPolicy {
 }
 
 /// All policies of a workload.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policies {
     default: InboundPolicy,
     ports: HashMap<u16, PortPolicy>,

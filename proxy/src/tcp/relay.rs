@@ -220,7 +220,9 @@ pub fn relay<S: Carried + Send + 'static, D: Carried + Send + 'static>(
             End::Revoked => {
                 (at_source, at_destination) = (Some("EACCES"), Some("EACCES"));
             }
-            End::Departed => {}
+            End::Departed => {
+                (at_source, at_destination) = (Some("ECONNABORTED"), Some("ECONNABORTED"));
+            }
         }
         legs.source.into_iter().for_each(|leg| leg.close(at_source));
         legs.destination.into_iter().for_each(|leg| leg.close(at_destination));

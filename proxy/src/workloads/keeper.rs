@@ -106,18 +106,35 @@ impl Keeper {
         }
     }
 
-    /// Keeps one pod as `specs` says, until that is `None`.
-    pub(super) async fn keep(self: Arc<Self>, mut specs: channel::Receiver<Option<Spec>>) {
-        let mut key = None;
+    /// Keeps one pod as `specs` says, until nobody says any more; `idle` says whether that is nothing at present.
+    pub(super) async fn keep(
+        self: Arc<Self>,
+        mut specs: channel::Receiver<Option<Spec>>,
+        idle: Arc<AtomicBool>,
+    ) {
+        let mut last = None;
         let mut elders = Elders::default();
         loop {
-            let Some(spec) = specs.borrow_and_update().clone() else { break };
-            key = Some(spec.key.clone());
+            let Some(spec) = specs.borrow_and_update().clone() else {
+                if let Some(key) = last.take() {
+                    self.disclaim(&key).await;
+                    self.states.forget(&key);
+                }
+                elders = Elders::default();
+                idle.store(true, Ordering::Release);
+                // Another pod of this name may be told of at any moment.
+                match specs.changed().await {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                }
+            };
+            idle.store(false, Ordering::Release);
+            last = Some(spec.key.clone());
             let joined = tokio::select! {
                 joined = self.join(&spec) => joined,
                 changed = specs.changed() => match changed {
                     Ok(()) => continue,
-                    Err(_) => break,
+                    Err(_) => return,
                 },
             };
             match joined {
@@ -134,14 +151,25 @@ impl Keeper {
                     error!(workload = %spec.key, reason, "the workload cannot be served");
                     self.states.set(&spec.key, &spec.uid, State::Refused, &reason);
                     if specs.changed().await.is_err() {
-                        break;
+                        return;
                     }
                 }
             }
         }
-        if let Some(key) = key {
-            self.states.forget(&key);
+    }
+
+    /// A pod that is wanted no more while it joins: it leaves nothing in the books, where a predecessor, or what it was
+    /// before, may have written it.
+    async fn disclaim(&self, key: &Key) {
+        let mine = |claimed: &HashMap<u64, Key>| -> Vec<u64> {
+            claimed.iter().filter(|(_, owner)| *owner == key).map(|(netns, _)| *netns).collect()
+        };
+        let netns = mine(&self.claimed.lock());
+        if netns.is_empty() {
+            return;
         }
+        self.gate.pass_when_open(|| self.shared.capture.forget_others(|known| !netns.contains(&known))).await;
+        self.claimed.lock().retain(|_, owner| owner != key);
     }
 
     /// # Errors
@@ -158,11 +186,21 @@ impl Keeper {
             self.states.set(&spec.key, &spec.uid, State::Joining, reason);
         };
         let lease = self.store.lease(&spec.identity);
-        let netns = self.finder.find(spec, trouble).await;
-        if netns.cookie() == self.shared.capture.host().cookie() {
-            return Err(SHARED.to_owned());
-        }
-        self.claim(&netns, &spec.key)?;
+        let mut refused = String::new();
+        let netns = loop {
+            let netns = self.finder.find(spec, trouble).await;
+            if netns.cookie() == self.shared.capture.host().cookie() {
+                return Err(SHARED.to_owned());
+            }
+            let Err(reason) = self.claim(&netns, &spec.key) else { break netns };
+            if refused != reason {
+                error!(workload = %spec.key, reason, "the workload cannot be served");
+                self.states.set(&spec.key, &spec.uid, State::Refused, &reason);
+                refused = reason;
+            }
+            // Whose it is may be about to leave.
+            sleep(RETRY).await;
+        };
         // Its connections may go directly: better so than to wait for a certificate in the proxy. Those of others
         // are captured at once and wait.
         if spec.terms.fail_open && timeout(CERTIFICATE_WAIT, lease.usable()).await.is_err() {
@@ -207,6 +245,7 @@ impl Keeper {
     fn enrol(&self, spec: &Spec, netns: &Netns, lease: &Lease) -> Result<Joined, String> {
         let cookie = netns.cookie();
         let inherited = self.inherited.lock().remove(&cookie);
+        let was_handed_over = inherited.is_some();
         // Another version's programs go on to lead connections to the predecessor, which alone knows where they go.
         let listeners = match inherited.filter(|_| !self.shared.capture.has_other_versions()) {
             Some(listeners) => listeners,
@@ -231,8 +270,17 @@ impl Keeper {
             share: self.shared.budget.share(self.shared.limits.connections_per_workload),
             lost: tokio::sync::Notify::new(),
         });
-        let mut enrolled = Enrolled::observe(&self.shared.capture, netns, &listeners, &spec.kernel)
-            .map_err(|error| error.to_string())?;
+        let observed = Enrolled::observe(&self.shared.capture, netns, &listeners, &spec.kernel);
+        let mut enrolled = match observed {
+            Ok(enrolled) => enrolled,
+            Err(error) => {
+                // Not taken over yet, if they are a predecessor's.
+                if let Some(listeners) = Arc::into_inner(listeners).filter(|_| was_handed_over) {
+                    self.inherited.lock().insert(cookie, listeners);
+                }
+                return Err(error.to_string());
+            }
+        };
         let serving = match Serving::start(&self.shared, &workload, &listeners) {
             Ok(serving) => serving,
             Err(error) => return Err(undo(enrolled, error.to_string())),
@@ -250,6 +298,7 @@ impl Keeper {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = 0u32;
         let mut seeded = true;
+        let mut told = true;
         let mut draining = self.shared.draining.clone();
         loop {
             tokio::select! {
@@ -261,8 +310,10 @@ impl Keeper {
                     }
                     let wanted = specs.borrow_and_update().clone();
                     match wanted {
+                        // Said again, by a control plane that was away.
+                        Some(wanted) if wanted == spec => {}
                         Some(wanted) if wanted.same_pod(&spec) => {
-                            self.change(&mut joined, &wanted);
+                            told = self.change(&mut joined, &wanted);
                             spec = wanted;
                         }
                         _ => break,
@@ -288,6 +339,9 @@ impl Keeper {
                         break;
                     }
                     joined.workload.stock.trim();
+                    if !told {
+                        told = tell_kernel(&mut joined.enrolled, &spec);
+                    }
                     looks = looks.wrapping_add(1);
                     if seeded || looks.is_multiple_of(LISTING) || joined.enrolled.is_crowded() {
                         seeded = look_again(&mut joined.enrolled, &spec);
@@ -297,7 +351,9 @@ impl Keeper {
         }
         let next = specs.borrow().clone();
         match next {
-            Some(next) if joined.workload.netns.is_current() => self.rejoin(joined, &next).await,
+            Some(next) if next.is_where(&spec) && joined.workload.netns.is_current() => {
+                self.rejoin(joined, &next).await;
+            }
             _ => self.leave(joined, &spec).await,
         }
     }
@@ -324,15 +380,15 @@ impl Keeper {
         std::future::pending().await
     }
 
-    fn change(&self, joined: &mut Joined, wanted: &Spec) {
+    /// Whether the kernel has taken the new terms.
+    fn change(&self, joined: &mut Joined, wanted: &Spec) -> bool {
         joined.workload.terms.send_replace(Arc::new(wanted.terms.clone()));
         tokio::task::block_in_place(|| self.shared.passes.terms_changed(&joined.workload));
-        match joined.enrolled.change(&wanted.kernel) {
-            Ok(()) => info!(workload = %wanted.key, "the workload's terms changed"),
-            Err(error) => {
-                error!(workload = %wanted.key, %error, "the kernel was not told of the workload's new terms");
-            }
+        let told = tell_kernel(&mut joined.enrolled, wanted);
+        if told {
+            info!(workload = %wanted.key, "the workload's terms changed");
         }
+        told
     }
 
     async fn leave(&self, joined: Joined, spec: &Spec) {
@@ -366,6 +422,14 @@ fn look_again(enrolled: &mut Enrolled, spec: &Spec) -> bool {
         warn!(workload = %spec.key, %error, "the applications' listeners could not be listed");
         true
     })
+}
+
+fn tell_kernel(enrolled: &mut Enrolled, spec: &Spec) -> bool {
+    let told = enrolled.change(&spec.kernel);
+    if let Err(error) = &told {
+        error!(workload = %spec.key, %error, "the kernel was not told of all of the workload's new terms; trying again");
+    }
+    told.is_ok()
 }
 
 /// Takes back what was written of a workload that cannot be served after all.

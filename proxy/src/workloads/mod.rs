@@ -68,7 +68,7 @@ pub struct Workload {
 }
 
 /// What of a workload can change while it is served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// Who may come in.
     pub policies: Policies,

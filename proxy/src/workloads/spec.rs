@@ -19,7 +19,7 @@ const OUTBOUND_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const INBOUND_CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A workload as it should be served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     pub(super) key: Key,
     pub(super) uid: String,
@@ -49,6 +49,11 @@ impl Spec {
             && self.kernel.ips == other.kernel.ips
             && self.identity == other.identity
             && self.host_network == other.host_network
+    }
+
+    /// Whether it is served in the same namespace as `other`.
+    pub(super) fn is_where(&self, other: &Spec) -> bool {
+        self.netns == other.netns && !self.host_network
     }
 
     /// Whether no other pod can get at the packets that leave the pod by themselves.

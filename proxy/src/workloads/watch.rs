@@ -1,8 +1,16 @@
 //! Which pods does the control plane want served?
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::{sync::watch as channel, task::JoinHandle};
+use tokio::sync::watch as channel;
 use tonic::{Request, Streaming, metadata::MetadataValue, transport::Channel};
 use tracing::{info, warn};
 use weft_api::node::{self as api, node_client::NodeClient, update::Kind};
@@ -34,7 +42,14 @@ pub struct Watch {
 struct Kept {
     uid: String,
     wanted: channel::Sender<Option<Spec>>,
-    task: JoinHandle<()>,
+    /// Its keeper has nothing to do any more.
+    idle: Arc<AtomicBool>,
+}
+
+impl Kept {
+    fn is_over(&self) -> bool {
+        self.wanted.borrow().is_none() && self.idle.load(Ordering::Acquire)
+    }
 }
 
 impl Watch {
@@ -87,7 +102,7 @@ impl Watch {
                 }
                 None => warn!("the control plane sent an update without content; is it of another version?"),
             }
-            self.kept.retain(|_, kept| !kept.task.is_finished());
+            self.kept.retain(|_, kept| !kept.is_over());
         }
         Ok(())
     }
@@ -116,16 +131,15 @@ impl Watch {
                 return;
             }
         };
-        if let Some(kept) = self.kept.get_mut(&spec.key)
-            // Fails when the keeper has just ended.
-            && kept.wanted.send(Some(spec.clone())).is_ok()
-        {
+        if let Some(kept) = self.kept.get_mut(&spec.key) {
             kept.uid.clone_from(&spec.uid);
+            kept.wanted.send_replace(Some(spec));
             return;
         }
         let (wanted, specs) = channel::channel(Some(spec.clone()));
-        let task = tokio::spawn(self.keeper.clone().keep(specs));
-        self.kept.insert(spec.key, Kept { uid: spec.uid, wanted, task });
+        let idle = Arc::<AtomicBool>::default();
+        tokio::spawn(self.keeper.clone().keep(specs, idle.clone()));
+        self.kept.insert(spec.key, Kept { uid: spec.uid, wanted, idle });
     }
 
     /// `uid`: only if it is still that pod; its successor may have the name already.

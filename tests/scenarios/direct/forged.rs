@@ -178,7 +178,6 @@ fn with_the_victims_address(mesh: &Mesh) -> Result<()> {
     proxy.expect("inbound_tcp_authz_deny_total", &[("pod", "near"), ("tls", "no_identity")], 1.0)
 }
 
-/// The victim's connection, whose answers do not arrive: half open for as long as it is kept.
 /// The next connection of the client to the server at port 9000, which echoes, goes directly.
 fn pave_by_word(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
@@ -188,6 +187,7 @@ fn pave_by_word(mesh: &Mesh) -> Result<()> {
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)
 }
 
+/// The victim's connection, whose answers do not arrive: half open for as long as it is kept.
 fn half_open(victim: &Pod, target: SocketAddr) -> Result<Socket> {
     let socket = victim.netns().run(|| -> std::io::Result<Socket> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -224,15 +224,15 @@ fn while_the_victim_connects(mesh: &Mesh) -> Result<()> {
 fn by_raw_packets(mesh: &Mesh) -> Result<()> {
     let (victim, attacker, pod) = (mesh.pod("client"), mesh.pod("plain"), mesh.pod("near"));
     let server = pod.serve(9000, backends::echo())?;
-    let mut paved = victim.connect(pod.at(9000))?;
-    paved.write_all(b"x")?;
-    paved.read_exact(&mut [0])?;
-    drop(paved);
+    pave_by_word(mesh)?;
     server.flawless()?;
     let seen = server.accepted();
+    let proxy = mesh.proxy("a").watch()?;
     let hole = format!("{}/32", victim.v4);
     pod.run("ip", &["route", "add", "blackhole", &hole])?;
     let socket = half_open(&victim, pod.at(9000))?;
+    proxy.expect("weft_capture_total", &hook("connect", "direct"), 1.0)?;
+    proxy.expect_some("weft_capture_total", &hook("sk_lookup", "direct"))?;
     let (from, to, source) = (victim.v4.to_string(), pod.v4.to_string(), SOURCE.to_string());
     attacker.run("/usr/bin/python3", &["-c", RAW, &from, &source, &to, "9000"])?;
     ensure!(server.accepted() == seen, "the application saw a forged connection");
@@ -247,7 +247,7 @@ fn by_raw_packets(mesh: &Mesh) -> Result<()> {
     let mut answer = [0; 8];
     stream.read_exact(&mut answer)?;
     ensure!(&answer == b"it is me" && server.accepted() == seen + 1, "{answer:?}");
-    Ok(())
+    proxy.expect("weft_capture_total", &hook("sockops", "direct_accepted"), 1.0)
 }
 
 /// Lets no answer of the server's port 9000 come to the client.
@@ -298,7 +298,9 @@ fn a_syn_held_back(mesh: &Mesh) -> Result<()> {
         pod.v4
     );
     client.run("nft", &[&hold])?;
+    let proxy = mesh.proxy("a").watch()?;
     let socket = half_open(&client, pod.at(9000))?;
+    proxy.expect("weft_capture_total", &hook("connect", "direct"), 1.0)?;
     mesh.proxy("a").kill()?;
     mesh.change_pod("near", |pod| pod.policy("deny"))?;
     mesh.proxy("a").revive()?;

@@ -5,7 +5,7 @@ use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream, time::Duration};
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    case::MESSAGE,
+    case::{MESSAGE, Work},
     ground::{DIRECTLY, Ground},
     variant::{Place, Route, VARIANTS, Variant},
 };
@@ -52,6 +52,26 @@ fn counted(ground: &Ground, variant: &Variant, rounds: usize, before: &[Metrics;
     ensure!(directly == expected, "{directly} connections went directly, not {expected}");
     let ends = near.value("weft_direct_connections_total", &[]);
     ensure!(ends == 2.0 * expected, "{ends} ends of direct connections were counted");
+    Ok(())
+}
+
+/// Whether what was measured on `route` went that way, by what the proxies have counted since `before`: a proxy that was
+/// restarted may have lost it, and a connection that cannot be spliced, or go directly, is relayed without a word.
+pub fn went(ground: &Ground, route: Route, work: Work, operations: u64, before: &[Metrics; 2]) -> Result<()> {
+    let near = ground.metrics()?[0].since(&before[0]);
+    match (route, work) {
+        (Route::Spliced, Work::Echo { .. }) => {
+            let (spliced, all) =
+                (near.value("weft_splice_bytes_total", &[]), 2.0 * operations as f64 * MESSAGE as f64);
+            ensure!(spliced >= all / 2.0, "of {all} bytes, {spliced} were spliced");
+        }
+        (Route::Passed, _) => {
+            let relayed =
+                near.value("weft_capture_total", &[("hook", "connect"), ("outcome", "redirected")]);
+            ensure!(relayed == 0.0, "{relayed} connections took the proxy, and not the direct way");
+        }
+        _ => {}
+    }
     Ok(())
 }
 

@@ -108,7 +108,8 @@ impl Plan {
         let target = ground.target(variant.route)?;
         let proxies = ground.proxies(variant.route)?;
         let (warm_up, duration) = self.durations(case);
-        ground.client().run(|| {
+        let counted = ground.metrics()?;
+        let measurement = ground.client().run(|| -> Result<Measurement> {
             load::settle(if case.is_shared { load::Side::Server } else { load::Side::Client })?;
             let mut samples = Samples::with_room(if case.is_timed() { 1 << 20 } else { 0 });
             let resident_before = Usage::of(&proxies)?.resident;
@@ -125,7 +126,9 @@ impl Plan {
                 resident_before,
                 resident: after.resident,
             })
-        })?
+        })??;
+        proof::went(ground, variant.route, case.work, measurement.operations, &counted)?;
+        Ok(measurement)
     }
 
     /// For how long the proxies get warm, and for how long is measured.

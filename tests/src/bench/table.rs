@@ -36,7 +36,7 @@ pub fn text(rows: &[Row]) -> String {
     if !still.is_empty() {
         let _ = writeln!(
             text,
-            "\n  memory of all proxies together, MB: before, with them, growth; kB for each of them"
+            "\n  memory of both proxies (workloads-*: of the node's own), MB: before, with them, growth; kB for each of them"
         );
     }
     for row in still {

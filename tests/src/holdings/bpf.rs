@@ -10,6 +10,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    sync::Once,
 };
 
 use anyhow::{Context, Result};
@@ -75,10 +76,10 @@ impl Map {
         Ok(Self { descriptor, number, name, kind, key_size, value_size })
     }
 
-    /// How many entries it has; none: it is always full (an array) or a queue.
+    /// How many entries it has; none: it is always full (an array) or a queue, or the kernel does not list it.
     pub(super) fn entries(&self) -> Result<Option<u64>> {
         if self.kind == SK_STORAGE {
-            return sockets(&self.descriptor).context("listing a map of sockets' storage").map(Some);
+            return sockets(&self.descriptor).context("listing a map of sockets' storage");
         }
         Ok(KEYED.contains(&self.kind).then(|| keys(&self.descriptor, self.key_size)).transpose()?)
     }
@@ -145,9 +146,15 @@ fn keys(map: &OwnedFd, size: usize) -> io::Result<u64> {
 }
 
 /// How many sockets have something kept with them: an iterator program (kernel 5.9) writes a byte for each, also for
-/// one that nobody can see any more because a reference to it was lost.
-fn sockets(map: &OwnedFd) -> Result<u64> {
-    let program = load_iterator()?;
+/// one that nobody can see any more because a reference to it was lost. Some kernels, hardened ones, let nobody have it,
+/// root included: then only sockets that can be seen are counted, with the TCP sockets of every pod.
+fn sockets(map: &OwnedFd) -> Result<Option<u64>> {
+    static NOT_LISTED: Once = Once::new();
+    let Some(program) = load_iterator()? else {
+        NOT_LISTED
+            .call_once(|| println!("this kernel lists no storage of sockets: what they keep is not counted"));
+        return Ok(None);
+    };
     let target = map.as_raw_fd() as u32;
     let mut attr = Attr::default();
     attr.0[0] = pair(program.as_raw_fd() as u32, 0);
@@ -160,7 +167,7 @@ fn sockets(map: &OwnedFd) -> Result<u64> {
     let mut iterator = File::from(descriptor(ITER_CREATE, &mut attr).context("starting the iterator")?);
     let mut marks = Vec::new();
     iterator.read_to_end(&mut marks)?;
-    Ok(marks.len() as u64)
+    Ok(Some(marks.len() as u64))
 }
 
 /// `if (ctx->sk) bpf_seq_write(ctx->meta->seq, "\1", 1); return 0;` for struct bpf_iter__bpf_sk_storage_map.
@@ -178,7 +185,8 @@ const ITERATOR: [u64; 11] = [
     instruction(0x95, 0, 0, 0, 0),   // exit
 ];
 
-fn load_iterator() -> Result<OwnedFd> {
+/// None: the kernel does not let this iterator be used.
+fn load_iterator() -> Result<Option<OwnedFd>> {
     let hook = btf::function("bpf_iter_bpf_sk_storage_map")?;
     let (license, mut log) = (c"GPL", vec![0u8; 64 << 10]);
     let mut attr = Attr::default();
@@ -189,7 +197,11 @@ fn load_iterator() -> Result<OwnedFd> {
     attr.0[4] = log.as_mut_ptr() as u64;
     attr.0[8] = pair(0, BPF_TRACE_ITER);
     attr.0[13] = pair(0, hook);
-    descriptor(PROG_LOAD, &mut attr).with_context(|| {
+    let loaded = match descriptor(PROG_LOAD, &mut attr) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+        loaded => loaded.map(Some),
+    };
+    loaded.with_context(|| {
         let said = String::from_utf8_lossy(&log);
         format!("loading the iterator: {}", said.trim_end_matches('\0'))
     })
