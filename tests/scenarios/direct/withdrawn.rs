@@ -208,8 +208,10 @@ fn by_leaving(mesh: &Mesh) -> Result<()> {
     mesh.change_pod("client", |pod| pod.unmeshed())?;
     withdrawn(&proxy)?;
     mesh.until_enrolled()?;
-    let answer = echo(mesh, target);
-    ensure!(answer.is_err(), "a client without the mesh was let in");
+    let proxy = mesh.proxy("a").watch()?;
+    // Until it has left for good its connections come to the proxy, with its identity.
+    wait::until("a client without the mesh is refused", || echo(mesh, target).is_err())?;
+    proxy.now()?.expect("weft_capture_total", &super::hook("connect", "direct"), 0.0)?;
 
     mesh.change_pod("client", |pod| pod.meshed())?;
     mesh.until_enrolled()?;

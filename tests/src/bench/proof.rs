@@ -66,8 +66,7 @@ pub fn went(ground: &Ground, route: Route, work: Work, operations: u64, before: 
             ensure!(spliced >= all / 2.0, "of {all} bytes, {spliced} were spliced");
         }
         (Route::Passed, _) => {
-            let relayed =
-                near.value("weft_capture_total", &[("hook", "connect"), ("outcome", "redirected")]);
+            let relayed = near.value("weft_capture_total", &[("hook", "connect"), ("outcome", "redirected")]);
             ensure!(relayed == 0.0, "{relayed} connections took the proxy, and not the direct way");
         }
         _ => {}

@@ -137,9 +137,9 @@ impl Plan {
             |warm_up, duration| (Duration::from_millis(warm_up), Duration::from_millis(duration));
         match (case.work, self.is_quick) {
             (Work::Idle { .. } | Work::Workloads { .. }, _) => milliseconds(0, 300),
-            (Work::Echo { rate: Some(..=20), .. }, true) => milliseconds(100, 1300),
+            (Work::Echo { rate: Some(..=20), .. }, true) => milliseconds(100, 900),
             (Work::Echo { rate: Some(..=20), .. }, false) => milliseconds(300, 6000),
-            (_, true) => milliseconds(100, 550),
+            (_, true) => milliseconds(80, 320),
             (_, false) => milliseconds(400, 3000),
         }
     }
