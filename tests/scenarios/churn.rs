@@ -29,7 +29,7 @@ pub(crate) fn area() -> Area {
         .scenario(
             "one_namespace_one_pod",
             "A second pod that claims another's network namespace is refused with a clear reason, and the first one is \
-             served as before.",
+             served as before; when that leaves, the second one is served, and then the first one again.",
             one_namespace_one_pod,
         )
         .scenario(
@@ -172,7 +172,14 @@ fn one_namespace_one_pod(mesh: &Mesh) -> Result<()> {
         Ok(())
     })?;
     talk(&client, &server, port)?;
+    mesh.change_pod("client", |pod| pod.unmeshed())?;
+    wait::until_ok("the twin is served", || {
+        let (state, reason) = mesh.proxy("a").state_of("twin")?;
+        ensure!(state == "SERVED", "{state}: {reason}");
+        Ok(())
+    })?;
     mesh.remove_pod("twin")?;
+    mesh.change_pod("client", |pod| pod.meshed())?;
     mesh.until_enrolled()?;
     talk(&client, &server, port)
 }

@@ -161,9 +161,11 @@ async fn what_is_known_outlives_the_control_plane() {
     assert_eq!(balancer(&known).len(), 2);
     let error = discovery.resolve(addr("10.96.0.99:80"), &SOURCE).await.unwrap_err();
     assert!(matches!(error, DiscoveryError::Unavailable { call: "GetProfile", .. }), "{error}");
-    let start = Instant::now();
-    discovery.resolve(addr("10.96.0.99:80"), &SOURCE).await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(1), "waiting is short while nobody answers for long");
+    // It has failed for as long as was waited for a moment later than that is over.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let error = discovery.resolve(addr("10.96.0.99:80"), &SOURCE).await.unwrap_err();
+    let DiscoveryError::Unavailable { after, .. } = error else { panic!("{error}") };
+    assert_eq!(after, quick().away_timeout, "waiting is short while nobody answers for long");
 
     // It returns, and endpoints have changed meanwhile: what it no longer names is gone.
     let fake = Fake::start_at(at);
@@ -266,6 +268,28 @@ async fn the_number_of_destinations_is_bounded() {
     ] {
         assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_again_makes_no_room_for_others() {
+    let fake = Fake::start();
+    web(&fake);
+    let config = Config { max_entries: 3, lookup_timeout: Duration::from_millis(100), ..quick() };
+    let discovery = discovery(fake.addr(), config);
+    discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
+    drop(fake);
+    until("the failure is seen", || discovery.control.is_away()).await;
+    for _ in 0..2 {
+        for n in 1..=4 {
+            discovery.resolve(addr(&format!("10.9.0.{n}:80")), &SOURCE).await.unwrap_err();
+        }
+        // What was used a moment ago makes no room either.
+        tokio::time::sleep(Duration::from_millis(1_050)).await;
+    }
+    assert!(
+        discovery.known(addr("10.96.0.7:80")).is_some(),
+        "somebody who tries all addresses has turned it out"
+    );
 }
 
 #[tokio::test]
