@@ -1,5 +1,6 @@
 //! How does a pod join, stay and leave?
 
+mod claim;
 mod elders;
 mod relief;
 
@@ -158,49 +159,14 @@ impl Keeper {
         }
     }
 
-    /// A pod that is wanted no more while it joins: it leaves nothing in the books, where a predecessor, or what it was
-    /// before, may have written it.
-    async fn disclaim(&self, key: &Key) {
-        let mine = |claimed: &HashMap<u64, Key>| -> Vec<u64> {
-            claimed.iter().filter(|(_, owner)| *owner == key).map(|(netns, _)| *netns).collect()
-        };
-        let netns = mine(&self.claimed.lock());
-        if netns.is_empty() {
-            return;
-        }
-        self.gate.pass_when_open(|| self.shared.capture.forget_others(|known| !netns.contains(&known))).await;
-        self.claimed.lock().retain(|_, owner| owner != key);
-    }
-
     /// # Errors
     /// Why the pod can never be served as it is.
     async fn join(&self, spec: &Spec) -> Result<Joined, String> {
-        const SHARED: &str =
-            "it shares the node's network (hostNetwork): its connections cannot be told from the node's own";
         if spec.host_network {
-            return Err(SHARED.to_owned());
+            return Err(claim::SHARED.to_owned());
         }
-        self.states.set(&spec.key, &spec.uid, State::Joining, "");
-        let trouble = |reason: &str| {
-            warn!(workload = %spec.key, reason, "the pod's network namespace is not found; looking on");
-            self.states.set(&spec.key, &spec.uid, State::Joining, reason);
-        };
         let lease = self.store.lease(&spec.identity);
-        let mut refused = String::new();
-        let netns = loop {
-            let netns = self.finder.find(spec, trouble).await;
-            if netns.cookie() == self.shared.capture.host().cookie() {
-                return Err(SHARED.to_owned());
-            }
-            let Err(reason) = self.claim(&netns, &spec.key) else { break netns };
-            if refused != reason {
-                error!(workload = %spec.key, reason, "the workload cannot be served");
-                self.states.set(&spec.key, &spec.uid, State::Refused, &reason);
-                refused = reason;
-            }
-            // Whose it is may be about to leave.
-            sleep(RETRY).await;
-        };
+        let netns = self.find(spec).await?;
         // Its connections may go directly: better so than to wait for a certificate in the proxy. Those of others
         // are captured at once and wait.
         if spec.terms.fail_open && timeout(CERTIFICATE_WAIT, lease.usable()).await.is_err() {
@@ -229,17 +195,6 @@ impl Keeper {
                 }
             }
         }
-    }
-
-    /// # Errors
-    /// Another pod has this namespace: served as two, each would have the other's terms.
-    fn claim(&self, netns: &Netns, key: &Key) -> Result<(), String> {
-        let mut claimed = self.claimed.lock();
-        let owner = claimed.entry(netns.cookie()).or_insert_with(|| key.clone());
-        if owner == key {
-            return Ok(());
-        }
-        Err(format!("{} is the network namespace of {owner} already", netns.path().display()))
     }
 
     fn enrol(&self, spec: &Spec, netns: &Netns, lease: &Lease) -> Result<Joined, String> {
