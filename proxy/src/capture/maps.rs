@@ -175,9 +175,7 @@ impl Maps {
         let wanted: Vec<_> = subnets.iter().map(|subnet| subnet_key(netns, subnet)).collect();
         let old: Vec<_> =
             self.subnets.keys().flatten().filter(|key| key.data().netns == netns.to_ne_bytes()).collect();
-        for key in wanted {
-            self.subnets.insert(&key, 1, 0).map_err(CaptureError::map("SUBNETS"))?;
-        }
+        // Fewer left alone is the safe side, should there be no room for the new ones.
         for key in old {
             let kept = subnets.iter().any(|subnet| {
                 let wanted = subnet_key(netns, subnet);
@@ -186,6 +184,9 @@ impl Maps {
             if !kept {
                 absent_is_fine(self.subnets.remove(&key)).map_err(CaptureError::map("SUBNETS"))?;
             }
+        }
+        for key in wanted {
+            self.subnets.insert(&key, 1, 0).map_err(CaptureError::map("SUBNETS"))?;
         }
         Ok(())
     }

@@ -116,6 +116,8 @@ impl Keeper {
         let mut last = None;
         let mut elders = Elders::default();
         loop {
+            // Before looking: whoever finds it idle may rely on its having seen what was said last.
+            idle.store(false, Ordering::Release);
             let Some(spec) = specs.borrow_and_update().clone() else {
                 if let Some(key) = last.take() {
                     self.disclaim(&key).await;
@@ -129,7 +131,6 @@ impl Keeper {
                     Err(_) => return,
                 }
             };
-            idle.store(false, Ordering::Release);
             last = Some(spec.key.clone());
             let joined = tokio::select! {
                 joined = self.join(&spec) => joined,
