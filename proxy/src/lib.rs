@@ -1,29 +1,30 @@
-//! What is weft-proxy made of?
+//! weft's node proxy.
 //!
-//! The modules follow a connection: capture brings it, identity and tls secure it, discovery and balance
-//! find its endpoint, policy admits it, tcp moves its bytes, metrics tell of it.
+//! The modules follow a connection: `capture` brings it, `connection` has its steps, `discovery` and `balance` find an
+//! endpoint, `authorize` asks the policy, `upstream` connects, `tls` and `identity` secure it, `metrics` counts it.
+//! `lifecycle` enrolls the node's pods, `run` starts and ends the process. A module imports only modules below it.
 
 pub mod admin;
-pub mod app;
+pub mod authorize;
 pub mod balance;
+pub mod bypass;
 pub mod capture;
 pub mod config;
+pub mod connection;
 pub mod detect;
 pub mod discovery;
-pub mod drain;
 pub mod handover;
 pub mod identity;
-pub mod inbound;
 pub mod lanes;
-pub mod local;
+pub mod lifecycle;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
-pub mod outbound;
-pub mod pass;
+pub mod net;
 pub mod policy;
+pub mod refusal;
 pub mod run;
-pub mod share;
 pub mod splice;
-pub mod tcp;
 pub mod tls;
-pub mod workloads;
+pub mod upstream;
+pub mod workload;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use crate::identity::Identity;
+use crate::tls::Identity;
 
 /// An address that serves a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,15 @@ impl Endpoint {
     /// Whether a connection that is being made to one would be as good for the other.
     pub fn is_reached_like(&self, other: &Endpoint) -> bool {
         self.addr == other.addr && self.tls == other.tls
+    }
+
+    /// Whether both are addresses of one pod.
+    pub fn is_same_pod(&self, other: &Endpoint) -> bool {
+        let pod = |endpoint: &Endpoint| {
+            let label = |name| endpoint.labels.get(name).cloned();
+            label("dst_pod").map(|pod| (label("dst_namespace"), pod))
+        };
+        pod(self).is_some() && pod(self) == pod(other)
     }
 }
 

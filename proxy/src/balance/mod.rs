@@ -88,6 +88,13 @@ impl Balancer {
         self.pick_at(exclude, self.base.elapsed())
     }
 
+    /// The endpoint of the same pod as `other`, an endpoint of another address family.
+    pub fn pick_pod(&self, other: &Endpoint) -> Option<Picked> {
+        let set = self.set.load();
+        let node = set.nodes.iter().find(|node| node.endpoint.is_same_pod(other))?;
+        Some(self.begin(node))
+    }
+
     /// Whether this endpoint is one of them still, and reached in the same way.
     pub fn has(&self, endpoint: &Endpoint) -> bool {
         self.set.load().nodes.iter().any(|node| node.endpoint.is_reached_like(endpoint))
@@ -110,9 +117,16 @@ impl Balancer {
 
     fn pick_at(&self, exclude: &[SocketAddr], now: Duration) -> Option<Picked> {
         let set = self.set.load();
-        let node = set.pick(exclude, now, &self.config)?;
+        Some(self.begin_at(set.pick(exclude, now, &self.config)?, now))
+    }
+
+    fn begin(&self, node: &Arc<Node>) -> Picked {
+        self.begin_at(node, self.base.elapsed())
+    }
+
+    fn begin_at(&self, node: &Arc<Node>, now: Duration) -> Picked {
         let failures = node.load.begin(now, &self.config);
-        Some(Picked { node: node.clone(), failures, config: self.config, base: self.base })
+        Picked { node: node.clone(), failures, config: self.config, base: self.base }
     }
 }
 

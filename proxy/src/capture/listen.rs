@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use weft_common::{INBOUND_PORT, OUTBOUND_PORT};
 
 use super::Netns;
-use crate::tcp;
+use crate::net;
 
 /// Connections that wait to be accepted, and half-open ones: the more there is room for, the later SYN cookies (which
 /// forget TCP options) are needed. The namespace's own bound is lifted for the moment in which it counts.
@@ -112,8 +112,8 @@ fn listen(v6: bool, port: u16) -> io::Result<OwnedFd> {
         socket.set_reuse_address(true)?;
         socket.bind(&SockAddr::from(SocketAddr::new(localhost, port)))?;
         // What comes in at once has it too: nobody who is accepted is ever told of an end that nobody meant.
-        tcp::tune(&socket)?;
-        tcp::end_by_reset(&socket);
+        net::tune(&socket)?;
+        net::end_by_reset(&socket);
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(OwnedFd::from(socket))

@@ -18,8 +18,8 @@ use tokio::runtime::Handle;
 
 use super::Netns;
 use crate::{
-    share::{Budget, Spare, Stocked},
-    tcp,
+    limits::{NodeLimiter, PooledPermit, Reclaimable},
+    net,
 };
 
 const SMALLEST_BATCH: usize = 4;
@@ -36,8 +36,8 @@ pub struct Stock {
 struct Shelf {
     netns: Netns,
     domain: Domain,
-    budget: Arc<Budget>,
-    sockets: Mutex<Vec<(OwnedFd, Stocked)>>,
+    limiter: Arc<NodeLimiter>,
+    sockets: Mutex<Vec<(OwnedFd, PooledPermit)>>,
     batch: AtomicUsize,
     used: AtomicBool,
     filling: tokio::sync::Mutex<()>,
@@ -47,20 +47,20 @@ struct Shelf {
 
 impl Stock {
     /// An empty stock; nothing is made until the first is taken. To be called within a tokio runtime.
-    pub fn new(netns: &Netns, budget: &Arc<Budget>) -> Self {
+    pub fn new(netns: &Netns, limiter: &Arc<NodeLimiter>) -> Self {
         let shelf = |domain| {
             let shelf = Arc::new(Shelf {
                 netns: netns.clone(),
                 domain,
-                budget: budget.clone(),
+                limiter: limiter.clone(),
                 sockets: Mutex::default(),
                 batch: AtomicUsize::new(SMALLEST_BATCH),
                 used: AtomicBool::new(false),
                 filling: tokio::sync::Mutex::default(),
                 runtime: Handle::current(),
             });
-            let spare: Arc<dyn Spare> = shelf.clone();
-            budget.borrower(Arc::downgrade(&spare));
+            let spare: Arc<dyn Reclaimable> = shelf.clone();
+            limiter.register_pool(Arc::downgrade(&spare));
             shelf
         };
         Stock { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
@@ -89,14 +89,14 @@ impl Stock {
     pub fn trim(&self) {
         for shelf in [&self.v4, &self.v6] {
             if !shelf.used.swap(false, Ordering::Relaxed) {
-                shelf.give_back();
+                shelf.reclaim();
             }
         }
     }
 }
 
-impl Spare for Shelf {
-    fn give_back(&self) {
+impl Reclaimable for Shelf {
+    fn reclaim(&self) {
         let unused = std::mem::take(&mut *self.sockets.lock());
         self.batch.store(SMALLEST_BATCH, Ordering::Relaxed);
         drop(unused);
@@ -126,15 +126,15 @@ impl Shelf {
     fn make(&self) -> io::Result<OwnedFd> {
         let socket = Socket::new(self.domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
-        tcp::tune(&socket)?;
-        tcp::end_by_reset(&socket);
+        net::tune(&socket)?;
+        net::end_by_reset(&socket);
         Ok(socket.into())
     }
 
     /// Makes as many as there is room for, `least` at least, and gives those to the caller (none or one).
     async fn fill(self: &Arc<Self>, least: usize) -> io::Result<Option<OwnedFd>> {
         let wanted = self.batch.load(Ordering::Relaxed);
-        let count = self.budget.in_advance(wanted).max(least);
+        let count = self.limiter.pool_allowance(wanted).max(least);
         if count == 0 {
             return Ok(None);
         }
@@ -161,7 +161,7 @@ impl Shelf {
             .await
             .map_err(io::Error::other)??;
         let asked_for = if least > 0 { made.pop() } else { None };
-        self.sockets.lock().extend(made.into_iter().map(|socket| (socket, self.budget.stock())));
+        self.sockets.lock().extend(made.into_iter().map(|socket| (socket, self.limiter.pool_permit())));
         Ok(asked_for)
     }
 }

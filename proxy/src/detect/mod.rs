@@ -1,16 +1,12 @@
-//! What does a connection begin with?
+//! Recognizes protocols by the first bytes of a connection. Pure functions.
 //!
-//! Inbound terminates TLS only for a ClientHello that names this pod, so it has to look at the first bytes
-//! without consuming them: [`client_hello`] judges what has come so far, [`Prefixed`] gives it back to the reader.
+//! TLS is terminated only for a ClientHello that names the pod, so the first bytes are read before it is known who they
+//! are for; [`crate::net::Prefixed`] replays them.
 #![forbid(unsafe_code)]
 
 mod hello;
-mod prefixed;
 
-pub use self::{
-    hello::{Hello, MAX_HELLO, client_hello},
-    prefixed::Prefixed,
-};
+pub use self::hello::{Hello, MAX_HELLO, client_hello};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,7 @@
 //! Does detection decide the same, however the bytes are cut, and survive whatever comes?
 
-use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustls::{client::UnbufferedClientConnection, unbuffered::ConnectionState};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -187,19 +185,4 @@ fn garbage_and_mutations_never_panic_and_never_regress() {
         let late = client_hello(&bytes);
         assert!(early == Hello::Incomplete || early == late, "{early:?} then {late:?} for {bytes:?}");
     }
-}
-
-#[tokio::test]
-async fn prefixed_replays_then_continues() {
-    let (mut far, near) = tokio::io::duplex(64);
-    far.write_all(b" world").await.unwrap();
-    far.shutdown().await.unwrap();
-    let mut stream = Prefixed::new(Bytes::from_static(b"hello"), near);
-    let mut two = [0; 2];
-    stream.read_exact(&mut two).await.unwrap();
-    let (rest, near) = stream.into_parts();
-    assert_eq!((&two[..], &rest[..]), (&b"he"[..], &b"llo"[..]));
-    let mut all = String::new();
-    Prefixed::new(rest, near).read_to_string(&mut all).await.unwrap();
-    assert_eq!(all, "llo world");
 }

@@ -1,8 +1,11 @@
-//! What can a destination be?
+//! What serves a destination address.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::balance::{Balancer, Endpoint};
+use crate::{
+    balance::{Balancer, Endpoint},
+    refusal::Reason,
+};
 
 /// What serves an address.
 #[derive(Clone, Debug)]
@@ -12,7 +15,7 @@ pub enum Destination {
         /// `name.namespace.svc.cluster.local:port`.
         authority: String,
         /// Its endpoints, kept up to date.
-        balancer: Arc<Balancer>,
+        endpoints: ServiceEndpoints,
         /// Metric labels of the service, `dst_*`; the endpoints have their own.
         labels: Arc<BTreeMap<String, String>>,
         /// Its bytes are to be forwarded as they are.
@@ -22,6 +25,30 @@ pub enum Destination {
     Endpoint(Endpoint),
     /// Nothing that the control plane knows: forward untouched.
     External,
+}
+
+/// The endpoints of a service, by address family.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceEndpoints {
+    /// Those of the family that was dialled; all of them where none is of that family.
+    pub same_family: Arc<Balancer>,
+    /// Those of the other family, of the same pods: tried where nobody listens at the first ones.
+    pub other_family: Arc<Balancer>,
+}
+
+impl ServiceEndpoints {
+    /// Replaces the endpoints of a service that was dialled at `dialled`.
+    pub(super) fn update(&self, dialled: SocketAddr, endpoints: Vec<Endpoint>) {
+        let (same, other): (Vec<_>, Vec<_>) =
+            endpoints.into_iter().partition(|endpoint| endpoint.addr.is_ipv6() == dialled.is_ipv6());
+        let (same, other) = if same.is_empty() { (other, same) } else { (same, other) };
+        self.same_family.update(same);
+        self.other_family.update(other);
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.same_family, &other.same_family)
+    }
 }
 
 /// Why it is not known what serves an address.
@@ -61,16 +88,15 @@ pub enum DiscoveryError {
 
 impl DiscoveryError {
     /// Whether the control plane has not been heard, rather than the destination not been asked for.
-    pub const fn is_silence(&self) -> bool {
+    pub const fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Unavailable { .. })
     }
 
-    /// A short stable name, for metrics.
-    pub const fn reason(&self) -> &'static str {
+    /// For metrics and logs.
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::Timeout { .. } => "discovery timeout",
-            Self::Unavailable { .. } => "discovery unavailable",
-            Self::Full { .. } => "discovery full",
+            Self::Timeout { .. } | Self::Unavailable { .. } => Reason::ControlPlaneUnavailable,
+            Self::Full { .. } => Reason::TooManyDestinations,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of one destination, and who keeps it up to date?
+//! One destination that is watched, and its last answer.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +12,27 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, futures::Notified, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, futures::Notified, watch};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Changes, Config, away::ControlPlane, destination::Destination, watch::watch_profile};
-use crate::balance::Balancer;
+use super::{
+    Changes, Config,
+    control::ControlPlane,
+    destination::{Destination, ServiceEndpoints},
+    watch::watch_profile,
+};
 
 /// A destination and its watch, which ends with it.
 #[derive(Debug)]
 pub(super) struct Entry {
-    shared: Arc<Shared>,
+    published: Arc<Published>,
     used: AtomicU64,
-    _watch: AbortOnDrop,
+    _watch: AbortOnDropHandle<()>,
 }
 
 /// How far the first lookup is.
 #[derive(Clone, Debug)]
-pub(super) enum Progress {
+pub(super) enum LookupState {
     /// All is well; while there is no answer, this call has not been answered.
     Asking(&'static str),
     /// A call fails and is tried again.
@@ -39,12 +41,12 @@ pub(super) enum Progress {
 
 /// What the watches tell the entry.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Published {
     current: ArcSwapOption<Destination>,
-    progress: watch::Sender<Progress>,
+    state: watch::Sender<LookupState>,
     service: Mutex<Option<Service>>,
     /// Somebody waits: do not sleep for long.
-    hurry: Notify,
+    reconnect_now: Notify,
     dst: SocketAddr,
     changes: Arc<Changes>,
 }
@@ -54,19 +56,9 @@ pub(super) struct Shared {
 struct Service {
     authority: String,
     opaque: bool,
-    balancer: Arc<Balancer>,
+    endpoints: ServiceEndpoints,
     /// `None` until the first answer about its endpoints.
     labels: Option<Arc<BTreeMap<String, String>>>,
-}
-
-/// A task that does not outlive its owner.
-#[derive(Debug)]
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Entry {
@@ -77,28 +69,28 @@ impl Entry {
         config: Arc<Config>,
         changes: Arc<Changes>,
     ) -> Self {
-        let shared = Arc::new(Shared {
+        let published = Arc::new(Published {
             current: ArcSwapOption::empty(),
-            progress: watch::Sender::new(Progress::Asking(super::watch::GET_PROFILE)),
+            state: watch::Sender::new(LookupState::Asking(super::watch::GET_PROFILE)),
             service: Mutex::new(None),
-            hurry: Notify::new(),
+            reconnect_now: Notify::new(),
             dst,
             changes,
         });
-        let task = control.runtime.spawn(watch_profile(dst, shared.clone(), control.clone(), config));
-        Self { shared, used: AtomicU64::new(now), _watch: AbortOnDrop(task) }
+        let task = control.runtime.spawn(watch_profile(dst, published.clone(), control.clone(), config));
+        Self { published, used: AtomicU64::new(now), _watch: AbortOnDropHandle::new(task) }
     }
 
     pub(super) fn current(&self) -> Option<Arc<Destination>> {
-        self.shared.current.load_full()
+        self.published.current.load_full()
     }
 
-    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
-        self.shared.progress.subscribe()
+    pub(super) fn state(&self) -> watch::Receiver<LookupState> {
+        self.published.state.subscribe()
     }
 
-    pub(super) fn hurry(&self) {
-        self.shared.hurry.notify_waiters();
+    pub(super) fn reconnect_now(&self) {
+        self.published.reconnect_now.notify_waiters();
     }
 
     pub(super) fn touch(&self, now: u64) {
@@ -110,15 +102,15 @@ impl Entry {
     }
 
     /// An answer whose watch is broken: it could not be had again.
-    pub(super) fn is_precious(&self) -> bool {
-        self.shared.is_failing() && self.shared.has_answer()
+    pub(super) fn is_irreplaceable(&self) -> bool {
+        self.published.is_failing() && self.published.has_answer()
     }
 }
 
-impl Shared {
+impl Published {
     /// Ends when somebody begins to wait for the answer.
-    pub(super) fn hurried(&self) -> Notified<'_> {
-        self.hurry.notified()
+    pub(super) fn reconnect_requested(&self) -> Notified<'_> {
+        self.reconnect_now.notified()
     }
 
     pub(super) fn has_answer(&self) -> bool {
@@ -127,18 +119,18 @@ impl Shared {
 
     /// The watch of a call ended with an error.
     pub(super) fn failing(&self, call: &'static str, reason: &str) {
-        self.progress.send_modify(|progress| {
-            let since = match progress {
-                Progress::Failing { since, .. } => *since,
+        self.state.send_modify(|state| {
+            let since = match state {
+                LookupState::Failing { since, .. } => *since,
                 _ => Instant::now(),
             };
-            *progress = Progress::Failing { since, call, reason: reason.into() };
+            *state = LookupState::Failing { since, call, reason: reason.into() };
         });
     }
 
     /// A watch is well; an answer needs `next_call` too.
-    pub(super) fn well(&self, next_call: &'static str) {
-        self.progress.send_replace(Progress::Asking(next_call));
+    pub(super) fn healthy(&self, next_call: &'static str) {
+        self.state.send_replace(LookupState::Asking(next_call));
     }
 
     /// The destination is not a service.
@@ -149,7 +141,7 @@ impl Shared {
     }
 
     /// The destination is a service. Returns the balancer to fill if it is not the one known already.
-    pub(super) fn is_service(&self, authority: &str, opaque: bool) -> Option<Arc<Balancer>> {
+    pub(super) fn is_service(&self, authority: &str, opaque: bool) -> Option<ServiceEndpoints> {
         let mut service = self.service.lock();
         if let Some(known) = service.as_mut().filter(|known| known.authority == authority) {
             if known.opaque != opaque {
@@ -158,22 +150,22 @@ impl Shared {
             }
             return None;
         }
-        let balancer = Arc::<Balancer>::default();
+        let endpoints = ServiceEndpoints::default();
         // Until its endpoints are known the last answer stays.
         *service = Some(Service {
             authority: authority.to_owned(),
             opaque,
-            balancer: balancer.clone(),
+            endpoints: endpoints.clone(),
             labels: None,
         });
-        Some(balancer)
+        Some(endpoints)
     }
 
     /// The balancer of a service has been filled.
-    pub(super) fn filled(&self, balancer: &Arc<Balancer>, labels: Arc<BTreeMap<String, String>>) {
+    pub(super) fn filled(&self, endpoints: &ServiceEndpoints, labels: Arc<BTreeMap<String, String>>) {
         let mut service = self.service.lock();
         // The destination may have become something else meanwhile.
-        let Some(known) = service.as_mut().filter(|known| Arc::ptr_eq(&known.balancer, balancer)) else {
+        let Some(known) = service.as_mut().filter(|known| known.endpoints.is(endpoints)) else {
             return;
         };
         if known.labels.as_ref() != Some(&labels) {
@@ -183,9 +175,9 @@ impl Shared {
     }
 
     /// The service of a balancer is none of the mesh's business.
-    pub(super) fn is_no_service(&self, balancer: &Arc<Balancer>) {
+    pub(super) fn is_no_service(&self, endpoints: &ServiceEndpoints) {
         let mut service = self.service.lock();
-        if service.as_ref().is_some_and(|known| Arc::ptr_eq(&known.balancer, balancer)) {
+        if service.as_ref().is_some_and(|known| known.endpoints.is(endpoints)) {
             *service = None;
             self.publish(Destination::External);
         }
@@ -195,7 +187,7 @@ impl Shared {
         if let Some(labels) = &service.labels {
             self.publish(Destination::Service {
                 authority: service.authority.clone(),
-                balancer: service.balancer.clone(),
+                endpoints: service.endpoints.clone(),
                 labels: labels.clone(),
                 opaque: service.opaque,
             });
@@ -205,7 +197,7 @@ impl Shared {
     fn publish(&self, destination: Destination) {
         self.current.store(Some(Arc::new(destination)));
         self.changed();
-        self.well(super::watch::GET_PROFILE);
+        self.healthy(super::watch::GET_PROFILE);
     }
 
     /// What serves the destination is not what it was.
@@ -214,6 +206,6 @@ impl Shared {
     }
 
     fn is_failing(&self) -> bool {
-        matches!(&*self.progress.borrow(), Progress::Failing { .. })
+        matches!(&*self.state.borrow(), LookupState::Failing { .. })
     }
 }

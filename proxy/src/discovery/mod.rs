@@ -1,14 +1,14 @@
-//! Where does an address lead?
+//! Finds out what serves an address, and follows its changes.
 //!
-//! Each original destination is looked up once at the control plane and watched from then on: a known one costs
-//! a map lookup. While the control plane is away the last answer stays in use; destinations that nobody asks for
-//! are forgotten.
+//! Each original destination is looked up once at the control plane and watched from then on, so a known one costs a
+//! map lookup. While the control plane is away the last answer stays in use. Destinations that nobody uses any more
+//! are dropped.
 #![forbid(unsafe_code)]
 
-mod away;
+mod control;
 mod destination;
 mod entry;
-mod figures;
+mod metrics;
 mod table;
 mod translate;
 mod watch;
@@ -22,11 +22,11 @@ use std::{
 
 use tonic::transport::Channel;
 
-pub use self::destination::{Destination, DiscoveryError};
+pub use self::destination::{Destination, DiscoveryError, ServiceEndpoints};
 use self::{
-    away::ControlPlane,
-    entry::{Entry, Progress},
-    figures::{Counters, Figures},
+    control::ControlPlane,
+    entry::{Entry, LookupState},
+    metrics::{Counters, DiscoveryMetrics},
     table::Table,
 };
 pub use crate::balance::{Endpoint, EndpointTls};
@@ -99,11 +99,11 @@ impl Discovery {
         let config = Arc::new(config);
         let counters = Arc::<Counters>::default();
         let control = Arc::new(ControlPlane::new(channel, &config.node));
-        metrics.register_collector(Box::new(Figures(counters.clone(), control.clone())));
+        metrics.register_collector(Box::new(DiscoveryMetrics(counters.clone(), control.clone())));
         let table = Table::new(config.max_entries);
         let changes = Arc::default();
         let discovery = Arc::new(Self { table, config, control, base: Instant::now(), counters, changes });
-        tokio::spawn(forget_idle(Arc::downgrade(&discovery)));
+        tokio::spawn(drop_idle(Arc::downgrade(&discovery)));
         discovery
     }
 
@@ -158,27 +158,27 @@ impl Discovery {
         self.len() == 0
     }
 
-    async fn look_up(&self, dst: SocketAddr, patience: Duration) -> Result<Arc<Destination>, DiscoveryError> {
+    async fn look_up(&self, dst: SocketAddr, limit: Duration) -> Result<Arc<Destination>, DiscoveryError> {
         let entry = self.entry(dst)?;
-        let mut progress = entry.progress();
-        let away = match &*progress.borrow() {
-            Progress::Failing { since, .. } => since.elapsed() > self.config.lookup_timeout,
-            Progress::Asking(_) => false,
+        let mut state = entry.state();
+        let away = match &*state.borrow() {
+            LookupState::Failing { since, .. } => since.elapsed() > self.config.lookup_timeout,
+            LookupState::Asking(_) => false,
         };
         // Connections must not pile up behind a control plane that has been away for long.
-        let patience = if away { patience.min(self.config.away_timeout) } else { patience };
-        entry.hurry();
+        let limit = if away { limit.min(self.config.away_timeout) } else { limit };
+        entry.reconnect_now();
         // The entry is held here, so its end cannot be what ends the waiting.
-        let _ = tokio::time::timeout(patience, progress.wait_for(|_| entry.current().is_some())).await;
+        let _ = tokio::time::timeout(limit, state.wait_for(|_| entry.current().is_some())).await;
         if let Some(current) = entry.current() {
             return Ok(current);
         }
         self.counters.timeouts.inc();
-        Err(match &*entry.progress().borrow() {
-            Progress::Failing { call, reason, .. } => {
-                DiscoveryError::Unavailable { dst, call, reason: reason.clone(), after: patience }
+        Err(match &*entry.state().borrow() {
+            LookupState::Failing { call, reason, .. } => {
+                DiscoveryError::Unavailable { dst, call, reason: reason.clone(), after: limit }
             }
-            Progress::Asking(call) => DiscoveryError::Timeout { dst, call, after: patience },
+            LookupState::Asking(call) => DiscoveryError::Timeout { dst, call, after: limit },
         })
     }
 
@@ -214,14 +214,14 @@ impl Discovery {
     }
 }
 
-async fn forget_idle(discovery: Weak<Discovery>) {
+async fn drop_idle(discovery: Weak<Discovery>) {
     loop {
         let Some(pause) = discovery.upgrade().map(|discovery| discovery.config.idle / 10) else { return };
         tokio::time::sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(60))).await;
         let Some(discovery) = discovery.upgrade() else { return };
         let idle = u64::try_from(discovery.config.idle.as_millis()).unwrap_or(u64::MAX);
-        let forgotten = discovery.table.forget_idle(discovery.now(), idle);
-        forgotten.into_iter().for_each(|dst| discovery.changes.tell(dst));
+        let dropped = discovery.table.drop_idle(discovery.now(), idle);
+        dropped.into_iter().for_each(|dst| discovery.changes.tell(dst));
         discovery.count_destinations();
     }
 }

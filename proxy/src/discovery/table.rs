@@ -59,9 +59,10 @@ impl Table {
     }
 
     /// Drops what has not been used for `idle` milliseconds, unless it could not be had again: which those are.
-    pub(super) fn forget_idle(&self, now: u64, idle: u64) -> Vec<SocketAddr> {
+    pub(super) fn drop_idle(&self, now: u64, idle: u64) -> Vec<SocketAddr> {
         let mut entries = self.entries.write();
-        let goes = |entry: &mut Arc<Entry>| now.saturating_sub(entry.used()) >= idle && !entry.is_precious();
+        let goes =
+            |entry: &mut Arc<Entry>| now.saturating_sub(entry.used()) >= idle && !entry.is_irreplaceable();
         let gone = entries.extract_if(|_, entry| goes(entry)).map(|(dst, _)| dst).collect();
         if entries.capacity() > 4 * entries.len().max(64) {
             entries.shrink_to_fit();
@@ -79,7 +80,7 @@ impl Table {
 fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) -> Vec<SocketAddr> {
     let mut idle: Vec<(u64, SocketAddr)> = entries
         .iter()
-        .filter(|(_, entry)| !entry.is_precious())
+        .filter(|(_, entry)| !entry.is_irreplaceable())
         .map(|(dst, entry)| (entry.used(), *dst))
         .filter(|(used, _)| now.saturating_sub(*used) >= IN_USE)
         .collect();

@@ -18,8 +18,8 @@ use weft_api::linkerd::{
 
 use crate::{
     balance::{Endpoint, EndpointTls},
-    identity::Identity,
     metrics,
+    tls::Identity,
 };
 
 /// What a profile says of a destination.

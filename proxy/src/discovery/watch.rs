@@ -1,20 +1,19 @@
-//! How is a destination followed through answers, errors and restarts of the control plane?
+//! Follows a destination through answers, errors and restarts of the control plane.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use rand::Rng;
 use tokio::task::JoinSet;
 use tonic::{Code, Status, Streaming};
 use weft_api::linkerd::destination::{Update, update};
 
 use super::{
     Config,
-    away::ControlPlane,
-    destination::Destination,
-    entry::Shared,
+    control::ControlPlane,
+    destination::{Destination, ServiceEndpoints},
+    entry::Published,
     translate::{self, Profile},
 };
-use crate::balance::{Balancer, Endpoint};
+use crate::{balance::Endpoint, net::Backoff};
 
 pub(super) const GET_PROFILE: &str = "GetProfile";
 pub(super) const GET: &str = "Get";
@@ -22,12 +21,12 @@ pub(super) const GET: &str = "Get";
 /// Follows what the destination is; never ends, unless the answer is final.
 pub(super) async fn watch_profile(
     dst: SocketAddr,
-    shared: Arc<Shared>,
+    published: Arc<Published>,
     control: Arc<ControlPlane>,
     config: Arc<Config>,
 ) {
     let path = dst.to_string();
-    let mut backoff = Backoff::new(&config);
+    let mut backoff = Backoff::new(config.min_backoff, config.max_backoff);
     // The endpoints' watch while the destination is a service.
     let mut endpoints = JoinSet::new();
     loop {
@@ -41,53 +40,53 @@ pub(super) async fn watch_profile(
             backoff.reset();
             match translate::profile(message, dst.port()) {
                 Ok(Profile::Service { authority, opaque }) => {
-                    if let Some(balancer) = shared.is_service(&authority, opaque) {
+                    if let Some(endpoints_of) = published.is_service(&authority, opaque) {
                         let watch = watch_endpoints(
                             dst,
                             authority,
-                            balancer,
-                            shared.clone(),
+                            endpoints_of,
+                            published.clone(),
                             control.clone(),
                             config.clone(),
                         );
                         endpoints = JoinSet::new();
                         endpoints.spawn(watch);
                     }
-                    shared.well(GET);
+                    published.healthy(GET);
                 }
                 Ok(Profile::Endpoint(endpoint)) => {
                     endpoints.abort_all();
-                    shared.answer(Destination::Endpoint(endpoint));
+                    published.answer(Destination::Endpoint(endpoint));
                 }
                 Ok(Profile::Unknown) => {
                     endpoints.abort_all();
-                    shared.answer(Destination::External);
+                    published.answer(Destination::External);
                 }
                 Err(error) => {
-                    tracing::warn!(%dst, %error, "control plane names an endpoint that is of no use");
-                    shared.failing(GET_PROFILE, &format!("an endpoint that is of no use: {error}"));
+                    tracing::warn!(%dst, %error, "control plane names an unusable endpoint");
+                    published.failing(GET_PROFILE, &format!("an unusable endpoint: {error}"));
                 }
             }
         };
         match status.code() {
             // There is nothing to know about such an address, now or later.
-            Code::InvalidArgument | Code::FailedPrecondition if !shared.has_answer() => {
+            Code::InvalidArgument | Code::FailedPrecondition if !published.has_answer() => {
                 tracing::debug!(%dst, %status, "not a destination of the mesh");
                 control.answered();
-                shared.answer(Destination::External);
+                published.answer(Destination::External);
                 return;
             }
             Code::NotFound => {
                 endpoints.abort_all();
                 control.answered();
-                shared.answer(Destination::External);
+                published.answer(Destination::External);
             }
             _ => {
                 control.failed(GET_PROFILE, &path, &status);
-                shared.failing(GET_PROFILE, &describe(&status));
+                published.failing(GET_PROFILE, &describe(&status));
             }
         }
-        backoff.pause(&shared).await;
+        pause(&mut backoff, &published).await;
     }
 }
 
@@ -95,12 +94,12 @@ pub(super) async fn watch_profile(
 async fn watch_endpoints(
     dst: SocketAddr,
     authority: String,
-    balancer: Arc<Balancer>,
-    shared: Arc<Shared>,
+    service: ServiceEndpoints,
+    published: Arc<Published>,
     control: Arc<ControlPlane>,
     config: Arc<Config>,
 ) {
-    let mut backoff = Backoff::new(&config);
+    let mut backoff = Backoff::new(config.min_backoff, config.max_backoff);
     let mut endpoints = Endpoints::default();
     let mut answered = false;
     loop {
@@ -115,10 +114,10 @@ async fn watch_endpoints(
             backoff.reset();
             if endpoints.apply(&authority, update) {
                 answered = true;
-                balancer.update(endpoints.list(dst));
-                shared.changed();
-                shared.filled(&balancer, endpoints.labels.clone());
-                shared.well(GET);
+                service.update(dst, endpoints.list());
+                published.changed();
+                published.filled(&service, endpoints.labels.clone());
+                published.healthy(GET);
             }
         };
         match status.code() {
@@ -126,23 +125,23 @@ async fn watch_endpoints(
             Code::InvalidArgument | Code::FailedPrecondition if !answered => {
                 tracing::debug!(authority, %status, "service is not resolved by the mesh");
                 control.answered();
-                shared.is_no_service(&balancer);
+                published.is_no_service(&service);
                 return;
             }
             Code::NotFound => {
                 answered = true;
                 control.answered();
                 endpoints.by_addr.clear();
-                balancer.update(Vec::new());
-                shared.changed();
-                shared.filled(&balancer, endpoints.labels.clone());
+                service.update(dst, Vec::new());
+                published.changed();
+                published.filled(&service, endpoints.labels.clone());
             }
             _ => {
                 control.failed(GET, &authority, &status);
-                shared.failing(GET, &describe(&status));
+                published.failing(GET, &describe(&status));
             }
         }
-        backoff.pause(&shared).await;
+        pause(&mut backoff, &published).await;
     }
 }
 
@@ -172,7 +171,7 @@ impl Endpoints {
                             self.by_addr.insert(endpoint.addr, endpoint);
                         }
                         Err(error) => {
-                            tracing::warn!(authority, ?place, %error, "endpoint is of no use, left out");
+                            tracing::warn!(authority, ?place, %error, "unusable endpoint ignored");
                             // What was known of it holds no longer.
                             place.map(|place| self.by_addr.remove(&place));
                         }
@@ -189,11 +188,8 @@ impl Endpoints {
         true
     }
 
-    /// Those of the address family that was dialled, as a cluster IP of that family has; all, if none is.
-    fn list(&self, dst: SocketAddr) -> Vec<Endpoint> {
-        let same = |endpoint: &&Endpoint| endpoint.addr.is_ipv6() == dst.is_ipv6();
-        let of_family: Vec<_> = self.by_addr.values().filter(same).cloned().collect();
-        if of_family.is_empty() { self.by_addr.values().cloned().collect() } else { of_family }
+    fn list(&self) -> Vec<Endpoint> {
+        self.by_addr.values().cloned().collect()
     }
 }
 
@@ -216,7 +212,7 @@ impl<T> Watch<T> {
         let stream = self.stream.as_mut().map_err(|status| status.clone())?;
         let message = match self.first.take() {
             None => stream.message().await,
-            Some(patience) => tokio::time::timeout(patience, stream.message())
+            Some(limit) => tokio::time::timeout(limit, stream.message())
                 .await
                 .unwrap_or_else(|_| Err(Status::deadline_exceeded("no message in time"))),
         };
@@ -224,35 +220,18 @@ impl<T> Watch<T> {
     }
 }
 
-/// Ever longer pauses, spread so that watches which ended together do not return together.
-struct Backoff {
-    min: Duration,
-    max: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    fn new(config: &Config) -> Self {
-        Self { min: config.min_backoff, max: config.max_backoff, next: config.min_backoff }
-    }
-
-    fn reset(&mut self) {
-        self.next = self.min;
-    }
-
-    /// A connection that waits for the first answer cuts the pause short, though not below the least one.
-    async fn pause(&mut self, shared: &Shared) {
-        let pause = self.next.mul_f64(rand::rng().random_range(0.5..1.5));
-        self.next = (self.next * 2).min(self.max);
-        let least = pause.min(self.min);
-        let mut hurried = std::pin::pin!(shared.hurried());
-        // From now on, not from when it is waited for.
-        hurried.as_mut().enable();
-        tokio::time::sleep(least).await;
-        tokio::select! {
-            () = tokio::time::sleep(pause - least) => {}
-            () = hurried, if !shared.has_answer() => {}
-        }
+/// Pauses before the next call. A connection that waits for the first answer cuts the pause short, though not below
+/// the least one.
+async fn pause(backoff: &mut Backoff, published: &Published) {
+    let pause = backoff.next_pause();
+    let least = pause.min(backoff.min());
+    let mut requested = std::pin::pin!(published.reconnect_requested());
+    // Counts from now on, not from when it is first polled.
+    requested.as_mut().enable();
+    tokio::time::sleep(least).await;
+    tokio::select! {
+        () = tokio::time::sleep(pause - least) => {}
+        () = requested, if !published.has_answer() => {}
     }
 }
 

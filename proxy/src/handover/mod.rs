@@ -1,9 +1,9 @@
-//! How does a new proxy relieve an old one without a gap?
+//! Hands listeners from an old proxy process to a new one, without a gap.
 //!
-//! The successor connects to the old one's socket, is given the listeners of all pods, serves them, and says so;
-//! only then the old one stops accepting and drains. If the successor dies before that, nothing has happened; if the old
-//! one dies, the successor goes on with what it has.
-//! Datagrams keep their bounds (SOCK_SEQPACKET): one for each pod, with its sockets, then an empty one.
+//! The successor connects to the predecessor's socket, gets the listeners of all pods, serves them, and says so. Only
+//! then the predecessor stops accepting and drains. If the successor dies before that, nothing has happened; if the
+//! predecessor dies, the successor goes on with what it has. The socket keeps message boundaries (SOCK_SEQPACKET): one
+//! message per pod, with its sockets, then an empty one.
 #![forbid(unsafe_code)]
 
 mod wire;
@@ -29,29 +29,29 @@ use crate::capture::Listeners;
 
 const SOCKET: &str = "handover.sock";
 const READY: &[u8] = b"ready";
-/// Longest silence of the other side while listeners cross over, and until the successor serves them.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Without descriptors, accept() fails at once and for ever.
-const BREATH: Duration = Duration::from_millis(200);
-/// A process that dies closes its sockets one after the other.
-const DYING: Duration = Duration::from_millis(100);
+/// How long the other side may be silent while listeners are handed over, and until the successor serves them.
+const IO_TIMEOUT: Duration = Duration::from_secs(30);
+/// Out of descriptors, accept() fails at once and for ever.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+/// How long a process that dies may take to close all its sockets.
+const EXIT_TIME: Duration = Duration::from_millis(100);
 
-/// The successor's end: a predecessor is there and has given its listeners.
-pub struct Relief {
-    predecessor: OwnedFd,
+/// A running proxy that has handed over its listeners, seen from its successor.
+pub struct Predecessor {
+    socket: OwnedFd,
     path: PathBuf,
     /// The pods' listeners by netns cookie.
     pub listeners: HashMap<u64, Listeners>,
 }
 
-impl Relief {
-    /// Asks a proxy with the same state folder for its listeners. `None`: there is none (any more).
-    pub fn ask(state_dir: &Path) -> io::Result<Option<Relief>> {
+impl Predecessor {
+    /// Asks the proxy with the same state folder for its listeners; `None` if there is none.
+    pub fn ask(state_dir: &Path) -> io::Result<Option<Predecessor>> {
         let path = state_dir.join(SOCKET);
-        let Some(predecessor) = reach(&path)? else { return Ok(None) };
-        match take(&predecessor) {
-            Ok(listeners) => Ok(Some(Relief { predecessor, path, listeners })),
-            Err(_) if is_gone(&path)? => Ok(None),
+        let Some(predecessor) = connect_to(&path)? else { return Ok(None) };
+        match receive_all(&predecessor) {
+            Ok(listeners) => Ok(Some(Predecessor { socket: predecessor, path, listeners })),
+            Err(_) if has_exited(&path)? => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -60,17 +60,17 @@ impl Relief {
     ///
     /// # Errors
     /// It has given this successor up, and serves on.
-    pub fn ready(self) -> io::Result<()> {
-        match nix::unistd::write(&self.predecessor, READY) {
+    pub fn ready(&self) -> io::Result<()> {
+        match nix::unistd::write(&self.socket, READY) {
             Ok(_) => Ok(()),
-            Err(_) if is_gone(&self.path)? => Ok(()),
+            Err(_) if has_exited(&self.path)? => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
 /// The socket of the proxy that offers its listeners at `path`.
-fn reach(path: &Path) -> io::Result<Option<OwnedFd>> {
+fn connect_to(path: &Path) -> io::Result<Option<OwnedFd>> {
     let predecessor = seqpacket()?;
     match connect(predecessor.as_raw_fd(), &UnixAddr::new(path)?) {
         Ok(()) => Ok(Some(predecessor)),
@@ -80,13 +80,13 @@ fn reach(path: &Path) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Whether nobody offers anything at `path` any more.
-fn is_gone(path: &Path) -> io::Result<bool> {
-    std::thread::sleep(DYING);
-    Ok(reach(path)?.is_none())
+fn has_exited(path: &Path) -> io::Result<bool> {
+    std::thread::sleep(EXIT_TIME);
+    Ok(connect_to(path)?.is_none())
 }
 
-fn take(predecessor: &OwnedFd) -> io::Result<HashMap<u64, Listeners>> {
-    patient(predecessor)?;
+fn receive_all(predecessor: &OwnedFd) -> io::Result<HashMap<u64, Listeners>> {
+    set_timeouts(predecessor)?;
     let mut listeners = HashMap::new();
     while let Some((cookie, of_pod)) = wire::receive(predecessor)? {
         listeners.insert(cookie, of_pod);
@@ -94,24 +94,24 @@ fn take(predecessor: &OwnedFd) -> io::Result<HashMap<u64, Listeners>> {
     Ok(listeners)
 }
 
-/// How far a handover is, seen from the old proxy.
+/// How far a handover is, seen from the predecessor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// Nobody has asked.
-    Alone,
+pub enum HandoverState {
+    /// No successor has asked.
+    Idle,
     /// A successor has the listeners and does not serve all of them yet.
-    Handing,
+    InProgress,
     /// A successor serves.
-    Relieved,
+    Completed,
 }
 
-/// Waits for a successor on a thread of its own. `listeners` are what it will be given; `serve_on` is called when
-/// it has not taken over after all.
+/// Waits for a successor, on a thread of its own. `listeners` are what it gets; `resume` is called when it has not taken
+/// over after all.
 pub fn offer(
     state_dir: &Path,
     listeners: impl Fn() -> HashMap<u64, Arc<Listeners>> + Send + 'static,
-    serve_on: impl Fn() + Send + 'static,
-    progress: Sender<Progress>,
+    resume: impl Fn() + Send + 'static,
+    state: Sender<HandoverState>,
 ) -> io::Result<()> {
     let path = state_dir.join(SOCKET);
     let waiting = listening(&path)?;
@@ -120,22 +120,22 @@ pub fn offer(
             let successor = match accept4(waiting.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
                 Ok(fd) => wire::owned(fd),
                 Err(error) => {
-                    warn!(%error, "a successor could not be heard");
-                    std::thread::sleep(BREATH);
+                    warn!(%error, "failed to accept a successor");
+                    std::thread::sleep(ACCEPT_RETRY);
                     continue;
                 }
             };
-            progress.send_replace(Progress::Handing);
+            state.send_replace(HandoverState::InProgress);
             match hand_over(&successor, &listeners()) {
                 Ok(()) => {
                     info!("a successor serves the workloads now");
-                    progress.send_replace(Progress::Relieved);
+                    state.send_replace(HandoverState::Completed);
                     return;
                 }
                 Err(error) => {
-                    warn!(%error, "a successor did not take over; serving on");
-                    serve_on();
-                    progress.send_replace(Progress::Alone);
+                    warn!(%error, "a successor did not take over; continuing to serve");
+                    resume();
+                    state.send_replace(HandoverState::Idle);
                 }
             }
         }
@@ -144,7 +144,7 @@ pub fn offer(
 }
 
 fn hand_over(successor: &OwnedFd, listeners: &HashMap<u64, Arc<Listeners>>) -> io::Result<()> {
-    patient(successor)?;
+    set_timeouts(successor)?;
     info!(pods = listeners.len(), "handing the listeners to a successor");
     for (cookie, of_pod) in listeners {
         wire::send(successor, *cookie, of_pod)?;
@@ -153,7 +153,7 @@ fn hand_over(successor: &OwnedFd, listeners: &HashMap<u64, Arc<Listeners>>) -> i
     let mut word = [0; READY.len()];
     match nix::unistd::read(successor, &mut word)? {
         n if word.get(..n) == Some(READY) => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it went away before it was ready")),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed before it was ready")),
     }
 }
 
@@ -174,8 +174,8 @@ fn seqpacket() -> io::Result<OwnedFd> {
     Ok(socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?)
 }
 
-fn patient(socket: &OwnedFd) -> io::Result<()> {
-    let limit = TimeVal::new(PATIENCE.as_secs() as i64, 0);
+fn set_timeouts(socket: &OwnedFd) -> io::Result<()> {
+    let limit = TimeVal::new(IO_TIMEOUT.as_secs() as i64, 0);
     setsockopt(socket, sockopt::ReceiveTimeout, &limit)?;
     setsockopt(socket, sockopt::SendTimeout, &limit)?;
     Ok(())
@@ -194,24 +194,24 @@ mod tests {
     #[test]
     fn listeners_cross_over_and_the_old_one_is_told() {
         let state = tempfile::tempdir().unwrap();
-        assert!(Relief::ask(state.path()).unwrap().is_none());
+        assert!(Predecessor::ask(state.path()).unwrap().is_none());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let socket = listener.as_fd().try_clone_to_owned().unwrap();
         let given = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
-        let progress = Sender::new(Progress::Alone);
-        offer(state.path(), move || HashMap::from([(7, given.clone())]), || {}, progress.clone()).unwrap();
+        let handover = Sender::new(HandoverState::Idle);
+        offer(state.path(), move || HashMap::from([(7, given.clone())]), || {}, handover.clone()).unwrap();
 
         // One that dies half-way changes nothing.
-        drop(Relief::ask(state.path()).unwrap().unwrap());
-        let mut relief = Relief::ask(state.path()).unwrap().unwrap();
-        let mut got = relief.listeners.remove(&7).unwrap();
+        drop(Predecessor::ask(state.path()).unwrap().unwrap());
+        let mut predecessor = Predecessor::ask(state.path()).unwrap().unwrap();
+        let mut got = predecessor.listeners.remove(&7).unwrap();
         let got = got.0.remove(0);
         assert_eq!((got.side, got.v6), (Side::Inbound, true));
-        assert_eq!(*progress.borrow(), Progress::Handing);
-        relief.ready().unwrap();
+        assert_eq!(*handover.borrow(), HandoverState::InProgress);
+        predecessor.ready().unwrap();
         let end = std::time::Instant::now() + Duration::from_secs(5);
-        while *progress.borrow() != Progress::Relieved {
+        while *handover.borrow() != HandoverState::Completed {
             assert!(std::time::Instant::now() < end);
             std::thread::yield_now();
         }
@@ -237,7 +237,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let socket = at_socket(state.path());
         let asking = std::thread::scope(|scope| {
-            let asking = scope.spawn(|| Relief::ask(state.path()));
+            let asking = scope.spawn(|| Predecessor::ask(state.path()));
             let asked = accept(&socket);
             drop((socket, asked));
             asking.join().unwrap()
@@ -247,7 +247,7 @@ mod tests {
         // One that lives and gives nothing is not passed over.
         let socket = at_socket(state.path());
         let asking = std::thread::scope(|scope| {
-            let asking = scope.spawn(|| Relief::ask(state.path()));
+            let asking = scope.spawn(|| Predecessor::ask(state.path()));
             drop(accept(&socket));
             asking.join().unwrap()
         });
@@ -259,15 +259,15 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         for lives in [true, false] {
             let socket = at_socket(state.path());
-            let (relief, asked) = std::thread::scope(|scope| {
-                let asking = scope.spawn(|| Relief::ask(state.path()));
+            let (predecessor, asked) = std::thread::scope(|scope| {
+                let asking = scope.spawn(|| Predecessor::ask(state.path()));
                 let asked = accept(&socket);
                 wire::end(&asked).unwrap();
                 (asking.join().unwrap().unwrap().unwrap(), asked)
             });
             drop(asked);
             let socket = lives.then_some(socket);
-            assert_eq!(relief.ready().is_err(), lives);
+            assert_eq!(predecessor.ready().is_err(), lives);
             drop(socket);
         }
     }

@@ -8,11 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tonic::transport::Channel;
 use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClient};
 
-use super::{
-    Anchors, Identity,
-    credential::{Credential, CredentialError},
-};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Anchors, Credential, CredentialError, Identity, TlsError};
 
 /// No certificate was had.
 #[derive(Debug, thiserror::Error)]

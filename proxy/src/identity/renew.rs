@@ -15,11 +15,13 @@ use tokio::{
 use tonic::transport::Channel;
 
 use super::{
-    Anchors, Credential, Identity,
     certify::{CertifyError, certify},
     clock::Clock,
 };
-use crate::metrics::IdentityMetrics;
+use crate::{
+    metrics::IdentityMetrics,
+    tls::{Anchors, Credential, Identity},
+};
 
 /// When to renew and when to try again.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Which identities are in use on this node, and by how many?
+//! The identities in use on this node, each with a certificate that is kept fresh.
 
 use std::{
     collections::HashMap,
@@ -12,12 +12,14 @@ use tokio::{sync::watch, task::AbortHandle};
 use tonic::transport::Channel;
 
 use super::{
-    Anchors, Credential, Identity,
-    anchors::watch_file,
+    anchors_file::watch_file,
     clock::watch_jumps,
     renew::{Renewal, Slot, Timing},
 };
-use crate::metrics::IdentityMetrics;
+use crate::{
+    metrics::IdentityMetrics,
+    tls::{Anchors, Credential, Identity},
+};
 
 /// Where certificates come from.
 #[derive(Clone, Debug)]

@@ -16,13 +16,14 @@ use weft_api::linkerd::identity::{
     identity_server::{Identity as IdentityService, IdentityServer},
 };
 
-use super::{
-    clock::Clock,
-    renew::Timing,
-    testing::{Ca, identity, names_of},
-    *,
+use super::{clock::Clock, renew::Timing, *};
+use crate::{
+    metrics::IdentityMetrics,
+    tls::{
+        self, Anchors, Credential, CredentialError,
+        testing::{Ca, identity, names_of},
+    },
 };
-use crate::tls;
 
 mod jumps;
 

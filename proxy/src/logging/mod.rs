@@ -1,7 +1,7 @@
 //! How does the proxy log, and how is that changed while it runs?
 #![forbid(unsafe_code)]
 
-mod throttle;
+mod limiter;
 
 use std::{fmt, io, str::FromStr};
 
@@ -15,7 +15,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-pub use self::throttle::Throttle;
+pub use self::limiter::LogLimiter;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

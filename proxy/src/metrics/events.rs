@@ -20,6 +20,7 @@ use super::{
     labels::{AuthzLabels, ErrorLabels, WorkloadLabels},
     transport::describe,
 };
+use crate::net::Direction;
 
 /// What became of a connection that asked to come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +79,13 @@ impl Events {
         counters.of(outcome).fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn inbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
-        let counter = self.inbound_errors.get(&ErrorLabels { workload: workload.clone(), error });
-        let counter = counter.unwrap_or_else(|| self.overflow.inbound_errors.clone());
-        counter.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn outbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
-        let counter = self.outbound_errors.get(&ErrorLabels { workload: workload.clone(), error });
-        let counter = counter.unwrap_or_else(|| self.overflow.outbound_errors.clone());
-        counter.0.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn refused(&self, direction: Direction, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        let (errors, overflow) = match direction {
+            Direction::Inbound => (&self.inbound_errors, &self.overflow.inbound_errors),
+            Direction::Outbound => (&self.outbound_errors, &self.overflow.outbound_errors),
+        };
+        let counter = errors.get(&ErrorLabels { workload: workload.clone(), error });
+        counter.unwrap_or_else(|| overflow.clone()).0.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn overflow(&self) -> u64 {

@@ -15,7 +15,10 @@ use prometheus_client::encoding::{
 };
 
 use super::intern::Owned;
-use crate::identity::Identity;
+use crate::{
+    net::{Direction, Peer},
+    tls::Identity,
+};
 
 /// Why a connection carries no TLS: values of `no_tls_reason`.
 pub mod reason {
@@ -25,8 +28,6 @@ pub mod reason {
     pub const NOT_PROVIDED_BY_SERVICE_DISCOVERY: &str = "not_provided_by_service_discovery";
     /// The client sent something that is no TLS for us.
     pub const NO_TLS_FROM_REMOTE: &str = "no_tls_from_remote";
-    /// The port is left alone by configuration.
-    pub const PORT_SKIPPED: &str = "port_skipped";
 }
 
 /// Which workload a series belongs to.
@@ -37,24 +38,6 @@ pub struct WorkloadLabels {
     /// The pod's name.
     pub pod: String,
     extra: BTreeMap<String, String>,
-}
-
-/// Which way a connection goes, seen from the workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// To the workload.
-    Inbound,
-    /// From the workload.
-    Outbound,
-}
-
-/// Which of the two legs of a proxied connection is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// The leg that the proxy accepted.
-    Src,
-    /// The leg that the proxy opened.
-    Dst,
 }
 
 /// How a leg is secured.
@@ -187,32 +170,6 @@ impl WorkloadLabels {
     }
 }
 
-impl Direction {
-    /// The label's value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
-}
-
-impl Peer {
-    /// The label's value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Src => "src",
-            Self::Dst => "dst",
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 // === encoding ===
 
 impl EncodeLabelSet for TransportLabels {
@@ -274,6 +231,14 @@ impl WorkloadLabels {
 }
 
 impl Tls {
+    /// The identity of the other side, as far as it is proven.
+    pub const fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Established(identity) | Self::Local(identity) => Some(identity),
+            Self::Anonymous | Self::NoIdentity(_) | Self::Opaque { .. } => None,
+        }
+    }
+
     fn write(&self, out: &mut LabelSetEncoder<'_>, direction: Direction) -> fmt::Result {
         let id = match direction {
             Direction::Inbound => "client_id",

@@ -9,6 +9,7 @@ mod histogram;
 mod identity;
 mod intern;
 mod labels;
+mod metered;
 mod process;
 mod text;
 mod transport;
@@ -26,12 +27,12 @@ use prometheus_client::{
 pub use self::{
     events::AuthzOutcome,
     identity::IdentityMetrics,
-    labels::{
-        AuthzLabels, Direction, Peer, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason, sanitize,
-    },
+    labels::{AuthzLabels, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason, sanitize},
+    metered::{ConnectionRecord, Metered},
     transport::{OpenConn, Transport},
 };
 use self::{events::Events, process::Process, transport::Transports};
+use crate::{net::Direction, refusal::Reason};
 
 /// The proxy's metrics.
 #[derive(Clone)]
@@ -97,14 +98,9 @@ impl Metrics {
         self.0.events.authz(outcome, labels);
     }
 
-    /// A connection to a workload could not be served.
-    pub fn inbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
-        self.0.events.inbound_error(workload, error);
-    }
-
-    /// A connection from a workload could not be served.
-    pub fn outbound_error(&self, workload: &Arc<WorkloadLabels>, error: &'static str) {
-        self.0.events.outbound_error(workload, error);
+    /// A connection to or from a workload could not be served.
+    pub fn refused(&self, direction: Direction, workload: &Arc<WorkloadLabels>, reason: Reason) {
+        self.0.events.refused(direction, workload, reason.as_str());
     }
 
     /// Where the identity store counts.
@@ -120,11 +116,6 @@ impl Metrics {
     /// Calls `refresh` before each scrape.
     pub fn refresh_with(&self, refresh: Refresh) {
         self.0.before.write().push(refresh);
-    }
-
-    /// Adds families of another module through prometheus-client's own types.
-    pub fn register(&self, register: impl FnOnce(&mut Registry)) {
-        register(&mut self.0.registry.write());
     }
 
     /// Everything, as text. Takes time in proportion to the number of series: not for an async worker thread.

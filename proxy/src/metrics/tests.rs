@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::*;
+use crate::net::Peer;
 
-fn identity(name: &str) -> crate::identity::Identity {
+fn identity(name: &str) -> crate::tls::Identity {
     format!("{name}.demo.serviceaccount.identity.linkerd.cluster.local").parse().unwrap()
 }
 
@@ -171,7 +172,7 @@ fn the_number_of_series_is_bounded_and_nothing_is_lost() {
     }
     for pod in 0..10 {
         let workload = WorkloadLabels::new("demo", format!("web-{pod}"), &BTreeMap::new());
-        metrics.inbound_error(&Arc::new(workload), "i/o");
+        metrics.refused(Direction::Inbound, &Arc::new(workload), Reason::Io);
     }
     let text = scrape(&metrics);
     assert_line(&text, "inbound_tcp_errors_total{overflow=\"true\"} 8");
@@ -191,7 +192,7 @@ fn certificates_and_errors_are_told() {
     let identity = metrics.identity();
     identity.issued("a.b", std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000));
     identity.failed("a.b");
-    metrics.inbound_error(&workload(), "tls detection timeout");
+    metrics.refused(Direction::Inbound, &workload(), Reason::DetectionTimeout);
     let text = scrape(&metrics);
     assert_line(&text, "control_identity_cert_expiration_timestamp_seconds{identity=\"a.b\"} 4000000000.0");
     assert_line(&text, "control_identity_cert_refreshes_total{identity=\"a.b\",result=\"ok\"} 1");

@@ -20,8 +20,9 @@ use super::{
     Limits,
     histogram::Histogram,
     intern::{Interner, Series},
-    labels::{Direction, PathLabels, Peer, TransportLabels, With, label},
+    labels::{PathLabels, TransportLabels, With, label},
 };
+use crate::net::{Direction, Peer};
 
 /// The counters of all connections with one set of labels.
 #[derive(Debug, Default)]

@@ -1,14 +1,13 @@
-//! May this client come in?
+//! Linkerd's default inbound policies, for a workload and for single ports.
 //!
-//! The default inbound policies of Linkerd, for a workload and for single ports. One function decides for
-//! connections from other nodes and from this one alike.
+//! One function decides, for connections from other nodes and from this one alike.
 #![forbid(unsafe_code)]
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use crate::{identity::Identity, metrics::ServerLabels};
+use crate::{metrics::ServerLabels, tls::Identity};
 
 /// Who may connect, where no finer policy says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,12 +43,12 @@ pub enum Decision {
     /// It may, because the policy only watches.
     Audit,
     /// It may not.
-    Deny(Reason),
+    Deny(DenyReason),
 }
 
 /// Why a client may not come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reason {
+pub enum DenyReason {
     /// The policy lets nobody in.
     Denied,
     /// It has proven no identity.
@@ -114,13 +113,13 @@ impl InboundPolicy {
             InboundPolicy::AllAuthenticated => (true, false),
             InboundPolicy::ClusterUnauthenticated => (false, true),
             InboundPolicy::ClusterAuthenticated => (true, true),
-            InboundPolicy::Deny => return Decision::Deny(Reason::Denied),
+            InboundPolicy::Deny => return Decision::Deny(DenyReason::Denied),
             InboundPolicy::Audit => return Decision::Audit,
         };
         if network && !within() {
-            Decision::Deny(Reason::OutsideCluster)
+            Decision::Deny(DenyReason::OutsideCluster)
         } else if identity && client.identity.is_none() {
-            Decision::Deny(Reason::Unauthenticated)
+            Decision::Deny(DenyReason::Unauthenticated)
         } else {
             Decision::Allow
         }
@@ -146,12 +145,12 @@ impl Decision {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for DenyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reason::Denied => "the policy lets nobody in",
-            Reason::Unauthenticated => "the client has proven no identity",
-            Reason::OutsideCluster => "the client is outside the cluster's networks",
+            DenyReason::Denied => "the policy lets nobody in",
+            DenyReason::Unauthenticated => "the client has proven no identity",
+            DenyReason::OutsideCluster => "the client is outside the cluster's networks",
         })
     }
 }
@@ -186,8 +185,14 @@ mod tests {
             assert_eq!(decide(policy, "192.0.2.1", false).admits(), outside, "{policy:?}");
             assert_eq!(decide(policy, "2001:db8::1", true).admits(), outside_proven, "{policy:?}");
         }
-        assert_eq!(decide(ClusterAuthenticated, "10.0.0.1", false), Decision::Deny(Reason::Unauthenticated));
-        assert_eq!(decide(ClusterAuthenticated, "192.0.2.1", true), Decision::Deny(Reason::OutsideCluster));
+        assert_eq!(
+            decide(ClusterAuthenticated, "10.0.0.1", false),
+            Decision::Deny(DenyReason::Unauthenticated)
+        );
+        assert_eq!(
+            decide(ClusterAuthenticated, "192.0.2.1", true),
+            Decision::Deny(DenyReason::OutsideCluster)
+        );
     }
 
     #[test]

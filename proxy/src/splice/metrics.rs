@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use super::Splicing;
 
-/// Reads the figures when metrics are scraped.
+/// Reads the counters when metrics are scraped.
 #[derive(Clone)]
 pub struct SpliceCollector(pub Arc<Splicing>);
 
@@ -22,32 +22,32 @@ impl std::fmt::Debug for SpliceCollector {
 
 impl Collector for SpliceCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let figures = &self.0.figures;
+        let counters = &self.0.counters;
         let counters = [
             (
                 "weft_splice_connections",
                 "Connections of ports that opted in whose way the kernel was told",
-                &figures.spliced,
+                &counters.spliced,
             ),
             (
                 "weft_splice_hops",
                 "Connections to other nodes whose way between application and proxy was made short",
-                &figures.hops,
+                &counters.hops,
             ),
             (
                 "weft_splice_late",
                 "Connections to and from other nodes whose way was not made short because the application had ended its half",
-                &figures.late,
+                &counters.late,
             ),
             (
                 "weft_splice_full",
                 "Connections of ports that opted in and were relayed because a map was full",
-                &figures.full,
+                &counters.full,
             ),
             (
                 "weft_splice_bytes",
                 "Bytes that the kernel moved from application to application",
-                &figures.bytes,
+                &counters.bytes,
             ),
         ];
         for (name, help, value) in counters {

@@ -1,13 +1,13 @@
-//! Which connections are spliced in the kernel, and how are they counted?
+//! Splices connections in the kernel, where their port opted in.
 //!
-//! Those of ports that opted in (`config.weft.dev/splice-ports`), at both workloads or at the service. The proxy
-//! accepts, authorizes and relays such a connection like any other; beside that it tells the kernel how the
-//! connection's sockets belong together, and the kernel then moves what it can by itself. Nothing depends on it.
+//! The annotation is `config.weft.dev/splice-ports`, on both workloads or on the service. The proxy accepts, authorizes
+//! and forwards such a connection like any other. It also tells the kernel which sockets belong together, and the
+//! kernel then moves what it can by itself. Correctness never depends on it.
 #![forbid(unsafe_code)]
 
-mod hop;
-mod joint;
+mod local;
 mod metrics;
+mod remote;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,9 +27,9 @@ use weft_api::node as api;
 use weft_common::{PortRange, PortRanges, SplicePorts};
 
 pub use self::{
-    hop::Hop,
-    joint::{Joint, JointHandle, Way},
+    local::{LocalSplice, LocalSpliceGuard},
     metrics::SpliceCollector,
+    remote::RemoteSplice,
 };
 use crate::capture::Capture;
 
@@ -40,12 +40,12 @@ const SWEEP: Duration = Duration::from_secs(20);
 pub struct Splicing {
     capture: Arc<Capture>,
     targets: ArcSwap<HashMap<IpAddr, SplicePorts>>,
-    open: Mutex<HashMap<u64, Weak<Joint>>>,
-    figures: Figures,
+    open: Mutex<HashMap<u64, Weak<LocalSplice>>>,
+    counters: Counters,
 }
 
 #[derive(Default)]
-struct Figures {
+struct Counters {
     /// Connections for which the kernel was told the way.
     spliced: AtomicU64,
     /// Connections that go to another node and whose way to the proxy was made short.
@@ -65,7 +65,7 @@ impl Splicing {
             capture,
             targets: ArcSwap::default(),
             open: Mutex::default(),
-            figures: Figures::default(),
+            counters: Counters::default(),
         })
     }
 
@@ -124,15 +124,15 @@ impl Splicing {
 
     /// Counts what the kernel has moved since the last time, so that metrics that are about to be read are exact.
     pub fn account(&self) {
-        let open: Vec<Arc<Joint>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
-        for joint in open {
-            joint.account();
+        let open: Vec<Arc<LocalSplice>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
+        for splice in open {
+            splice.account();
         }
     }
 
-    fn opened(&self, cookie: u64, joint: &Arc<Joint>) {
-        self.figures.spliced.fetch_add(1, Ordering::Relaxed);
-        self.open.lock().insert(cookie, Arc::downgrade(joint));
+    fn opened(&self, cookie: u64, splice: &Arc<LocalSplice>) {
+        self.counters.spliced.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().insert(cookie, Arc::downgrade(splice));
     }
 
     fn closed(&self, cookie: u64) {

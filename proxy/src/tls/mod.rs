@@ -1,13 +1,17 @@
-//! How are connections between nodes secured?
+//! Secures connections between nodes.
 //!
 //! Mutual TLS 1.3 as the wire contract says. A client insists on the server's exact identity; a server asks for a
 //! certificate, refuses a bad one and leaves it to policy whether none is good enough.
 #![forbid(unsafe_code)]
 
+mod anchors;
 mod config;
+mod credential;
 mod engine;
 mod error;
 mod leftover;
+mod name;
+mod over_tcp;
 mod provider;
 mod scratch;
 mod session;
@@ -26,22 +30,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::engine::Engine;
 pub use self::{
+    anchors::{Anchors, AnchorsError},
     config::ConfigError,
+    credential::{Credential, CredentialError},
     error::TlsError,
+    name::{Identity, InvalidIdentity},
     provider::{ALPN_TCP, info, provider},
     stream::TlsStream,
 };
 pub(crate) use self::{
-    config::{client as client_config, client_verifier, server as server_config},
     sessions::Sessions,
     verify::{Facts, ServerVerifier, all_current},
 };
-use crate::identity::{Credential, Identity};
-
-/// A connection that we opened.
-pub type ClientStream<IO> = TlsStream<IO>;
-/// A connection that we accepted.
-pub type ServerStream<IO> = TlsStream<IO>;
 
 /// Who is on the other side of a connection that we accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl<'a> ClientHello<'a> {
 
     /// Secures `io`. The client's proof of itself is sent with the first bytes, or flushed: the server waits for it.
     /// The caller bounds the time.
-    pub async fn secure<IO>(self, io: IO) -> Result<ClientStream<IO>, TlsError>
+    pub async fn secure<IO>(self, io: IO) -> Result<TlsStream<IO>, TlsError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -104,7 +104,7 @@ impl<'a> ClientHello<'a> {
 /// Secures a connection that a client opened to the identity of `credential`.
 ///
 /// A client's certificate that is bad, expired or names nobody is an error. The caller bounds the time.
-pub async fn accept<IO>(credential: &Credential, io: IO) -> Result<(ServerStream<IO>, Peer), TlsError>
+pub async fn accept<IO>(credential: &Credential, io: IO) -> Result<(TlsStream<IO>, Peer), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -160,5 +160,7 @@ where
     poll_fn(|cx| stream.poll_farewell(cx)).await;
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -11,13 +11,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::*;
-use crate::identity::{
-    Credential, Identity,
+use super::{
     testing::{Ca, identity},
+    *,
 };
 
-type Outcome<IO> = (Result<ClientStream<IO>, TlsError>, Result<(ServerStream<IO>, Peer), TlsError>);
+type Outcome<IO> = (Result<TlsStream<IO>, TlsError>, Result<(TlsStream<IO>, Peer), TlsError>);
 
 fn endpoint(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 244, 1, 2], port))
@@ -30,7 +29,7 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     server_name: &str,
     endpoint: SocketAddr,
     io: IO,
-) -> Result<ClientStream<IO>, TlsError> {
+) -> Result<TlsStream<IO>, TlsError> {
     let mut stream = ClientHello::new(credential, server, server_name, endpoint)?.secure(io).await?;
     stream.flush().await?;
     Ok(stream)
@@ -50,7 +49,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
 }
 
 /// How the client learns that the server refused it: with its first read.
-async fn first_read<IO: AsyncRead + AsyncWrite + Unpin>(stream: &mut ClientStream<IO>) -> TlsError {
+async fn first_read<IO: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<IO>) -> TlsError {
     stream.read_u8().await.expect_err("the server refused").into()
 }
 

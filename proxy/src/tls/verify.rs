@@ -14,8 +14,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
-use super::provider::provider;
-use crate::identity::Identity;
+use super::{Identity, provider::provider};
 
 /// What weft reads in a certificate that was (or will be) verified.
 #[derive(Debug)]

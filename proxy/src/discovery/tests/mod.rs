@@ -49,7 +49,7 @@ fn web(fake: &Fake) {
 #[track_caller]
 fn balancer(destination: &Destination) -> &Arc<Balancer> {
     match destination {
-        Destination::Service { balancer, .. } => balancer,
+        Destination::Service { endpoints, .. } => &endpoints.same_family,
         other => panic!("not a service: {other:?}"),
     }
 }
@@ -99,8 +99,8 @@ async fn a_service_is_looked_up_once_and_followed() {
     })
     .await;
     let opaque = || match &*discovery.known(addr("10.96.0.7:80")).unwrap() {
-        Destination::Service { opaque, balancer: now, .. } => {
-            *opaque && Arc::ptr_eq(now, balancer(&found[0]))
+        Destination::Service { opaque, endpoints: now, .. } => {
+            *opaque && Arc::ptr_eq(&now.same_family, balancer(&found[0]))
         }
         _ => false,
     };
@@ -143,7 +143,7 @@ async fn refusals_are_final_and_absence_is_not() {
     }
     fake.profile("10.96.0.9:80", Ok(service_profile("late.demo.svc.cluster.local")));
     fake.endpoints("late.demo.svc.cluster.local:80", Ok(add(&["10.0.0.4:80"])));
-    let late = || matches!(&*discovery.known(addr("10.96.0.9:80")).unwrap(), Destination::Service { balancer, .. } if balancer.len() == 1);
+    let late = || matches!(&*discovery.known(addr("10.96.0.9:80")).unwrap(), Destination::Service { endpoints, .. } if endpoints.same_family.len() == 1);
     until("the service exists", late).await;
     assert_eq!(fake.calls_for("0.0.0.1:80"), 1);
 }

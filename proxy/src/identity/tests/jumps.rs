@@ -8,13 +8,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{
-    super::{
-        clock::Clock,
-        testing::{Ca, identity},
-    },
-    Answer, World, eventually, good,
-};
+use super::{super::clock::Clock, Answer, World, eventually, good};
+use crate::tls::testing::{Ca, identity};
 
 /// A clock that can be set, in seconds from the true time.
 fn settable() -> (Clock, Arc<AtomicI64>) {

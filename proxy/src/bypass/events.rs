@@ -1,0 +1,235 @@
+//! Counts direct connections from what the kernel reports, and ends those that policy does not allow any more.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error, warn};
+use weft_common::{DirectEvent, DirectLive, DirectSocket};
+
+use super::{DirectConnections, REVOKED_KEPT, grant::Grant};
+use crate::{
+    capture::DirectEvents,
+    metrics::{OpenConn, Tls},
+    policy::{Client, Decision},
+    workload::Workload,
+};
+
+/// Open ends that are counted; more than the kernel's map of live connections holds.
+const MAX_OPEN: usize = 262_144;
+const TICK: Duration = Duration::from_secs(5);
+const TCP_FIN_WAIT2: u32 = 5;
+const TCP_LAST_ACK: u32 = 9;
+const TCP_CLOSING: u32 = 11;
+
+/// The ends that are open, by their sockets' cookies.
+#[derive(Default)]
+pub(super) struct OpenConnections {
+    open: HashMap<u64, OpenEnd>,
+    /// Those that were ended because the policy changed.
+    denied: HashSet<u64>,
+    lost: u64,
+}
+
+struct OpenEnd {
+    /// Of the connection to the client and to the destination.
+    counters: [OpenConn; 2],
+    side: usize,
+}
+
+impl DirectConnections {
+    /// Counts what the kernel tells, for ever.
+    pub async fn follow_events(self: Arc<Self>, mut events: DirectEvents) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                read = events.each(|event| self.on_event(event)) => {
+                    if let Err(error) = read {
+                        error!(%error, "what happens to direct connections cannot be read; they are not counted any more");
+                        return;
+                    }
+                }
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
+
+    fn on_event(&self, event: &DirectEvent) {
+        let side = usize::from(event.side == DirectSocket::DESTINATION);
+        match event.kind {
+            DirectEvent::OPENED => {
+                // Where its pass is not known (yet), its close tells all there is to count.
+                if let Some(open) = self.open(event, side) {
+                    self.open_ends.lock().open.insert(event.cookie, open);
+                }
+            }
+            DirectEvent::CLOSED => self.closed(event, side),
+            DirectEvent::FAILED => {
+                // Nobody else says so: the end was never open.
+                let errno = if event.retransmits == 0 { "ECONNREFUSED" } else { "ETIMEDOUT" };
+                match self.grant(event.pass) {
+                    Some(grant) => grant.refused(errno),
+                    None => self.unattributed(),
+                }
+            }
+            DirectEvent::FORGED => self.forged(event),
+            _ => {}
+        }
+    }
+
+    fn open(&self, event: &DirectEvent, side: usize) -> Option<OpenEnd> {
+        let full = self.open_ends.lock().open.len() >= MAX_OPEN;
+        let grant = self.grant(event.pass).filter(|_| !full);
+        let counters = grant.and_then(|grant| match side {
+            0 => grant.open_source(event.backend),
+            _ => grant.open_destination(&self.metrics, event.backend),
+        })?;
+        self.counters.opened[side].fetch_add(1, Ordering::Relaxed);
+        self.counters.open[side].fetch_add(1, Ordering::Relaxed);
+        Some(OpenEnd { counters, side })
+    }
+
+    fn closed(&self, event: &DirectEvent, side: usize) {
+        let (known, denied) = {
+            let mut open_ends = self.open_ends.lock();
+            (open_ends.open.remove(&event.cookie), open_ends.denied.remove(&event.cookie))
+        };
+        // Its opening may have been lost.
+        let Some(OpenEnd { counters: [source, destination], side }) =
+            known.or_else(|| self.open(event, side))
+        else {
+            self.unattributed();
+            return;
+        };
+        self.counters.open[side].fetch_sub(1, Ordering::Relaxed);
+        let (forward, backward) =
+            if side == 0 { (event.sent, event.received) } else { (event.received, event.sent) };
+        source.read(forward);
+        destination.wrote(forward);
+        destination.read(backward);
+        source.wrote(backward);
+        // The leg over the wire: at the source's that to the destination, and the other way round.
+        let wire = if side == 0 { &destination } else { &source };
+        if event.rtt > 0 {
+            wire.rtt(Duration::from_micros(event.rtt.into()));
+        }
+        wire.retransmits(event.retransmits.into());
+        let orderly = matches!(event.state, TCP_FIN_WAIT2 | TCP_LAST_ACK | TCP_CLOSING);
+        let errno = match (denied, orderly) {
+            (true, _) => Some("EACCES"),
+            (false, true) => None,
+            (false, false) => Some("ECONNRESET"),
+        };
+        debug!(pass = event.pass, side, sent = event.sent, received = event.received, duration = ?Duration::from_nanos(event.duration), errno, "direct connection closed");
+        source.close(errno);
+        destination.close(errno);
+    }
+
+    /// The kernel has cut the accepted socket off; it is taken from the application.
+    fn forged(&self, event: &DirectEvent) {
+        let (local, remote) = (SocketAddr::from(event.ends.local), SocketAddr::from(event.ends.remote));
+        let workload = self.registry.at(local).filter(|workload| workload.netns.cookie() == event.ends.netns);
+        let name = workload.as_ref().map(|workload| workload.key.to_string());
+        warn!(destination = name, addr = %local, client = %remote, "forged: the handshake of a direct connection was finished by somebody else than who began it; cut off");
+        if let Some(workload) = workload {
+            self.end(&workload, &[(local, remote, event.cookie)]);
+        }
+    }
+
+    /// Ends those of the `live` connections to `workload` that it does not allow any more; those of clients that are not
+    /// served only with `unknown_clients`.
+    pub(super) fn end_denied(
+        &self,
+        workload: &Arc<Workload>,
+        live: &[(u64, DirectLive)],
+        unknown_clients: bool,
+    ) {
+        let netns = workload.netns.cookie();
+        let mut denied = Vec::new();
+        for (cookie, live) in live {
+            if live.netns != netns || live.side != DirectSocket::DESTINATION {
+                continue;
+            }
+            let (local, remote) = (SocketAddr::from(live.local), SocketAddr::from(live.remote));
+            let source = self.registry.at(remote);
+            if source.is_none() && !unknown_clients {
+                continue;
+            }
+            let tls = source.map_or(Tls::Anonymous, |source| Tls::Local(source.identity.clone()));
+            let client = Client { ip: remote.ip(), identity: tls.identity() };
+            if let Decision::Deny(reason) = self.authorizer.decide(workload, local, client) {
+                self.authorizer.terminated(workload, local, remote.ip(), &tls, reason);
+                denied.push((local, remote, *cookie));
+            }
+        }
+        if denied.is_empty() {
+            return;
+        }
+        {
+            let mut ends = self.open_ends.lock();
+            let known: Vec<u64> =
+                denied.iter().map(|(.., cookie)| *cookie).filter(|c| ends.open.contains_key(c)).collect();
+            ends.denied.extend(known);
+        }
+        self.end(workload, &denied);
+    }
+
+    fn end(&self, workload: &Workload, sockets: &[(SocketAddr, SocketAddr, u64)]) {
+        match self.capture.destroy(&workload.netns, sockets) {
+            Ok(ended) => {
+                self.counters.terminated.fetch_add(ended as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.counters.not_terminated.fetch_add(sockets.len() as u64, Ordering::Relaxed);
+                error!(destination = %workload.key, connections = sockets.len(), %error, "direct connections could not be ended (does the kernel have CONFIG_INET_DIAG_DESTROY?); they go on");
+            }
+        }
+    }
+
+    fn grant(&self, id: u64) -> Option<Arc<Grant>> {
+        self.table.lock().by_id.get(&id).cloned()
+    }
+
+    fn unattributed(&self) {
+        self.counters.unattributed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Forgets passes that nobody asks about any more, and connections whose end was not told.
+    fn tick(&self) {
+        {
+            let mut table = self.table.lock();
+            while let Some((since, id)) = table.revoked.front().copied()
+                && since.elapsed() > REVOKED_KEPT
+            {
+                table.revoked.pop_front();
+                table.by_id.remove(&id);
+            }
+        }
+        let lost = self.capture.lost_events();
+        if std::mem::replace(&mut self.open_ends.lock().lost, lost) != lost {
+            self.count_again(lost);
+        }
+    }
+
+    /// Forgets connections of whose end nobody told this proxy; `lost`: how many events found no room.
+    pub(super) fn count_again(&self, lost: u64) {
+        let cookies: Vec<u64> = self.open_ends.lock().open.keys().copied().collect();
+        let started = Instant::now();
+        let closed_ends: Vec<u64> =
+            cookies.into_iter().filter(|cookie| !self.capture.is_live(*cookie)).collect();
+        warn!(lost, closed_ends = closed_ends.len(), took = ?started.elapsed(), "events of direct connections were lost: the figures of some are missing");
+        let mut open_ends = self.open_ends.lock();
+        for cookie in closed_ends {
+            open_ends.denied.remove(&cookie);
+            if let Some(open) = open_ends.open.remove(&cookie) {
+                self.counters.open[open.side].fetch_sub(1, Ordering::Relaxed);
+                self.counters.missed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

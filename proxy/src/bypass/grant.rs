@@ -1,0 +1,133 @@
+//! One grant, with the counters of its connections.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use weft_common::PassKey;
+
+use crate::{
+    balance::Endpoint,
+    metrics::{AuthzLabels, AuthzOutcome, Metrics, OpenConn, Tls, Transport, TransportLabels, reason},
+    net::{Direction, Peer},
+    tls::Identity,
+    workload::Workload,
+};
+
+/// A grant and its counters. It holds no workload, so that workloads can be dropped.
+pub(super) struct Grant {
+    pub(super) id: u64,
+    pub(super) key: PassKey,
+    /// What the application dials.
+    pub(super) original: SocketAddr,
+    backends: Vec<Backend>,
+    accepted: Arc<Transport>,
+}
+
+struct Backend {
+    netns: u64,
+    target: SocketAddr,
+    /// The source's leg to it.
+    outbound: Arc<Transport>,
+    /// Its own legs: to the source, and to the application.
+    inbound: [Arc<Transport>; 2],
+    authz: AuthzLabels,
+}
+
+impl Grant {
+    pub(super) fn new(
+        metrics: &Metrics,
+        id: u64,
+        key: PassKey,
+        source: &Workload,
+        original: SocketAddr,
+        backends: &[(Endpoint, Arc<Workload>)],
+    ) -> Self {
+        let loopback = || Tls::NoIdentity(reason::LOOPBACK);
+        let accepted = metrics.transport(&TransportLabels {
+            direction: Direction::Outbound,
+            peer: Peer::Src,
+            workload: source.labels.clone(),
+            tls: loopback(),
+            target: original,
+            server: None,
+            destination: None,
+        });
+        let backends = backends
+            .iter()
+            .map(|(endpoint, workload)| Backend::new(metrics, source, &source.identity, endpoint, workload))
+            .collect();
+        Grant { id, key, original, backends, accepted }
+    }
+
+    /// Whether it leads from or to the workload in this namespace.
+    pub(super) fn is_affected_by(&self, netns: u64) -> bool {
+        self.key.netns == netns || self.backends.iter().any(|backend| backend.netns == netns)
+    }
+
+    /// Where it leads.
+    pub(super) fn targets(&self) -> impl Iterator<Item = SocketAddr> {
+        self.backends.iter().map(|backend| backend.target)
+    }
+
+    /// Counts a connection of the source's: its leg to the application, and to the backend.
+    pub(super) fn open_source(&self, backend: u32) -> Option<[OpenConn; 2]> {
+        let backend = self.backends.get(backend as usize)?;
+        Some([self.accepted.open(), backend.outbound.open()])
+    }
+
+    /// Counts a connection to a backend, and that it was admitted.
+    pub(super) fn open_destination(&self, metrics: &Metrics, backend: u32) -> Option<[OpenConn; 2]> {
+        let backend = self.backends.get(backend as usize)?;
+        metrics.authz(AuthzOutcome::Allow, &backend.authz);
+        let [source, application] = &backend.inbound;
+        Some([source.open(), application.open()])
+    }
+
+    /// Counts a connection that nobody took.
+    pub(super) fn refused(&self, errno: &'static str) {
+        self.accepted.open().close(Some(errno));
+    }
+}
+
+impl Backend {
+    fn new(
+        metrics: &Metrics,
+        source: &Workload,
+        identity: &Identity,
+        endpoint: &Endpoint,
+        workload: &Workload,
+    ) -> Self {
+        let port = workload.config().policies.port(endpoint.addr.port());
+        let outbound = metrics.transport(&TransportLabels {
+            direction: Direction::Outbound,
+            peer: Peer::Dst,
+            workload: source.labels.clone(),
+            tls: Tls::Local(workload.identity.clone()),
+            target: endpoint.addr,
+            server: None,
+            destination: Some(endpoint.labels.clone()),
+        });
+        let inbound = |peer, tls| {
+            metrics.transport(&TransportLabels {
+                direction: Direction::Inbound,
+                peer,
+                workload: workload.labels.clone(),
+                tls,
+                target: endpoint.addr,
+                server: Some(port.labels.clone()),
+                destination: None,
+            })
+        };
+        let inbound = [
+            inbound(Peer::Src, Tls::Local(identity.clone())),
+            inbound(Peer::Dst, Tls::NoIdentity(reason::LOOPBACK)),
+        ];
+        let authz = AuthzLabels {
+            workload: workload.labels.clone(),
+            target: endpoint.addr,
+            tls: Tls::Local(identity.clone()),
+            server: Some(port.labels.clone()),
+            authz_name: Some(port.policy.as_str().into()),
+        };
+        Backend { netns: workload.netns.cookie(), target: endpoint.addr, outbound, inbound, authz }
+    }
+}

@@ -1,0 +1,26 @@
+//! The life of a workload on this node: watched, enrolled, served, reconfigured, unenrolled, reported.
+#![forbid(unsafe_code)]
+
+mod draining;
+mod enroll;
+mod enrollment_lock;
+mod netns_finder;
+mod netns_owner;
+mod previous;
+mod report;
+mod serve;
+mod spec;
+mod supervisor;
+mod takeover;
+mod terminated;
+mod unenroll;
+mod watch;
+
+use self::spec::Spec;
+pub use self::{
+    draining::Draining,
+    netns_finder::NetnsFinder,
+    report::StatusReporter,
+    supervisor::{Components, WorkloadSupervisor},
+    watch::{WatchConfig, WorkloadWatch},
+};

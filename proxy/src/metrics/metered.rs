@@ -1,0 +1,161 @@
+//! A stream that counts its bytes, and records how its connection ended when it is dropped.
+//!
+//! Whatever reads and writes the stream (a copy loop, an HTTP library) needs to know nothing of metrics.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::transport::{OpenConn, Transport};
+use crate::{
+    capture::tcp_info,
+    net::{OverTcp, errno},
+};
+
+/// One TCP connection of the proxy and its counters.
+///
+/// Without a call of [`Metered::finish`], the first I/O error is recorded as the reason of the close, or none.
+pub struct Metered<S: OverTcp> {
+    io: S,
+    record: ConnectionRecord,
+}
+
+/// The counters of one TCP connection. On the same-node path it counts for two workloads.
+pub struct ConnectionRecord {
+    counters: Vec<OpenConn>,
+    errno: Option<&'static str>,
+}
+
+impl<S: OverTcp> Metered<S> {
+    /// Counts `io` as open from now on.
+    pub fn new(io: S, record: ConnectionRecord) -> Self {
+        let metered = Self { io, record };
+        metered.measure();
+        metered
+    }
+
+    pub fn tcp(&self) -> &tokio::net::TcpStream {
+        self.io.tcp()
+    }
+
+    pub fn io_mut(&mut self) -> &mut S {
+        &mut self.io
+    }
+
+    /// Where the connection is counted.
+    pub fn counters(&self) -> impl Iterator<Item = &Arc<Transport>> {
+        self.record.counters.iter().map(OpenConn::transport)
+    }
+
+    /// From now on, counts the connection for one more workload.
+    pub fn add(&mut self, counter: OpenConn) {
+        self.record.counters.push(counter);
+    }
+
+    /// Sets the reason of the close that will be recorded (`ECONNRESET`, …); `None` is an orderly close.
+    pub fn finish(&mut self, errno: Option<&'static str>) {
+        self.record.errno = errno;
+    }
+
+    /// Records the round-trip time; returns how many segments the kernel has retransmitted so far. Within a pod
+    /// neither is of interest.
+    fn measure(&self) -> u32 {
+        if !self.record.counters.iter().any(OpenConn::is_on_the_wire) {
+            return 0;
+        }
+        let Some((rtt, retransmits)) = tcp_info(&self.io.tcp().as_fd()) else { return 0 };
+        if !rtt.is_zero() {
+            self.record.counters.iter().for_each(|counter| counter.rtt(rtt));
+        }
+        retransmits
+    }
+
+    fn failed(&mut self, error: io::Error) -> io::Error {
+        self.record.errno.get_or_insert(errno(&error));
+        error
+    }
+}
+
+impl<S: OverTcp> Drop for Metered<S> {
+    fn drop(&mut self) {
+        let retransmits = self.measure();
+        for counter in self.record.counters.drain(..) {
+            counter.retransmits(retransmits.into());
+            counter.close(self.record.errno);
+        }
+    }
+}
+
+impl ConnectionRecord {
+    pub fn new(counter: OpenConn) -> Self {
+        Self { counters: vec![counter], errno: None }
+    }
+}
+
+impl<S: OverTcp> OverTcp for Metered<S> {
+    fn tcp(&self) -> &tokio::net::TcpStream {
+        self.io.tcp()
+    }
+}
+
+impl<S: OverTcp> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        let read = buffer.filled().len() - before;
+        self.record.counters.iter().for_each(|counter| counter.read(read as u64));
+        Poll::Ready(result.map_err(|error| self.failed(error)))
+    }
+}
+
+impl<S: OverTcp> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        Poll::Ready(self.wrote(result))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
+        Poll::Ready(self.wrote(result))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(Pin::new(&mut self.io).poll_flush(cx));
+        Poll::Ready(result.map_err(|error| self.failed(error)))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+        Poll::Ready(result.map_err(|error| self.failed(error)))
+    }
+}
+
+impl<S: OverTcp> Metered<S> {
+    fn wrote(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        match result {
+            Ok(written) => {
+                self.record.counters.iter().for_each(|counter| counter.wrote(written as u64));
+                Ok(written)
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Builds the components of the proxy, in the order in which they depend on each other.
+
+use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, thread};
+
+use anyhow::Context;
+use tokio::{sync::watch, task::AbortHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Channel;
+use tracing::info;
+
+use super::{describe::Description, heartbeat, host, tasks::Tasks};
+use crate::{
+    admin,
+    authorize::Authorizer,
+    bypass::DirectConnections,
+    capture::{self, Capture, OutcomeCollector},
+    config::Config,
+    connection::{DataPath, Timeouts},
+    discovery::{self, Discovery},
+    handover::{HandoverState, Predecessor},
+    identity::{self, Store},
+    lanes::Lanes,
+    lifecycle::{Components, NetnsFinder, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch},
+    limits::{LimitsCollector, NodeLimiter},
+    logging::LevelHandle,
+    metrics::Metrics,
+    splice::{SpliceCollector, Splicing},
+    tls,
+    upstream::{self, Connector},
+    workload::Registry,
+};
+
+/// The proxy of one node.
+pub(super) struct Node {
+    pub(super) config: Config,
+    pub(super) control: Channel,
+    pub(super) capture: Arc<Capture>,
+    pub(super) bypass: Arc<DirectConnections>,
+    pub(super) data_path: Arc<DataPath>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) supervisor: Arc<WorkloadSupervisor>,
+    /// `None` without a predecessor, and when it has been taken over.
+    pub(super) predecessor: Option<Predecessor>,
+    pub(super) admin: Option<admin::Server>,
+    pub(super) admin_address: SocketAddr,
+    /// A copy of the admin socket, for a successor.
+    pub(super) admin_socket: Option<OwnedFd>,
+    pub(super) handover: watch::Receiver<HandoverState>,
+    pub(super) handover_state: Option<watch::Sender<HandoverState>>,
+    /// Cancelled when the control plane is to learn that nobody serves this node any more.
+    pub(super) leaving: CancellationToken,
+    pub(super) tasks: Tasks,
+    pub(super) heartbeat: AbortHandle,
+    /// The tasks that follow the control plane and report to it.
+    pub(super) control_tasks: [AbortHandle; 2],
+}
+
+impl Node {
+    pub(super) fn build(config: Config, level: LevelHandle) -> anyhow::Result<Self> {
+        let descriptors = host::raise_descriptor_limit();
+        host::prepare_state_dir(&config.state_dir)?;
+        let mut predecessor =
+            Predecessor::ask(&config.state_dir).context("asking the running proxy for its listeners")?;
+        let control = host::control_channel(&config.control)?;
+        let mut tasks = Tasks::default();
+
+        let capture = Capture::start(&capture_config(&config, predecessor.is_some()))?;
+        let metrics = Metrics::new(&tls::info());
+        metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
+        tasks.spawn("kernel limit warnings", capture::alarms(Arc::downgrade(&capture)));
+        let heartbeat = tasks.spawn("heartbeat", heartbeat::send(capture.clone()));
+        let splicing = splicing(&capture, &metrics, &mut tasks);
+        let limiter = NodeLimiter::new(descriptors, config.max_connections);
+        metrics.register_collector(Box::new(LimitsCollector(limiter.clone())));
+
+        let store = Store::new(identity_config(&config, &control), metrics.identity());
+        let registry = Arc::<Registry>::default();
+        let discovery = Discovery::new(control.clone(), discovery::Config::new(&config.node), &metrics);
+        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone());
+        let bypass = DirectConnections::new(
+            config.direct_pass,
+            capture.clone(),
+            registry.clone(),
+            discovery.clone(),
+            authorizer.clone(),
+            metrics.clone(),
+        );
+        if let Some(events) = capture.direct_events().context("the ring of direct connections' events")? {
+            tasks.spawn("direct connections", bypass.clone().follow_events(events));
+        }
+        let connector = Connector::new(
+            capture.clone(),
+            splicing.clone(),
+            registry.clone(),
+            discovery.clone(),
+            authorizer.clone(),
+            metrics.clone(),
+            upstream::Timeouts { handshake: config.detect_timeout, certificate: config.certificate_timeout },
+        );
+        let data_path = Arc::new(DataPath {
+            capture: capture.clone(),
+            splicing: splicing.clone(),
+            connector,
+            discovery,
+            authorizer,
+            bypass: bypass.clone(),
+            metrics: metrics.clone(),
+            threads: Lanes::start(worker_threads(&config)).context("threads for connections")?,
+            timeouts: Timeouts {
+                detect: config.detect_timeout,
+                certificate: config.certificate_timeout,
+                idle: config.idle_timeout,
+            },
+            connections: TaskTracker::new(),
+            draining: CancellationToken::new(),
+        });
+
+        let mut listeners =
+            predecessor.as_mut().map(|p| std::mem::take(&mut p.listeners)).unwrap_or_default();
+        let admin_socket = host::admin_socket(&config, &mut listeners)?;
+        let reporter = Arc::<StatusReporter>::default();
+        let components = Components {
+            capture: capture.clone(),
+            bypass: bypass.clone(),
+            data_path: data_path.clone(),
+            limiter,
+            max_connections_per_workload: config.max_connections_per_workload,
+            registry: registry.clone(),
+            reporter: reporter.clone(),
+            store: store.clone(),
+            finder: NetnsFinder { folder: config.netns_dir.clone() },
+        };
+        let supervisor = WorkloadSupervisor::new(components, listeners);
+        let leaving = CancellationToken::new();
+        let watch_config = watch_config(&config);
+        let watch =
+            WorkloadWatch::new(watch_config.clone(), control.clone(), supervisor.clone(), splicing.clone());
+        let control_tasks = [
+            tasks.spawn("status reports", reporter.clone().report(watch_config, control.clone())),
+            tasks.spawn("workload watch", watch.run(leaving.clone())),
+        ];
+
+        let copy_of_admin_socket = OwnedFd::from(admin_socket.try_clone()?);
+        let description = Description { config: config.clone(), reporter, store, splicing };
+        let pages = admin::Admin {
+            metrics,
+            readiness: Arc::new({
+                let supervisor = supervisor.clone();
+                move || supervisor.ready()
+            }),
+            config: Arc::new(move || description.json()),
+            log_level: level,
+        };
+        let (handover_state, handover) = watch::channel(HandoverState::Idle);
+        let admin = admin::serve_on(admin_socket, pages).context("admin server")?;
+        let admin_address = admin.addr();
+        info!(node = config.node, admin = %admin_address, "weft-proxy runs");
+        Ok(Self {
+            config,
+            control,
+            capture,
+            bypass,
+            data_path,
+            registry,
+            supervisor,
+            predecessor,
+            admin: Some(admin),
+            admin_address,
+            admin_socket: Some(copy_of_admin_socket),
+            handover,
+            handover_state: Some(handover_state),
+            leaving,
+            tasks,
+            heartbeat,
+            control_tasks,
+        })
+    }
+}
+
+fn splicing(capture: &Arc<Capture>, metrics: &Metrics, tasks: &mut Tasks) -> Arc<Splicing> {
+    let splicing = Splicing::new(capture.clone());
+    metrics.register_collector(Box::new(SpliceCollector(splicing.clone())));
+    tasks.spawn("removal of unused splices", splicing.clone().sweep());
+    metrics.refresh_with({
+        let splicing = splicing.clone();
+        Box::new(move || splicing.account())
+    });
+    splicing
+}
+
+fn identity_config(config: &Config, control: &Channel) -> identity::Config {
+    identity::Config {
+        node: config.node.clone(),
+        control: control.clone(),
+        token_file: config.token_file.clone(),
+        anchors_file: config.trust_anchors.clone(),
+    }
+}
+
+pub(super) fn watch_config(config: &Config) -> WatchConfig {
+    WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() }
+}
+
+fn capture_config(config: &Config, takeover: bool) -> capture::Config {
+    capture::Config {
+        bpffs: config.bpffs.clone(),
+        node: config.node.clone(),
+        cgroup: config.cgroup.clone(),
+        host_netns: config.host_netns.clone(),
+        stale_after: config.stale_after,
+        trace: config.ebpf_log,
+        btf: config.btf.clone(),
+        takeover,
+    }
+}
+
+fn worker_threads(config: &Config) -> usize {
+    config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+}

@@ -1,0 +1,45 @@
+//! The content of the admin page `/config`.
+
+use std::{sync::Arc, time::UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use crate::{config::Config, identity::Store, lifecycle::StatusReporter, splice::Splicing};
+
+/// What the page shows. It holds no secrets.
+pub(super) struct Description {
+    pub(super) config: Config,
+    pub(super) reporter: Arc<StatusReporter>,
+    pub(super) store: Arc<Store>,
+    pub(super) splicing: Arc<Splicing>,
+}
+
+impl Description {
+    pub(super) fn json(&self) -> Value {
+        let workloads: Map<_, _> = self
+            .reporter
+            .all()
+            .into_iter()
+            .map(|(key, status)| {
+                let status = json!({ "state": status.state.as_str_name(), "reason": status.reason });
+                (key.to_string(), status)
+            })
+            .collect();
+        let certificates: Map<_, _> = self
+            .store
+            .expiries()
+            .into_iter()
+            .map(|(identity, expires)| {
+                let since_epoch = expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+                (identity.to_string(), json!({ "expires": since_epoch.map(|since| since.as_secs()) }))
+            })
+            .collect();
+        let off = self.splicing.off();
+        json!({
+            "config": self.config,
+            "workloads": workloads,
+            "certificates": certificates,
+            "splice": { "available": off.is_none(), "reason": off },
+        })
+    }
+}

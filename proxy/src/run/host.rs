@@ -1,0 +1,76 @@
+//! What the process needs of its host: folders, descriptors, sockets, a channel to the control plane.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::TcpListener,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::Context;
+use tonic::transport::{Channel, Endpoint};
+use tracing::warn;
+
+use crate::{capture::Listeners, config::Config};
+
+/// The key of the admin socket among the listeners that are handed over: no namespace has this cookie.
+pub(super) const ADMIN_KEY: u64 = 0;
+
+/// Makes the state folder, for root only.
+pub(super) fn prepare_state_dir(state_dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .and_then(|()| fs::set_permissions(state_dir, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("--state-dir {}", state_dir.display()))
+}
+
+/// Writes the address of the admin server to the state folder.
+pub(super) fn write_admin_address(state_dir: &Path, address: &str) -> anyhow::Result<()> {
+    let (file, new) = (state_dir.join("admin-address"), state_dir.join("admin-address.new"));
+    fs::write(&new, address)
+        .and_then(|()| fs::rename(&new, &file))
+        .with_context(|| format!("writing {}", file.display()))
+}
+
+/// Raises the limit of open files as far as the hard limit allows, and returns it. Each proxied connection takes two.
+pub(super) fn raise_descriptor_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "failed to raise the limit of open files");
+    }
+    // Cannot fail for a resource that exists; POSIX guarantees 20 at least.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(20, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
+/// A channel that connects when first used, and again whenever the connection breaks.
+pub(super) fn control_channel(control: &str) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(control.to_owned())
+        .with_context(|| format!("--control {control}: write http://HOST:PORT"))?
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_while_idle(true);
+    Ok(endpoint.connect_lazy())
+}
+
+/// The predecessor's admin socket if it listens where this proxy should, else a new one.
+pub(super) fn admin_socket(
+    config: &Config,
+    inherited: &mut HashMap<u64, Listeners>,
+) -> anyhow::Result<TcpListener> {
+    let inherited = inherited.remove(&ADMIN_KEY).and_then(|mut listeners| listeners.0.pop());
+    if let Some(listener) = inherited {
+        let socket = TcpListener::from(listener.socket);
+        if config.admin.port() != 0 && socket.local_addr()? == config.admin {
+            return Ok(socket);
+        }
+    }
+    TcpListener::bind(config.admin).with_context(|| format!("--admin {}", config.admin))
+}

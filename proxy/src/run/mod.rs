@@ -1,0 +1,25 @@
+//! Runs the proxy: build the components, serve until told to stop, shut down.
+#![forbid(unsafe_code)]
+
+mod build;
+mod describe;
+mod heartbeat;
+mod host;
+mod serve;
+mod shutdown;
+mod takeover;
+mod tasks;
+
+use self::{build::Node, shutdown::Signals};
+use crate::{config::Config, logging::LevelHandle};
+
+/// Serves until SIGTERM or until a successor takes over, then drains.
+///
+/// # Errors
+/// What stood in the way of the start, or which internal task has failed.
+pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut node = Node::build(config, level)?;
+    let stop = node.serve(&mut signals).await;
+    node.shutdown(stop, &mut signals).await
+}

@@ -1,0 +1,133 @@
+//! Ends the process without cutting connections.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::{
+    build::{Node, watch_config},
+    serve::Stop,
+};
+use crate::{handover::HandoverState, lifecycle::Draining};
+
+/// Pause between two steps of the shutdown: connections on their way still arrive at the listeners.
+const STEP_PAUSE: Duration = Duration::from_millis(100);
+
+/// SIGTERM and SIGINT.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on the signals do not end the process by themselves.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next signal and returns its name.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+impl Node {
+    /// Stops accepting connections and waits for the open ones.
+    ///
+    /// # Errors
+    /// Why the proxy had to stop, unless it was told to.
+    pub(super) async fn shutdown(mut self, stop: Stop, signals: &mut Signals) -> anyhow::Result<()> {
+        if let Stop::TaskFailed(error) = stop {
+            return self.crash(error);
+        }
+        // A successor that has asked for the listeners is waited for: it may be the reason for the signal.
+        let mut handover = self.handover.clone();
+        while *handover.borrow_and_update() == HandoverState::InProgress && handover.changed().await.is_ok() {
+        }
+        let taken_over = *handover.borrow() == HandoverState::Completed;
+        self.heartbeat.abort();
+        // Otherwise the heartbeat is the successor's, or still the predecessor's.
+        if !taken_over && self.predecessor.is_none() {
+            self.leave().await;
+        }
+        if taken_over {
+            // Programs of another version lead connections to the successor's own listeners only from now on.
+            sleep(STEP_PAUSE).await;
+        }
+        // A successor has the admin socket too; somebody else may want the port.
+        drop(self.admin.take());
+        self.data_path.draining.cancel();
+        self.control_tasks.iter().for_each(tokio::task::AbortHandle::abort);
+        // Ends with the process.
+        let draining = Draining::new(watch_config(&self.config), self.control.clone(), &self.registry);
+        tokio::spawn(draining.run());
+        // Accept loops serve what is waiting.
+        sleep(STEP_PAUSE).await;
+        drain(&self.data_path.connections, self.config.drain_timeout, signals, taken_over).await;
+        match stop {
+            Stop::TakeoverFailed(error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells peers and the kernel that nobody serves this node any more.
+    async fn leave(&self) {
+        // Peers first: to pods that fail open, mTLS is of no use from here on.
+        self.leaving.cancel();
+        sleep(STEP_PAUSE).await;
+        // New connections follow their fail mode before the listeners are closed.
+        self.stop_heartbeat();
+        sleep(STEP_PAUSE).await;
+    }
+
+    /// Ends at once: who restarts the process brings the node back sooner than a drain would end.
+    fn crash(&self, error: anyhow::Error) -> anyhow::Result<()> {
+        error!(error = format!("{error:#}"), "ending the process");
+        self.heartbeat.abort();
+        if self.predecessor.is_none() && *self.handover.borrow() != HandoverState::Completed {
+            self.stop_heartbeat();
+        }
+        Err(error)
+    }
+
+    fn stop_heartbeat(&self) {
+        if let Err(error) = self.capture.stop_beating() {
+            warn!(%error, "failed to tell the kernel that the proxy ends");
+        }
+    }
+}
+
+/// Waits until all connections have ended, for `limit` at most, or until a signal. With `ignore_first` the first signal
+/// does not count: whoever starts a successor sends it to the predecessor.
+async fn drain(connections: &TaskTracker, limit: Duration, signals: &mut Signals, mut ignore_first: bool) {
+    info!(open = connections.len(), ?limit, "waiting for connections to end");
+    connections.close();
+    let end = sleep(limit);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = connections.wait() => return info!("all connections have ended"),
+            () = &mut end => {
+                return warn!(open = connections.len(), "drain timeout: resetting the open connections");
+            }
+            signal = signals.next() => {
+                if !ignore_first {
+                    return warn!(signal, open = connections.len(), "a second signal: resetting the open connections");
+                }
+                info!(signal, "already draining");
+                ignore_first = false;
+            }
+        }
+    }
+}

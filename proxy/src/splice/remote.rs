@@ -1,0 +1,93 @@
+//! Splices the connection between an application and the proxy, where the peer is on another node.
+//!
+//! What the application sends goes straight into the receive queue of the proxy's socket, and the other way round. The
+//! proxy reads and writes as usual.
+
+use std::{
+    os::fd::AsFd,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tokio::net::TcpStream;
+use tracing::warn;
+use weft_common::{Pair, Route};
+
+use super::Splicing;
+use crate::capture::{Refused, Routed, socket_cookie};
+
+/// How often to look up the application's socket in the kernel's map.
+const MAX_TRIES: u32 = 16;
+
+/// Stops the splicing when it is dropped.
+pub struct RemoteSplice {
+    splicing: Arc<Splicing>,
+    /// `None`: a map was full; the proxy's socket is in the socket map nevertheless.
+    routed: Option<[Routed; 2]>,
+}
+
+impl RemoteSplice {
+    /// Puts the proxy's socket into the socket map. `None`: the application's socket is not in it.
+    pub async fn start(splicing: &Arc<Splicing>, stream: &TcpStream) -> Option<Self> {
+        let splice = splicing.capture.splice();
+        let own = socket_cookie(&stream.as_fd()).ok()?;
+        let pair = pair(splicing, own).await?;
+        let to_proxy = Route {
+            sender: pair.app,
+            sender_sock: pair.app_sock,
+            target: own,
+            target_sock: pair.proxy_sock,
+            feeder: pair.app,
+            feeder_sock: pair.app_sock,
+            ..Route::default()
+        };
+        let to_application = Route {
+            sender: own,
+            sender_sock: pair.proxy_sock,
+            target: pair.app,
+            target_sock: pair.app_sock,
+            feeder: own,
+            feeder_sock: pair.proxy_sock,
+            may_sleep: 1,
+            ..Route::default()
+        };
+        let counters = &splicing.counters;
+        match splice.join(stream.as_fd(), own) {
+            Ok(()) => {}
+            Err(Refused::Ending) => {
+                counters.late.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            Err(Refused::Other(error)) => {
+                counters.full.fetch_add(1, Ordering::Relaxed);
+                warn!(%error, "a connection between application and proxy is not spliced");
+                return None;
+            }
+        }
+        let routed = splice.begin([to_proxy, to_application], [0; 2]);
+        let counter = if routed.is_ok() { &counters.hops } else { &counters.full };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Err(full) = &routed {
+            warn!(error = %full, "a connection between application and proxy is not spliced");
+        }
+        Some(RemoteSplice { splicing: splicing.clone(), routed: routed.ok() })
+    }
+}
+
+/// The kernel may learn of the application's socket a moment after the proxy's.
+async fn pair(splicing: &Splicing, own: u64) -> Option<Pair> {
+    for _ in 0..MAX_TRIES {
+        if let Some(pair) = splicing.capture.splice().pair(own) {
+            return Some(pair);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+impl Drop for RemoteSplice {
+    fn drop(&mut self) {
+        for routed in self.routed.into_iter().flatten() {
+            self.splicing.capture.splice().end(routed);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Repeats attempts that nobody answered, for a while.
+
+use std::time::{Duration, Instant};
+
+use super::ConnectError;
+use crate::net::Backoff;
+
+/// How long a connection is tried for while nobody answers: a lost SYN is not a refusal. Linkerd's failfast time.
+const FAILFAST_TIMEOUT: Duration = Duration::from_secs(3);
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+/// The attempts to make one connection.
+pub(super) struct Attempts {
+    since: Instant,
+    backoff: Backoff,
+}
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), backoff: Backoff::new(FIRST_PAUSE, FAILFAST_TIMEOUT) }
+    }
+
+    /// Pauses before the next attempt; false if another one is of no use.
+    pub(super) async fn may_retry(&mut self, error: &ConnectError) -> bool {
+        if !error.is_transient() || self.since.elapsed() >= FAILFAST_TIMEOUT {
+            return false;
+        }
+        self.backoff.pause().await;
+        true
+    }
+}
