@@ -23,7 +23,6 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
             name: pod.name.name.clone(),
             uid: pod.uid.clone(),
         }),
-        service_account: pod.service_account.clone(),
         identity: mesh.identity(&pod.service_account, &pod.name.namespace),
         ips: pod.ips.iter().map(ToString::to_string).collect(),
         netns: config.netns.clone().unwrap_or_default(),
