@@ -1,4 +1,4 @@
-//! What does the control plane count?
+//! The metrics of weft-control.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -11,13 +11,13 @@ use tonic::Code;
 
 use crate::index::Cluster;
 
-/// The control plane's metrics. Clones count into the same.
+/// All clones share the same metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     requests: Family<Request, Counter>,
     streams: Family<Method, Gauge>,
-    objects: Family<Kind, Gauge>,
+    objects: Family<ObjectKind, Gauge>,
     manifest_errors: Gauge,
     issued: Counter,
     refused: Family<Refusal, Counter>,
@@ -38,7 +38,7 @@ struct Method {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct ObjectKind {
     kind: &'static str,
 }
 
@@ -47,7 +47,7 @@ struct Refusal {
     reason: &'static str,
 }
 
-/// Counts a call when it ends, and a stream as open until then.
+/// A call that is counted when it is dropped. Until then a stream counts as open.
 #[derive(Debug)]
 pub(crate) struct Call {
     metrics: Metrics,
@@ -57,11 +57,10 @@ pub(crate) struct Call {
 }
 
 impl Metrics {
-    /// Metrics that count from zero.
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("weft_control");
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program's version", info);
+        registry.register("build", "Version of weft-control", info);
         let mut metrics = Self {
             registry: Arc::default(),
             requests: Family::default(),
@@ -76,43 +75,55 @@ impl Metrics {
         };
         registry.register(
             "grpc_requests",
-            "gRPC calls that ended, by method and status",
+            "gRPC calls that have ended, by method and status code",
             metrics.requests.clone(),
         );
-        registry.register("grpc_streams_open", "gRPC streams that are open", metrics.streams.clone());
-        registry.register("index_objects", "Objects in the index", metrics.objects.clone());
+        registry.register(
+            "grpc_streams_open",
+            "gRPC streams that are open, by method",
+            metrics.streams.clone(),
+        );
+        registry.register("index_objects", "Objects in the index, by kind", metrics.objects.clone());
         registry.register(
             "manifest_errors",
-            "Mistakes in manifests at present; the last good state of such a file stays in force",
+            "Mistakes in manifests at present; the last valid state of such a file applies",
             metrics.manifest_errors.clone(),
         );
-        registry.register("certificates_issued", "Certificates issued", metrics.issued.clone());
-        registry.register("certificates_refused", "Certificate requests refused", metrics.refused.clone());
+        registry.register(
+            "certificates_issued",
+            "Certificates that have been issued",
+            metrics.issued.clone(),
+        );
+        registry.register(
+            "certificates_refused",
+            "Certificate requests that have been refused, by reason",
+            metrics.refused.clone(),
+        );
         registry.register(
             "pods_withdrawn",
-            "Pods that fail open and were announced as unmeshed because their node had no proxy any more",
+            "Fail-open pods announced as unmeshed because their node no longer had a proxy",
             metrics.withdrawn.clone(),
         );
         registry.register(
             "issuer_expiration_timestamp_seconds",
-            "When the issuer's certificate expires",
+            "Time at which the issuer's certificate, or an anchor that it needs, expires",
             metrics.issuer_expires.clone(),
         );
         registry.register(
             "issuer_reload_errors",
-            "Attempts to load a changed issuer or changed anchors that failed",
+            "Failed attempts to load a changed issuer or changed anchors",
             metrics.issuer_errors.clone(),
         );
         metrics.registry = Arc::new(registry);
         metrics
     }
 
-    /// All metrics in Prometheus' text format.
+    /// All metrics in the OpenMetrics text format.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
-            Err(error) => format!("# metrics cannot be written: {error}\n"),
+            Err(error) => format!("# failed to write metrics: {error}\n"),
         }
     }
 
@@ -123,7 +134,7 @@ impl Metrics {
         Call { metrics: self.clone(), method, is_stream, code: Code::Ok }
     }
 
-    pub(crate) fn indexed(&self, cluster: &Cluster) {
+    pub(crate) fn set_index_objects(&self, cluster: &Cluster) {
         let endpoints = cluster.services().map(|service| service.endpoint_count()).sum();
         for (kind, count) in [
             ("pods", cluster.pods().len()),
@@ -133,11 +144,11 @@ impl Metrics {
             ("endpoints", endpoints),
             ("nodes", cluster.nodes().count()),
         ] {
-            self.objects.get_or_create(&Kind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.objects.get_or_create(&ObjectKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
-    pub(crate) fn manifest_errors(&self, count: usize) {
+    pub(crate) fn set_manifest_errors(&self, count: usize) {
         self.manifest_errors.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
@@ -153,7 +164,7 @@ impl Metrics {
         self.withdrawn.inc_by(pods as u64);
     }
 
-    pub(crate) fn issuer(&self, expires: time::OffsetDateTime) {
+    pub(crate) fn set_issuer_expiration(&self, expires: time::OffsetDateTime) {
         self.issuer_expires.set(expires.unix_timestamp() as f64);
     }
 

@@ -1,4 +1,4 @@
-//! Does this caller get this certificate?
+//! Answers requests for certificates.
 
 use std::{
     sync::Arc,
@@ -9,27 +9,22 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use weft_api::linkerd::identity::{CertifyRequest, CertifyResponse, identity_server::Identity};
 
-use super::{authority::Authority, csr, issuer::IssuerError, tokens::Tokens};
-use crate::{
-    index::{Index, Mesh},
-    metrics::Metrics,
-    names,
-};
+use super::{authority::CertificateAuthority, csr, issuer::IssuerError, tokens::Tokens};
+use crate::{index::Index, mesh::Mesh, metrics::Metrics, names};
 
 const CERTIFY: &str = "identity.Certify";
 
-/// The identity service.
 #[derive(Clone, Debug)]
 pub(crate) struct Identities {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) index: Arc<Index>,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) authority: Arc<CertificateAuthority>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) lifetime: Duration,
     pub(crate) metrics: Metrics,
 }
 
-/// A refusal, with the label that counts it.
+/// Why a request is refused: the label in the metric, and the answer.
 struct Refusal(&'static str, Status);
 
 impl Identities {
@@ -45,21 +40,26 @@ impl Identities {
             }
         }
         let node = self.tokens.node_of(&request.token).ok_or_else(|| {
-            Refusal("bad_token", Status::unauthenticated("the token is not that of any node of this mesh"))
+            Refusal(
+                "bad_token",
+                Status::unauthenticated("the token does not belong to any node of this mesh"),
+            )
         })?;
-        let (service_account, namespace) =
-            self.mesh.service_account(identity).filter(|_| names::is_subdomain(identity)).ok_or_else(
-                || {
-                    let example = self.mesh.identity("SERVICEACCOUNT", "NAMESPACE");
-                    let text = format!("{identity:?} is no identity of this mesh; they are like {example}");
-                    Refusal("bad_request", Status::invalid_argument(text))
-                },
-            )?;
+        let (service_account, namespace) = self
+            .mesh
+            .service_account(identity)
+            .filter(|_| names::is_subdomain(identity))
+            .ok_or_else(|| {
+                let example = self.mesh.identity("SERVICEACCOUNT", "NAMESPACE");
+                let text =
+                    format!("{identity:?} is not an identity of this mesh; identities look like {example}");
+                Refusal("bad_request", Status::invalid_argument(text))
+            })?;
         let cluster = self.index.snapshot();
-        let lives_there = cluster.pods_on(&node).iter().any(|pod| {
+        let has_pod = cluster.pods_on(&node).iter().any(|pod| {
             pod.is_meshed() && pod.service_account == service_account && pod.name.namespace == namespace
         });
-        if !lives_there {
+        if !has_pod {
             let text = format!(
                 "node {node} has no meshed pod with service account {namespace}/{service_account}, so it may not \
                  have the identity {identity}"
@@ -67,7 +67,7 @@ impl Identities {
             return Err(Refusal("not_on_node", Status::permission_denied(text)));
         }
         let key = csr::public_key(&request.certificate_signing_request, identity).map_err(|error| {
-            let text = format!("the certificate signing request is not acceptable: {error}");
+            let text = format!("the certificate signing request is not valid: {error}");
             Refusal("bad_csr", Status::invalid_argument(text))
         })?;
         let issuer = self.authority.issuer();

@@ -1,9 +1,10 @@
-//! Does the index say what Kubernetes would do?
+//! Checks that the index agrees with what Kubernetes does.
 
 use crate::{
-    index::{Cluster, Endpoint, Name, Pod},
+    index::{Cluster, Endpoint, Index, Pod, Served},
+    model::{Event, Key, Kind, Name},
     settings::{FailMode, Policy},
-    testing::{cluster, mesh},
+    testing::{cluster, mesh, objects},
 };
 
 fn name(name: &str) -> Name {
@@ -106,7 +107,7 @@ fn slices_replace_selectors() {
     // The second slice entry names the wrong pod; the address decides whose identity is expected.
     assert_eq!(pods, [Some("a".into()), Some("b".into()), None]);
     assert_eq!(cluster.zone_of("n"), Some("z"));
-    assert_eq!(cluster.strangers(&mesh()).len(), 0);
+    assert_eq!(cluster.outside_networks(&mesh()).len(), 0);
 }
 
 #[test]
@@ -210,4 +211,28 @@ fn identities_are_made_and_read() {
     {
         assert_eq!(mesh.service_account(other), None, "{other}");
     }
+}
+
+#[test]
+fn events_change_the_cluster_and_readers_are_notified_once_a_batch() {
+    let objects = objects(PODS);
+    let index = Index::new(Served::new());
+    let mut changes = index.subscribe();
+    let pods =
+        |index: &Index| -> Vec<String> { index.snapshot().pods().map(|pod| pod.name.to_string()).collect() };
+    let all = ["demo/a", "demo/b", "demo/unready", "other/elsewhere"];
+    index.apply(objects.iter().cloned().map(Event::Applied).chain(Kind::ALL.map(Event::Synced)));
+    assert_eq!(pods(&index), all);
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+
+    index.apply(objects.iter().cloned().map(Event::Applied));
+    assert!(!changes.has_changed().unwrap(), "the same objects again");
+    index.apply([Event::Deleted(Key::new(Kind::Pod, Some("demo"), "b"))]);
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(pods(&index), ["demo/a", "demo/unready", "other/elsewhere"]);
+    // A list that the source makes anew, after b is back and while another pod has vanished.
+    let listed = objects.iter().filter(|object| object.key().namespace == "demo").cloned();
+    index.apply(listed.map(Event::Applied).chain([Event::Synced(Kind::Pod)]));
+    assert_eq!(pods(&index), ["demo/a", "demo/b", "demo/unready"]);
 }
