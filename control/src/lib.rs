@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod config;
 mod destination;
 mod feed;
 mod grpc;
@@ -18,6 +19,7 @@ pub mod model;
 mod names;
 mod node;
 mod observe;
+mod parts;
 mod run;
 pub mod settings;
 mod state;
@@ -26,8 +28,9 @@ mod streams;
 mod testing;
 
 pub use self::{
+    config::{Config, Error},
     identity::{CertificateAuthorityError, IssuerError, TokenError},
     manifests::SourceError,
     mesh::Mesh,
-    run::{Config, Control, Error},
+    run::Control,
 };

@@ -42,3 +42,19 @@ impl Mesh {
         format!("serviceaccount.identity.{}.{}", self.control_plane_namespace, self.trust_domain)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn identities_are_formatted_and_parsed() {
+        let mesh = crate::testing::mesh();
+        let identity = mesh.identity("my.account", "demo");
+        assert_eq!(identity, "my.account.demo.serviceaccount.identity.linkerd.cluster.local");
+        assert_eq!(mesh.service_account(&identity), Some(("my.account", "demo")));
+        for other in
+            ["demo.serviceaccount.identity.linkerd.cluster.local", "a.demo.serviceaccount.identity.x.y", ""]
+        {
+            assert_eq!(mesh.service_account(other), None, "{other}");
+        }
+    }
+}

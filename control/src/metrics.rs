@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 use tonic::Code;
 
@@ -61,61 +61,35 @@ impl Metrics {
         let mut registry = Registry::with_prefix("weft_control");
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of weft-control", info);
-        let mut metrics = Self {
-            registry: Arc::default(),
-            requests: Family::default(),
-            streams: Family::default(),
-            objects: Family::default(),
-            manifest_errors: Gauge::default(),
-            issued: Counter::default(),
-            refused: Family::default(),
-            withdrawn: Counter::default(),
-            issuer_expires: Gauge::default(),
-            issuer_errors: Counter::default(),
-        };
-        registry.register(
-            "grpc_requests",
-            "gRPC calls that have ended, by method and status code",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "grpc_streams_open",
-            "gRPC streams that are open, by method",
-            metrics.streams.clone(),
-        );
-        registry.register("index_objects", "Objects in the index, by kind", metrics.objects.clone());
-        registry.register(
-            "manifest_errors",
-            "Mistakes in manifests at present; the last valid state of such a file applies",
-            metrics.manifest_errors.clone(),
-        );
-        registry.register(
-            "certificates_issued",
-            "Certificates that have been issued",
-            metrics.issued.clone(),
-        );
-        registry.register(
-            "certificates_refused",
-            "Certificate requests that have been refused, by reason",
-            metrics.refused.clone(),
-        );
-        registry.register(
-            "pods_withdrawn",
-            "Fail-open pods announced as unmeshed because their node no longer had a proxy",
-            metrics.withdrawn.clone(),
-        );
-        registry.register(
-            "issuer_expiration_timestamp_seconds",
-            "Time at which the issuer's certificate, or an anchor that it needs, expires",
-            metrics.issuer_expires.clone(),
-        );
-        registry.register(
-            "issuer_reload_errors",
-            "Failed attempts to load a changed issuer or changed anchors",
-            metrics.issuer_errors.clone(),
-        );
-        metrics.registry = Arc::new(registry);
-        metrics
+        let r = &mut registry;
+        Self {
+            requests: new(r, "grpc_requests", "gRPC calls that have ended, by method and status code"),
+            streams: new(r, "grpc_streams_open", "gRPC streams that are open, by method"),
+            objects: new(r, "index_objects", "Objects in the index, by kind"),
+            manifest_errors: new(
+                r,
+                "manifest_errors",
+                "Mistakes in manifests at present; the last valid state of such a file applies",
+            ),
+            issued: new(r, "certificates_issued", "Certificates that have been issued"),
+            refused: new(r, "certificates_refused", "Certificate requests that have been refused, by reason"),
+            withdrawn: new(
+                r,
+                "pods_withdrawn",
+                "Fail-open pods announced as unmeshed because their node no longer had a proxy",
+            ),
+            issuer_expires: new(
+                r,
+                "issuer_expiration_timestamp_seconds",
+                "Time at which the issuer's certificate, or an anchor that it needs, expires",
+            ),
+            issuer_errors: new(
+                r,
+                "issuer_reload_errors",
+                "Failed attempts to load a changed issuer or changed anchors",
+            ),
+            registry: Arc::new(registry),
+        }
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -171,6 +145,13 @@ impl Metrics {
     pub(crate) fn issuer_error(&self) {
         self.issuer_errors.inc();
     }
+}
+
+/// Registers a metric that starts at zero.
+fn new<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Drop for Call {

@@ -63,7 +63,7 @@ fn endpoints_come_from_selector_readiness_and_named_ports() {
 }
 
 #[test]
-fn headless_services_lead_to_any_port_and_publish_what_they_are_told() {
+fn headless_services_have_any_port_and_may_publish_unready_pods() {
     let service = |extra: &str| {
         cluster(&format!(
             "{PODS}{{apiVersion: v1, kind: Service, metadata: {{name: each, namespace: demo}}, spec: {{clusterIP: \
@@ -111,7 +111,7 @@ fn slices_replace_selectors() {
 }
 
 #[test]
-fn annotations_of_the_namespace_hold_unless_the_pod_says_otherwise() {
+fn annotations_of_a_pod_override_those_of_its_namespace() {
     let pod = pod_of("");
     assert!(pod.is_meshed());
     assert!(pod.config.skip_outbound_ports.contains(9000) && !pod.config.skip_outbound_ports.contains(4567));
@@ -198,19 +198,6 @@ fn owners_become_metric_labels() {
     assert_eq!(pod(&owner("StatefulSet", "db")), r#"{"statefulset": "db"}"#);
     assert_eq!(pod("labels: {linkerd.io/proxy-deployment: web}"), r#"{"deployment": "web"}"#);
     assert_eq!(pod("labels: {app: x}"), "{}");
-}
-
-#[test]
-fn identities_are_made_and_read() {
-    let mesh = mesh();
-    let identity = mesh.identity("my.account", "demo");
-    assert_eq!(identity, "my.account.demo.serviceaccount.identity.linkerd.cluster.local");
-    assert_eq!(mesh.service_account(&identity), Some(("my.account", "demo")));
-    for other in
-        ["demo.serviceaccount.identity.linkerd.cluster.local", "a.demo.serviceaccount.identity.x.y", ""]
-    {
-        assert_eq!(mesh.service_account(other), None, "{other}");
-    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod folder;
 mod loader;
 mod locate;
 mod patch;
-pub(crate) mod path;
+mod path;
 mod problem;
 mod report;
 mod source;
@@ -25,8 +25,7 @@ mod tests;
 pub use self::{
     document::Ignored,
     loader::{Document, Loaded, Loader, load},
-    path::FieldPath,
     problem::{Location, Problem},
     source::{ManifestSource, SourceError},
-    watch::{Watch, WatchError},
+    watch::WatchError,
 };

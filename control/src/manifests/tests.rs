@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use super::*;
+use super::{watch::Watch, *};
 use crate::model::{Event, Kind, Object};
 
 struct Folders {
@@ -59,7 +59,7 @@ fn reads_multi_documents_lists_json_and_sub_folders() {
 }
 
 #[test]
-fn a_mistake_says_file_line_field_and_advice() {
+fn a_mistake_has_file_line_field_and_advice() {
     let folders = Folders::new();
     let text = format!("{}---\n{}", pod("a", ""), pod("b", "status:\n  podIP: 10.1.1.300\n"));
     folders.write("m/x.yaml", &text);

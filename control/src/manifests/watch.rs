@@ -22,7 +22,7 @@ const MAX_WAIT: Duration = Duration::from_millis(400);
 const RESCAN_INTERVAL: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     changed: Arc<Notify>,
     next_rescan: Instant,
     _watcher: RecommendedWatcher,
@@ -42,7 +42,7 @@ pub enum WatchError {
 
 impl Watch {
     /// Watches `roots` and all folders below them.
-    pub fn new(roots: &[PathBuf]) -> Result<Self, WatchError> {
+    pub(super) fn new(roots: &[PathBuf]) -> Result<Self, WatchError> {
         let changed = Arc::new(Notify::new());
         let wake = changed.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -65,7 +65,7 @@ impl Watch {
     }
 
     /// Waits until the folders should be read again.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         tokio::select! {
             () = self.changed.notified() => {
                 let latest = Instant::now() + MAX_WAIT;
