@@ -1,6 +1,6 @@
-//! Which messages do weft's processes exchange?
+//! The gRPC APIs between weft's processes.
 //!
-//! Linkerd's proxy API where it has a word for it, weft's own node API where it has none.
+//! Linkerd's proxy API for what it covers, and weft's own node API for the rest.
 #![forbid(unsafe_code)]
 
 pub use linkerd2_proxy_api as linkerd;

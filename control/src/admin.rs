@@ -1,4 +1,4 @@
-//! Is the control plane well? (`/ready`, `/live`, `/metrics`)
+//! The admin server: `/ready`, `/live` and `/metrics`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -11,24 +11,22 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// No connection is kept for longer; scrapers come back.
+/// A connection is closed after this time; scrapers connect again.
 const MAX_AGE: Duration = Duration::from_secs(120);
 
-/// Serves until `stopping`. Not ready any more from then on, which is what the end of the connections says.
-pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, mut stopping: watch::Receiver<bool>) {
+/// Serves until `stop`. The closed listener then shows that weft-control is no longer ready.
+pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
@@ -39,7 +37,7 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, mut stopping:
                 continue;
             }
         };
-        // Beyond the limit a connection is closed at once: a scraper that waits would look like a hanging server.
+        // Beyond the limit, connections are closed at once: to a waiting scraper the server would seem to hang.
         let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
         let metrics = metrics.clone();
         tokio::spawn(async move {
@@ -65,7 +63,7 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
     }
     match request.uri().path() {
         "/live" => text(StatusCode::OK, "live\n".into()),
-        // The listener opens only when manifests and certificates are loaded, and closes first.
+        // The listener opens after manifests and certificates are loaded, and closes first.
         "/ready" => text(StatusCode::OK, "ready\n".into()),
         "/metrics" => {
             let mut response = text(StatusCode::OK, metrics.text());
@@ -73,7 +71,7 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
             response.headers_mut().insert(CONTENT_TYPE, http_value(format));
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /ready, /live and /metrics\n".into()),
+        _ => text(StatusCode::NOT_FOUND, "not found; try /ready, /live or /metrics\n".into()),
     }
 }
 

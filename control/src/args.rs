@@ -1,38 +1,37 @@
-//! Which options does weft-control have?
+//! The command-line options of weft-control.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use ipnet::IpNet;
-use weft_control::{Config, index::Mesh, settings::parse_duration};
+use weft_control::{Config, Mesh, settings::parse_duration};
 
 use crate::logging::Format;
 
-/// weft's control plane: tells node proxies where destinations lead, which workloads they have, and issues their
-/// certificates.
+/// weft's control plane: tells node proxies their workloads and the endpoints of destinations, and issues certificates
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
-    /// A folder of Kubernetes manifests; can be given again: documents of a later folder are merged onto those of the
-    /// same kind, namespace and name in an earlier one
+    /// A folder of Kubernetes manifests. May be given several times: documents of a later folder are merged onto those
+    /// with the same kind, namespace and name in an earlier one
     #[arg(long, value_name = "DIR", required = true, env = "WEFT_CONTROL_MANIFESTS", value_delimiter = ',')]
     manifests: Vec<PathBuf>,
-    /// The folder for certificates, tokens and the actual addresses
+    /// The folder for certificates, tokens, and the addresses that weft-control listens on
     #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_STATE")]
     state: PathBuf,
-    /// Where the gRPC services listen; only loopback is possible
+    /// The address of the gRPC services; it must be a loopback address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_LISTEN")]
     listen: SocketAddr,
-    /// Where /ready, /live and /metrics are
+    /// The address of /ready, /live and /metrics
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_ADMIN")]
     admin: SocketAddr,
-    /// A node that gets a token at once; nodes in manifests get theirs anyway
+    /// A node that gets a token at the start. Nodes in manifests get one anyway
     #[arg(long = "node", value_name = "NAME", env = "WEFT_CONTROL_NODE", value_delimiter = ',')]
     nodes: Vec<String>,
-    /// The last part of identities
+    /// The last part of every identity
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", env = "WEFT_CONTROL_TRUST_DOMAIN")]
     trust_domain: String,
-    /// The part of identities before the trust domain
+    /// The part of every identity before the trust domain
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -40,10 +39,10 @@ pub(crate) struct Args {
         env = "WEFT_CONTROL_CONTROL_PLANE_NAMESPACE"
     )]
     control_plane_namespace: String,
-    /// The last part of services' names
+    /// The last part of every service's DNS name
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", env = "WEFT_CONTROL_CLUSTER_DOMAIN")]
     cluster_domain: String,
-    /// Where pods and services have their addresses
+    /// The networks of pod and service addresses
     #[arg(
         long,
         value_name = "CIDR,…",
@@ -61,16 +60,15 @@ pub(crate) struct Args {
         value_parser = parse_duration
     )]
     issuance_lifetime: Duration,
-    /// The form of log lines
+    /// The format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text, env = "WEFT_CONTROL_LOG_FORMAT")]
     pub(crate) log_format: Format,
-    /// What is logged: a level, or tracing directives
+    /// What to log: a level, or tracing directives such as info,weft_control=debug
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "WEFT_CONTROL_LOG_LEVEL")]
     pub(crate) log_level: String,
 }
 
 impl Args {
-    /// What they mean.
     pub(crate) fn config(self) -> Config {
         Config {
             manifests: self.manifests,

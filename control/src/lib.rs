@@ -1,28 +1,36 @@
-//! weft's control plane: which parts does it have?
+//! weft's control plane.
 //!
-//! Manifests (or, later, the Kubernetes API) feed one index of the cluster; the gRPC services answer from it:
-//! `destination` says where a destination leads, `identity` who may have a certificate, `node` which workloads a node
-//! has.
+//! A source (folders of manifests; later the Kubernetes API) sends events about objects to one index of the cluster.
+//! The gRPC services answer from the index: `destination` the endpoints of destinations, `identity` certificates,
+//! `node` the workloads of a node.
 #![forbid(unsafe_code)]
 
 mod admin;
+mod config;
 mod destination;
+mod feed;
 mod grpc;
 mod identity;
 pub mod index;
 pub mod manifests;
+mod mesh;
 mod metrics;
+pub mod model;
 mod names;
 mod node;
+mod observe;
+mod parts;
 mod run;
 pub mod settings;
-mod source;
 mod state;
+mod streams;
 #[cfg(test)]
 mod testing;
 
 pub use self::{
-    identity::{AuthorityError, IssuerError, TokenError},
-    run::{Config, Control, Error},
-    source::SourceError,
+    config::{Config, Error},
+    identity::{CertificateAuthorityError, IssuerError, TokenError},
+    manifests::SourceError,
+    mesh::Mesh,
+    run::Control,
 };

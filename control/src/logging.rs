@@ -1,14 +1,14 @@
-//! How does weft-control log?
+//! Sets up logging.
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-/// The form of a log line.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Plain text.
     Text,
-    /// One JSON object for each line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! weft-control: who starts what?
+//! The program weft-control: parses options, starts the control plane, and stops it on a signal.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     match run(args::Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The causes, without the backtrace that is of no use to an operator.
+            // The causes, without a backtrace: it would not help an operator.
             eprintln!("weft-control: {error:#}");
             ExitCode::FAILURE
         }

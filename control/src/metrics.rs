@@ -1,23 +1,23 @@
-//! What does the control plane count?
+//! The metrics of weft-control.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 use tonic::Code;
 
 use crate::index::Cluster;
 
-/// The control plane's metrics. Clones count into the same.
+/// All clones share the same metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     requests: Family<Request, Counter>,
     streams: Family<Method, Gauge>,
-    objects: Family<Kind, Gauge>,
+    objects: Family<ObjectKind, Gauge>,
     manifest_errors: Gauge,
     issued: Counter,
     refused: Family<Refusal, Counter>,
@@ -38,7 +38,7 @@ struct Method {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct ObjectKind {
     kind: &'static str,
 }
 
@@ -47,7 +47,7 @@ struct Refusal {
     reason: &'static str,
 }
 
-/// Counts a call when it ends, and a stream as open until then.
+/// A call that is counted when it is dropped. Until then a stream counts as open.
 #[derive(Debug)]
 pub(crate) struct Call {
     metrics: Metrics,
@@ -57,62 +57,47 @@ pub(crate) struct Call {
 }
 
 impl Metrics {
-    /// Metrics that count from zero.
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("weft_control");
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program's version", info);
-        let mut metrics = Self {
-            registry: Arc::default(),
-            requests: Family::default(),
-            streams: Family::default(),
-            objects: Family::default(),
-            manifest_errors: Gauge::default(),
-            issued: Counter::default(),
-            refused: Family::default(),
-            withdrawn: Counter::default(),
-            issuer_expires: Gauge::default(),
-            issuer_errors: Counter::default(),
-        };
-        registry.register(
-            "grpc_requests",
-            "gRPC calls that ended, by method and status",
-            metrics.requests.clone(),
-        );
-        registry.register("grpc_streams_open", "gRPC streams that are open", metrics.streams.clone());
-        registry.register("index_objects", "Objects in the index", metrics.objects.clone());
-        registry.register(
-            "manifest_errors",
-            "Mistakes in manifests at present; the last good state of such a file stays in force",
-            metrics.manifest_errors.clone(),
-        );
-        registry.register("certificates_issued", "Certificates issued", metrics.issued.clone());
-        registry.register("certificates_refused", "Certificate requests refused", metrics.refused.clone());
-        registry.register(
-            "pods_withdrawn",
-            "Pods that fail open and were announced as unmeshed because their node had no proxy any more",
-            metrics.withdrawn.clone(),
-        );
-        registry.register(
-            "issuer_expiration_timestamp_seconds",
-            "When the issuer's certificate expires",
-            metrics.issuer_expires.clone(),
-        );
-        registry.register(
-            "issuer_reload_errors",
-            "Attempts to load a changed issuer or changed anchors that failed",
-            metrics.issuer_errors.clone(),
-        );
-        metrics.registry = Arc::new(registry);
-        metrics
+        registry.register("build", "Version of weft-control", info);
+        let r = &mut registry;
+        Self {
+            requests: new(r, "grpc_requests", "gRPC calls that have ended, by method and status code"),
+            streams: new(r, "grpc_streams_open", "gRPC streams that are open, by method"),
+            objects: new(r, "index_objects", "Objects in the index, by kind"),
+            manifest_errors: new(
+                r,
+                "manifest_errors",
+                "Mistakes in manifests at present; the last valid state of such a file applies",
+            ),
+            issued: new(r, "certificates_issued", "Certificates that have been issued"),
+            refused: new(r, "certificates_refused", "Certificate requests that have been refused, by reason"),
+            withdrawn: new(
+                r,
+                "pods_withdrawn",
+                "Fail-open pods announced as unmeshed because their node no longer had a proxy",
+            ),
+            issuer_expires: new(
+                r,
+                "issuer_expiration_timestamp_seconds",
+                "Time at which the issuer's certificate, or an anchor that it needs, expires",
+            ),
+            issuer_errors: new(
+                r,
+                "issuer_reload_errors",
+                "Failed attempts to load a changed issuer or changed anchors",
+            ),
+            registry: Arc::new(registry),
+        }
     }
 
-    /// All metrics in Prometheus' text format.
+    /// All metrics in the OpenMetrics text format.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
-            Err(error) => format!("# metrics cannot be written: {error}\n"),
+            Err(error) => format!("# failed to write metrics: {error}\n"),
         }
     }
 
@@ -123,7 +108,7 @@ impl Metrics {
         Call { metrics: self.clone(), method, is_stream, code: Code::Ok }
     }
 
-    pub(crate) fn indexed(&self, cluster: &Cluster) {
+    pub(crate) fn set_index_objects(&self, cluster: &Cluster) {
         let endpoints = cluster.services().map(|service| service.endpoint_count()).sum();
         for (kind, count) in [
             ("pods", cluster.pods().len()),
@@ -133,11 +118,11 @@ impl Metrics {
             ("endpoints", endpoints),
             ("nodes", cluster.nodes().count()),
         ] {
-            self.objects.get_or_create(&Kind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.objects.get_or_create(&ObjectKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
-    pub(crate) fn manifest_errors(&self, count: usize) {
+    pub(crate) fn set_manifest_errors(&self, count: usize) {
         self.manifest_errors.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
@@ -153,13 +138,20 @@ impl Metrics {
         self.withdrawn.inc_by(pods as u64);
     }
 
-    pub(crate) fn issuer(&self, expires: time::OffsetDateTime) {
+    pub(crate) fn set_issuer_expiration(&self, expires: time::OffsetDateTime) {
         self.issuer_expires.set(expires.unix_timestamp() as f64);
     }
 
     pub(crate) fn issuer_error(&self) {
         self.issuer_errors.inc();
     }
+}
+
+/// Registers a metric that starts at zero.
+fn new<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Drop for Call {

@@ -1,6 +1,6 @@
-//! Is a text a name that DNS and Kubernetes accept?
+//! Checks the names that DNS and Kubernetes accept.
 
-/// An RFC 1123 label: a namespace, a service, a host name.
+/// An RFC 1123 label: the name of a namespace or service, a host name.
 pub(crate) fn is_label(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -8,7 +8,7 @@ pub(crate) fn is_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// Labels with dots between them: a pod, a node, a service account.
+/// Labels separated by dots: the name of a pod, node or service account.
 pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }

@@ -1,4 +1,4 @@
-//! How does the control plane keep files that nobody else may read?
+//! Writes the files of the state folder.
 
 use std::{
     fs, io,
@@ -7,13 +7,13 @@ use std::{
     path::Path,
 };
 
-/// Makes a folder that only its owner can enter, or takes others' rights away from one that exists.
+/// Creates a folder that only its owner can enter. If it exists, removes the permissions of others.
 pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-/// Writes a whole file at once: a reader sees the old content or the new, never a part.
+/// Replaces a file atomically: a reader sees either the old content or the new.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -26,7 +26,7 @@ pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         fs::rename(&temporary, path)
     };
     write().inspect_err(|_| {
-        // The error that is reported is the first one.
+        // The first error is the one to report.
         let _ = fs::remove_file(&temporary);
     })
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_the_owners_only() {
+    fn only_the_owner_can_read_secrets() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         private_dir(&state).unwrap();

@@ -1,4 +1,4 @@
-//! What do tests start from?
+//! Helpers for tests: clusters from YAML, and a control plane on a loopback socket.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,23 +16,29 @@ use weft_api::{
 
 use crate::{
     Config, Control, Error,
-    index::{Cluster, Index, Instance, Mesh, Served},
-    manifests::{self, Document},
+    index::{Cluster, Index, Instance, Served},
+    manifests,
+    mesh::Mesh,
+    model::{Event, Object},
 };
 
-/// The documents of a text.
-pub(crate) fn documents(yaml: &str) -> Vec<Arc<Document>> {
+pub(crate) fn objects(yaml: &str) -> Vec<Arc<Object>> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("all.yaml"), yaml).unwrap();
     let loaded = manifests::load(&[dir.path().to_owned()]);
     assert_eq!(loaded.problems, []);
-    loaded.documents
+    loaded.documents.iter().map(|document| document.object.clone()).collect()
 }
 
-/// The cluster of a text, all of whose meshed pods are served.
+/// Events that apply all objects of a text.
+pub(crate) fn applied(yaml: &str) -> impl Iterator<Item = Event> {
+    objects(yaml).into_iter().map(Event::Applied)
+}
+
+/// The cluster of a text. All meshed pods are served.
 pub(crate) fn cluster(yaml: &str) -> Arc<Cluster> {
     let index = Index::new(Served::new());
-    index.replace(&documents(yaml));
+    index.apply(applied(yaml));
     serve_all(&index);
     index.snapshot()
 }
@@ -43,7 +49,7 @@ pub(crate) fn serve_all(index: &Index) {
     for node in cluster.nodes() {
         let pods: BTreeSet<Instance> =
             cluster.pods_on(node).iter().filter(|pod| pod.is_meshed()).map(|pod| pod.instance()).collect();
-        index.reported(node, pods, &BTreeSet::new());
+        index.report(node, pods, &BTreeSet::new());
     }
 }
 
@@ -110,7 +116,7 @@ impl Running {
         NodeClient::new(self.channel.clone())
     }
 
-    /// Stops it and gives back its folder.
+    /// Stops it and returns its folder.
     pub(crate) async fn stop(mut self) -> tempfile::TempDir {
         self.stop.take().unwrap().send(()).unwrap();
         within(&mut self.ended).await.unwrap().unwrap();
@@ -138,7 +144,7 @@ pub(crate) fn bearer<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
-/// What must happen soon.
+/// Fails the test if `future` takes too long.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(5), future).await.expect("happens within five seconds")
 }

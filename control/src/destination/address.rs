@@ -1,4 +1,4 @@
-//! What does a client learn about one address?
+//! Describes pods and endpoints to one client.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -11,19 +11,22 @@ use weft_api::linkerd::{
 };
 
 use super::context::Context;
-use crate::index::{Cluster, Endpoint, Mesh, Pod};
+use crate::{
+    index::{Cluster, Endpoint, Pod},
+    mesh::Mesh,
+};
 
-/// Linkerd's weight of an address.
+/// The weight that Linkerd gives every address.
 const WEIGHT: u32 = 10_000;
 
-/// Describes addresses to one client.
+/// Knows what descriptions depend on: the mesh and the client.
 #[derive(Clone, Debug)]
-pub(super) struct Addresses {
+pub(super) struct Describer {
     pub(super) mesh: Arc<Mesh>,
     client: Context,
 }
 
-impl Addresses {
+impl Describer {
     pub(super) fn new(mesh: Arc<Mesh>, client: Context) -> Self {
         Self { mesh, client }
     }
@@ -33,12 +36,11 @@ impl Addresses {
         cluster.zone_of(&self.client.node_name).map(str::to_owned)
     }
 
-    /// Whether the client may use an endpoint of a service that is only for its own node.
+    /// Whether the endpoint is on the client's node.
     pub(super) fn is_local(&self, endpoint: &Endpoint) -> bool {
         endpoint.node.as_deref() == Some(self.client.node_name.as_str())
     }
 
-    /// An endpoint of a service.
     pub(super) fn endpoint(&self, endpoint: &Endpoint, client_zone: Option<&str>) -> WeightedAddr {
         let mut address = self.address(endpoint.addr, endpoint.pod.as_deref());
         let locality = match (client_zone, endpoint.zone.as_deref()) {
@@ -53,7 +55,7 @@ impl Addresses {
         address
     }
 
-    /// A pod that is dialled by its own address.
+    /// A pod to which the client connects by its own address.
     pub(super) fn pod(&self, pod: &Arc<Pod>, addr: SocketAddr, client_zone: Option<&str>) -> WeightedAddr {
         let endpoint = Endpoint {
             addr,
@@ -63,7 +65,7 @@ impl Addresses {
             zone: pod.zone.clone(),
         };
         let mut address = self.endpoint(&endpoint, client_zone);
-        // With a service the namespace is among the labels of the whole set.
+        // The endpoints of a service have this label on the whole set.
         address.metric_labels.insert("namespace".into(), pod.name.namespace.clone());
         address
     }
@@ -96,7 +98,7 @@ impl Addresses {
     }
 }
 
-/// A reference to an object of Kubernetes' core.
+/// A reference to a Kubernetes object of the API group `core`.
 pub(super) fn resource(kind: &str, namespace: &str, name: &str, port: u16) -> Metadata {
     Metadata {
         kind: Some(metadata::Kind::Resource(Resource {

@@ -1,12 +1,12 @@
-//! What does a destination's path name: a service, a pod of a headless service, an address?
+//! Parses the path of a request: a service, a pod of a headless service, or an address.
 
 use std::net::{IpAddr, SocketAddr};
 
 use tonic::Status;
 
-use crate::{index::Name, names};
+use crate::{model::Name, names};
 
-/// What a proxy asks about.
+/// The destination that a proxy asks about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Authority {
     Address(SocketAddr),
@@ -24,8 +24,7 @@ pub(super) struct ServiceName {
 const DEFAULT_PORT: u16 = 80;
 
 impl Authority {
-    /// Reads a path; one that can never name something in this cluster is an invalid argument, which proxies take as
-    /// final.
+    /// A path that can never name something in this cluster is an invalid argument, which proxies consider final.
     pub(super) fn parse(path: &str, cluster_domain: &str) -> Result<Self, Status> {
         let invalid = || Status::invalid_argument(format!("Invalid authority: {path}"));
         if let Ok(address) = path.parse::<SocketAddr>() {
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_in_the_cluster_is_an_invalid_argument() {
+    fn a_path_outside_the_cluster_is_an_invalid_argument() {
         for path in [
             "",
             "example.com:443",

@@ -1,4 +1,4 @@
-//! Where does a destination lead? (`io.linkerd.proxy.destination.Destination`)
+//! The destination service, which resolves destinations (`io.linkerd.proxy.destination.Destination`).
 
 mod address;
 mod authority;
@@ -16,16 +16,15 @@ use weft_api::linkerd::destination::{
     DestinationProfile, GetDestination, Update, destination_server::Destination,
 };
 
-use self::{address::Addresses, authority::Authority, context::Context, get::Endpoints, profile::Profile};
+use self::{address::Describer, authority::Authority, context::Context, get::Endpoints, profile::Profile};
 use crate::{
-    grpc::{Stream, Streams},
-    index::Mesh,
+    mesh::Mesh,
+    streams::{Stream, Streams},
 };
 
 const GET: &str = "destination.Get";
 const GET_PROFILE: &str = "destination.GetProfile";
 
-/// The destination service.
 #[derive(Clone, Debug)]
 pub(crate) struct Destinations {
     mesh: Arc<Mesh>,
@@ -49,17 +48,17 @@ impl Destinations {
             let name = &service.name;
             return Err(Status::not_found(format!("Service {}.{} not found", name.name, name.namespace)));
         }
-        let addresses = Addresses::new(self.mesh.clone(), Context::parse(&request.context_token));
-        Ok(Endpoints::new(service, port, addresses))
+        let describer = Describer::new(self.mesh.clone(), Context::parse(&request.context_token));
+        Ok(Endpoints::new(service, port, describer))
     }
 
     fn profile(&self, request: &GetDestination) -> Result<Profile, Status> {
         let authority = Authority::parse(&request.path, &self.mesh.cluster_domain)?;
-        let addresses = Addresses::new(self.mesh.clone(), Context::parse(&request.context_token));
-        let profile = Profile::new(authority, addresses);
+        let describer = Describer::new(self.mesh.clone(), Context::parse(&request.context_token));
+        let profile = Profile::new(authority, describer);
         match profile.exists(&self.streams.snapshot()) {
             true => Ok(profile),
-            false => Err(Status::not_found(format!("no pod has the name {}", request.path))),
+            false => Err(Status::not_found(format!("there is no pod with the name {}", request.path))),
         }
     }
 }
@@ -75,7 +74,7 @@ impl Destination for Destinations {
             tracing::debug!(path = request.path, %status, "Get refused");
             self.streams.refuse(GET, status)
         })?;
-        Ok(Response::new(self.streams.open(GET, move |cluster| endpoints.look(cluster))?))
+        Ok(Response::new(self.streams.open(GET, move |cluster| endpoints.update(cluster))?))
     }
 
     async fn get_profile(
@@ -87,6 +86,6 @@ impl Destination for Destinations {
             tracing::debug!(path = request.path, %status, "GetProfile refused");
             self.streams.refuse(GET_PROFILE, status)
         })?;
-        Ok(Response::new(self.streams.open(GET_PROFILE, move |cluster| profile.look(cluster))?))
+        Ok(Response::new(self.streams.open(GET_PROFILE, move |cluster| profile.update(cluster))?))
     }
 }

@@ -1,29 +1,30 @@
-//! What is behind an address or name: a service, a pod, or nothing of this cluster?
+//! Tells a client what an address or name is: a service, a pod, or something outside the cluster.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use weft_api::linkerd::destination::{DestinationProfile, RetryBudget};
 
 use super::{
-    address::{Addresses, resource},
+    address::{Describer, resource},
     authority::{Authority, ServiceName},
 };
-use crate::index::{Cluster, Endpoint, OPAQUE_PORTS, Pod, Service};
+use crate::index::{Cluster, DEFAULT_OPAQUE_PORTS, Endpoint, Pod, Service};
 
-/// The profile of one destination, as one client was told.
+/// The profile of one destination, for one client.
 #[derive(Debug)]
 pub(super) struct Profile {
     authority: Authority,
-    addresses: Addresses,
-    told: Option<DestinationProfile>,
+    describer: Describer,
+    sent: Option<DestinationProfile>,
 }
 
 impl Profile {
-    pub(super) fn new(authority: Authority, addresses: Addresses) -> Self {
-        Self { authority, addresses, told: None }
+    pub(super) fn new(authority: Authority, describer: Describer) -> Self {
+        Self { authority, describer, sent: None }
     }
 
-    /// False if a pod of a headless service is meant that is not there. A service may come later, an address always is.
+    /// False for a pod of a headless service that does not exist. A service may be created later, and an address always
+    /// exists.
     pub(super) fn exists(&self, cluster: &Cluster) -> bool {
         match &self.authority {
             Authority::Service { service: name @ ServiceName { hostname: Some(_), .. }, port } => {
@@ -33,13 +34,13 @@ impl Profile {
         }
     }
 
-    /// What has to be said, the cluster being so.
-    pub(super) fn look(&mut self, cluster: &Arc<Cluster>) -> Vec<DestinationProfile> {
+    /// The messages for a new state of the cluster.
+    pub(super) fn update(&mut self, cluster: &Arc<Cluster>) -> Vec<DestinationProfile> {
         let now = self.current(cluster);
-        if self.told.as_ref() == Some(&now) {
+        if self.sent.as_ref() == Some(&now) {
             return Vec::new();
         }
-        self.told = Some(now.clone());
+        self.sent = Some(now.clone());
         vec![now]
     }
 
@@ -59,7 +60,7 @@ impl Profile {
                 Some(service) => self.service(service, *port),
                 None => DestinationProfile {
                     fully_qualified_name: self
-                        .addresses
+                        .describer
                         .mesh
                         .authority(&name.name.name, &name.name.namespace),
                     ..unknown(*port)
@@ -71,7 +72,7 @@ impl Profile {
     fn service(&self, service: &Service, port: u16) -> DestinationProfile {
         let name = &service.name;
         DestinationProfile {
-            fully_qualified_name: self.addresses.mesh.authority(&name.name, &name.namespace),
+            fully_qualified_name: self.describer.mesh.authority(&name.name, &name.namespace),
             opaque_protocol: service.opaque_ports.contains(port),
             parent_ref: Some(resource("Service", &name.namespace, &name.name, port)),
             ..unknown(port)
@@ -86,19 +87,19 @@ impl Profile {
     }
 
     fn pod(&self, cluster: &Cluster, pod: &Arc<Pod>, address: SocketAddr) -> DestinationProfile {
-        let zone = self.addresses.client_zone(cluster);
+        let zone = self.describer.client_zone(cluster);
         DestinationProfile {
             opaque_protocol: pod.config.opaque_ports.contains(address.port()),
-            endpoint: Some(self.addresses.pod(pod, address, zone.as_deref())),
+            endpoint: Some(self.describer.pod(pod, address, zone.as_deref())),
             ..unknown(address.port())
         }
     }
 }
 
-/// Nothing that the cluster knows: forward it as it is.
+/// Something outside the cluster, to be forwarded unchanged.
 fn unknown(port: u16) -> DestinationProfile {
     DestinationProfile {
-        opaque_protocol: OPAQUE_PORTS.contains(&port),
+        opaque_protocol: DEFAULT_OPAQUE_PORTS.contains(&port),
         // Linkerd's default.
         retry_budget: Some(RetryBudget {
             retry_ratio: 0.2,

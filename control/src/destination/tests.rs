@@ -1,4 +1,4 @@
-//! Do destinations lead where they should, and do streams follow the cluster?
+//! Checks how destinations are resolved, and that streams follow the cluster.
 
 use tonic::{Code, Streaming};
 use weft_api::linkerd::destination::{
@@ -108,7 +108,7 @@ async fn endpoints_have_identity_weight_hint_and_labels() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_resolved_says_so() {
+async fn a_destination_that_cannot_be_resolved_is_an_error() {
     let running = running().await;
     for (path, code) in [
         ("nobody.demo.svc.cluster.local:80", Code::NotFound),
@@ -131,7 +131,7 @@ async fn what_cannot_be_resolved_says_so() {
 }
 
 #[tokio::test]
-async fn profiles_of_services_pods_and_strangers() {
+async fn profiles_of_services_pods_and_outside_addresses() {
     let running = running().await;
     for (path, opaque) in
         [("10.96.0.1:80", false), ("[fd00:96::1]:81", true), ("web.demo.svc.cluster.local:81", true)]
@@ -153,9 +153,9 @@ async fn profiles_of_services_pods_and_strangers() {
         assert_eq!(identity(&profile(&running, path).await.endpoint.unwrap()), None, "{path}");
     }
     for (path, opaque) in [("10.9.9.9:81", false), ("192.0.2.1:443", false), ("192.0.2.1:3306", true)] {
-        let stranger = profile(&running, path).await;
-        assert_eq!((stranger.endpoint, stranger.fully_qualified_name), (None, String::new()), "{path}");
-        assert_eq!(stranger.opaque_protocol, opaque, "{path}");
+        let outside = profile(&running, path).await;
+        assert_eq!((outside.endpoint, outside.fully_qualified_name), (None, String::new()), "{path}");
+        assert_eq!(outside.opaque_protocol, opaque, "{path}");
     }
     let named = profile(&running, "web.each.demo.svc.cluster.local:80").await;
     assert_eq!(address(&named.endpoint.unwrap()), "10.0.0.1:80");

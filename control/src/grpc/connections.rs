@@ -1,4 +1,4 @@
-//! How many connections may clients hold?
+//! Accepts the connections of gRPC clients, up to a limit.
 
 use std::{
     io,
@@ -17,17 +17,17 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-/// Connections at once; a node proxy holds one, and one more for each certificate it is asking for.
+/// A node proxy has one connection, and one more for each certificate that it requests.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// A client's connection, counted as long as it lives.
+/// A connection that counts towards the limit until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The connections that come in. While the limit is reached, further ones wait in the kernel's queue.
+/// The connections of clients. While the limit is reached, further ones wait in the kernel's queue.
 pub(super) fn accept(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     stream::unfold((listener, permits), |(listener, permits)| async move {
@@ -36,7 +36,7 @@ pub(super) fn accept(listener: TcpListener) -> impl Stream<Item = io::Result<Con
             match listener.accept().await {
                 Ok((stream, _)) => break stream,
                 Err(error) => {
-                    // Out of file descriptors, mostly: it passes when a connection ends.
+                    // Usually there are no file descriptors left until a connection ends.
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }

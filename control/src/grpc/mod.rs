@@ -1,10 +1,6 @@
-//! How do the gRPC services answer: over which listener, within which limits?
+//! The gRPC server with its limits.
 
 mod connections;
 mod server;
-mod streams;
 
-pub(crate) use self::{
-    server::{Services, serve},
-    streams::{Stream, Streams},
-};
+pub(crate) use self::server::{Services, serve};

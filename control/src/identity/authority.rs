@@ -1,8 +1,6 @@
-//! Which issuer signs now?
+//! The certificate authority of the mesh: its issuer, loaded again whenever its files change.
 
 use std::{
-    fs, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,78 +8,41 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     create,
-    issuer::{Issuer, IssuerError},
+    files::{CertificateAuthorityError, Files, ISSUER, ISSUER_KEY},
+    issuer::Issuer,
 };
-use crate::{index::Mesh, metrics::Metrics};
+use crate::{mesh::Mesh, metrics::Metrics};
 
-pub(super) const ANCHORS: &str = "anchors.pem";
-pub(super) const ISSUER: &str = "issuer.pem";
-pub(super) const ISSUER_KEY: &str = "issuer-key.pem";
-
-/// How often the files are compared with what is in use.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// From when on an issuer's end is announced.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// An issuer that expires within this time causes a warning.
 const EXPIRES_SOON: time::Duration = time::Duration::days(60);
 
-/// The mesh's certificate authority: files, and the issuer that was read from them last.
 #[derive(Debug)]
-pub(crate) struct Authority {
+pub(crate) struct CertificateAuthority {
     folder: PathBuf,
     metrics: Metrics,
     issuer: RwLock<Arc<Issuer>>,
-    seen: Mutex<Files>,
+    /// The files as they were read last, valid or not.
+    files: Mutex<Files>,
 }
 
-/// Why there is no certificate authority.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// A file or folder.
-    #[error("{path}: {error}", path = path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What happened.
-        error: io::Error,
-    },
-    /// A part of the authority is there, another is not.
-    #[error(
-        "{path} is missing: put it there, or remove the others of {ANCHORS}, {ISSUER} and {ISSUER_KEY} to have a \
-         new authority made",
-        path = missing.display()
-    )]
-    Incomplete {
-        /// The file that is not there.
-        missing: PathBuf,
-    },
-    /// The issuer.
-    #[error(transparent)]
-    Issuer(#[from] IssuerError),
-    /// No new authority could be made.
-    #[error("cannot make a certificate authority: {0}")]
-    Create(rcgen::Error),
-}
-
-/// The content of the files.
-#[derive(PartialEq, Eq)]
-struct Files {
-    anchors: Vec<u8>,
-    issuer: Vec<u8>,
-    key: Vec<u8>,
-}
-
-impl Authority {
-    /// The authority in `folder`, made if there is none.
-    pub(crate) fn open(folder: &Path, mesh: &Mesh, metrics: Metrics) -> Result<Self, AuthorityError> {
+impl CertificateAuthority {
+    /// Opens the authority in `folder`. If there is none, creates one.
+    pub(crate) fn open(
+        folder: &Path,
+        mesh: &Mesh,
+        metrics: Metrics,
+    ) -> Result<Self, CertificateAuthorityError> {
         create::if_absent(folder, mesh)?;
-        let seen = Files::read(folder)?;
-        let issuer = seen.issuer()?;
+        let files = Files::read(folder)?;
+        let issuer = files.issuer()?;
         announce(&issuer, &metrics);
-        let (issuer, seen) = (RwLock::new(Arc::new(issuer)), Mutex::new(seen));
-        Ok(Self { folder: folder.to_owned(), metrics, issuer, seen })
+        let (issuer, files) = (RwLock::new(Arc::new(issuer)), Mutex::new(files));
+        Ok(Self { folder: folder.to_owned(), metrics, issuer, files })
     }
 
     /// The issuer that signs now.
@@ -89,38 +50,38 @@ impl Authority {
         self.issuer.read().clone()
     }
 
-    /// Takes over files that changed. What cannot be used is left alone; the issuer before it goes on.
-    pub(crate) fn reload(&self) -> Result<(), AuthorityError> {
-        let files = Files::read(&self.folder)?;
-        let mut seen = self.seen.lock();
-        if *seen == files {
+    /// Loads the files if they changed. If they are not valid, the previous issuer stays in use.
+    fn reload(&self) -> Result<(), CertificateAuthorityError> {
+        let new = Files::read(&self.folder)?;
+        let mut files = self.files.lock();
+        if *files == new {
             return Ok(());
         }
-        let issuer = files.issuer();
-        *seen = files;
+        let issuer = new.issuer();
+        *files = new;
         let issuer = issuer?;
         announce(&issuer, &self.metrics);
         *self.issuer.write() = Arc::new(issuer);
         Ok(())
     }
 
-    /// Reloads whenever the files change, until `stopping`.
-    pub(crate) async fn follow(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        let mut last = String::new();
+    /// Loads changed files until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut last_error = String::new();
         loop {
             tokio::select! {
-                _ = stopping.wait_for(|stopping| *stopping) => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RELOAD_INTERVAL) => {}
             }
             match self.reload() {
-                Ok(()) => last.clear(),
+                Ok(()) => last_error.clear(),
                 Err(error) => {
                     let text = error.to_string();
-                    if text != last {
+                    if text != last_error {
                         self.metrics.issuer_error();
-                        tracing::error!("{text}; the issuer before it stays in use");
+                        tracing::error!("{text}; the previous issuer stays in use");
                     }
-                    last = text;
+                    last_error = text;
                 }
             }
         }
@@ -129,38 +90,11 @@ impl Authority {
 
 fn announce(issuer: &Issuer, metrics: &Metrics) {
     let expires = issuer.expires();
-    metrics.issuer(expires);
+    metrics.set_issuer_expiration(expires);
     match expires - OffsetDateTime::now_utc() < EXPIRES_SOON {
         true => {
-            tracing::warn!(%expires, "issuer is loaded; it expires soon: replace {ISSUER} and {ISSUER_KEY}")
+            tracing::warn!(%expires, "loaded an issuer that expires soon: replace {ISSUER} and {ISSUER_KEY}");
         }
-        false => tracing::info!(%expires, "issuer is loaded"),
-    }
-}
-
-impl Files {
-    fn read(folder: &Path) -> Result<Self, AuthorityError> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read(&path).map_err(|error| AuthorityError::File { path, error })
-        };
-        let key = folder.join(ISSUER_KEY);
-        let mode = fs::metadata(&key).map(|meta| meta.permissions().mode()).unwrap_or_default();
-        if mode & 0o077 != 0 {
-            tracing::warn!(path = %key.display(), "others could read the issuer's key; taking that right away");
-            fs::set_permissions(&key, fs::Permissions::from_mode(0o600))
-                .map_err(|error| AuthorityError::File { path: key.clone(), error })?;
-        }
-        Ok(Self { anchors: read(ANCHORS)?, issuer: read(ISSUER)?, key: read(ISSUER_KEY)? })
-    }
-
-    fn issuer(&self) -> Result<Issuer, IssuerError> {
-        Issuer::read(&self.anchors, &self.issuer, &self.key)
-    }
-}
-
-impl std::fmt::Debug for Files {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Files(…)")
+        false => tracing::info!(%expires, "loaded the issuer"),
     }
 }

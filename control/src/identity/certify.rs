@@ -1,4 +1,4 @@
-//! Does this caller get this certificate?
+//! Answers requests for certificates.
 
 use std::{
     sync::Arc,
@@ -9,76 +9,46 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use weft_api::linkerd::identity::{CertifyRequest, CertifyResponse, identity_server::Identity};
 
-use super::{authority::Authority, csr, issuer::IssuerError, tokens::Tokens};
-use crate::{
-    index::{Index, Mesh},
-    metrics::Metrics,
-    names,
-};
+use super::{authority::CertificateAuthority, csr, issuer::IssuerError, tokens::Tokens};
+use crate::{index::Index, mesh::Mesh, metrics::Metrics, names};
 
 const CERTIFY: &str = "identity.Certify";
 
-/// The identity service.
 #[derive(Clone, Debug)]
 pub(crate) struct Identities {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) index: Arc<Index>,
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) authority: Arc<CertificateAuthority>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) lifetime: Duration,
     pub(crate) metrics: Metrics,
 }
 
-/// A refusal, with the label that counts it.
+/// Why a request is refused: the label in the metric, and the answer.
 struct Refusal(&'static str, Status);
 
 impl Identities {
     fn certify(&self, request: &CertifyRequest) -> Result<CertifyResponse, Refusal> {
         let identity = request.identity.as_str();
-        for (is_missing, what) in [
-            (identity.is_empty(), "identity"),
-            (request.token.is_empty(), "token"),
-            (request.certificate_signing_request.is_empty(), "certificate_signing_request"),
-        ] {
-            if is_missing {
-                return Err(Refusal("bad_request", Status::invalid_argument(format!("{what} is missing"))));
-            }
-        }
+        check_complete(request)?;
         let node = self.tokens.node_of(&request.token).ok_or_else(|| {
-            Refusal("bad_token", Status::unauthenticated("the token is not that of any node of this mesh"))
+            let text = "the token does not belong to any node of this mesh";
+            Refusal("bad_token", Status::unauthenticated(text))
         })?;
-        let (service_account, namespace) =
-            self.mesh.service_account(identity).filter(|_| names::is_subdomain(identity)).ok_or_else(
-                || {
-                    let example = self.mesh.identity("SERVICEACCOUNT", "NAMESPACE");
-                    let text = format!("{identity:?} is no identity of this mesh; they are like {example}");
-                    Refusal("bad_request", Status::invalid_argument(text))
-                },
-            )?;
-        let cluster = self.index.snapshot();
-        let lives_there = cluster.pods_on(&node).iter().any(|pod| {
-            pod.is_meshed() && pod.service_account == service_account && pod.name.namespace == namespace
-        });
-        if !lives_there {
-            let text = format!(
-                "node {node} has no meshed pod with service account {namespace}/{service_account}, so it may not \
-                 have the identity {identity}"
-            );
-            return Err(Refusal("not_on_node", Status::permission_denied(text)));
-        }
+        self.authorize(&node, identity)?;
         let key = csr::public_key(&request.certificate_signing_request, identity).map_err(|error| {
-            let text = format!("the certificate signing request is not acceptable: {error}");
+            let text = format!("the certificate signing request is not valid: {error}");
             Refusal("bad_csr", Status::invalid_argument(text))
         })?;
         let issuer = self.authority.issuer();
-        let leaf =
-            issuer.sign(identity, &key, self.lifetime, OffsetDateTime::now_utc()).map_err(|error| {
-                let status = match &error {
-                    IssuerError::Expired(_) => Status::failed_precondition(error.to_string()),
-                    _ => Status::internal(error.to_string()),
-                };
-                Refusal("issuer", status)
-            })?;
+        let now = OffsetDateTime::now_utc();
+        let leaf = issuer.sign(identity, &key, self.lifetime, now).map_err(|error| {
+            let status = match &error {
+                IssuerError::Expired(_) => Status::failed_precondition(error.to_string()),
+                _ => Status::internal(error.to_string()),
+            };
+            Refusal("issuer", status)
+        })?;
         tracing::info!(%node, identity, expires = %leaf.expires, "issued a certificate");
         Ok(CertifyResponse {
             leaf_certificate: leaf.der.to_vec(),
@@ -86,6 +56,42 @@ impl Identities {
             valid_until: Some(SystemTime::from(leaf.expires).into()),
         })
     }
+
+    /// A node may have the identities of the meshed pods that are on it.
+    fn authorize(&self, node: &str, identity: &str) -> Result<(), Refusal> {
+        let account = self.mesh.service_account(identity).filter(|_| names::is_subdomain(identity));
+        let (service_account, namespace) = account.ok_or_else(|| {
+            let example = self.mesh.identity("SERVICEACCOUNT", "NAMESPACE");
+            let text =
+                format!("{identity:?} is not an identity of this mesh; identities look like {example}");
+            Refusal("bad_request", Status::invalid_argument(text))
+        })?;
+        let cluster = self.index.snapshot();
+        let has_pod = cluster.pods_on(node).iter().any(|pod| {
+            pod.is_meshed() && pod.service_account == service_account && pod.name.namespace == namespace
+        });
+        if !has_pod {
+            let text = format!(
+                "node {node} has no meshed pod with service account {namespace}/{service_account}, so it may not \
+                 have the identity {identity}"
+            );
+            return Err(Refusal("not_on_node", Status::permission_denied(text)));
+        }
+        Ok(())
+    }
+}
+
+fn check_complete(request: &CertifyRequest) -> Result<(), Refusal> {
+    for (is_missing, field) in [
+        (request.identity.is_empty(), "identity"),
+        (request.token.is_empty(), "token"),
+        (request.certificate_signing_request.is_empty(), "certificate_signing_request"),
+    ] {
+        if is_missing {
+            return Err(Refusal("bad_request", Status::invalid_argument(format!("{field} is missing"))));
+        }
+    }
+    Ok(())
 }
 
 #[tonic::async_trait]

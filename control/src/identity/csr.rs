@@ -1,17 +1,16 @@
-//! Is a certificate signing request one that weft signs?
+//! Checks certificate signing requests.
 
 use rcgen::{CertificateSigningRequestParams, DnType, DnValue, PublicKey, SanType};
 use rustls_pki_types::CertificateSigningRequestDer;
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
-/// Why a request is not signed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CsrError {
-    #[error("it cannot be read or its signature is wrong: {0}")]
+pub(super) enum CsrError {
+    #[error("it cannot be read, or its signature is wrong: {0}")]
     Unreadable(String),
     #[error("its key is not ECDSA P-256")]
     Key,
-    #[error("it must hold exactly one name, the DNS name {wanted}, but holds {found:?}")]
+    #[error("it must contain exactly one name, the DNS name {wanted}, but contains {found:?}")]
     Names { wanted: String, found: Vec<String> },
     #[error("its subject must be empty or the common name {0}")]
     Subject(String),
@@ -22,11 +21,11 @@ const EC_KEY: &str = "1.2.840.10045.2.1";
 /// OID 1.2.840.10045.3.1.7, the curve P-256.
 const P256: &str = "1.2.840.10045.3.1.7";
 
-/// The public key of a request (DER) that asks for `identity`, and proves to have the private key.
-pub(crate) fn public_key(csr: &[u8], identity: &str) -> Result<PublicKey, CsrError> {
+/// The public key of a request (DER) for `identity` that also proves possession of the private key.
+pub(super) fn public_key(csr: &[u8], identity: &str) -> Result<PublicKey, CsrError> {
     check_key(csr)?;
     let der = CertificateSigningRequestDer::from(csr);
-    // Verifies the request's signature too.
+    // This verifies the request's signature, too.
     let request = CertificateSigningRequestParams::from_der(&der)
         .map_err(|error| CsrError::Unreadable(error.to_string()))?;
     let names = &request.params.subject_alt_names;
@@ -55,7 +54,7 @@ fn check_key(csr: &[u8]) -> Result<(), CsrError> {
     let (rest, request) =
         X509CertificationRequest::from_der(csr).map_err(|error| CsrError::Unreadable(error.to_string()))?;
     if !rest.is_empty() {
-        return Err(CsrError::Unreadable("bytes follow after its end".into()));
+        return Err(CsrError::Unreadable("there are bytes after its end".into()));
     }
     let key = &request.certification_request_info.subject_pki;
     let curve = key.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());

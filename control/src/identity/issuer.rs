@@ -1,4 +1,4 @@
-//! How is a certificate signed, and can anybody who trusts the anchors verify it?
+//! Signs certificates with the issuer's key.
 
 use std::time::Duration;
 
@@ -10,35 +10,34 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-/// How much clocks may differ within the cluster.
+/// How much the clocks of the cluster may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(20);
 
-/// An issuer that works: its certificates can be verified against the anchors.
+/// An issuer whose certificates can be verified against the anchors.
 #[derive(Debug)]
-pub(crate) struct Issuer {
+pub(super) struct Issuer {
     signer: Signer<'static, KeyPair>,
     /// The issuer's own certificate first.
     chain: Vec<CertificateDer<'static>>,
     anchors: Vec<CertificateDer<'static>>,
-    /// When the first certificate of the chain expires, the best anchor included.
+    /// When the chain stops being valid.
     expires: OffsetDateTime,
 }
 
 /// Why an issuer cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // each says it in its text
 pub enum IssuerError {
-    #[error("{0} holds no certificate")]
+    #[error("{0} contains no certificate")]
     Empty(&'static str),
     #[error("{file} cannot be read: {error}")]
     Pem { file: &'static str, error: rustls_pki_types::pem::Error },
-    #[error("{file} holds something that is no certificate: {error}")]
+    #[error("{file} contains an invalid certificate: {error}")]
     Certificate { file: &'static str, error: String },
-    #[error("issuer-key.pem holds no key that can sign: {0}")]
+    #[error("issuer-key.pem contains no key that can sign: {0}")]
     Key(rcgen::Error),
     #[error("issuer-key.pem is not the key of the first certificate in issuer.pem")]
     OtherKey,
-    #[error("no certificate can be signed: {0}")]
+    #[error("cannot sign a certificate: {0}")]
     Sign(rcgen::Error),
     #[error("the issuer's certificate, or one that it depends on, expired at {0}")]
     Expired(OffsetDateTime),
@@ -46,16 +45,16 @@ pub enum IssuerError {
     NotTrusted(webpki::Error),
 }
 
-/// A certificate.
+/// A certificate of a workload.
 #[derive(Debug)]
-pub(crate) struct Leaf {
-    pub(crate) der: CertificateDer<'static>,
-    pub(crate) expires: OffsetDateTime,
+pub(super) struct Leaf {
+    pub(super) der: CertificateDer<'static>,
+    pub(super) expires: OffsetDateTime,
 }
 
 impl Issuer {
-    /// Reads an issuer (PEM) and proves that it works.
-    pub(crate) fn read(anchors: &[u8], chain: &[u8], key: &[u8]) -> Result<Self, IssuerError> {
+    /// Reads an issuer (PEM) and checks that it works.
+    pub(super) fn read(anchors: &[u8], chain: &[u8], key: &[u8]) -> Result<Self, IssuerError> {
         let anchors = certificates("anchors.pem", anchors)?;
         let chain = certificates("issuer.pem", chain)?;
         let key = PrivateKeyDer::from_pem_slice(key)
@@ -68,12 +67,12 @@ impl Issuer {
         let expires = expires(&chain, &anchors)?;
         let signer = Signer::from_ca_cert_der(&chain[0], key).map_err(IssuerError::Key)?;
         let issuer = Self { signer, chain, anchors, expires };
-        issuer.prove()?;
+        issuer.check()?;
         Ok(issuer)
     }
 
-    /// Signs a certificate for `identity` that expires after `lifetime`, or with the issuer if that is sooner.
-    pub(crate) fn sign(
+    /// Signs a certificate for `identity` that expires after `lifetime`, or with the issuer if that is earlier.
+    pub(super) fn sign(
         &self,
         identity: &str,
         key: &impl PublicKeyData,
@@ -84,8 +83,8 @@ impl Issuer {
             return Err(IssuerError::Expired(self.expires));
         }
         let mut params = CertificateParams::default();
-        // Peers read the identity from the first DNS or URI name. The subject stays empty: a common name has too few
-        // characters for an identity.
+        // Peers read the identity from the first DNS or URI name. The subject stays empty: a common name is too short for
+        // an identity.
         params.subject_alt_names = vec![SanType::DnsName(identity.try_into().map_err(IssuerError::Sign)?)];
         params.distinguished_name = DistinguishedName::new();
         params.is_ca = IsCa::ExplicitNoCa;
@@ -102,20 +101,20 @@ impl Issuer {
     }
 
     /// The certificates between a leaf and the anchors, the issuer's own first.
-    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
 
-    pub(crate) fn expires(&self) -> OffsetDateTime {
+    pub(super) fn expires(&self) -> OffsetDateTime {
         self.expires
     }
 
-    /// Signs a certificate and verifies it as a peer would: whatever is wrong with the issuer shows up now, not on
+    /// Signs a certificate and verifies it as a peer would, so that a mistake in the issuer shows now and not later on
     /// the nodes.
-    fn prove(&self) -> Result<(), IssuerError> {
+    fn check(&self) -> Result<(), IssuerError> {
         let now = OffsetDateTime::now_utc();
         let key = KeyPair::generate().map_err(IssuerError::Sign)?;
-        let leaf = self.sign("proof.invalid", &key, CLOCK_SKEW, now)?;
+        let leaf = self.sign("check.invalid", &key, CLOCK_SKEW, now)?;
         let anchors: Vec<_> = self
             .anchors
             .iter()
@@ -150,8 +149,7 @@ fn parse<'a>(file: &'static str, der: &'a CertificateDer<'_>) -> Result<X509Cert
         .map_err(|error| IssuerError::Certificate { file, error: error.to_string() })
 }
 
-/// When the chain stops being valid: with the first of its certificates, or with the last anchor that could have
-/// signed it.
+/// The time when the first certificate of the chain expires, or the last of the anchors that could have signed it.
 fn expires(
     chain: &[CertificateDer<'_>],
     anchors: &[CertificateDer<'_>],
@@ -175,7 +173,7 @@ fn expires(
 }
 
 fn serial_number() -> SerialNumber {
-    // Positive, at most 20 bytes and unpredictable, as RFC 5280 and the CA rules want it.
+    // Positive, at most 20 bytes and unpredictable, as RFC 5280 and the CA/Browser Forum require.
     let mut bytes: [u8; 16] = rand::random();
     bytes[0] = bytes[0] & 0x7f | 0x40;
     SerialNumber::from_slice(&bytes)

@@ -1,4 +1,4 @@
-//! Are certificates issued to those who may have them, and can they be verified?
+//! Checks who is issued certificates, and that they can be verified.
 
 use std::{fs, time::Duration};
 
@@ -84,7 +84,7 @@ fn verify(response: &CertifyResponse, anchors: &[u8]) -> Result<(), webpki::Erro
 }
 
 #[tokio::test]
-async fn a_certificate_is_as_the_wire_contract_wants_it() {
+async fn a_certificate_conforms_to_the_wire_contract() {
     let running = Running::start(CLUSTER).await;
     let response = certify(&running, IDENTITY, &running.token("one"), request(&[IDENTITY])).await.unwrap();
     verify(&response, &fs::read(running.state("anchors.pem")).unwrap()).unwrap();
@@ -111,7 +111,7 @@ async fn only_the_node_of_a_meshed_pod_gets_its_certificate() {
             "node two has no meshed pod with service account demo/web",
         ),
         (IDENTITY, "", Code::InvalidArgument, "token is missing"),
-        (IDENTITY, &one[1..], Code::Unauthenticated, "the token is not that of any node"),
+        (IDENTITY, &one[1..], Code::Unauthenticated, "the token does not belong to any node"),
         (&IDENTITY.replace("web", "far"), &one, Code::PermissionDenied, "demo/far"),
         (&IDENTITY.replace("web", "host"), &one, Code::PermissionDenied, "demo/host"),
         (&IDENTITY.replace("web", "plain"), &one, Code::PermissionDenied, "demo/plain"),
@@ -120,9 +120,9 @@ async fn only_the_node_of_a_meshed_pod_gets_its_certificate() {
             &IDENTITY.replace("cluster.local", "else.where"),
             &one,
             Code::InvalidArgument,
-            "no identity of this mesh",
+            "not an identity of this mesh",
         ),
-        (&IDENTITY.replace("web", "WEB"), &one, Code::InvalidArgument, "no identity of this mesh"),
+        (&IDENTITY.replace("web", "WEB"), &one, Code::InvalidArgument, "not an identity of this mesh"),
     ] {
         let refused = certify(&running, identity, token, request(&[identity])).await.unwrap_err();
         assert_eq!(refused.0, code, "{refused:?}");
@@ -199,7 +199,7 @@ fn read(anchors: &str, issuer: &str, key: &str) -> Result<Issuer, IssuerError> {
 }
 
 #[test]
-fn issuers_of_all_kinds_work_and_bound_their_certificates() {
+fn issuers_with_any_key_work_and_limit_their_certificates() {
     for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P256_SHA256] {
         let ca = ca(algorithm, Duration::from_secs(60));
         let issuer = read(&ca.anchors, &ca.issuer, &ca.key).unwrap();
@@ -214,7 +214,7 @@ fn issuers_of_all_kinds_work_and_bound_their_certificates() {
 }
 
 #[test]
-fn issuers_that_do_not_fit_are_refused() {
+fn issuers_that_do_not_match_are_refused() {
     let hour = Duration::from_secs(3600);
     let (mine, other) = (ca(&rcgen::PKCS_ECDSA_P256_SHA256, hour), ca(&rcgen::PKCS_ECDSA_P256_SHA256, hour));
     assert!(matches!(read(&other.anchors, &mine.issuer, &mine.key), Err(IssuerError::NotTrusted(_))));
@@ -222,12 +222,12 @@ fn issuers_that_do_not_fit_are_refused() {
     assert!(matches!(read("", &mine.issuer, &mine.key), Err(IssuerError::Empty("anchors.pem"))));
     assert!(matches!(read(&mine.anchors, "x", &mine.key), Err(IssuerError::Empty("issuer.pem"))));
     assert!(matches!(read(&mine.anchors, &mine.issuer, "x"), Err(IssuerError::Pem { .. })));
-    // In a rotation both roots are trusted.
+    // During a rotation both roots are trusted.
     assert!(read(&format!("{}{}", other.anchors, mine.anchors), &mine.issuer, &mine.key).is_ok());
 }
 
 #[tokio::test]
-async fn a_new_issuer_is_taken_over_and_a_broken_one_is_not() {
+async fn a_new_issuer_is_loaded_and_a_broken_one_is_not() {
     let running = Running::start(CLUSTER).await;
     let token = running.token("one");
     let new = ca(&rcgen::PKCS_ECDSA_P256_SHA256, Duration::from_secs(3000));
@@ -253,7 +253,7 @@ async fn a_new_issuer_is_taken_over_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
-async fn half_an_authority_is_an_error_that_says_what_to_do() {
+async fn an_incomplete_authority_is_an_error_that_says_what_to_do() {
     let running = Running::start(CLUSTER).await;
     let dir = running.stop().await;
     fs::remove_file(dir.path().join("state/issuer-key.pem")).unwrap();

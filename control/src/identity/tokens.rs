@@ -1,50 +1,44 @@
-//! Which node is it that calls?
+//! The tokens by which nodes authenticate.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rand::{TryRngCore, rngs::OsRng};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use crate::{names, state};
+use crate::{index::Cluster, names, state};
 
-/// A token is 256 random bits, in hexadecimal digits.
-const TOKEN_BYTES: usize = 32;
+/// Random bytes of a token; its text has two hexadecimal digits for each.
+const RANDOM_BYTES: usize = 32;
 /// A shorter token could be guessed.
-const MIN_TOKEN_BYTES: usize = 32;
-/// How often the files are read again.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const MIN_CHARACTERS: usize = 32;
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The tokens of all nodes: one file for each, which only its owner can read.
+/// The tokens of all nodes, each in a file that only its owner can read.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     folder: PathBuf,
     by_node: RwLock<BTreeMap<String, Token>>,
+    /// Nodes whose token could not be created: this is logged once.
+    failed: Mutex<BTreeSet<String>>,
 }
 
-/// Why tokens cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// A file or folder.
     #[error("{path}: {error}", path = path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What happened.
-        error: io::Error,
-    },
-    /// A name that cannot be a file's name.
-    #[error("{0:?} is not a node's name: write lower-case letters, digits, - and .")]
+    File { path: PathBuf, error: io::Error },
+    #[error("{0:?} is not a valid name of a node: use lower-case letters, digits, - and .")]
     Name(String),
-    /// The kernel gives no random bytes.
-    #[error("no random bytes: {0}")]
+    #[error("the kernel returned no random bytes: {0}")]
     Random(rand::rand_core::OsError),
 }
 
@@ -52,18 +46,18 @@ pub enum TokenError {
 struct Token(Vec<u8>);
 
 impl Tokens {
-    /// The tokens in `folder`, which is made if it is not there.
+    /// Opens the tokens in `folder`, which is created if it does not exist.
     pub(crate) fn open(folder: PathBuf) -> Result<Self, TokenError> {
         state::private_dir(&folder).map_err(|error| TokenError::File { path: folder.clone(), error })?;
-        let tokens = Self { folder, by_node: RwLock::default() };
+        let tokens = Self { folder, by_node: RwLock::default(), failed: Mutex::default() };
         tokens.reload()?;
         Ok(tokens)
     }
 
-    /// Reads the files again: a token that was replaced counts from now on, one that was removed does not any more.
-    pub(crate) fn reload(&self) -> Result<(), TokenError> {
+    /// Reads the files again: replaced tokens are valid from now on, removed ones no longer.
+    fn reload(&self) -> Result<(), TokenError> {
         let failed = |path: &Path, error| TokenError::File { path: path.to_owned(), error };
-        // Held while reading, so that a token that is being made is not forgotten again.
+        // Locked while reading, so that a token that is created meanwhile is not lost.
         let mut by_node = self.by_node.write();
         let entries = fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, error))?;
         let mut found = BTreeMap::new();
@@ -73,10 +67,10 @@ impl Tokens {
             if names::is_subdomain(node) {
                 let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
                 let token = text.trim().as_bytes().to_vec();
-                if token.len() >= MIN_TOKEN_BYTES {
+                if token.len() >= MIN_CHARACTERS {
                     found.insert(node.to_owned(), Token(token));
                 } else {
-                    tracing::warn!(path = %path.display(), "token is shorter than {MIN_TOKEN_BYTES} characters: not used");
+                    tracing::warn!(path = %path.display(), "ignored a token with fewer than {MIN_CHARACTERS} characters");
                 }
             }
         }
@@ -84,7 +78,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// Makes a token for `node` if it has none.
+    /// Creates a token for `node` if it has none.
     pub(crate) fn ensure(&self, node: &str) -> Result<(), TokenError> {
         if !names::is_subdomain(node) {
             return Err(TokenError::Name(node.to_owned()));
@@ -93,9 +87,9 @@ impl Tokens {
         if by_node.contains_key(node) {
             return Ok(());
         }
-        let mut random = [0; TOKEN_BYTES];
+        let mut random = [0; RANDOM_BYTES];
         OsRng.try_fill_bytes(&mut random).map_err(TokenError::Random)?;
-        let mut token = String::with_capacity(2 * TOKEN_BYTES);
+        let mut token = String::with_capacity(2 * RANDOM_BYTES);
         for byte in random {
             // Writing to a String cannot fail.
             let _ = write!(token, "{byte:02x}");
@@ -103,12 +97,12 @@ impl Tokens {
         let path = self.folder.join(node);
         state::write(&path, token.as_bytes(), 0o600)
             .map_err(|error| TokenError::File { path: path.clone(), error })?;
-        tracing::info!(node, path = %path.display(), "made a token for a node");
+        tracing::info!(node, path = %path.display(), "created a token for a node");
         by_node.insert(node.to_owned(), Token(token.into_bytes()));
         Ok(())
     }
 
-    /// The node whose token this is. All tokens are compared in full, so that the time says nothing about them.
+    /// The node that has this token. All tokens are compared in full, so that the duration reveals nothing about them.
     pub(crate) fn node_of(&self, token: &[u8]) -> Option<String> {
         let token = token.trim_ascii();
         let by_node = self.by_node.read();
@@ -120,19 +114,42 @@ impl Tokens {
         let position = usize::try_from(found).ok()?.checked_sub(1)?;
         by_node.keys().nth(position).cloned()
     }
-}
 
-impl Tokens {
-    /// Reloads every now and then, until `stopping`.
-    pub(crate) async fn follow(&self, mut stopping: watch::Receiver<bool>) {
+    /// Creates tokens for all nodes that have pods; failures are logged.
+    pub(crate) fn ensure_all(&self, cluster: &Cluster) {
+        let mut failed = self.failed.lock();
+        for node in cluster.nodes() {
+            match self.ensure(node) {
+                Ok(()) => _ = failed.remove(node),
+                Err(error) if failed.insert(node.to_owned()) => {
+                    tracing::error!(node, "cannot create a token: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Reads changed files and creates tokens for new nodes until `stop`.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut cluster: watch::Receiver<Arc<Cluster>>,
+        stop: CancellationToken,
+    ) {
+        let mut reload = tokio::time::interval(RELOAD_INTERVAL);
         loop {
-            tokio::select! {
-                _ = stopping.wait_for(|stopping| *stopping) => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+            let is_reload = tokio::select! {
+                () = stop.cancelled() => return,
+                changed = cluster.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+                _ = reload.tick() => true,
+            };
+            if is_reload && let Err(error) = self.reload() {
+                tracing::error!("cannot read the nodes' tokens: {error}; the previous ones stay valid");
             }
-            if let Err(error) = self.reload() {
-                tracing::error!("cannot read the nodes' tokens: {error}; those read before stay in force");
-            }
+            let snapshot = cluster.borrow_and_update().clone();
+            self.ensure_all(&snapshot);
         }
     }
 }
@@ -165,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_cannot_be_named_like_a_path() {
+    fn a_path_is_not_a_valid_name_of_a_node() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path().join("tokens")).unwrap();
         for name in ["../x", "a/b", "", ".", "A"] {

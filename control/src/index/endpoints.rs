@@ -1,4 +1,4 @@
-//! Which addresses serve a service?
+//! Finds the endpoints of services.
 
 use std::{
     collections::HashMap,
@@ -12,21 +12,18 @@ use k8s_openapi::api::{
 };
 
 use super::{
-    Name,
     pod::Pod,
     selector,
     service::{Endpoint, Service, Target, ports},
 };
+use crate::model::Name;
 
-/// The label that says which service a slice belongs to.
-pub(super) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-
-/// Pods by what is asked of them.
+/// Pods by name, address and label.
 #[derive(Debug, Default)]
 pub(super) struct Pods<'a> {
     by_name: HashMap<&'a Name, &'a Arc<Pod>>,
     by_ip: HashMap<IpAddr, &'a Arc<Pod>>,
-    /// Namespace, label and value: a service asks about few pods, not about all.
+    /// Namespace, label and value: a service need not look at all pods.
     by_label: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Arc<Pod>>>,
 }
 
@@ -45,7 +42,7 @@ impl<'a> Pods<'a> {
         all
     }
 
-    /// The pods that a service's selector chooses; a service without one chooses none.
+    /// The pods that a service selects; a service without a selector selects none.
     fn selected(&self, service: &v1::Service, namespace: &str) -> Vec<&'a Arc<Pod>> {
         let Some(wanted) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else {
             return Vec::new();
@@ -61,7 +58,7 @@ impl<'a> Pods<'a> {
     }
 }
 
-/// Gives `built` its endpoints: those of its slices if it has any, else those of the pods that it selects.
+/// Sets the endpoints of `built`: those of its slices if it has any, otherwise those of the pods that it selects.
 pub(super) fn fill(built: &mut Service, service: &v1::Service, slices: &[&EndpointSlice], pods: &Pods<'_>) {
     let publish_all =
         service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or_default();
@@ -86,19 +83,20 @@ fn from_pods(built: &mut Service, service: &v1::Service, publish_all: bool, pods
                 Target::Name(name) => pod.named_ports.get(name).copied(),
             };
             let Some(number) = number.filter(|_| pod.ready || publish_all) else { continue };
-            let endpoints = pod.ips.iter().map(|ip| of_pod(pod, SocketAddr::new(*ip, number), &built.name));
+            let endpoints =
+                pod.ips.iter().map(|ip| pod_endpoint(pod, SocketAddr::new(*ip, number), &built.name));
             built.endpoints.entry(port.port).or_default().extend(endpoints);
         }
     }
     if built.headless {
         let ready = selected.iter().filter(|pod| pod.ready || publish_all);
         let addresses = ready.flat_map(|pod| pod.ips.iter().map(move |ip| (*pod, SocketAddr::new(*ip, 0))));
-        built.addresses = addresses.map(|(pod, addr)| of_pod(pod, addr, &built.name)).collect();
+        built.addresses = addresses.map(|(pod, addr)| pod_endpoint(pod, addr, &built.name)).collect();
     }
 }
 
-fn of_pod(pod: &Arc<Pod>, addr: SocketAddr, service: &Name) -> Endpoint {
-    // A host name counts within the service that the pod names as its subdomain.
+fn pod_endpoint(pod: &Arc<Pod>, addr: SocketAddr, service: &Name) -> Endpoint {
+    // A host name applies to the service that the pod names as its subdomain.
     let named = pod.subdomain.as_ref().is_some_and(|subdomain| *subdomain == service.name);
     Endpoint {
         addr,
@@ -124,13 +122,13 @@ fn from_slices(
             publish_all || endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
         };
         for endpoint in slice.endpoints.iter().filter(ready) {
-            // All addresses of an endpoint are interchangeable: one of them is enough.
+            // All addresses of an endpoint are equivalent, so one of them is enough.
             let Some(ip) = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok())
             else {
                 continue;
             };
-            let of_slice =
-                |port| of_slice(endpoint, SocketAddr::new(ip.to_canonical(), port), &built.name, pods);
+            let at_port =
+                |port| slice_endpoint(endpoint, SocketAddr::new(ip.to_canonical(), port), &built.name, pods);
             let mut found = Vec::new();
             for port in ports(service) {
                 let same_name = slice.ports.iter().flatten().find(|slice_port| {
@@ -138,10 +136,10 @@ fn from_slices(
                         && slice_port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
                 });
                 if let Some(number) = same_name.and_then(|port| u16::try_from(port.port?).ok()) {
-                    found.push((port.port, of_slice(number)));
+                    found.push((port.port, at_port(number)));
                 }
             }
-            let address = built.headless.then(|| of_slice(0));
+            let address = built.headless.then(|| at_port(0));
             for (port, endpoint) in found {
                 built.endpoints.entry(port).or_default().push(endpoint);
             }
@@ -150,13 +148,13 @@ fn from_slices(
     }
 }
 
-fn of_slice(endpoint: &SliceEndpoint, addr: SocketAddr, service: &Name, pods: &Pods<'_>) -> Endpoint {
+fn slice_endpoint(endpoint: &SliceEndpoint, addr: SocketAddr, service: &Name, pods: &Pods<'_>) -> Endpoint {
     let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
     let named = target.and_then(|target| {
         let namespace = target.namespace.clone().unwrap_or_else(|| service.namespace.clone());
         pods.by_name.get(&Name { namespace, name: target.name.clone()? })
     });
-    // A reference whose pod does not have this address (any more) is not to be believed: its identity would be wrong.
+    // A reference to a pod that does not have this address (any more) is ignored: peers would expect a wrong identity.
     let named = named.filter(|pod| pod.ips.contains(&addr.ip()));
     let pod = named.or_else(|| pods.by_ip.get(&addr.ip())).copied().cloned();
     Endpoint {

@@ -1,16 +1,19 @@
-//! What does the cluster look like now, and when does it change?
+//! The index of the cluster, which all services answer from.
 //!
-//! The index is a value that is replaced as a whole: readers take a snapshot, which never changes under them. Parts
-//! that stayed the same are the same `Arc` as in the snapshot before, so that comparing is cheap.
+//! Sources feed it with events about objects, proxies with reports about the pods that they serve. From both it builds
+//! a [`Cluster`], a value that is replaced as a whole: readers take a snapshot, which never changes. Parts that stayed
+//! the same are the same `Arc` as in the previous snapshot, so that comparing them is cheap.
 
+mod build;
 mod cluster;
 mod endpoints;
-mod mesh;
 mod owner;
 mod pod;
+mod pod_config;
 mod selector;
 mod servers;
 mod service;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -23,59 +26,49 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use self::pod::OPAQUE_PORTS;
+pub(crate) use self::pod_config::DEFAULT_OPAQUE_PORTS;
+use self::store::Store;
 pub use self::{
-    cluster::{Cluster, Name},
-    mesh::Mesh,
-    pod::{Instance, Pod, PodConfig, PortPolicy},
+    cluster::Cluster,
+    pod::{Instance, Pod, Served},
+    pod_config::{PodConfig, PortPolicy},
     service::{Endpoint, Service},
 };
-use crate::{manifests::Document, settings::FailMode};
+use crate::{model::Event, settings::FailMode};
 
-/// The index of the cluster.
 #[derive(Debug, Default)]
 pub struct Index {
     current: watch::Sender<Arc<Cluster>>,
-    /// What the cluster is built from.
     inputs: Mutex<Inputs>,
 }
 
-/// By node: the pods that its proxy says it serves.
-pub type Served = BTreeMap<String, BTreeSet<Instance>>;
-
+/// What the cluster is built from.
 #[derive(Debug, Default)]
 struct Inputs {
-    documents: Vec<Arc<Document>>,
+    store: Store,
     served: Served,
 }
 
 impl Index {
-    /// An index of nothing, but for what is known to be `served` as soon as it appears.
+    /// An index without objects. Pods in `served` count as served as soon as they appear.
     pub fn new(served: Served) -> Self {
         let index = Self::default();
         index.inputs.lock().served = served;
         index
     }
 
-    /// Makes `documents` all there is. Builds the index in this thread, unless they are the same as before.
-    pub fn replace(&self, documents: &[Arc<Document>]) {
+    /// Takes a batch of events of a source. If it changes anything, rebuilds the cluster in this thread.
+    pub fn apply(&self, events: impl IntoIterator<Item = Event>) {
         let mut inputs = self.inputs.lock();
-        let old = &inputs.documents;
-        if old.len() != documents.len() || !old.iter().zip(documents).all(|(old, new)| Arc::ptr_eq(old, new))
-        {
-            inputs.documents = documents.to_vec();
-            self.build(&inputs);
+        if inputs.store.apply(events) {
+            self.rebuild(&inputs);
         }
     }
 
-    /// Takes a node's word for which of its pods its proxy serves and which it does not (`withdrawn`); what it
-    /// said of others before still holds. False if that is no news. Builds the index in this thread.
-    pub fn reported(
-        &self,
-        node: &str,
-        mut served: BTreeSet<Instance>,
-        withdrawn: &BTreeSet<Instance>,
-    ) -> bool {
+    /// Takes the report of a node's proxy about the pods that it serves and those that it does not serve
+    /// (`withdrawn`); for other pods, earlier reports remain valid. Rebuilds the cluster in this thread, or returns
+    /// false if the report changes nothing.
+    pub fn report(&self, node: &str, mut served: BTreeSet<Instance>, withdrawn: &BTreeSet<Instance>) -> bool {
         let mut inputs = self.inputs.lock();
         let cluster = self.snapshot();
         let exists =
@@ -86,13 +79,13 @@ impl Index {
             return false;
         }
         inputs.served.insert(node.to_owned(), served);
-        self.build(&inputs);
+        self.rebuild(&inputs);
         true
     }
 
-    /// Takes back that pods are served whose node is not present, if they fail open: the nodes, and how many pods
-    /// each. Builds the index in this thread.
-    pub fn withdraw_open(&self, is_present: impl Fn(&str) -> bool) -> BTreeMap<String, usize> {
+    /// No longer counts pods as served if they fail open and their node has no proxy. Returns how many pods of which
+    /// nodes this concerns. Rebuilds the cluster in this thread.
+    pub fn withdraw_open(&self, has_proxy: impl Fn(&str) -> bool) -> BTreeMap<String, usize> {
         let mut inputs = self.inputs.lock();
         let cluster = self.snapshot();
         let fails_open = |instance: &Instance| {
@@ -101,7 +94,7 @@ impl Index {
                 .is_some_and(|pod| pod.instance() == *instance && pod.config.fail_mode == FailMode::Open)
         };
         let mut withdrawn = BTreeMap::new();
-        for (node, served) in inputs.served.iter_mut().filter(|(node, _)| !is_present(node)) {
+        for (node, served) in inputs.served.iter_mut().filter(|(node, _)| !has_proxy(node)) {
             let before = served.len();
             served.retain(|instance| !fails_open(instance));
             if served.len() < before {
@@ -109,13 +102,13 @@ impl Index {
             }
         }
         if !withdrawn.is_empty() {
-            self.build(&inputs);
+            self.rebuild(&inputs);
         }
         withdrawn
     }
 
-    /// Which pods are served, as far as their nodes told.
-    pub fn all_served(&self) -> Served {
+    /// The pods that proxies have reported as served.
+    pub fn served(&self) -> Served {
         self.inputs.lock().served.clone()
     }
 
@@ -124,14 +117,13 @@ impl Index {
         self.current.borrow().clone()
     }
 
-    /// Tells about changes; several at once may be told as one.
+    /// Notifies about changes; several changes may arrive as one.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Cluster>> {
         self.current.subscribe()
     }
 
-    fn build(&self, inputs: &Inputs) {
-        let objects = inputs.documents.iter().map(|document| &document.object);
-        let next = Cluster::build(objects, &inputs.served, &self.snapshot());
+    fn rebuild(&self, inputs: &Inputs) {
+        let next = build::cluster(inputs.store.objects(), &inputs.served, &self.snapshot());
         self.current.send_if_modified(|current| {
             let is_new = **current != next;
             if is_new {

@@ -1,4 +1,4 @@
-//! Under which name do a pod's metrics appear?
+//! Finds a pod's owner for the labels of its metrics.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) fn metric_labels(metadata: &ObjectMeta) -> BTreeMap<String, String> {
         let owners = metadata.owner_references.iter().flatten();
         let owner = owners.into_iter().max_by_key(|owner| owner.controller == Some(true))?;
         let kind = KINDS.into_iter().find(|kind| owner.kind.eq_ignore_ascii_case(kind))?;
-        // A Deployment owns pods by way of a ReplicaSet that has its name and the hash of the template.
+        // A Deployment owns its pods through a ReplicaSet, whose name is the Deployment's and the template's hash.
         let deployment = match (kind, label(HASH_LABEL)) {
             ("replicaset", Some(hash)) => owner.name.strip_suffix(&format!("-{hash}")),
             _ => None,

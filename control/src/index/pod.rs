@@ -1,26 +1,18 @@
-//! What is a pod to the mesh?
+//! Pods as the mesh sees them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    time::Duration,
 };
 
-use ipnet::IpNet;
 use k8s_openapi::api::core::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{Name, owner::metric_labels, servers::Servers};
-use crate::settings::{Annotations, FailMode, Policy, PortNames, PortRange, PortSet};
+use super::{owner::metric_labels, pod_config::PodConfig, servers::Servers};
+use crate::{model::Name, settings::Annotations};
 
-/// Linkerd's default opaque ports: server-first protocols that no detection should wait for.
-pub(crate) const OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
-/// Linkerd's default for `skip-inbound-ports` and `skip-outbound-ports` (database clusters' own traffic).
-const SKIPPED_PORTS: [u16; 2] = [4567, 4568];
-
-/// A pod that runs or may run.
+/// A pod that runs or will run. Fields without a comment mean what they mean in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // what they say in Kubernetes
 pub struct Pod {
     pub name: Name,
     pub uid: String,
@@ -28,7 +20,7 @@ pub struct Pod {
     pub service_account: String,
     pub host_network: bool,
     pub ips: Vec<IpAddr>,
-    /// Ready to serve: not told otherwise, and not about to go.
+    /// Whether services may send connections to it: no condition says otherwise, and it is not being deleted.
     pub ready: bool,
     pub hostname: Option<String>,
     pub subdomain: Option<String>,
@@ -40,57 +32,31 @@ pub struct Pod {
     pub named_ports: BTreeMap<String, u16>,
     /// All TCP ports that its containers declare.
     pub ports: BTreeSet<u16>,
-    /// Whether it asks to join the mesh; a pod in its node's network cannot.
+    /// Whether it asks to be meshed. A pod in its node's network cannot be.
     pub inject: bool,
-    /// Whether the node's proxy says that it serves it.
+    /// Whether its node's proxy reports that it serves the pod.
     pub served: bool,
     pub config: PodConfig,
 }
 
-/// One life of a pod: a successor of the same name has another uid.
+/// A pod by name and uid: a pod that is created again under the same name is another instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub struct Instance {
     pub name: Name,
     pub uid: String,
 }
 
-/// What weft is to do with a pod's connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct PodConfig {
-    pub default_policy: Policy,
-    pub port_policies: Vec<PortPolicy>,
-    pub opaque_ports: PortSet,
-    pub skip_inbound_ports: PortSet,
-    pub skip_outbound_ports: PortSet,
-    pub skip_subnets: Vec<IpNet>,
-    pub outbound_connect_timeout: Option<Duration>,
-    pub inbound_connect_timeout: Option<Duration>,
-    pub fail_mode: FailMode,
-    pub direct_pass: bool,
-    pub splice_ports: PortSet,
-    pub netns: Option<String>,
-}
-
-/// The policy of one port where it is not the default.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortPolicy {
-    /// The port.
-    pub port: u16,
-    /// Who may connect.
-    pub policy: Policy,
-    /// The Server that says so; without one it is an annotation.
-    pub server: Option<String>,
-}
+/// For each node the pods that its proxy reports as served.
+pub type Served = BTreeMap<String, BTreeSet<Instance>>;
 
 impl Pod {
-    /// A pod as the mesh sees it; none if it has ended.
+    /// Returns `None` for a pod that has ended.
     pub(super) fn build(
         name: Name,
         pod: &v1::Pod,
         namespace: &Annotations,
-        servers: &Servers,
+        servers: &Servers<'_>,
+        served: &Served,
     ) -> Option<Self> {
         let spec = pod.spec.as_ref();
         let status = pod.status.as_ref();
@@ -100,6 +66,9 @@ impl Pod {
         let annotations = Annotations::parse(pod.metadata.annotations.as_ref()).0.or(namespace);
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let (named_ports, ports) = ports(spec);
+        let mut config = PodConfig::from_annotations(&annotations, &named_ports);
+        servers.apply(&mut config, &name.namespace, &labels, &named_ports);
+        config.fail_mode = annotations.fail_mode.unwrap_or_else(|| config.default_fail_mode());
         let text = |value: Option<&String>| value.filter(|value| !value.is_empty()).cloned();
         let mut built = Self {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
@@ -115,71 +84,35 @@ impl Pod {
             metric_labels: metric_labels(&pod.metadata),
             inject: annotations.inject.unwrap_or_default(),
             served: false,
-            config: PodConfig::build(&annotations, &named_ports),
             name,
             labels,
             named_ports,
             ports,
+            config,
         };
-        servers.apply(&mut built);
-        built.config.fail_mode = annotations.fail_mode.unwrap_or_else(|| built.config.default_fail_mode());
+        built.served = built.is_in(served);
         Some(built)
     }
 
-    /// This life of the pod.
     pub fn instance(&self) -> Instance {
         Instance { name: self.name.clone(), uid: self.uid.clone() }
     }
 
-    /// Whether the node's proxy is to serve it.
+    /// Whether its node's proxy is to serve it.
     pub fn is_meshed(&self) -> bool {
         self.inject && !self.host_network
     }
 
-    /// Whether the node's proxy takes part in connections to `port`, so that a peer can expect mTLS there. A pod that
-    /// is only about to join would take a ClientHello for its application's data.
+    /// Whether peers can expect mTLS on `port`. They cannot before the proxy serves the pod: until then its application
+    /// itself would receive the ClientHello.
     pub fn serves_tls_on(&self, port: u16) -> bool {
         self.is_meshed() && self.served && !self.config.skip_inbound_ports.contains(port)
     }
-}
 
-impl PodConfig {
-    fn build(annotations: &Annotations, named_ports: &BTreeMap<String, u16>) -> Self {
-        let require_identity = annotations.require_identity_ports.iter().flat_map(PortSet::ports);
-        let annotated = |port| PortPolicy { port, policy: Policy::AllAuthenticated, server: None };
-        Self {
-            default_policy: annotations.default_inbound_policy.unwrap_or_default(),
-            port_policies: require_identity.map(annotated).collect(),
-            opaque_ports: opaque_ports(annotations, |name| named_ports.get(name).copied()),
-            skip_inbound_ports: skipped(annotations.skip_inbound_ports.as_ref()),
-            skip_outbound_ports: skipped(annotations.skip_outbound_ports.as_ref()),
-            skip_subnets: annotations.skip_subnets.clone().unwrap_or_default(),
-            outbound_connect_timeout: annotations.outbound_connect_timeout,
-            inbound_connect_timeout: annotations.inbound_connect_timeout,
-            fail_mode: FailMode::Open,
-            direct_pass: annotations.direct_pass.unwrap_or(true),
-            splice_ports: annotations.splice_ports.clone().unwrap_or_default(),
-            netns: annotations.netns.clone(),
-        }
+    fn is_in(&self, served: &Served) -> bool {
+        let on_node = self.node.as_ref().and_then(|node| served.get(node));
+        on_node.is_some_and(|served| served.contains(&self.instance()))
     }
-
-    fn default_fail_mode(&self) -> FailMode {
-        let strict = self.default_policy.needs_proxy()
-            || self.port_policies.iter().any(|port_policy| port_policy.policy.needs_proxy());
-        if strict { FailMode::Closed } else { FailMode::Open }
-    }
-}
-
-/// The opaque ports that annotations mean, where `lookup` knows the names of ports.
-pub(super) fn opaque_ports(annotations: &Annotations, lookup: impl Fn(&str) -> Option<u16>) -> PortSet {
-    match &annotations.opaque_ports {
-        Some(ports) => PortNames::resolve(ports, lookup),
-        None => OPAQUE_PORTS.map(PortRange::one).into_iter().collect(),
-    }
-}
-
-fn skipped(ports: Option<&PortSet>) -> PortSet {
-    ports.cloned().unwrap_or_else(|| SKIPPED_PORTS.map(PortRange::one).into_iter().collect())
 }
 
 fn is_ready(status: Option<&v1::PodStatus>) -> bool {
@@ -199,6 +132,7 @@ fn ips(status: Option<&v1::PodStatus>) -> Vec<IpAddr> {
     ips
 }
 
+/// The TCP ports of the containers that keep running: those with a name, and all of them.
 fn ports(spec: Option<&v1::PodSpec>) -> (BTreeMap<String, u16>, BTreeSet<u16>) {
     let Some(spec) = spec else { return Default::default() };
     let is_sidecar = |container: &&v1::Container| container.restart_policy.as_deref() == Some("Always");

@@ -1,4 +1,4 @@
-//! Does a label selector choose a set of labels?
+//! Matches labels against label selectors.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 type Labels = BTreeMap<String, String>;
 
-/// Whether `selector` chooses `labels`; an empty selector chooses everything.
+/// An empty selector matches everything.
 pub(super) fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
     let equal = selector.match_labels.as_ref().is_none_or(|wanted| contains(wanted, labels));
     equal && selector.match_expressions.iter().flatten().all(|rule| holds(rule, labels))
 }
 
-/// Whether `labels` has all of `wanted`.
+/// Whether `labels` contains all of `wanted`.
 pub(super) fn contains(wanted: &Labels, labels: &Labels) -> bool {
     wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
@@ -25,7 +25,7 @@ fn holds(rule: &LabelSelectorRequirement, labels: &Labels) -> bool {
         "NotIn" => !is_in(),
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        // Refused when it is read; a rule that nobody understands must choose nothing.
+        // The manifest parser refuses other operators; from elsewhere, an unknown rule must select nothing.
         _ => false,
     }
 }

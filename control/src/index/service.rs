@@ -1,4 +1,4 @@
-//! What is a service to the mesh?
+//! Services as the mesh sees them.
 
 use std::{
     collections::BTreeMap,
@@ -8,49 +8,41 @@ use std::{
 
 use k8s_openapi::{api::core::v1, apimachinery::pkg::util::intstr::IntOrString};
 
-use super::{
-    Name,
-    pod::{Pod, opaque_ports},
+use super::{pod::Pod, pod_config::opaque_ports};
+use crate::{
+    model::Name,
+    settings::{Annotations, PortRange, PortSet},
 };
-use crate::settings::{Annotations, PortRange, PortSet};
 
-/// A service with the endpoints that are ready.
+/// A service with its ready endpoints. Ports are those of the service, not of its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its name.
     pub name: Name,
-    /// Its virtual addresses.
     pub cluster_ips: Vec<IpAddr>,
-    /// It has no virtual address; its name resolves to its pods.
+    /// It has no virtual address; its name resolves to the addresses of its pods.
     pub headless: bool,
-    /// Ports (of the service) of which nothing is known but bytes.
     pub opaque_ports: PortSet,
-    /// Ports (of the service) that may be spliced, whoever the client is.
+    /// Ports that may be spliced, whoever the client is.
     pub splice_ports: PortSet,
     /// Clients may only use endpoints on their own node.
     pub local_only: bool,
-    /// By port of the service.
     pub(super) endpoints: BTreeMap<u16, Vec<Endpoint>>,
-    /// Of a headless service: its addresses, for ports that it does not declare. Their port is 0.
+    /// Of a headless service: the addresses behind ports that it does not declare. Their port is 0.
     pub(super) addresses: Vec<Endpoint>,
 }
 
 /// An address that serves a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The address.
     pub addr: SocketAddr,
-    /// Whose address it is, if it is a pod's.
+    /// The pod that has this address, if any.
     pub pod: Option<Arc<Pod>>,
     /// Its own name within a headless service.
     pub hostname: Option<String>,
-    /// The node it is on.
     pub node: Option<String>,
-    /// The zone that node is in.
     pub zone: Option<String>,
 }
 
-/// A TCP port of a service.
 #[derive(Debug)]
 pub(super) struct ServicePort<'a> {
     pub(super) name: &'a str,
@@ -58,7 +50,7 @@ pub(super) struct ServicePort<'a> {
     pub(super) target: Target<'a>,
 }
 
-/// Where in a pod a service's port leads.
+/// The port of a pod that a service's port leads to.
 #[derive(Debug)]
 pub(super) enum Target<'a> {
     Port(u16),
@@ -66,14 +58,14 @@ pub(super) enum Target<'a> {
 }
 
 impl Service {
-    /// A service without endpoints; none if it is an alias for a name outside (ExternalName).
+    /// A service without endpoints. Returns `None` for an ExternalName, which is only an alias of an outside name.
     pub(super) fn build(name: Name, service: &v1::Service, namespace: &Annotations) -> Option<Self> {
         let spec = service.spec.clone().unwrap_or_default();
         if spec.type_.as_deref() == Some("ExternalName") {
             return None;
         }
         let own = Annotations::parse(service.metadata.annotations.as_ref()).0;
-        // Not the namespace's: that would opt in for clients of other namespaces.
+        // Not the namespace's annotation: it would opt in for clients of other namespaces.
         let splice_ports = own.splice_ports.clone().unwrap_or_default();
         let annotations = own.or(namespace);
         let by_name = |wanted: &str| ports(service).find(|port| port.name == wanted).map(|port| port.port);
@@ -102,8 +94,8 @@ impl Service {
         })
     }
 
-    /// The endpoints of `port`. A port that is not declared leads nowhere, except that a headless service's clients
-    /// dial the pods themselves, whatever the port.
+    /// The endpoints of `port`. A port that is not declared has none, except in a headless service: its clients connect
+    /// to the pods themselves, on any port.
     pub fn endpoints(&self, port: u16) -> Vec<Endpoint> {
         match self.endpoints.get(&port) {
             Some(endpoints) => endpoints.clone(),
@@ -122,7 +114,7 @@ impl Service {
         self.endpoints.iter().map(|(port, endpoints)| (*port, endpoints.as_slice()))
     }
 
-    /// Number of endpoints of all ports.
+    /// The number of endpoints of all ports together.
     pub fn endpoint_count(&self) -> usize {
         self.endpoints.values().map(Vec::len).sum()
     }

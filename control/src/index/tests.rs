@@ -1,9 +1,10 @@
-//! Does the index say what Kubernetes would do?
+//! Checks that the index agrees with what Kubernetes does.
 
 use crate::{
-    index::{Cluster, Endpoint, Name, Pod},
+    index::{Cluster, Endpoint, Index, Pod, Served},
+    model::{Event, Key, Kind, Name},
     settings::{FailMode, Policy},
-    testing::{cluster, mesh},
+    testing::{cluster, mesh, objects},
 };
 
 fn name(name: &str) -> Name {
@@ -62,7 +63,7 @@ fn endpoints_come_from_selector_readiness_and_named_ports() {
 }
 
 #[test]
-fn headless_services_lead_to_any_port_and_publish_what_they_are_told() {
+fn headless_services_have_any_port_and_may_publish_unready_pods() {
     let service = |extra: &str| {
         cluster(&format!(
             "{PODS}{{apiVersion: v1, kind: Service, metadata: {{name: each, namespace: demo}}, spec: {{clusterIP: \
@@ -106,11 +107,11 @@ fn slices_replace_selectors() {
     // The second slice entry names the wrong pod; the address decides whose identity is expected.
     assert_eq!(pods, [Some("a".into()), Some("b".into()), None]);
     assert_eq!(cluster.zone_of("n"), Some("z"));
-    assert_eq!(cluster.strangers(&mesh()).len(), 0);
+    assert_eq!(cluster.outside_networks(&mesh()).len(), 0);
 }
 
 #[test]
-fn annotations_of_the_namespace_hold_unless_the_pod_says_otherwise() {
+fn annotations_of_a_pod_override_those_of_its_namespace() {
     let pod = pod_of("");
     assert!(pod.is_meshed());
     assert!(pod.config.skip_outbound_ports.contains(9000) && !pod.config.skip_outbound_ports.contains(4567));
@@ -200,14 +201,25 @@ fn owners_become_metric_labels() {
 }
 
 #[test]
-fn identities_are_made_and_read() {
-    let mesh = mesh();
-    let identity = mesh.identity("my.account", "demo");
-    assert_eq!(identity, "my.account.demo.serviceaccount.identity.linkerd.cluster.local");
-    assert_eq!(mesh.service_account(&identity), Some(("my.account", "demo")));
-    for other in
-        ["demo.serviceaccount.identity.linkerd.cluster.local", "a.demo.serviceaccount.identity.x.y", ""]
-    {
-        assert_eq!(mesh.service_account(other), None, "{other}");
-    }
+fn events_change_the_cluster_and_readers_are_notified_once_a_batch() {
+    let objects = objects(PODS);
+    let index = Index::new(Served::new());
+    let mut changes = index.subscribe();
+    let pods =
+        |index: &Index| -> Vec<String> { index.snapshot().pods().map(|pod| pod.name.to_string()).collect() };
+    let all = ["demo/a", "demo/b", "demo/unready", "other/elsewhere"];
+    index.apply(objects.iter().cloned().map(Event::Applied).chain(Kind::ALL.map(Event::Synced)));
+    assert_eq!(pods(&index), all);
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+
+    index.apply(objects.iter().cloned().map(Event::Applied));
+    assert!(!changes.has_changed().unwrap(), "the same objects again");
+    index.apply([Event::Deleted(Key::new(Kind::Pod, Some("demo"), "b"))]);
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(pods(&index), ["demo/a", "demo/unready", "other/elsewhere"]);
+    // A list that the source makes anew, after b is back and while another pod has vanished.
+    let listed = objects.iter().filter(|object| object.key().namespace == "demo").cloned();
+    index.apply(listed.map(Event::Applied).chain([Event::Synced(Kind::Pod)]));
+    assert_eq!(pods(&index), ["demo/a", "demo/b", "demo/unready"]);
 }

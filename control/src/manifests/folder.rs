@@ -1,4 +1,4 @@
-//! Which files of a folder are manifests?
+//! Finds the manifest files of a folder.
 
 use std::{
     collections::BTreeSet,
@@ -8,12 +8,10 @@ use std::{
 
 use super::problem::Problem;
 
-/// A file this large is not a manifest.
-pub(crate) const MAX_FILE_BYTES: u64 = 16 << 20;
 const MAX_DEPTH: usize = 16;
 
-/// All manifests below `root`, in a stable order; folders that cannot be read become problems.
-pub(crate) fn manifests(root: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
+/// All manifest files below `root`, sorted; folders that cannot be read become problems.
+pub(super) fn manifests(root: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
     let (mut files, mut problems, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     walk(root, 0, &mut files, &mut problems, &mut seen);
     files.sort();
@@ -28,10 +26,10 @@ fn walk(
     seen: &mut BTreeSet<PathBuf>,
 ) {
     let failed = |error: io::Error| {
-        let advice = "make the folder readable; what was read from it before stays in force";
-        Problem::whole(folder, format!("cannot be read: {error}"), advice)
+        let advice = "make the folder readable; until then what was read from it before applies";
+        Problem::of_file(folder, format!("cannot be read: {error}"), advice)
     };
-    // A link to a folder that was visited already would be read twice, or for ever.
+    // A link to a folder that has already been visited would be read twice, or for ever.
     match fs::canonicalize(folder) {
         Ok(real) => {
             if !seen.insert(real) {
@@ -61,7 +59,7 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
-/// Editors' temporary files, `.git`, and the `..data` of a mounted ConfigMap.
+/// Temporary files of editors, `.git`, and the `..data` of a mounted ConfigMap.
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(['.', '#']) || name.ends_with('~')

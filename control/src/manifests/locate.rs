@@ -1,8 +1,8 @@
-//! On which line of a YAML text does a field stand?
+//! Finds the line and column of a field in a YAML text.
 //!
 //! The YAML parser keeps positions only for errors. So the text is parsed again with a visitor that fails on purpose
-//! as soon as it reaches the field: the position of that error is the answer. This costs something only when there
-//! is a mistake to report.
+//! as soon as it reaches the field, and the position of that error is the result. This takes time only when there is a
+//! mistake to report.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::path::{FieldPath, Segment};
 
-/// Line and column (from 1) of `field` in the only document of `text`, or of its nearest parent that is there.
-pub(crate) fn locate(text: &str, field: &FieldPath) -> (usize, usize) {
+/// Line and column (from 1) of `field` in the only document of `text`, or of its nearest parent that exists.
+pub(super) fn locate(text: &str, field: &FieldPath) -> (usize, usize) {
     let Some(document) = serde_yaml_ng::Deserializer::from_str(text).next() else { return (1, 1) };
-    match (Seek { way: field.segments() }).deserialize(document) {
+    match (Seek { path: field.segments() }).deserialize(document) {
         Err(error) => error.location().map_or((1, 1), |at| (at.line(), at.column())),
         Ok(()) => (1, 1),
     }
 }
 
 struct Seek<'a> {
-    way: &'a [Segment],
+    path: &'a [Segment],
 }
 
 impl<'de> DeserializeSeed<'de> for Seek<'_> {
@@ -35,14 +35,14 @@ impl<'de> Visitor<'de> for Seek<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the field that is sought")
+        f.write_str("the field to locate")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if let Some((Segment::Key(wanted), rest)) = self.way.split_first() {
+        if let Some((Segment::Key(wanted), rest)) = self.path.split_first() {
             while let Some(key) = map.next_key::<String>()? {
                 if key == *wanted {
-                    return map.next_value_seed(Seek { way: rest });
+                    return map.next_value_seed(Seek { path: rest });
                 }
                 map.next_value::<IgnoredAny>()?;
             }
@@ -51,19 +51,19 @@ impl<'de> Visitor<'de> for Seek<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        if let Some((Segment::Index(wanted), rest)) = self.way.split_first() {
+        if let Some((Segment::Index(wanted), rest)) = self.path.split_first() {
             for _ in 0..*wanted {
                 if list.next_element::<IgnoredAny>()?.is_none() {
                     return Err(A::Error::custom("found"));
                 }
             }
-            if list.next_element_seed(Seek { way: rest })?.is_some() {
+            if list.next_element_seed(Seek { path: rest })?.is_some() {
                 return Ok(());
             }
         }
         Err(A::Error::custom("found"))
     }
-    // Every scalar falls through to the visitor's own "invalid type" errors, which carry the position.
+    // Scalars end in the visitor's default "invalid type" errors, which carry the position.
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! What do the folders of Kubernetes manifests say, and where are they wrong?
+//! Reads folders of Kubernetes manifests.
 //!
-//! [`load`] reads folders once, [`Loader`] reads them again and again and keeps the last good state of each file,
-//! [`Watch`] tells when to do so.
+//! [`load`] reads folders once. A [`Loader`] reads them again and again and keeps the last valid state of each file.
+//! [`ManifestSource`] watches folders and turns what changed into events.
 
+mod checks;
+mod decode;
+mod document;
+mod file;
 mod folder;
 mod loader;
 mod locate;
-mod object;
 mod patch;
-pub(crate) mod path;
+mod path;
 mod problem;
-mod server;
+mod report;
+mod source;
 mod text;
 mod validate;
 mod watch;
@@ -19,11 +23,9 @@ mod watch;
 mod tests;
 
 pub use self::{
+    document::Ignored,
     loader::{Document, Loaded, Loader, load},
-    object::{Key, Kind, Object},
-    path::FieldPath,
-    problem::{Problem, Source},
-    server::{Server, ServerSpec},
-    text::Ignored,
-    watch::{Watch, WatchError},
+    problem::{Location, Problem},
+    source::{ManifestSource, SourceError},
+    watch::WatchError,
 };

@@ -1,10 +1,10 @@
-//! What do a document and its overlays say together?
+//! Merges overlays onto a document.
 
 use serde_json::{Map, Value};
 
-/// The JSON merge patch (RFC 7396) of `parts`, each onto those before it: mappings are merged, null removes, everything
-/// else replaces.
-pub(crate) fn merged(parts: impl Iterator<Item = Value>) -> Value {
+/// Applies each of `parts` to those before it as a JSON merge patch (RFC 7396): mappings are merged, null removes a
+/// key, everything else replaces the value.
+pub(super) fn merged(parts: impl Iterator<Item = Value>) -> Value {
     let mut whole = Value::Null;
     for part in parts {
         patch(&mut whole, &part);

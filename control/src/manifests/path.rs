@@ -1,39 +1,36 @@
-//! Which field of a document is meant?
+//! Paths to the fields of a document.
 
 use std::fmt;
 
-/// The way from a document's root to one of its fields, as `spec.ports[0].port`.
+/// The path from a document's root to one of its fields, as in `spec.ports[0].port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FieldPath(Vec<Segment>);
+pub(super) struct FieldPath(Vec<Segment>);
 
-/// One step of a [`FieldPath`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Segment {
-    /// A key of a mapping.
+pub(super) enum Segment {
     Key(String),
-    /// A position in a list.
     Index(usize),
 }
 
-/// Spells a [`FieldPath`]: `field!("spec", "ports", 0, "port")`.
+/// Makes a [`FieldPath`]: `field!("spec", "ports", 0, "port")`.
 macro_rules! field {
     ($($segment:expr),* $(,)?) => {
         $crate::manifests::path::FieldPath::of(vec![$($crate::manifests::path::Segment::from($segment)),*])
     };
 }
-pub(crate) use field;
+pub(super) use field;
 
 impl FieldPath {
-    pub(crate) fn of(segments: Vec<Segment>) -> Self {
+    pub(super) fn of(segments: Vec<Segment>) -> Self {
         Self(segments)
     }
 
-    pub(crate) fn segments(&self) -> &[Segment] {
+    pub(super) fn segments(&self) -> &[Segment] {
         &self.0
     }
 
     /// This path below `parent`.
-    pub(crate) fn under(&self, parent: &FieldPath) -> FieldPath {
+    pub(super) fn under(&self, parent: &FieldPath) -> FieldPath {
         Self(parent.0.iter().chain(&self.0).cloned().collect())
     }
 }

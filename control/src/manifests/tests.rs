@@ -1,8 +1,9 @@
-//! Do manifests read as they should, and do mistakes say where they are?
+//! Checks how manifests are read, and where mistakes are reported.
 
 use std::{fs, path::PathBuf};
 
-use super::*;
+use super::{watch::Watch, *};
+use crate::model::{Event, Kind, Object};
 
 struct Folders {
     dir: tempfile::TempDir,
@@ -53,12 +54,12 @@ fn reads_multi_documents_lists_json_and_sub_folders() {
     let loaded = folders.load(&["m"]);
     assert_eq!(loaded.problems, []);
     assert_eq!(names(&loaded), ["Namespace demo", "Service default/web", "Pod demo/a", "Pod demo/b"]);
-    let lines: Vec<_> = loaded.documents.iter().map(|document| document.sources[0].line).collect();
+    let lines: Vec<_> = loaded.documents.iter().map(|document| document.locations[0].line).collect();
     assert_eq!(lines, [4, 1, 3, 11]);
 }
 
 #[test]
-fn a_mistake_says_file_line_field_and_advice() {
+fn a_mistake_has_file_line_field_and_advice() {
     let folders = Folders::new();
     let text = format!("{}---\n{}", pod("a", ""), pod("b", "status:\n  podIP: 10.1.1.300\n"));
     folders.write("m/x.yaml", &text);
@@ -71,7 +72,7 @@ fn a_mistake_says_file_line_field_and_advice() {
 }
 
 #[test]
-fn every_sort_of_mistake_is_found_at_its_line() {
+fn every_kind_of_mistake_is_found_at_its_line() {
     let service =
         |rest: &str| format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n{rest}");
     let annotated = |line: &str| pod("a", &format!("  annotations:\n    {line}\n"));
@@ -105,13 +106,13 @@ fn every_sort_of_mistake_is_found_at_its_line() {
         folders.write("m/x.yaml", &text);
         let problems = folders.load(&["m"]).problems;
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");
-        assert_eq!(problems[0].source_at.line, line, "{}", problems[0]);
+        assert_eq!(problems[0].location.line, line, "{}", problems[0]);
         assert!(problems[0].field.starts_with(field), "{}", problems[0]);
     }
 }
 
 #[test]
-fn the_last_good_state_of_a_broken_file_stays() {
+fn a_broken_file_keeps_its_last_valid_state() {
     let folders = Folders::new();
     folders.write("m/a.yaml", &pod("a", ""));
     folders.write("m/b.yaml", &pod("b", ""));
@@ -120,10 +121,13 @@ fn the_last_good_state_of_a_broken_file_stays() {
     folders.write("m/a.yaml", &format!("{}---\n][", pod("a2", "")));
     let broken = loader.reload();
     assert_eq!(names(&broken), ["Pod demo/a", "Pod demo/b"]);
-    assert_eq!((broken.problems.len(), broken.problems[0].source_at.line), (1, 7));
+    assert_eq!((broken.problems.len(), broken.problems[0].location.line), (1, 7));
     folders.write("m/a.yaml", &pod("a2", ""));
-    let mended = loader.reload();
-    assert_eq!((names(&mended), mended.problems.len()), (vec!["Pod demo/a2".into(), "Pod demo/b".into()], 0));
+    let corrected = loader.reload();
+    assert_eq!(
+        (names(&corrected), corrected.problems.len()),
+        (vec!["Pod demo/a2".into(), "Pod demo/b".into()], 0)
+    );
     fs::remove_file(folders.dir.path().join("m/b.yaml")).unwrap();
     assert_eq!(names(&loader.reload()), ["Pod demo/a2"]);
     fs::rename(folders.dir.path().join("m"), folders.dir.path().join("gone")).unwrap();
@@ -151,13 +155,13 @@ fn overlays_are_merge_patches() {
     let loaded = folders.load(&["m", "o"]);
     assert_eq!(loaded.problems, []);
     assert_eq!(names(&loaded), ["Pod demo/a", "Pod demo/only"]);
-    let Object::Pod(pod) = &loaded.documents[0].object else { panic!() };
+    let Object::Pod(pod) = &*loaded.documents[0].object else { panic!() };
     let labels: Vec<_> =
         pod.metadata.labels.iter().flatten().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(labels, [("app", "web"), ("zone", "z")]);
     assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("two"));
     assert_eq!(pod.status.as_ref().unwrap().pod_ips.as_ref().unwrap().len(), 2);
-    assert_eq!(loaded.documents[0].sources.len(), 2);
+    assert_eq!(loaded.documents[0].locations.len(), 2);
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn the_same_object_twice_in_a_folder_is_a_mistake() {
     folders.write("m/a.yaml", &pod("a", "spec:\n  nodeName: one\n"));
     folders.write("m/b.yaml", &pod("a", "spec:\n  nodeName: two\n"));
     let loaded = folders.load(&["m"]);
-    let Object::Pod(pod) = &loaded.documents[0].object else { panic!() };
+    let Object::Pod(pod) = &*loaded.documents[0].object else { panic!() };
     assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("one"));
     assert!(
         loaded.problems[0].to_string().contains("b.yaml:1:1: metadata.name of Pod demo/a: the same object")
@@ -174,7 +178,7 @@ fn the_same_object_twice_in_a_folder_is_a_mistake() {
 }
 
 #[test]
-fn other_kinds_are_named_once_and_left_alone() {
+fn other_kinds_are_reported_once_and_ignored() {
     let folders = Folders::new();
     let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n".repeat(3);
     folders.write("m/a.yaml", &format!("{other}{}", pod("a", "")));
@@ -190,4 +194,50 @@ async fn a_change_in_a_new_sub_folder_is_noticed() {
     folders.write("m/deep/a.yaml", &pod("a", ""));
     let second = std::time::Duration::from_secs(1);
     tokio::time::timeout(second, watch.changed()).await.expect("noticed before the re-scan");
+}
+
+fn described(events: &[Event]) -> Vec<String> {
+    let line = |event: &Event| match event {
+        Event::Applied(object) => format!("applied {}", object.key()),
+        Event::Deleted(key) => format!("deleted {key}"),
+        Event::Synced(kind) => format!("synced {kind}"),
+    };
+    events.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn a_source_sends_a_list_and_then_differences() {
+    let folders = Folders::new();
+    folders.write("m/a.yaml", &pod("a", ""));
+    folders.write("m/b.yaml", &pod("b", ""));
+    let mut source = ManifestSource::new(vec![folders.root("m")]).unwrap();
+    let mut first = vec!["applied Pod demo/a".to_owned(), "applied Pod demo/b".into()];
+    first.extend(Kind::ALL.map(|kind| format!("synced {kind}")));
+    assert_eq!(described(&source.read()), first);
+    assert_eq!(source.read(), []);
+
+    // A name that changes is an object that goes and another one that comes.
+    folders.write("m/a.yaml", &pod("c", ""));
+    folders.write("m/b.yaml", &pod("b", "spec:\n  nodeName: one\n"));
+    let second = source.read();
+    assert_eq!(described(&second), ["deleted Pod demo/a", "applied Pod demo/b", "applied Pod demo/c"]);
+    let Event::Applied(object) = &second[1] else { panic!() };
+    let Object::Pod(changed) = &**object else { panic!() };
+    assert_eq!(changed.spec.as_ref().unwrap().node_name.as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_source_says_nothing_about_an_object_with_a_mistake() {
+    let folders = Folders::new();
+    folders.write("m/a.yaml", &pod("a", ""));
+    folders.write("m/b.yaml", &pod("b", ""));
+    let mut source = ManifestSource::new(vec![folders.root("m")]).unwrap();
+    source.read();
+    folders.write("m/a.yaml", &pod("a", "spec:\n  nodeName: a..b\n"));
+    folders.write("m/b.yaml", &pod("b", "spec:\n  nodeName: one\n"));
+    assert_eq!(described(&source.read()), ["applied Pod demo/b"]);
+    assert_eq!(source.problem_count(), 1);
+    fs::remove_file(folders.dir.path().join("m/a.yaml")).unwrap();
+    assert_eq!(described(&source.read()), ["deleted Pod demo/a"]);
+    assert_eq!(source.problem_count(), 0);
 }

@@ -1,7 +1,7 @@
-//! Which workloads does a node have? (`weft.node.v1.Node`)
+//! The node service, which tells proxies the workloads of their node (`weft.node.v1.Node`).
 
-mod attendance;
 mod delta;
+mod presence;
 mod report;
 mod splice;
 mod workload;
@@ -15,19 +15,19 @@ use futures::StreamExt;
 use tonic::{Request, Response, Status};
 use weft_api::node::{ReportRequest, ReportResponse, Update, WatchRequest, node_server::Node};
 
-pub(crate) use self::{attendance::Attendance, report::ServedFile};
 use self::{delta::Deltas, report::instances};
+pub(crate) use self::{presence::ProxyPresence, report::ServedFile};
 use crate::{
-    grpc::{Stream, Streams},
     identity::Tokens,
-    index::{Index, Mesh},
+    index::Index,
+    mesh::Mesh,
     metrics::Metrics,
+    streams::{Stream, Streams},
 };
 
 const WATCH: &str = "node.Watch";
 const REPORT: &str = "node.Report";
 
-/// The node service.
 #[derive(Clone, Debug)]
 pub(crate) struct Nodes {
     pub(crate) mesh: Arc<Mesh>,
@@ -35,12 +35,12 @@ pub(crate) struct Nodes {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) streams: Streams,
     pub(crate) served: Arc<ServedFile>,
-    pub(crate) attendance: Arc<Attendance>,
+    pub(crate) presence: Arc<ProxyPresence>,
     pub(crate) metrics: Metrics,
 }
 
 impl Nodes {
-    /// Whether this request's token is that of the node it is about.
+    /// Checks that the request has the token of the node that it is about.
     fn authorize<T>(&self, request: &Request<T>, wanted: &str) -> Result<(), Status> {
         let header = request.metadata().get("authorization").map(|value| value.as_bytes());
         let token = header
@@ -51,9 +51,9 @@ impl Nodes {
         match self.tokens.node_of(token) {
             Some(node) if node == wanted => Ok(()),
             Some(node) => Err(Status::permission_denied(format!(
-                "the token is that of node {node}, which may not speak for node {wanted:?}"
+                "the token of node {node} gives no access to node {wanted:?}"
             ))),
-            None => Err(Status::unauthenticated("the token is not that of any node of this mesh")),
+            None => Err(Status::unauthenticated("the token does not belong to any node of this mesh")),
         }
     }
 }
@@ -65,16 +65,16 @@ impl Node for Nodes {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Stream<Update>>, Status> {
         let WatchRequest { node, draining } = request.get_ref();
         if let Err(status) = self.authorize(&request, node) {
-            tracing::warn!(node, "refused to tell a node's workloads: {}", status.message());
+            tracing::warn!(node, "refused to watch a node's workloads: {}", status.message());
             return Err(self.streams.refuse(WATCH, status));
         }
         tracing::info!(node, draining, "a proxy watches its node's workloads");
         let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-        let stream = self.streams.open(WATCH, move |cluster| deltas.look(cluster))?;
-        let present = (!draining).then(|| self.attendance.enter(node));
+        let stream = self.streams.open(WATCH, move |cluster| deltas.update(cluster))?;
+        let guard = (!draining).then(|| self.presence.enter(node));
         let stream = stream.inspect(move |_| {
-            // Goes with the stream.
-            let _ = &present;
+            // Captured so that it is dropped with the stream.
+            let _ = &guard;
         });
         Ok(Response::new(Box::pin(stream)))
     }
@@ -88,16 +88,15 @@ impl Node for Nodes {
             return Err(status);
         }
         let (served, withdrawn) = instances(&node, request.into_inner().workloads);
-        let (index, file, about) = (self.index.clone(), self.served.clone(), node.clone());
+        let (index, file, reporter) = (self.index.clone(), self.served.clone(), node.clone());
         // Building the index and writing the file keep a thread busy.
         let reported = tokio::task::spawn_blocking(move || {
-            if index.reported(&node, served, &withdrawn) { file.write(&index) } else { Ok(()) }
+            if index.report(&reporter, served, &withdrawn) {
+                file.write_or_log(&index);
+            }
         });
-        let written = reported.await.map_err(|error| Status::internal(error.to_string()))?;
-        // The report holds nevertheless: only a restart of the control plane would forget it.
-        written.unwrap_or_else(|error| tracing::error!("cannot keep which pods are served: {error}"));
-        self.attendance.reported(&about);
-        self.metrics.indexed(&self.index.snapshot());
+        reported.await.map_err(|error| Status::internal(error.to_string()))?;
+        self.presence.reported(&node);
         Ok(Response::new(ReportResponse {}))
     }
 }

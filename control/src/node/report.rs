@@ -1,8 +1,8 @@
-//! Which pods do the proxies serve, and how does a new control plane know at once?
+//! Keeps which pods the proxies serve, so that a new control plane knows it at once.
 //!
-//! A pod is announced as meshed only when its node's proxy serves it. If a control plane that starts had to wait for
-//! the reports, it would announce meshed pods as unmeshed for that long, and connections to them would go in plaintext.
-//! So what was reported is kept in a file.
+//! A pod is announced as meshed only while its node's proxy serves it. If a control plane had to wait for reports after
+//! its start, it would announce meshed pods as unmeshed until then, and connections to them would go in plaintext. So
+//! the reports are kept in a file.
 
 use std::{
     collections::BTreeSet,
@@ -14,23 +14,22 @@ use parking_lot::Mutex;
 use weft_api::node::{State, WorkloadState};
 
 use crate::{
-    index::{Index, Instance, Name, Served},
+    index::{Index, Instance, Served},
+    model::Name,
     state,
 };
 
-/// The file that keeps which pods are served.
 #[derive(Debug)]
 pub(crate) struct ServedFile {
     path: Mutex<PathBuf>,
 }
 
 impl ServedFile {
-    /// The file at `path` and what it says. A file that cannot be read is as if it were empty: the proxies will report
-    /// again.
+    /// Opens and reads the file at `path`. One that cannot be read counts as empty: the proxies will report again.
     pub(crate) fn open(path: &Path) -> (Self, Served) {
         let served = match fs::read(path) {
             Ok(content) => serde_json::from_slice(&content).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "which pods are served cannot be read; proxies will tell");
+                tracing::warn!(path = %path.display(), %error, "cannot read which pods are served; waiting for reports of the proxies");
                 Served::new()
             }),
             Err(_) => Served::new(),
@@ -38,18 +37,25 @@ impl ServedFile {
         (Self { path: Mutex::new(path.to_owned()) }, served)
     }
 
-    /// Writes what is served now; of several writers the last one has the newest state.
-    pub(super) fn write(&self, index: &Index) -> io::Result<()> {
+    /// Writes which pods are served now. A failure is only logged: what is served is forgotten at the next start then.
+    pub(super) fn write_or_log(&self, index: &Index) {
+        if let Err(error) = self.write(index) {
+            tracing::error!("cannot write which pods are served: {error}");
+        }
+    }
+
+    fn write(&self, index: &Index) -> io::Result<()> {
+        // Locked before reading: the last of several writers writes the newest state.
         let path = self.path.lock();
-        let content = serde_json::to_vec(&index.all_served())?;
+        let content = serde_json::to_vec(&index.served())?;
         state::write(&path, &content, 0o600)
     }
 }
 
-/// A report: the pods that are served, and those that are not to be announced (any more).
+/// The pods that a report says are served, and those that are no longer to be announced as meshed.
 ///
-/// A pod that is joining stays what it was: after a restart a proxy takes up one pod after the other, and a peer
-/// that took them for unmeshed meanwhile would speak plaintext to them.
+/// A pod that is joining stays as it was. A restarted proxy takes up one pod after the other, and peers would send
+/// plaintext to pods that were announced as unmeshed meanwhile.
 pub(super) fn instances(
     node: &str,
     workloads: Vec<WorkloadState>,

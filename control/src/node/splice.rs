@@ -1,7 +1,7 @@
-//! Which addresses have opted in to splicing?
+//! Collects the addresses that have opted in to splicing.
 //!
-//! A workload by its own annotation, together with the workload that connects to it; a service by its annotation,
-//! for all who connect to it and for the pods behind it.
+//! A workload opts in for connections from workloads that opt in, too. A service opts in for all its clients, on its own
+//! addresses and on those of its pods.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -19,7 +19,7 @@ struct Ports {
     by_service: Vec<PortRange>,
 }
 
-/// All of the cluster: a proxy also looks at connections to other nodes.
+/// The addresses of the whole cluster: a proxy also needs them for connections to other nodes.
 pub(super) fn splice(cluster: &Cluster) -> Splice {
     let mut addresses: BTreeMap<IpAddr, Ports> = BTreeMap::new();
     for pod in cluster.pods().filter(|pod| pod.is_meshed() && !pod.config.splice_ports.ranges().is_empty()) {

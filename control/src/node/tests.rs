@@ -1,22 +1,20 @@
-//! Does a node learn about its workloads, and nobody else?
+//! Checks what proxies are told about their node, and when pods are announced as meshed.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Streaming};
 use weft_api::node::{
     FailMode, InboundPolicy, ReportRequest, State, Update, WatchRequest, Workload, WorkloadRef,
     WorkloadState, update::Kind,
 };
 
-use super::{Attendance, ServedFile, attendance::Patience};
+use super::{ProxyPresence, ServedFile, presence::Timing};
 use crate::{
     index::{Index, Served},
     metrics::Metrics,
-    testing::{Running, bearer, documents, serve_all, within},
+    testing::{Running, applied, bearer, serve_all, within},
 };
 
 fn pod(name: &str, node: &str, uid: &str, more: &str) -> String {
@@ -113,7 +111,7 @@ async fn reports_are_remembered_over_a_restart() {
     let workloads = vec![
         state("a", State::Served),
         state("b", State::Joining),
-        // Of another node: not for this one to say.
+        // A pod of another node: this one may not report it.
         state("c", State::Served),
     ];
     let report = ReportRequest { node: "one".into(), workloads };
@@ -126,7 +124,7 @@ async fn reports_are_remembered_over_a_restart() {
     let dir = running.stop().await;
     let again = Running::start_in(dir, &text).await;
     assert_eq!(served(&again), ["a"]);
-    // The proxy restarts: what it has not taken up yet is as it was, until it says otherwise.
+    // The proxy restarts: pods that it has not taken up yet stay as they were.
     for (workloads, expected) in [
         (vec![], vec!["a"]),
         (vec![state("a", State::Joining), state("b", State::Served)], vec!["a", "b"]),
@@ -145,7 +143,7 @@ fn two_served() -> Arc<Index> {
         "linkerd.io/inject: enabled, config.weft.dev/fail-mode: closed",
     );
     let index = Arc::new(Index::new(Served::new()));
-    index.replace(&documents(&(pod("open", "one", "1", "") + &closed)));
+    index.apply(applied(&(pod("open", "one", "1", "") + &closed)));
     serve_all(&index);
     index
 }
@@ -154,11 +152,11 @@ fn announced(index: &Index) -> Vec<String> {
     index.snapshot().pods().filter(|pod| pod.served).map(|pod| pod.name.name.clone()).collect()
 }
 
-/// Short, so that a test can wait for it.
-const PATIENCE: Patience = Patience {
+/// Short enough to wait for.
+const TIMING: Timing = Timing {
     grace: Duration::from_millis(500),
-    look: Duration::from_millis(10),
-    standstill: Duration::from_millis(400),
+    check_interval: Duration::from_millis(10),
+    stall: Duration::from_millis(400),
 };
 
 async fn until_announced(index: &Index, expected: &[&str]) {
@@ -170,29 +168,29 @@ async fn until_announced(index: &Index, expected: &[&str]) {
     .await;
 }
 
-/// Announced for long enough that anything else would have come by now.
+/// Checks it for longer than a change would take.
 async fn stays_announced(index: &Index, expected: &[&str]) {
     for _ in 0..60 {
         assert_eq!(announced(index), expected);
-        sleep(PATIENCE.grace / 40).await;
+        sleep(TIMING.grace / 40).await;
     }
 }
 
 #[tokio::test]
-async fn pods_that_fail_open_are_withdrawn_with_their_nodes_last_proxy() {
+async fn pods_that_fail_open_are_withdrawn_when_their_node_has_no_proxy() {
     let index = two_served();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("served.json");
-    let attendance = Attendance::with(PATIENCE);
-    let (stop, stopping) = watch::channel(false);
+    let presence = ProxyPresence::with(TIMING);
+    let stop = CancellationToken::new();
     let file = Arc::new(ServedFile::open(&path).0);
-    let following = tokio::spawn(attendance.clone().follow(index.clone(), file, Metrics::new(), stopping));
+    let running = tokio::spawn(presence.clone().run(index.clone(), file, Metrics::new(), stop.clone()));
     let both = ["closed", "open"];
 
-    let old = attendance.enter("one");
+    let old = presence.enter("one");
     stays_announced(&index, &both).await;
-    // One relieves the other.
-    let new = attendance.enter("one");
+    // One takes over from the other.
+    let new = presence.enter("one");
     drop(old);
     stays_announced(&index, &both).await;
     drop(new);
@@ -205,23 +203,23 @@ async fn pods_that_fail_open_are_withdrawn_with_their_nodes_last_proxy() {
     })
     .await;
 
-    // A belated word of a proxy that is gone does not hold; one of a proxy that is there does.
+    // A late report of a proxy that has disconnected does not count; that of a connected proxy does.
     serve_all(&index);
-    attendance.reported("one");
+    presence.reported("one");
     until_announced(&index, &["closed"]).await;
-    let third = attendance.enter("one");
+    let third = presence.enter("one");
     serve_all(&index);
-    attendance.reported("one");
+    presence.reported("one");
     stays_announced(&index, &both).await;
     // The control plane ends all streams when it stops.
-    stop.send_replace(true);
+    stop.cancel();
     drop(third);
-    following.await.unwrap();
+    running.await.unwrap();
     assert_eq!(announced(&index), both);
 }
 
 #[tokio::test]
-async fn a_proxy_that_drains_is_told_of_changes_and_does_not_count() {
+async fn a_draining_proxy_is_told_of_changes_and_does_not_count() {
     let text = pod("open", "one", "1", "");
     let running = Running::start(&text).await;
     serve_all(&running.index);
@@ -242,37 +240,37 @@ async fn a_proxy_that_drains_is_told_of_changes_and_does_not_count() {
 }
 
 #[tokio::test]
-async fn nodes_whose_proxy_never_comes_have_time_and_no_more() {
+async fn a_proxy_that_never_connects_has_a_grace_period_only() {
     let index = two_served();
     let dir = tempfile::tempdir().unwrap();
     let file = Arc::new(ServedFile::open(&dir.path().join("served.json")).0);
-    let (_stop, stopping) = watch::channel(false);
     let begun = Instant::now();
-    tokio::spawn(Attendance::with(PATIENCE).follow(index.clone(), file, Metrics::new(), stopping));
+    let stop = CancellationToken::new();
+    tokio::spawn(ProxyPresence::with(TIMING).run(index.clone(), file, Metrics::new(), stop));
     until_announced(&index, &["closed"]).await;
-    assert!(begun.elapsed() >= PATIENCE.grace);
+    assert!(begun.elapsed() >= TIMING.grace);
 }
 
 #[tokio::test]
-async fn after_a_standstill_proxies_have_time_to_come_back() {
+async fn after_a_stall_proxies_have_time_to_reconnect() {
     let index = two_served();
     let dir = tempfile::tempdir().unwrap();
-    let attendance = Attendance::with(PATIENCE);
-    let (_stop, stopping) = watch::channel(false);
+    let presence = ProxyPresence::with(TIMING);
     let file = Arc::new(ServedFile::open(&dir.path().join("served.json")).0);
-    let proxy = attendance.enter("one");
-    tokio::spawn(attendance.clone().follow(index.clone(), file, Metrics::new(), stopping));
+    let proxy = presence.enter("one");
+    let stop = CancellationToken::new();
+    tokio::spawn(presence.clone().run(index.clone(), file, Metrics::new(), stop));
     stays_announced(&index, &["closed", "open"]).await;
     // As after SIGSTOP and SIGCONT: nothing of this runtime has run, and the streams are found to have ended.
-    std::thread::sleep(PATIENCE.standstill * 2);
+    std::thread::sleep(TIMING.stall * 2);
     let resumed = Instant::now();
     drop(proxy);
     until_announced(&index, &["closed"]).await;
-    assert!(resumed.elapsed() >= PATIENCE.grace);
+    assert!(resumed.elapsed() >= TIMING.grace);
 }
 
 #[tokio::test]
-async fn what_opted_in_to_splicing_is_told_to_every_node() {
+async fn every_node_is_told_what_opted_in_to_splicing() {
     let splice =
         |pod: String| pod.replace("enabled}", "enabled, config.weft.dev/splice-ports: \"6379,7000-7001\"}");
     let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: a, namespace: demo, annotations: \
@@ -285,7 +283,7 @@ async fn what_opted_in_to_splicing_is_told_to_every_node() {
     let mut stream =
         running.node().watch(bearer(watch_of("two"), &running.token("two"))).await.unwrap().into_inner();
     let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
-    let told = |splice: weft_api::node::Splice| -> Vec<String> {
+    let lines = |splice: weft_api::node::Splice| -> Vec<String> {
         let ports = |list: &[weft_api::node::PortRange]| -> Vec<(u32, u32)> {
             list.iter().map(|range| (range.start, range.end)).collect()
         };
@@ -295,12 +293,12 @@ async fn what_opted_in_to_splicing_is_told_to_every_node() {
         splice.addresses.iter().map(line).collect()
     };
     assert_eq!(
-        told(snapshot.splice.unwrap()),
+        lines(snapshot.splice.unwrap()),
         ["10.0.0.1 [(6379, 6379), (7000, 7001)] [(8080, 8080)]", "10.96.0.9 [(6379, 6379)] [(80, 80)]"]
     );
 
-    // The workload does not want it any more; its service does still.
+    // The workload no longer opts in; its service still does.
     running.manifest(&(pod("a", "one", "1", "") + &other + service));
     let Kind::Splice(splice) = next(&mut stream).await else { panic!() };
-    assert_eq!(told(splice), ["10.0.0.1 [] [(8080, 8080)]", "10.96.0.9 [] [(80, 80)]"]);
+    assert_eq!(lines(splice), ["10.0.0.1 [] [(8080, 8080)]", "10.96.0.9 [] [(80, 80)]"]);
 }

@@ -1,18 +1,18 @@
-//! What does a proxy need to know about a pod that it serves?
+//! Describes a pod to the proxy that serves it.
 
 use std::time::Duration;
 
 use weft_api::node::{self, FailMode, InboundPolicy, PortRange, Workload, WorkloadRef};
 
 use crate::{
-    index::{Mesh, Pod},
+    index::{self, Pod},
+    mesh::Mesh,
     settings::{self, Policy, PortSet},
 };
 
-/// A pod in the words of the node API.
 pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
     let config = &pod.config;
-    let port_policy = |policy: &crate::index::PortPolicy| node::PortPolicy {
+    let port_policy = |policy: &index::PortPolicy| node::PortPolicy {
         port: policy.port.into(),
         policy: inbound_policy(policy.policy).into(),
         server: policy.server.clone().unwrap_or_default(),
@@ -23,7 +23,6 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
             name: pod.name.name.clone(),
             uid: pod.uid.clone(),
         }),
-        service_account: pod.service_account.clone(),
         identity: mesh.identity(&pod.service_account, &pod.name.namespace),
         ips: pod.ips.iter().map(ToString::to_string).collect(),
         netns: config.netns.clone().unwrap_or_default(),

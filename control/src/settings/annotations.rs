@@ -1,14 +1,20 @@
-//! What does one object's set of annotations say?
+//! Parses the annotations of an object.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{Policy, PortNames, PortSet, parse_duration};
+use super::{
+    duration::parse_duration,
+    policy::Policy,
+    ports::{PortNames, PortSet},
+};
 
-/// The annotations that concern TCP; `None` where the object is silent.
+/// The kernel programs keep this many ranges for each workload or address.
+const MAX_SPLICE_RANGES: usize = 16;
+
+/// The annotations that concern TCP; `None` where the object does not have the annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // each has the name of its annotation
 pub struct Annotations {
     pub inject: Option<bool>,
     pub opaque_ports: Option<PortNames>,
@@ -25,7 +31,7 @@ pub struct Annotations {
     pub netns: Option<String>,
 }
 
-/// What new connections do while no proxy serves the workload.
+/// What happens to new connections while no proxy serves the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailMode {
     /// They go directly, in plaintext.
@@ -34,19 +40,16 @@ pub enum FailMode {
     Closed,
 }
 
-/// An annotation with a value that means nothing.
+/// An annotation that has no valid value, or that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadAnnotation {
-    /// Its name.
     pub name: String,
-    /// What is wrong.
     pub reason: String,
-    /// What to write.
     pub advice: String,
 }
 
 impl Annotations {
-    /// Reads what concerns weft; a bad value is reported and otherwise as if it were not there.
+    /// Reads the annotations that weft knows. One with a bad value is returned separately and does not count.
     pub fn parse(annotations: Option<&BTreeMap<String, String>>) -> (Self, Vec<BadAnnotation>) {
         let (mut read, mut bad) = (Self::default(), Vec::new());
         for (name, value) in annotations.into_iter().flatten() {
@@ -57,7 +60,7 @@ impl Annotations {
         (read, bad)
     }
 
-    /// These annotations, and those of `base` (the namespace) where these are silent.
+    /// These annotations, completed by those of `base` (the namespace).
     pub fn or(self, base: &Self) -> Self {
         Self {
             inject: self.inject.or(base.inject),
@@ -131,7 +134,7 @@ fn ports_advice(reason: String) -> (String, String) {
 
 fn inject(value: &str) -> Result<bool, (String, String)> {
     match value {
-        // Ingress mode asks a proxy to trust the Host header; weft's way of a TCP connection is the same.
+        // Ingress mode asks a proxy to trust the Host header; TCP connections are treated the same.
         "enabled" | "ingress" => Ok(true),
         "disabled" => Ok(false),
         other => Err((format!("{other:?} is not a mode"), "write enabled, disabled or ingress".into())),
@@ -153,7 +156,7 @@ fn subnets(value: &str) -> Result<Vec<IpNet>, (String, String)> {
 
 fn timeout(value: &str) -> Result<Duration, (String, String)> {
     let advice = || "write a duration between 1ms and 1h, as in \"300ms\" or \"1s\"".to_owned();
-    let duration = parse_duration(value).map_err(|error| (error.to_string(), advice()))?;
+    let duration = parse_duration(value).map_err(|_| (format!("{value:?} is not a duration"), advice()))?;
     match (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&duration) {
         true => Ok(duration),
         false => Err((format!("{value:?} is out of range"), advice())),
@@ -172,24 +175,21 @@ fn enabled(value: &str) -> Result<bool, (String, String)> {
     match value {
         "enabled" => Ok(true),
         "disabled" => Ok(false),
-        other => Err((format!("{other:?} is neither"), "write enabled or disabled".into())),
+        other => Err((format!("{other:?} is not a valid value"), "write enabled or disabled".into())),
     }
 }
 
 fn splice_ports(value: &str) -> Result<PortSet, (String, String)> {
     let ports = PortSet::parse(value).map_err(ports_advice)?;
     let ranges = ports.ranges().len();
-    match ranges <= MOST_SPLICE_RANGES {
+    match ranges <= MAX_SPLICE_RANGES {
         true => Ok(ports),
         false => Err((
             format!("{ranges} ranges of ports are too many"),
-            format!("write at most {MOST_SPLICE_RANGES}; neighbouring ports count as one range"),
+            format!("write at most {MAX_SPLICE_RANGES}; neighbouring ports count as one range"),
         )),
     }
 }
-
-/// As many as the kernel side keeps of one workload or address.
-const MOST_SPLICE_RANGES: usize = 16;
 
 fn netns(value: &str) -> Result<String, (String, String)> {
     let is_pid = value.strip_prefix("pid:").is_some_and(|pid| pid.parse::<u32>().is_ok_and(|pid| pid > 0));

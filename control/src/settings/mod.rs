@@ -1,4 +1,4 @@
-//! What do the annotations of a pod, a namespace or a service tell weft to do?
+//! The settings that annotations of pods, namespaces and services make.
 
 mod annotations;
 mod duration;

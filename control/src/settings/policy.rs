@@ -1,22 +1,22 @@
-//! Who may connect where nothing more specific is said?
+//! Inbound policies: who may connect to a port.
 
 use std::{fmt, str::FromStr};
 
-/// An inbound policy, with Linkerd's names.
+/// An inbound policy. The names are Linkerd's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// Everybody.
     #[default]
     AllUnauthenticated,
-    /// Everybody who has an identity of the mesh.
+    /// Clients that have an identity of the mesh.
     AllAuthenticated,
-    /// Every address of the cluster.
+    /// Clients with an address of the cluster's networks.
     ClusterUnauthenticated,
-    /// Every address of the cluster that has an identity of the mesh.
+    /// Clients with an address of the cluster's networks and an identity of the mesh.
     ClusterAuthenticated,
     /// Nobody.
     Deny,
-    /// Everybody, and it is counted.
+    /// Everybody; connections without an identity are logged.
     Audit,
 }
 
@@ -30,12 +30,12 @@ const NAMES: [(&str, Policy); 6] = [
 ];
 
 impl Policy {
-    /// Whether this policy would be broken by letting plaintext pass unchecked.
+    /// Whether connections that go past the proxy in plaintext would break this policy.
     pub fn needs_proxy(self) -> bool {
         matches!(self, Self::AllAuthenticated | Self::ClusterAuthenticated | Self::Deny)
     }
 
-    /// The names of all policies, for messages.
+    /// The names of all policies, for error texts.
     pub fn names() -> String {
         NAMES.map(|(name, _)| name).join(", ")
     }

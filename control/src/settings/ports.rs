@@ -1,21 +1,21 @@
-//! Which ports does `25,8000-8080,smtp` mean?
+//! Parses lists of ports such as `25,8000-8080,smtp`.
 
 use std::collections::BTreeSet;
 
 /// Ports from `start` to `end`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
-    /// The first; never 0.
+    /// Never 0.
     pub start: u16,
-    /// The last; never less than `start`.
+    /// Never less than `start`.
     pub end: u16,
 }
 
-/// A set of ports.
+/// Sorted ranges with gaps between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PortSet(Vec<PortRange>);
 
-/// A list of ports as it is written: numbers, ranges, and names that a pod or service gives a meaning to.
+/// A list of ports as written: numbers, ranges, and names that a pod or service defines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortNames {
     ranges: Vec<PortRange>,
@@ -40,7 +40,7 @@ impl PortNames {
         Ok(read)
     }
 
-    /// The ports that are meant where `lookup` knows the names; names that it does not know are left out.
+    /// Looks up the names; unknown names are left out.
     pub fn resolve(&self, lookup: impl Fn(&str) -> Option<u16>) -> PortSet {
         let named = self.names.iter().filter_map(|name| lookup(name)).map(PortRange::one);
         self.ranges.iter().copied().chain(named).collect()
@@ -48,7 +48,6 @@ impl PortNames {
 }
 
 impl PortRange {
-    /// A range of one port.
     pub fn one(port: u16) -> Self {
         Self { start: port, end: port }
     }
@@ -79,22 +78,19 @@ impl PortSet {
         }
     }
 
-    /// Whether `port` is one of them.
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|range| (range.start..=range.end).contains(&port))
     }
 
-    /// The ranges, in order, none touching another.
     pub fn ranges(&self) -> &[PortRange] {
         &self.0
     }
 
-    /// All ports, in order.
     pub fn ports(&self) -> impl Iterator<Item = u16> {
         self.0.iter().flat_map(|range| range.start..=range.end)
     }
 
-    /// The same set with `port`, or without it.
+    /// The same set with `port` (if `member`) or without it.
     pub fn with(&self, port: u16, member: bool) -> Self {
         let others = self.0.iter().flat_map(|range| match (range.start..=range.end).contains(&port) {
             false => vec![*range],

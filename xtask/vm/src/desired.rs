@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use weft_control::manifests::{Loader, Object};
+use weft_control::{manifests::Loader, model::Object};
 
 use crate::allot::Families;
 use crate::layout::PodKey;
@@ -54,7 +54,7 @@ impl Source {
         };
         for document in &loaded.documents {
             let (namespace, name) = (document.key.namespace.clone(), document.key.name.clone());
-            match &document.object {
+            match &*document.object {
                 Object::Pod(pod) => {
                     desired.pods.insert(PodKey::new(namespace, name), (**pod).clone());
                 }

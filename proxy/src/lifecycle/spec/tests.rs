@@ -8,7 +8,6 @@ use crate::policy::InboundPolicy;
 fn workload() -> api::Workload {
     api::Workload {
         r#ref: Some(api::WorkloadRef { namespace: "demo".into(), name: "web".into(), uid: "1".into() }),
-        service_account: "web".into(),
         identity: "web.demo.serviceaccount.identity.linkerd.cluster.local".into(),
         ips: vec!["10.0.0.1".into(), "fd00::1".into()],
         default_inbound_policy: api::InboundPolicy::AllAuthenticated.into(),

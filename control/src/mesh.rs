@@ -1,19 +1,18 @@
-//! How are things named in this mesh?
+//! The names and networks that the whole mesh has in common.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// The names and networks that all of the mesh has in common.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     /// The last part of every identity.
     pub trust_domain: String,
-    /// The part before it.
+    /// The part of every identity before the trust domain.
     pub control_plane_namespace: String,
     /// The last part of every service's name.
     pub cluster_domain: String,
-    /// Where pods and services have their addresses.
+    /// The networks of pod and service addresses.
     pub cluster_networks: Vec<IpNet>,
 }
 
@@ -23,7 +22,7 @@ impl Mesh {
         format!("{service_account}.{namespace}.{}", self.identity_suffix())
     }
 
-    /// The service account and namespace that `identity` is of; service accounts may have dots in their names.
+    /// The service account and namespace of `identity`; names of service accounts may contain dots.
     pub fn service_account<'a>(&self, identity: &'a str) -> Option<(&'a str, &'a str)> {
         let account = identity.strip_suffix(&self.identity_suffix())?.strip_suffix('.')?;
         account.rsplit_once('.').filter(|(account, namespace)| !account.is_empty() && !namespace.is_empty())
@@ -34,12 +33,28 @@ impl Mesh {
         format!("{service}.{namespace}.svc.{}", self.cluster_domain)
     }
 
-    /// Whether `ip` is in the cluster.
+    /// Whether the cluster's networks contain `ip`.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.cluster_networks.iter().any(|network| network.contains(&ip))
     }
 
     fn identity_suffix(&self) -> String {
         format!("serviceaccount.identity.{}.{}", self.control_plane_namespace, self.trust_domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn identities_are_formatted_and_parsed() {
+        let mesh = crate::testing::mesh();
+        let identity = mesh.identity("my.account", "demo");
+        assert_eq!(identity, "my.account.demo.serviceaccount.identity.linkerd.cluster.local");
+        assert_eq!(mesh.service_account(&identity), Some(("my.account", "demo")));
+        for other in
+            ["demo.serviceaccount.identity.linkerd.cluster.local", "a.demo.serviceaccount.identity.x.y", ""]
+        {
+            assert_eq!(mesh.service_account(other), None, "{other}");
+        }
     }
 }

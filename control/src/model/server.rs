@@ -1,4 +1,4 @@
-//! What does a `policy.linkerd.io` Server say?
+//! Linkerd's `policy.linkerd.io` Server.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -6,27 +6,24 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
-/// Linkerd's Server: a port of the pods that it selects, and who may connect to it.
+/// A port of the pods that it selects, and who may connect to it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Server {
-    /// Name, namespace and labels.
     #[serde(default)]
     pub metadata: ObjectMeta,
-    /// The rest.
     #[serde(default)]
     pub spec: ServerSpec,
 }
 
-/// The specification of a [`Server`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerSpec {
-    /// The pods it is about; an empty selector means all of the namespace.
+    /// An empty selector selects all pods of the namespace.
     pub pod_selector: Option<LabelSelector>,
     /// The container port, by number or name.
     pub port: Option<IntOrString>,
-    /// What is spoken there; `opaque` is the value that matters to TCP.
+    /// Of the values, only `opaque` matters to TCP.
     pub proxy_protocol: Option<String>,
-    /// Who may connect; `deny` if it is absent.
+    /// `deny` if it is absent.
     pub access_policy: Option<String>,
 }

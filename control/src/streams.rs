@@ -1,12 +1,13 @@
-//! How does a watch follow the index?
+//! Streams of messages that follow the index.
 //!
-//! Nothing is queued for a slow client: a watch looks at the newest snapshot when the client can take another message,
-//! and says what changed since it looked last.
+//! Nothing is queued for a slow client: when the client can take another message, the stream compares the newest
+//! snapshot with what it has sent so far.
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::{
@@ -14,37 +15,35 @@ use crate::{
     metrics::{Call, Metrics},
 };
 
-/// Watches that may be open at once: two for each of 20 000 destinations on several nodes.
+/// Streams that may be open at the same time: two for each of 20 000 destinations on several nodes.
 const MAX_STREAMS: usize = 200_000;
 
-/// The messages of a watch.
 pub(crate) type Stream<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
 
-/// Opens watches on the index.
+/// Opens streams.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
     index: Arc<Index>,
     metrics: Metrics,
-    stopping: watch::Receiver<bool>,
+    stop: CancellationToken,
     permits: Arc<Semaphore>,
 }
 
 struct Open<T, F> {
     cluster: watch::Receiver<Arc<Cluster>>,
-    stopping: watch::Receiver<bool>,
-    look: F,
+    stop: CancellationToken,
+    update: F,
     queue: VecDeque<T>,
-    looked: bool,
+    is_first: bool,
     call: Call,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Streams {
-    pub(crate) fn new(index: Arc<Index>, metrics: Metrics, stopping: watch::Receiver<bool>) -> Self {
-        Self { index, metrics, stopping, permits: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    pub(crate) fn new(index: Arc<Index>, metrics: Metrics, stop: CancellationToken) -> Self {
+        Self { index, metrics, stop, permits: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 
-    /// The cluster as it is now.
     pub(crate) fn snapshot(&self) -> Arc<Cluster> {
         self.index.snapshot()
     }
@@ -55,25 +54,25 @@ impl Streams {
         status
     }
 
-    /// A stream of what `look` has to say about each new state of the cluster.
-    pub(crate) fn open<T, F>(&self, method: &'static str, look: F) -> Result<Stream<T>, Status>
+    /// A stream of the messages that `update` returns for each new state of the cluster.
+    pub(crate) fn open<T, F>(&self, method: &'static str, update: F) -> Result<Stream<T>, Status>
     where
         T: Send + 'static,
         F: FnMut(&Arc<Cluster>) -> Vec<T> + Send + 'static,
     {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            let status = Status::resource_exhausted(format!("{MAX_STREAMS} streams are open already"));
+            let status = Status::resource_exhausted(format!("the limit of {MAX_STREAMS} streams is reached"));
             return Err(self.refuse(method, status));
         };
         let mut call = self.metrics.call(method, true);
-        // The client going away ends a watch; that is what clients do when they have seen enough.
+        // A stream normally ends because the client closes it.
         call.code = Code::Cancelled;
         let open = Open {
             cluster: self.index.subscribe(),
-            stopping: self.stopping.clone(),
-            look,
+            stop: self.stop.clone(),
+            update,
             queue: VecDeque::new(),
-            looked: false,
+            is_first: true,
             call,
             _permit: permit,
         };
@@ -89,25 +88,21 @@ where
         if let Some(message) = open.queue.pop_front() {
             return Some((Ok(message), Some(open)));
         }
-        if open.looked && !changed(&mut open).await {
+        if !open.is_first && !changed(&mut open).await {
             open.call.code = Code::Unavailable;
             return Some((Err(Status::unavailable("weft-control is stopping; connect again")), None));
         }
-        open.looked = true;
+        open.is_first = false;
         let cluster = open.cluster.borrow_and_update().clone();
-        open.queue.extend((open.look)(&cluster));
+        open.queue.extend((open.update)(&cluster));
     }
 }
 
-/// Waits for a new state; false if there will be none.
+/// Waits for a new state. False if there will be none.
 async fn changed<T, F>(open: &mut Open<T, F>) -> bool {
-    let stopping = async {
-        // An error means that nobody is left who could stop it, which is an end as well.
-        let _ = open.stopping.wait_for(|stopping| *stopping).await;
-    };
     tokio::select! {
         biased;
-        () = stopping => false,
+        () = open.stop.cancelled() => false,
         changed = open.cluster.changed() => changed.is_ok(),
     }
 }

@@ -1,0 +1,50 @@
+//! The configuration of a control plane, and the errors of starting it.
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    identity::{CertificateAuthorityError, TokenError},
+    manifests::SourceError,
+    mesh::Mesh,
+};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folders of manifests; documents of a later one are merged onto those of an earlier one.
+    pub manifests: Vec<PathBuf>,
+    /// The folder for certificates, tokens, and the addresses that the control plane listens on.
+    pub state: PathBuf,
+    /// The address of the gRPC services; it must be a loopback address.
+    pub listen: SocketAddr,
+    /// The address of `/ready`, `/live` and `/metrics`.
+    pub admin: SocketAddr,
+    /// Nodes that get a token even if no manifest names them.
+    pub nodes: Vec<String>,
+    /// How long a certificate is valid.
+    pub issuance_lifetime: Duration,
+    pub mesh: Mesh,
+}
+
+/// Why a control plane does not start, or ends by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "--listen {0}: only a loopback address is possible, because the services are not encrypted yet; use \
+         127.0.0.1 or [::1]"
+    )]
+    NotLoopback(SocketAddr),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+    #[error("{path}: {error}", path = path.display())]
+    State { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    CertificateAuthority(#[from] CertificateAuthorityError),
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("the gRPC server failed: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    #[error("{0} ended unexpectedly")]
+    TaskEnded(&'static str),
+}

@@ -1,0 +1,34 @@
+//! Turns the JSON value of a document into an object, or says what is wrong with it.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{path::FieldPath, problem::Finding, validate};
+use crate::model::{Kind, Object};
+
+pub(super) fn object(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> {
+    let object = read(kind, value).map_err(|finding| vec![finding])?;
+    let findings = validate::findings(&object);
+    if findings.is_empty() { Ok(object) } else { Err(findings) }
+}
+
+fn read(kind: Kind, value: &Value) -> Result<Object, Finding> {
+    Ok(match kind {
+        Kind::Namespace => Object::Namespace(deserialize(value)?),
+        Kind::ServiceAccount => Object::ServiceAccount(deserialize(value)?),
+        Kind::Service => Object::Service(deserialize(value)?),
+        Kind::EndpointSlice => Object::EndpointSlice(deserialize(value)?),
+        Kind::Pod => Object::Pod(deserialize(value)?),
+        Kind::Server => Object::Server(deserialize(value)?),
+    })
+}
+
+fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<Box<T>, Finding> {
+    serde_path_to_error::deserialize(value).map(Box::new).map_err(|error| {
+        Finding::new(
+            FieldPath::from(error.path()),
+            error.inner().to_string(),
+            "write it as the Kubernetes API reference says",
+        )
+    })
+}
