@@ -80,7 +80,7 @@ fn client_sees_what_it_dialled(mesh: &Mesh) -> Result<()> {
                 stream.read_exact(&mut [0])?;
             }
         }
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -109,7 +109,7 @@ fn expect_seen(mesh: &Mesh, place: &str, server: &Server, own: IpAddr, from: IpA
     ensure!(accepted.ip() == from, "accept() says {accepted}, the client is {from}");
     ensure!(peer.ip() == from, "getpeername says {peer}, the client is {from}");
     ensure!(local == SocketAddr::new(own, server.port()), "getsockname says {local}, own is {own}");
-    server.flawless()
+    server.no_failures()
 }
 
 fn ask(mut stream: &TcpStream) -> Result<Vec<SocketAddr>> {
@@ -129,7 +129,7 @@ fn own_service(mesh: &Mesh) -> Result<()> {
         pod.connect(target)?.read_to_string(&mut answer).with_context(|| target.to_string())?;
         ensure!(answer == "myself", "{target} answered {answer:?}");
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn own_address(mesh: &Mesh) -> Result<()> {
@@ -139,7 +139,7 @@ fn own_address(mesh: &Mesh) -> Result<()> {
         pod.connect(target)?.read_to_string(&mut answer).with_context(|| target.to_string())?;
         ensure!(answer == "myself", "{target} answered {answer:?}");
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn loopback_is_untouched(mesh: &Mesh) -> Result<()> {
@@ -150,7 +150,7 @@ fn loopback_is_untouched(mesh: &Mesh) -> Result<()> {
         let seen = ask(&stream)?;
         ensure!(seen[0] == stream.local_addr()?, "{address}: the server saw {seen:?}");
         drop(stream);
-        server.flawless()?;
+        server.no_failures()?;
     }
     let opened = proxy.now()?.value("tcp_open_total", &[("pod", "near")]);
     ensure!(opened == 0.0, "the proxy counted {opened} connections");
@@ -162,7 +162,7 @@ fn udp_is_untouched(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("far").netns().run(|| UdpSocket::bind(("0.0.0.0", port)))??;
     let client = mesh.pod("client").netns().run(|| UdpSocket::bind("0.0.0.0:0"))??;
     for socket in [&server, &client] {
-        socket.set_read_timeout(Some(dial::PATIENCE))?;
+        socket.set_read_timeout(Some(dial::TIMEOUT))?;
     }
     let mut buffer = [0; 64];
     // Unconnected, then connected: the two ways that applications use.

@@ -104,7 +104,7 @@ fn own_certificate(mesh: &Mesh) -> Result<()> {
         }
         Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
     }
-    server.flawless()?;
+    server.no_failures()?;
     let labels = [("direction", "inbound"), ("peer", "src"), ("tls", "true"), ("client_id", name.as_str())];
     proxy.expect("tcp_open_total", &labels, 1.0)
 }
@@ -207,7 +207,7 @@ fn another_name(mesh: &Mesh) -> Result<()> {
         }
         Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
     }
-    server.flawless()?;
+    server.no_failures()?;
     let labels = [("direction", "inbound"), ("peer", "src"), ("pod", "open"), ("tls", "opaque")];
     proxy.expect("tcp_open_total", &[&labels[..], &[("sni", "shop.example")]].concat(), 1.0)
 }
@@ -222,7 +222,7 @@ fn own_tls_inside_the_mesh(mesh: &Mesh) -> Result<()> {
         Verdict::Answered { bytes, proven } => ensure!(bytes == b"own hello" && proven, "{bytes:?} {proven}"),
         Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
     }
-    server.flawless()?;
+    server.no_failures()?;
     let id = friend.identity();
     let labels =
         [("direction", "inbound"), ("peer", "src"), ("pod", "guarded"), ("tls", "true"), ("client_id", &id)];
@@ -258,7 +258,7 @@ fn fragmented_hello(mesh: &Mesh) -> Result<()> {
         let leaf = authority.leaf(&stolen_name(mesh))?;
         let answer = client.attempt(Some(leaf), b"let me in", attempt)?.answer().context(how)?;
         ensure!(answer == b"let me in", "{how}: {answer:?}");
-        server.flawless()?;
+        server.no_failures()?;
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ fn unmeshed_to_meshed(mesh: &Mesh) -> Result<()> {
         for target in [mesh.service(place).at(server.port()), pod.at6(server.port())] {
             let proxy = mesh.proxy(node).watch()?;
             Plan::random(200_000).run(&mesh.pod("plain-client").connect(target)?)?;
-            server.flawless()?;
+            server.no_failures()?;
             let labels = [("direction", "inbound"), ("peer", "src"), ("pod", place)];
             proxy.expect(
                 "tcp_open_total",
@@ -56,7 +56,7 @@ fn meshed_to_unmeshed(mesh: &Mesh) -> Result<()> {
         for target in [mesh.service(place).at(server.port()), pod.at6(server.port())] {
             let proxy = mesh.proxy("a").watch()?;
             Plan::random(200_000).run(&mesh.pod("client").connect(target)?)?;
-            server.flawless()?;
+            server.no_failures()?;
             let labels = [
                 ("direction", "outbound"),
                 ("peer", "dst"),
@@ -76,7 +76,7 @@ fn unmeshed_to_unmeshed(mesh: &Mesh) -> Result<()> {
     let target = mesh.service("plain-far").at(server.port());
     let (a, b) = (mesh.proxy("a").watch()?, mesh.proxy("b").watch()?);
     Plan::random(200_000).run(&mesh.pod("plain-client").connect(target)?)?;
-    server.flawless()?;
+    server.no_failures()?;
     for proxy in [a, b] {
         proxy.expect("tcp_open_total", &[], 0.0)?;
     }
@@ -91,7 +91,7 @@ fn external(mesh: &Mesh) -> Result<()> {
         let proxy = mesh.proxy("a").watch()?;
         let stream = mesh.pod("client").connect(SocketAddr::new(address, server.port()))?;
         Plan::random(200_000).run(&stream)?;
-        server.flawless()?;
+        server.no_failures()?;
         let labels = [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", "no_identity")];
         proxy.expect("tcp_open_total", &labels, 1.0)?;
     }

@@ -96,7 +96,7 @@ fn any_sizes_in_both_directions(mesh: &Mesh) -> Result<()> {
                 .collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
         })?;
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -110,7 +110,7 @@ fn client_closes_its_half_first(mesh: &Mesh) -> Result<()> {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         ensure!(answer == "got 8 bytes", "answer: {answer:?}");
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -151,7 +151,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
         drop(stream);
         let rest = received.recv_timeout(wait::EVENTUALLY).context("the server's bytes")?;
         ensure!(rest == sent, "the server got {} of {} bytes", rest.len(), sent.len());
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -174,7 +174,7 @@ fn client_resets(mesh: &Mesh) -> Result<()> {
         reset(stream)?;
         let end = ended.recv_timeout(wait::PROMPTLY).context("the server did not hear of the reset")?;
         ensure!(end == Err(ErrorKind::ConnectionReset), "the server's read gave {end:?}");
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -195,7 +195,7 @@ fn server_resets(mesh: &Mesh) -> Result<()> {
             end.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset),
             "the client's read gave {end:?}"
         );
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -217,7 +217,7 @@ fn server_speaks_first(mesh: &Mesh) -> Result<()> {
             stream.read_exact(&mut greeting[..4])?;
             ensure!(&greeting[..4] == b"EHLO");
         }
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -228,7 +228,7 @@ fn every_byte_is_counted(mesh: &Mesh) -> Result<()> {
         let (source, destination) = (mesh.proxy("a").watch()?, mesh.proxy(node).watch()?);
         let plan = Plan::new(123_456, 654_321);
         plan.run(&mesh.pod("client").connect(mesh.service(place).at(server.port()))?)?;
-        server.flawless()?;
+        server.no_failures()?;
         let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
         // What the source's proxy read of its application, the destination's wrote to its own, and the other way.
         for (proxy, direction, pod, peer, read, wrote) in [
@@ -324,8 +324,8 @@ fn reader_pauses(mesh: &Mesh) -> Result<()> {
             Ok::<_, anyhow::Error>(sent?)
         })
     })?;
-    far.0.flawless()?;
-    near.0.flawless()
+    far.0.no_failures()?;
+    near.0.no_failures()
 }
 
 /// More than fits anywhere on the way.
@@ -338,7 +338,7 @@ fn a_gibibyte(mesh: &Mesh) -> Result<()> {
         let mut plan = Plan::new(0, bytes);
         plan.piece = 1 << 18;
         plan.run(&stream).context(place)?;
-        server.flawless()?;
+        server.no_failures()?;
     }
     Ok(())
 }
@@ -365,6 +365,6 @@ fn two_thousand_at_once(mesh: &Mesh) -> Result<()> {
         }
         ensure!(server.accepted() == MANY as u64, "the server accepted {}", server.accepted());
         drop(streams);
-        server.flawless()
+        server.no_failures()
     })
 }

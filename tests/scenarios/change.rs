@@ -95,7 +95,7 @@ fn keep_on(loads: &[Steady]) -> Result<()> {
 
 fn all_well(loads: Vec<Steady>) -> Result<()> {
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ fn join_under_load(mesh: &Mesh) -> Result<()> {
     wait::until("new connections are secured", || secured(mesh).is_ok_and(|count| count > 0.0))?;
     keep_on(&loads)?;
     all_well(loads)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn leave_under_load(mesh: &Mesh) -> Result<()> {
@@ -142,7 +142,7 @@ fn leave_under_load(mesh: &Mesh) -> Result<()> {
     keep_on(&loads)?;
     ensure!(secured(mesh)? == before, "connections are still secured after both have left");
     all_well(loads)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn older_listener(mesh: &Mesh) -> Result<()> {
@@ -166,7 +166,7 @@ fn older_listener(mesh: &Mesh) -> Result<()> {
         echo(&caller, pod.at(8083)).is_err() && private.accepted() == 0,
         "the private listener was reached"
     );
-    servers.iter().try_for_each(|server| server.flawless())
+    servers.iter().try_for_each(|server| server.no_failures())
 }
 
 fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
@@ -201,7 +201,7 @@ fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
     let second = pod.serve(8080, backends::name("choice-2"))?;
     wait::until("the new pod is chosen as well", || answer(mesh).is_ok_and(|name| name == "choice-2"))?;
     wait::until("the old pod is chosen as well", || answer(mesh).is_ok_and(|name| name == "choice-1"))?;
-    first.flawless()?;
+    first.no_failures()?;
 
     // It leaves the service's selection, then the cluster.
     mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
@@ -215,7 +215,7 @@ fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
     for _ in 0..20 {
         ensure!(answer(mesh)? == "choice-2");
     }
-    second.flawless()
+    second.no_failures()
 }
 
 fn renumbered() -> Description {
@@ -260,7 +260,7 @@ fn address_changes(mesh: &Mesh) -> Result<()> {
     after.iter().try_for_each(|load| load.keep_on(100))?;
     proxy.expect_some("tcp_open_total", &[("direction", "inbound"), ("pod", "moved"), ("tls", "true")])?;
     wait::until("nobody gets to the old address", || echo(&caller, old).is_err())?;
-    after.map(Steady::stop).iter().try_for_each(Outcome::flawless)?;
+    after.map(Steady::stop).iter().try_for_each(Outcome::no_failures)?;
     for intruder in intruders {
         let met = intruder.stop();
         ensure!(met.echoes == 0, "plaintext came to an enforcing pod: {met:?}");
@@ -298,7 +298,7 @@ fn service_is_headless(mesh: &Mesh) -> Result<()> {
         "import socket; print(socket.create_connection(('single.test', 8080), 10).makefile().read())";
     let said = mesh.pod("caller").run("/usr/bin/python3", &["-c", script])?;
     ensure!(said.trim() == "single", "{said:?}");
-    server.flawless()?;
+    server.no_failures()?;
     proxy.expect(
         "tcp_open_total",
         &[("pod", "caller"), ("peer", "dst"), ("tls", "true"), ("dst_pod", "single")],

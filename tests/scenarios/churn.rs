@@ -51,7 +51,7 @@ fn talk(from: &Pod, to: &Pod, port: u16) -> Result<()> {
 
 /// What a node's proxy holds, as far as the kernel and it itself tell.
 #[derive(Debug, PartialEq)]
-struct Holdings {
+struct ResourceCensus {
     descriptors: usize,
     threads: usize,
     links: usize,
@@ -59,10 +59,10 @@ struct Holdings {
     workloads: Vec<String>,
 }
 
-fn holdings(mesh: &Mesh, node: &str) -> Result<Holdings> {
+fn holdings(mesh: &Mesh, node: &str) -> Result<ResourceCensus> {
     let proxy = mesh.proxy(node);
     let devices = mesh.node(node).run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
-    Ok(Holdings {
+    Ok(ResourceCensus {
         descriptors: proxy.descriptors()?,
         threads: std::fs::read_dir(format!("/proc/{}/task", proxy.pid()?))?.count(),
         links: devices.lines().count(),
@@ -82,7 +82,7 @@ fn pods_leave_nothing_behind(mesh: &Mesh) -> Result<()> {
             let serving = guest.serve(port, backends::echo())?;
             wait::until_ok("the guest is reached", || talk(&client, &guest, port))?;
             wait::until_ok("the guest reaches others", || talk(&guest, &server, 8080))?;
-            serving.flawless()?;
+            serving.no_failures()?;
         }
         names.iter().try_for_each(|(_, name)| mesh.remove_pod(name))?;
         mesh.until_enrolled()
@@ -103,14 +103,14 @@ fn pods_leave_nothing_behind(mesh: &Mesh) -> Result<()> {
         }
         Ok(())
     })?;
-    steady.flawless()
+    steady.no_failures()
 }
 
 /// Threads for blocking work come and go as they are needed: fewer than one for each guest.
 const THREADS: usize = 4;
 
 /// The holdings once they do not change any more between two looks a while apart.
-fn settled(mesh: &Mesh) -> Result<Vec<Holdings>> {
+fn settled(mesh: &Mesh) -> Result<Vec<ResourceCensus>> {
     let look = || mesh_nodes(mesh).map(|node| holdings(mesh, &node)).collect::<Result<Vec<_>>>();
     let mut last = look()?;
     let mut quiet_since = std::time::Instant::now();
@@ -143,7 +143,7 @@ fn a_namesake_is_another_pod(mesh: &Mesh) -> Result<()> {
                 &[("direction", "inbound"), ("pod", "namesake"), ("tls", "true")],
             )
         })?;
-        server.flawless()?;
+        server.no_failures()?;
         mesh.remove_pod("namesake")?;
     }
     Ok(())
@@ -156,7 +156,7 @@ fn host_network_is_refused(mesh: &Mesh) -> Result<()> {
     ensure!(!workloads.contains(&"on-host".to_owned()), "it is served: {workloads:?}");
     let plain = pod.serve(mesh.unused_port(), backends::echo())?;
     talk(&mesh.pod("client"), &pod, plain.port())?;
-    plain.flawless()?;
+    plain.no_failures()?;
     mesh.remove_pod("on-host")
 }
 

@@ -63,7 +63,7 @@ fn curl(mesh: &Mesh) -> Result<()> {
                 Pattern::new(0).check(page)?;
             }
         }
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -83,7 +83,7 @@ fn socat(mesh: &Mesh) -> Result<()> {
         let output = command.output()?;
         ensure!(output.status.success(), "socat: {}", String::from_utf8_lossy(&output.stderr));
         ensure!(output.stdout == sent, "{} of {} bytes came back", output.stdout.len(), sent.len());
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -128,7 +128,7 @@ fn python(mesh: &Mesh) -> Result<()> {
         let said = mesh.pod("client").run("/usr/bin/python3", &["-c", PYTHON, place, &port])?;
         ensure!(said.trim() == "good", "python said {said:?}");
         ensure!(server.accepted() == 60, "the server accepted {}", server.accepted());
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -140,8 +140,8 @@ fn rust(mesh: &Mesh) -> Result<()> {
             .map(|style| Steady::start(&netns, target, style, 8, std::time::Duration::ZERO));
         loads.iter().try_for_each(|load| load.keep_on(1000))?;
         for load in loads {
-            load.stop().flawless().context("clients")?;
+            load.stop().no_failures().context("clients")?;
         }
-        server.flawless()
+        server.no_failures()
     })
 }

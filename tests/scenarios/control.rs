@@ -64,7 +64,7 @@ fn broken_manifest(mesh: &Mesh) -> Result<()> {
     }
     mesh.write("pod-web.yaml", &good)?;
     request(mesh)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn broken_field(mesh: &Mesh) -> Result<()> {
@@ -85,7 +85,7 @@ fn broken_field(mesh: &Mesh) -> Result<()> {
     }
     mesh.write("pod-web.yaml", &good)?;
     request(mesh)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn control_plane_is_away(mesh: &Mesh) -> Result<()> {
@@ -98,8 +98,8 @@ fn control_plane_is_away(mesh: &Mesh) -> Result<()> {
     load.keep_on(200)?;
     mesh.control().revive()?;
     load.keep_on(200)?;
-    load.stop().flawless()?;
-    server.flawless()?;
+    load.stop().no_failures()?;
+    server.no_failures()?;
 
     let late = mesh.add_pod("late", |pod| pod.node("b").meshed().policy("all-authenticated"))?;
     let server = late.serve(8081, backends::echo())?;

@@ -40,7 +40,7 @@ fn crosses_the_nodes_by_mtls(mesh: &Mesh) -> Result<()> {
     stream.read_exact(&mut answer)?;
     ensure!(&answer == b"hello, weft", "the echo is {:?}", String::from_utf8_lossy(&answer));
     drop(stream);
-    server.flawless()?;
+    server.no_failures()?;
 
     // The source's node opened one connection with TLS, to the identity of the workload behind the service …
     let web = mesh.pod("web").identity();

@@ -16,8 +16,8 @@ use socket2::SockRef;
 use weft_tests::{
     attack, backends,
     backends::{Behaviour, Server},
-    holdings::{Holdings, Memory, SERIES, frugal},
-    load::Manner,
+    census::{Memory, ResourceCensus, SERIES, low_memory},
+    load::CloseMode,
     mesh::{Description, Mesh, Pod, PodSpec, mesh},
     netns::Netns,
     suite::Area,
@@ -56,7 +56,7 @@ fn places() -> Description {
     ];
     servers
         .into_iter()
-        .fold(frugal(mesh("leaks")), |cluster, (name, node, policy)| {
+        .fold(low_memory(mesh("leaks")), |cluster, (name, node, policy)| {
             cluster
                 .pod(name, |pod| every_way(pod.node(node).meshed()).policy(policy))
                 .service(name, |service| PORTS.fold(service, |service, port| service.port(port, port)))
@@ -77,33 +77,33 @@ const UNSERVED: u16 = 9999;
 
 /// One way of using a connection, and whose it is.
 struct Use {
-    manner: Manner,
+    mode: CloseMode,
     /// None: the address of the pod; some: the service.
     service: bool,
     server: &'static str,
     port: u16,
 }
 
-fn uses(manner: Manner, servers: &[&'static str], times: usize) -> impl Iterator<Item = Use> {
+fn uses(mode: CloseMode, servers: &[&'static str], times: usize) -> impl Iterator<Item = Use> {
     let each = servers.iter().copied().flat_map(move |server| (0..times).map(move |n| (server, n)));
     each.map(move |(server, n)| {
         let port = PORTS.start + (n as u16 % PORTS.len() as u16);
-        Use { manner: manner.clone(), service: n % 2 == 0, server, port }
+        Use { mode: mode.clone(), service: n % 2 == 0, server, port }
     })
 }
 
 /// What the meshed client does, over and over.
 fn of_client() -> Vec<Use> {
     const OPEN: [&str; 2] = ["far", "near"];
-    let unserved = OPEN.map(|server| Use { manner: Manner::Denied, service: false, server, port: UNSERVED });
-    uses(Manner::Echo, &OPEN, 8)
-        .chain(uses(Manner::Echo, &["guarded"], 4))
-        .chain(uses(Manner::HalfClose, &OPEN, 4))
-        .chain(uses(Manner::LeaveUnread, &OPEN, 4))
-        .chain(uses(Manner::ResetAtOnce, &OPEN, 4))
-        .chain(uses(Manner::ResetUnderWay, &OPEN, 4))
-        .chain(uses(Manner::AbortConnect, &OPEN, 4))
-        .chain(uses(Manner::Denied, &["strict-far", "strict-near"], 4))
+    let unserved = OPEN.map(|server| Use { mode: CloseMode::Denied, service: false, server, port: UNSERVED });
+    uses(CloseMode::Echo, &OPEN, 8)
+        .chain(uses(CloseMode::Echo, &["guarded"], 4))
+        .chain(uses(CloseMode::HalfClose, &OPEN, 4))
+        .chain(uses(CloseMode::LeaveUnread, &OPEN, 4))
+        .chain(uses(CloseMode::ResetAtOnce, &OPEN, 4))
+        .chain(uses(CloseMode::ResetInFlight, &OPEN, 4))
+        .chain(uses(CloseMode::AbortConnect, &OPEN, 4))
+        .chain(uses(CloseMode::Denied, &["strict-far", "strict-near"], 4))
         .chain(unserved)
         .collect()
 }
@@ -116,9 +116,9 @@ fn of_stranger(mesh: &Mesh) -> Result<Vec<Use>> {
     let half = hello[..hello.len() / 2].to_vec();
     let garbage = [b"\x16\x03\x01\x02\x00".as_slice(), &[0xff; 700]].concat();
     let mut all: Vec<_> =
-        uses(Manner::Echo, &["far"], 1).chain(uses(Manner::Denied, &["guarded"], 1)).collect();
+        uses(CloseMode::Echo, &["far"], 1).chain(uses(CloseMode::Denied, &["guarded"], 1)).collect();
     for words in [hello, half, garbage, b"\x16".to_vec(), Vec::new()] {
-        all.extend(uses(Manner::Babble(words), &["guarded", "far"], 1));
+        all.extend(uses(CloseMode::Garbage(words), &["guarded", "far"], 1));
     }
     Ok(all)
 }
@@ -138,8 +138,8 @@ fn connect_all(mesh: &Mesh, total: u64) -> Result<()> {
                 }
                 let used = &uses[round % uses.len()];
                 let target = targets[round % uses.len()];
-                let gone = used.manner.go(target, seed);
-                gone.with_context(|| format!("{:?} with {} at {target}", used.manner, used.server))?;
+                let gone = used.mode.run(target, seed);
+                gone.with_context(|| format!("{:?} with {} at {target}", used.mode, used.server))?;
             }
             Ok(())
         })?
@@ -173,7 +173,7 @@ fn guest(mesh: &Mesh, vanish: bool) -> Result<()> {
     for (server, port) in servers {
         let target = mesh.pod(server).at(port);
         wait::until_ok("the guest is let in", || {
-            guest.netns().run(|| Manner::Echo.go(target, 1))?.map_err(Into::into)
+            guest.netns().run(|| CloseMode::Echo.run(target, 1))?.map_err(Into::into)
         })?;
     }
     let open = |server: &str, port| {
@@ -218,19 +218,19 @@ fn fifty_thousand_connections(mesh: &Mesh) -> Result<()> {
 
     connect_all(mesh, 8_000).context("warming up")?;
     guest(mesh, false)?;
-    let before = Holdings::settled(mesh)?;
+    let before = ResourceCensus::settled(mesh)?;
     let mut memory = Memory::default();
-    memory.look(mesh)?;
+    memory.sample(mesh)?;
     for batch in 0..BATCHES {
         // Early: until keepalive finds out takes most of a minute.
         if batch < VANISHED {
             guest(mesh, true)?;
         }
         connect_all(mesh, BATCH)?;
-        memory.look(mesh)?;
+        memory.sample(mesh)?;
     }
-    let before = before.and(SERIES, VANISHED as u64 * SERIES_OF_ADDRESS);
-    Holdings::until_nothing_more(mesh, &before, KEEPALIVE * 2, &[])?;
+    let before = before.allowing(SERIES, VANISHED as u64 * SERIES_OF_ADDRESS);
+    ResourceCensus::until_no_increase(mesh, &before, KEEPALIVE * 2, &[])?;
     println!("{}", memory.show());
     ways.expect_some("weft_direct_connections_total", &[])?;
     ways.expect_some("weft_splice_connections_total", &[])?;
@@ -257,7 +257,7 @@ const PODS: usize = 50;
 
 /// Pods that stay where they are, and a server on either node that they talk to.
 fn many_pods() -> Description {
-    let cluster = ["a", "b"].into_iter().fold(frugal(mesh("comers")), |cluster, node| {
+    let cluster = ["a", "b"].into_iter().fold(low_memory(mesh("comers")), |cluster, node| {
         cluster.pod(&format!("server-{node}"), |pod| every_way(pod.node(node).meshed()))
     });
     (0..PODS).fold(cluster, |cluster, n| {
@@ -288,7 +288,8 @@ fn a_thousand_joins_and_leaves(mesh: &Mesh) -> Result<()> {
                 // The second time the opaque port is reached directly, if it is on the same node.
                 for port in PORTS.chain([8082]) {
                     // Until a client's proxy has heard of it, a leaver's identity may still be asked for.
-                    let talk = || from.netns().run(|| Manner::Echo.go(to.at(port), 7))?.map_err(Into::into);
+                    let talk =
+                        || from.netns().run(|| CloseMode::Echo.run(to.at(port), 7))?.map_err(Into::into);
                     wait::until_ok("they talk", talk)?;
                 }
             }
@@ -300,14 +301,14 @@ fn a_thousand_joins_and_leaves(mesh: &Mesh) -> Result<()> {
     };
     // The first rounds also make what stays for good: connections to the control plane, series, worker threads.
     (0..4).try_for_each(|_| round())?;
-    let before = Holdings::settled(mesh)?;
+    let before = ResourceCensus::settled(mesh)?;
     let mut memory = Memory::default();
-    memory.look(mesh)?;
+    memory.sample(mesh)?;
     for _ in 0..ROUNDS {
         round()?;
-        memory.look(mesh)?;
+        memory.sample(mesh)?;
     }
-    Holdings::until_nothing_more(mesh, &before, KEEPALIVE * 2, &[])?;
+    ResourceCensus::until_no_increase(mesh, &before, KEEPALIVE * 2, &[])?;
     println!("{}", memory.show());
     memory.grows_at_most(PODS as u64 / 2 * BYTES_PER_JOIN)
 }

@@ -104,7 +104,7 @@ fn original_destination(mesh: &Mesh) -> Result<()> {
         connect_to_all(mesh, &destinations, connections).context(place)?;
         let rate = connections as f64 / begun.elapsed().as_secs_f64();
         print!("{place}: {rate:.0} connections/s  ");
-        servers.iter().try_for_each(Server::flawless)?;
+        servers.iter().try_for_each(Server::no_failures)?;
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ fn reaches(mesh: &Mesh, place: &str, target: impl Fn(u16) -> SocketAddr) -> Resu
     let source = mesh.proxy("a").watch()?;
     let stream = mesh.pod("client").connect(target(server.port()))?;
     Plan::random(100_000).run(&stream)?;
-    server.flawless()?;
+    server.no_failures()?;
     let tls = if place == "near" { "local" } else { "true" };
     let labels =
         [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", tls), ("dst_pod", place)];
@@ -193,7 +193,7 @@ fn dual_stack_names(mesh: &Mesh) -> Result<()> {
     );
     let families = mesh.pod("client").run("/usr/bin/python3", &["-c", &script])?;
     ensure!(families.trim() == "AF_INET AF_INET6", "reached by {families:?}");
-    server.flawless()
+    server.no_failures()
 }
 
 fn non_blocking(mesh: &Mesh) -> Result<()> {
@@ -216,8 +216,8 @@ fn non_blocking(mesh: &Mesh) -> Result<()> {
         let error = socket.take_error()?;
         ensure!(error.is_none(), "SO_ERROR is {error:?}");
         socket.set_nonblocking(false)?;
-        Plan::random(100_000).run(&dial::patient(socket.into())?)?;
-        server.flawless()
+        Plan::random(100_000).run(&dial::with_timeouts(socket.into())?)?;
+        server.no_failures()
     })
 }
 
@@ -229,6 +229,6 @@ fn bound_to_the_pods_address(mesh: &Mesh) -> Result<()> {
         let target = mesh.service(place).at(server.port());
         let stream = dial::prepared(client.netns(), target, |socket| socket.bind(&own.into()))?;
         Plan::random(100_000).run(&stream)?;
-        server.flawless()
+        server.no_failures()
     })
 }

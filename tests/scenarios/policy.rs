@@ -135,7 +135,7 @@ fn holds(mesh: &Mesh, policy: &str, expected: [bool; 5]) -> Result<()> {
             })?;
         }
     }
-    if expected.contains(&true) { server.flawless() } else { server.untouched() }
+    if expected.contains(&true) { server.no_failures() } else { server.untouched() }
 }
 
 /// Tries one connection and holds it against the expectation; a refusal must come promptly.
@@ -170,7 +170,7 @@ fn one_port_by_annotation(mesh: &Mesh) -> Result<()> {
         expect(mesh, comer, "mixed", 9000, false, true)?;
         expect(mesh, comer, "mixed", 9001, false, comer != "plain-client")?;
     }
-    servers.into_iter().try_for_each(|server| server?.flawless())
+    servers.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 fn one_port_by_server(mesh: &Mesh) -> Result<()> {
@@ -187,7 +187,7 @@ fn one_port_by_server(mesh: &Mesh) -> Result<()> {
     let named = [("pod", "mixed"), ("srv_kind", "server"), ("srv_name", "mixed-9002")];
     mesh.proxy("b").metrics()?.expect_some("inbound_tcp_authz_deny_total", &named)?;
     open.untouched()?;
-    strict[1].flawless()?;
+    strict[1].no_failures()?;
     strict[0].untouched()
 }
 
@@ -196,7 +196,7 @@ fn skipped_inbound_port(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("b").watch()?;
     expect(mesh, "plain-client", "mixed", 9003, false, true).context("skipped")?;
     expect(mesh, "far-client", "mixed", 9003, false, true).context("skipped")?;
-    server.flawless()?;
+    server.no_failures()?;
     proxy.expect("tcp_open_total", &[("direction", "inbound"), ("pod", "mixed")], 0.0)
 }
 
@@ -210,8 +210,8 @@ fn skipped_on_the_way_out(mesh: &Mesh) -> Result<()> {
     // By now the one below is counted; those above are not.
     expect(mesh, "skipper", "all-unauthenticated", 9000, false, true)?;
     proxy.expect("tcp_open_total", &counted, 1.0)?;
-    near.flawless()?;
-    far.into_iter().try_for_each(|server| server?.flawless())
+    near.no_failures()?;
+    far.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 fn probes_of_the_own_node(mesh: &Mesh) -> Result<()> {
@@ -223,7 +223,7 @@ fn probes_of_the_own_node(mesh: &Mesh) -> Result<()> {
             let other = wait::promptly("the refusal", || dial::from(&mesh.node("a"), target).map(say))?;
             ensure!(!matches!(other, Ok(Ok(()))), "{policy}: {target} was reached from another node");
         }
-        server.flawless()?;
+        server.no_failures()?;
     }
     Ok(())
 }

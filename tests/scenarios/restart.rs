@@ -221,7 +221,7 @@ fn takeover_under_load(mesh: &Mesh) -> Result<()> {
         ensure!(now == begun, "{} kept connections had to be opened anew", now - begun);
     }
     for load in kept.into_iter().chain(fresh) {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
     for proxy in mesh.proxies() {
         wait::until("the old process ends after its connections", || {
@@ -229,7 +229,7 @@ fn takeover_under_load(mesh: &Mesh) -> Result<()> {
         })?;
     }
     nothing_in_plaintext(mesh)?;
-    server.flawless()?;
+    server.no_failures()?;
     mesh.until_enrolled()
 }
 
@@ -250,7 +250,7 @@ fn sigterm_drains(mesh: &Mesh) -> Result<()> {
     // Well before its drain timeout: nothing is left to drain.
     let status = proxy.terminated(DRAIN / 2)?;
     ensure!(status.success(), "the proxy ended with {status}");
-    server.flawless()?;
+    server.no_failures()?;
     proxy.revive()?;
     mesh.until_enrolled()
 }
@@ -305,7 +305,7 @@ fn kill_fail_open(mesh: &Mesh) -> Result<()> {
             request(mesh, client, target).with_context(|| format!("{client} to {target}"))?;
         }
     }
-    server.flawless()?;
+    server.no_failures()?;
     revive(mesh)
 }
 
@@ -322,7 +322,7 @@ fn recovery(mesh: &Mesh) -> Result<()> {
     let secured = [("direction", "inbound"), ("pod", "closed-server"), ("tls", "true")];
     proxy.expect_some("tcp_open_total", &secured)?;
     nothing_in_plaintext(mesh)?;
-    server.flawless()
+    server.no_failures()
 }
 
 /// The present process of node `b` has seen nobody come to the closed server in plaintext.

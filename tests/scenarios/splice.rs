@@ -145,7 +145,7 @@ fn the_kernel_moves_the_bytes(mesh: &Mesh) -> Result<()> {
         counted(&proxy, "client", "near", bytes)?;
         proxy.expect("tcp_close_total", &[("direction", "outbound"), ("peer", "src"), ("errno", "")], 1.0)?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn a_service_may_opt_in(mesh: &Mesh) -> Result<()> {
@@ -157,7 +157,7 @@ fn a_service_may_opt_in(mesh: &Mesh) -> Result<()> {
         echoes(&stream, MESSAGE, ROUNDS).with_context(|| target.to_string())?;
         mostly_spliced(&proxy, (2 * MESSAGE * ROUNDS) as f64).with_context(|| target.to_string())?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn one_side_is_not_enough(mesh: &Mesh) -> Result<()> {
@@ -169,7 +169,7 @@ fn one_side_is_not_enough(mesh: &Mesh) -> Result<()> {
     proxy.expect(SPLICED, &[], 0.0)?;
     proxy.expect("weft_splice_connections_total", &[], 0.0)?;
     drop(stream);
-    near.flawless()
+    near.no_failures()
 }
 
 /// `rounds` messages there and back, each checked.
@@ -244,7 +244,7 @@ fn short_way_to_another_node(mesh: &Mesh) -> Result<()> {
     }
     near.expect_some("tcp_open_total", &[("direction", "outbound"), ("peer", "dst"), ("tls", "true")])?;
     drop(stream);
-    server.flawless()
+    server.no_failures()
 }
 
 fn takeover(mesh: &Mesh) -> Result<()> {

@@ -17,7 +17,7 @@ use weft_tests::{
     wait,
 };
 
-use super::{hook, on_a_trusted_bridge, pave, went};
+use super::{counted, establish_direct_path, hook, on_a_trusted_bridge};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.scenario(
@@ -81,28 +81,28 @@ const SOURCE: u16 = 40_000;
 fn another_pod(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("near");
     let server = pod.serve(9010, backends::exchange())?;
-    pave(mesh, "client", pod.at(9010))?;
+    establish_direct_path(mesh, "client", pod.at(9010))?;
     let seen = server.accepted();
     let proxy = mesh.proxy("a").watch()?;
     let refused = Plan::random(1000).run(&mesh.pod("plain").connect(pod.at(9010))?);
     ensure!(refused.is_err(), "a pod without an identity was let in");
     ensure!(server.accepted() == seen, "the application saw it");
     Plan::random(1000).run(&mesh.pod("other").connect(pod.at(9010))?)?;
-    went(&proxy, 0.0, 1.0)?;
+    counted(&proxy, 0.0, 1.0)?;
     let id = mesh.pod("other").identity();
     proxy.expect("inbound_tcp_authz_allow_total", &[("pod", "near"), ("client_id", &id)], 1.0)?;
     proxy.expect("weft_capture_total", &hook("sk_lookup", "direct"), 0.0)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn another_port(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("near");
     let servers = [9011, 9012].map(|port| pod.serve(port, backends::exchange()));
-    pave(mesh, "client", pod.at(9011))?;
+    establish_direct_path(mesh, "client", pod.at(9011))?;
     let proxy = mesh.proxy("a").watch()?;
     Plan::random(1000).run(&mesh.pod("client").connect(pod.at(9012))?)?;
-    went(&proxy, 0.0, 1.0)?;
-    servers.into_iter().try_for_each(|server| server?.flawless())
+    counted(&proxy, 0.0, 1.0)?;
+    servers.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 /// Binds to an address that need not be the pod's, and to the victim's port.
@@ -127,7 +127,7 @@ fn a_reused_source_port(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     connect()?;
     connect()?;
-    went(&proxy, 2.0, 0.0)?;
+    counted(&proxy, 2.0, 0.0)?;
     mesh.change_pod("near", |pod| pod.policy("deny"))?;
     proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
     let seen = server.accepted();
@@ -168,7 +168,7 @@ fn impersonate(attacker: &Pod, victim: &Pod, target: SocketAddr) -> Result<()> {
 fn with_the_victims_address(mesh: &Mesh) -> Result<()> {
     let (victim, attacker, pod) = (mesh.pod("client"), mesh.pod("plain"), mesh.pod("near"));
     let server = pod.serve(9000, backends::exchange())?;
-    pave(mesh, "client", pod.at(9000))?;
+    establish_direct_path(mesh, "client", pod.at(9000))?;
     take_address(&attacker, &victim, &pod)?;
     let seen = server.accepted();
     let proxy = mesh.proxy("a").watch()?;
@@ -179,7 +179,7 @@ fn with_the_victims_address(mesh: &Mesh) -> Result<()> {
 }
 
 /// The next connection of the client to the server at port 9000, which echoes, goes directly.
-fn pave_by_word(mesh: &Mesh) -> Result<()> {
+fn establish_direct_path_by_echo(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     let mut paved = mesh.pod("client").connect(mesh.pod("near").at(9000))?;
     paved.write_all(b"x")?;
@@ -224,8 +224,8 @@ fn while_the_victim_connects(mesh: &Mesh) -> Result<()> {
 fn by_raw_packets(mesh: &Mesh) -> Result<()> {
     let (victim, attacker, pod) = (mesh.pod("client"), mesh.pod("plain"), mesh.pod("near"));
     let server = pod.serve(9000, backends::echo())?;
-    pave_by_word(mesh)?;
-    server.flawless()?;
+    establish_direct_path_by_echo(mesh)?;
+    server.no_failures()?;
     let seen = server.accepted();
     let proxy = mesh.proxy("a").watch()?;
     let hole = format!("{}/32", victim.v4);
@@ -242,7 +242,7 @@ fn by_raw_packets(mesh: &Mesh) -> Result<()> {
         socket.peer_addr().is_ok() && socket.take_error().is_ok_and(|error| error.is_none())
     })?;
     socket.set_nonblocking(false)?;
-    let mut stream = dial::patient(socket.into())?;
+    let mut stream = dial::with_timeouts(socket.into())?;
     stream.write_all(b"it is me")?;
     let mut answer = [0; 8];
     stream.read_exact(&mut answer)?;
@@ -262,7 +262,7 @@ fn hold_back(client: &Pod, server: &Pod) -> Result<()> {
 fn a_handshake_held_back(mesh: &Mesh) -> Result<()> {
     let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
     let server = pod.serve(9000, backends::echo())?;
-    pave_by_word(mesh)?;
+    establish_direct_path_by_echo(mesh)?;
     let proxy = mesh.proxy("a").watch()?;
     hold_back(&client, &pod)?;
     let socket = half_open(&client, pod.at(9000))?;
@@ -282,7 +282,7 @@ fn refused_at_last(socket: Socket) -> Result<()> {
         socket.peer_addr().is_ok() || !socket.take_error().is_ok_and(|error| error.is_none())
     })?;
     socket.set_nonblocking(false)?;
-    let mut stream = dial::patient(socket.into())?;
+    let mut stream = dial::with_timeouts(socket.into())?;
     let answer = stream.write_all(b"let me in").and_then(|()| stream.read(&mut [0; 9]));
     ensure!(!matches!(answer, Ok(1..)), "it was answered: {answer:?}");
     Ok(())
@@ -291,7 +291,7 @@ fn refused_at_last(socket: Socket) -> Result<()> {
 fn a_syn_held_back(mesh: &Mesh) -> Result<()> {
     let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
     let server = pod.serve(9000, backends::echo())?;
-    pave_by_word(mesh)?;
+    establish_direct_path_by_echo(mesh)?;
     let seen = server.accepted();
     let hold = format!(
         "table ip held {{ chain out {{ type filter hook output priority 0; ip daddr {} tcp dport 9000 drop; }}; }}",
@@ -314,8 +314,8 @@ fn a_syn_held_back(mesh: &Mesh) -> Result<()> {
 fn more_than_its_share(mesh: &Mesh) -> Result<()> {
     let (client, pod) = (mesh.pod("client"), mesh.pod("near"));
     let _server = pod.serve(9000, backends::exchange())?;
-    pave(mesh, "client", pod.at(9000))?;
-    pave(mesh, "other", pod.at(9000))?;
+    establish_direct_path(mesh, "client", pod.at(9000))?;
+    establish_direct_path(mesh, "other", pod.at(9000))?;
     hold_back(&client, &pod)?;
     let proxy = mesh.proxy("a").watch()?;
     let crowd = client.netns().run(|| -> Result<Vec<Socket>> {
@@ -335,12 +335,12 @@ fn more_than_its_share(mesh: &Mesh) -> Result<()> {
     Plan::random(1000).run(&client.connect(pod.at(9000))?).context("by the proxy")?;
     let proxy = mesh.proxy("a").watch()?;
     Plan::random(1000).run(&mesh.pod("other").connect(pod.at(9000))?).context("another pod")?;
-    went(&proxy, 1.0, 0.0)?;
+    counted(&proxy, 1.0, 0.0)?;
     drop(crowd);
     client.run("nft", &["delete table ip held"])?;
     let proxy = mesh.proxy("a").watch()?;
     Plan::random(1000).run(&client.connect(pod.at(9000))?).context("directly again")?;
-    went(&proxy, 1.0, 0.0)
+    counted(&proxy, 1.0, 0.0)
 }
 
 /// Sends a SYN from somebody else's address, then data with many guesses of the answer's number.

@@ -65,7 +65,7 @@ pub(super) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 
 }
 
 /// Sends and receives some bytes through the proxy, and waits until the next connection would go directly.
-pub(super) fn pave(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
+pub(super) fn establish_direct_path(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     Plan::random(20_000).run(&mesh.pod(client).connect(target)?).context("through the proxy")?;
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
@@ -74,7 +74,7 @@ pub(super) fn pave(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> 
 }
 
 /// The connections since went so.
-pub(super) fn went(proxy: &Watch, directly: f64, by_proxy: f64) -> Result<()> {
+pub(super) fn counted(proxy: &Watch, directly: f64, by_proxy: f64) -> Result<()> {
     proxy.eventually(|now| {
         now.expect("weft_capture_total", &hook("connect", "direct"), directly)?;
         now.expect("weft_capture_total", &hook("connect", "redirected"), by_proxy)

@@ -15,7 +15,7 @@ use weft_tests::{
     wait,
 };
 
-use super::{hook, one_node, pave, went};
+use super::{counted, establish_direct_path, hook, one_node};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.scenario(
@@ -63,18 +63,18 @@ fn after_the_first(mesh: &Mesh) -> Result<()> {
     let (pod, service) = (mesh.pod("near"), mesh.service("near"));
     let server = pod.serve(9000, backends::exchange())?;
     for target in [pod.at(9000), pod.at6(9000), service.at(9000), service.at6(9000)] {
-        pave(mesh, "client", target).with_context(|| target.to_string())?;
+        establish_direct_path(mesh, "client", target).with_context(|| target.to_string())?;
         let proxy = mesh.proxy("a").watch()?;
         let plan = Plan::new(300_001, 70_003);
         plan.run(&mesh.pod("client").connect(target)?).with_context(|| format!("directly to {target}"))?;
         told(mesh, &proxy, plan).with_context(|| target.to_string())?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 /// One connection went directly, and its metrics are those of a proxied one.
 fn told(mesh: &Mesh, proxy: &Watch, plan: Plan) -> Result<()> {
-    went(proxy, 1.0, 0.0)?;
+    counted(proxy, 1.0, 0.0)?;
     let (client, near) = (mesh.pod("client").identity(), mesh.pod("near").identity());
     let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
     proxy.eventually(|now| {
@@ -117,8 +117,8 @@ fn half_close_and_reset(mesh: &Mesh) -> Result<()> {
 
     let proxy = mesh.proxy("a").watch()?;
     half_close(mesh.pod("client").connect(target)?)?;
-    went(&proxy, 1.0, 0.0)?;
-    server.flawless()?;
+    counted(&proxy, 1.0, 0.0)?;
+    server.no_failures()?;
 
     let proxy = mesh.proxy("a").watch()?;
     let mut stream = mesh.pod("client").connect(target)?;
@@ -151,14 +151,14 @@ fn seen_by_applications(mesh: &Mesh) -> Result<()> {
         seen(mesh, target, false)?;
         let proxy = mesh.proxy("a").watch()?;
         seen(mesh, target, false).with_context(|| target.to_string())?;
-        went(&proxy, 1.0, 0.0)?;
+        counted(&proxy, 1.0, 0.0)?;
     }
     let proxy = mesh.proxy("a").watch()?;
     for target in [service.at(9002), pod.at(9002)] {
         seen(mesh, target, true).with_context(|| format!("{target}, v4-mapped"))?;
     }
-    went(&proxy, 2.0, 0.0)?;
-    server.flawless()
+    counted(&proxy, 2.0, 0.0)?;
+    server.no_failures()
 }
 
 fn seen(mesh: &Mesh, target: SocketAddr, mapped: bool) -> Result<()> {
@@ -172,7 +172,7 @@ fn seen(mesh: &Mesh, target: SocketAddr, mapped: bool) -> Result<()> {
             Ok::<_, std::io::Error>(socket.into())
         })??;
         ensure!(stream.peer_addr()? == target, "the client sees {}", stream.peer_addr()?);
-        dial::patient(stream)?
+        dial::with_timeouts(stream)?
     } else {
         let stream = client.connect(target)?;
         ensure!(stream.peer_addr()? == target, "the client sees {}", stream.peer_addr()?);
@@ -203,8 +203,8 @@ fn not_these(mesh: &Mesh) -> Result<()> {
             Plan::random(1000).run(&mesh.pod("client").connect(mesh.pod(pod).at(port))?)?;
         }
     }
-    went(&proxy, 0.0, 9.0)?;
-    servers.into_iter().try_for_each(|server| server?.flawless())
+    counted(&proxy, 0.0, 9.0)?;
+    servers.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 fn on_a_bridge(mesh: &Mesh) -> Result<()> {
@@ -216,10 +216,10 @@ fn on_a_bridge(mesh: &Mesh) -> Result<()> {
         hear(mesh, mesh.pod("near").at(8001))?;
         Plan::random(1000).run(&mesh.pod("client").connect(mesh.pod("near").at(9000))?)?;
     }
-    went(&proxy, 0.0, 6.0)?;
+    counted(&proxy, 0.0, 6.0)?;
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 0.0)?;
-    greeter.flawless()?;
-    server.flawless()
+    greeter.no_failures()?;
+    server.no_failures()
 }
 
 fn speaks_first(mesh: &Mesh) -> Result<()> {
@@ -229,8 +229,8 @@ fn speaks_first(mesh: &Mesh) -> Result<()> {
     hear(mesh, target)?;
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
     hear(mesh, target)?;
-    went(&proxy, 1.0, 1.0)?;
-    server.flawless()?;
+    counted(&proxy, 1.0, 1.0)?;
+    server.no_failures()?;
     drop(server);
 
     // Somebody else, who waits for the client to speak.
@@ -244,8 +244,8 @@ fn speaks_first(mesh: &Mesh) -> Result<()> {
     for _ in 0..2 {
         Plan::random(1000).run(&mesh.pod("client").connect(target)?)?;
     }
-    went(&proxy, 0.0, 2.0)?;
-    server.flawless()
+    counted(&proxy, 0.0, 2.0)?;
+    server.no_failures()
 }
 
 fn hear(mesh: &Mesh, target: SocketAddr) -> Result<()> {
@@ -261,12 +261,12 @@ fn hear(mesh: &Mesh, target: SocketAddr) -> Result<()> {
 fn nobody_listens(mesh: &Mesh) -> Result<()> {
     let target = mesh.pod("near").at(9004);
     let server = mesh.pod("near").serve_on((Ipv4Addr::UNSPECIFIED, 9004).into(), backends::exchange())?;
-    pave(mesh, "client", target)?;
+    establish_direct_path(mesh, "client", target)?;
     drop(server);
     let proxy = mesh.proxy("a").watch()?;
     // The proxy takes it before it knows; its reset may come at any time.
     let answer = mesh.pod("client").connect(target).and_then(|mut stream| stream.read(&mut [0; 1]));
     let refused = answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
     ensure!(refused, "not refused: {answer:?}");
-    went(&proxy, 0.0, 1.0)
+    counted(&proxy, 0.0, 1.0)
 }

@@ -15,7 +15,7 @@ use weft_tests::{
     wait,
 };
 
-use super::{OPAQUE, pave, went};
+use super::{OPAQUE, counted, establish_direct_path};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.alone(
@@ -103,7 +103,7 @@ fn by_policy(mesh: &Mesh) -> Result<()> {
     let before = server.accepted();
     let proxy = mesh.proxy("a").watch()?;
     ensure!(echo(mesh, pod.at(9000)).is_err(), "the next connection was let in");
-    went(&proxy, 0.0, 1.0)?;
+    counted(&proxy, 0.0, 1.0)?;
     ensure!(server.accepted() == before, "the application saw the connection");
     let ended = wait::promptly("the end of the open connection", || old.read(&mut [0]))?;
     ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
@@ -124,10 +124,10 @@ fn by_annotation(mesh: &Mesh) -> Result<()> {
     for _ in 0..3 {
         echo(mesh, pod.at(9000))?;
     }
-    went(&proxy, 0.0, 3.0)?;
+    counted(&proxy, 0.0, 3.0)?;
     talk(&mut old).context("the open connection")?;
     drop(old);
-    server.flawless()
+    server.no_failures()
 }
 
 /// Which pod answers.
@@ -161,8 +161,8 @@ fn by_endpoints(mesh: &Mesh) -> Result<()> {
     wait::until("the far endpoint is chosen", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
     let proxy = mesh.proxy("a").watch()?;
     choices(mesh, 20)?;
-    went(&proxy, 0.0, 20.0)?;
-    second.flawless()?;
+    counted(&proxy, 0.0, 20.0)?;
+    second.no_failures()?;
 
     mesh.remove_pod("choice-2")?;
     wait::until_ok("the one endpoint, directly again", || is_direct(3, &["choice-1"]))?;
@@ -171,8 +171,8 @@ fn by_endpoints(mesh: &Mesh) -> Result<()> {
     wait::until_ok("both endpoints, directly", || is_direct(40, &["choice-1", "choice-3"]))?;
     mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
     wait::until_ok("the new endpoint alone, directly", || is_direct(10, &["choice-3"]))?;
-    first.flawless()?;
-    third.flawless()
+    first.no_failures()?;
+    third.no_failures()
 }
 
 /// The pass of somebody who leaves is withdrawn once: because of that, or because the control plane has told of it as a
@@ -199,7 +199,7 @@ fn by_leaving(mesh: &Mesh) -> Result<()> {
     proxy.now()?.expect("weft_capture_total", &super::hook("connect", "direct"), 0.0)?;
     talk(&mut old)?;
     drop(old);
-    server.flawless()?;
+    server.no_failures()?;
 
     mesh.change_pod("server", |pod| pod.meshed())?;
     mesh.until_enrolled()?;
@@ -254,7 +254,7 @@ fn over_an_upgrade(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("server");
     let server = pod.serve(9000, backends::echo())?;
     let service = pod.serve(9001, backends::exchange())?;
-    pave(mesh, "client", pod.at(9001))?;
+    establish_direct_path(mesh, "client", pod.at(9001))?;
     drop(directly(mesh, pod.at(9000))?);
     let client = mesh.pod("client");
     let load = Steady::start(client.netns(), pod.at(9000), Style::Fresh, 4, Duration::from_millis(1));
@@ -266,8 +266,8 @@ fn over_an_upgrade(mesh: &Mesh) -> Result<()> {
         load.keep_on(20)?;
         proxy.now()?.expect_some("weft_capture_total", &super::hook("connect", "direct"))
     })?;
-    load.stop().flawless()?;
+    load.stop().no_failures()?;
     Plan::random(1000).run(&client.connect(pod.at(9001))?)?;
-    service.flawless()?;
-    server.flawless()
+    service.no_failures()?;
+    server.no_failures()
 }

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Result, ensure};
 use weft_tests::{
-    backends, dial,
-    holdings::Full,
+    backends,
+    census::Full,
+    dial,
     mesh::{Description, Mesh, Watch, mesh},
     netns::Netns,
     suite::Area,

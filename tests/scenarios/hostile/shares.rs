@@ -82,7 +82,7 @@ fn a_greedy_workload(mesh: &Mesh) -> Result<()> {
     // A third comer finds room, too.
     let third = take(mesh, "near", stranger.at(sink.port()), 20)?;
     ensure!(third.len() == 20, "{} of 20", third.len());
-    others.stop().flawless()?;
+    others.stop().no_failures()?;
     drop((taken, third, mallory));
     mesh.proxy("a").watch()?;
     wait::until_ok("all are given back", || {
@@ -142,7 +142,7 @@ fn a_flood_of_connections(mesh: &Mesh) -> Result<()> {
     let opened = flood.stop().connections;
     // For people: times are not asserted.
     println!("     p50 and p99 of the bystander: {calm:?} calm, {flooded:?} beside {opened} connections");
-    fresh.stop().flawless()
+    fresh.stop().no_failures()
 }
 
 fn out_of_descriptors(mesh: &Mesh) -> Result<()> {

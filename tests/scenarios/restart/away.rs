@@ -100,10 +100,10 @@ pub(super) fn changed_meanwhile(mesh: &Mesh) -> Result<()> {
     println!("away for {:?}; all is as it should be {:?} after the return", gone.elapsed(), back.elapsed());
     keep_on(&loads)?;
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
-    first.flawless()?;
-    second.flawless()?;
+    first.no_failures()?;
+    second.no_failures()?;
     let withdrawn = mesh.control().metrics()?.value("weft_control_pods_withdrawn_total", &[]);
     ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, though their proxies live");
     mesh.proxy("a").take_over().context("with the control plane it works")
@@ -131,9 +131,9 @@ pub(super) fn hangs(mesh: &Mesh) -> Result<()> {
     keep_on(&loads)?;
     proxy.expect_some("tcp_open_total", &secured)?;
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
     let withdrawn = mesh.control().metrics()?.value("weft_control_pods_withdrawn_total", &[]);
     ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, though their proxies live");
-    servers.iter().chain([&server]).try_for_each(|server| server.flawless())
+    servers.iter().chain([&server]).try_for_each(|server| server.no_failures())
 }

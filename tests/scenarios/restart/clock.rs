@@ -99,7 +99,7 @@ pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
     let [fresh, kept] = loads;
     let met = fresh.stop();
     println!("{} connections, {:?} at the moments when the clock was set", met.connections, met.failures);
-    kept.stop().flawless()?;
+    kept.stop().no_failures()?;
     for node in ["a", "b"] {
         let renewals =
             mesh.proxy(node).metrics()?.value("control_identity_cert_refreshes_total", &[("result", "ok")]);
@@ -107,7 +107,7 @@ pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
         let state = mesh.proxy(node).config()?["workloads"].to_string();
         ensure!(!state.contains("JOINING"), "{state}");
     }
-    server.flawless()?;
+    server.no_failures()?;
     fs::remove_file(file())?;
     Ok(())
 }

@@ -177,5 +177,5 @@ pub(super) fn upgrade(mesh: &Mesh) -> Result<()> {
         loads.iter().try_for_each(|load| load.keep_on(5))?;
     }
     wait::until("the old processes end", || mesh.proxy("a").draining().is_ok_and(|count| count == 0))?;
-    loads.into_iter().try_for_each(|load| load.stop().flawless())
+    loads.into_iter().try_for_each(|load| load.stop().no_failures())
 }

@@ -60,7 +60,7 @@ impl Loads {
     }
 
     /// Ends them. Nothing may have failed, and no lasting connection may have been replaced.
-    fn flawless(self) -> Result<()> {
+    fn no_failures(self) -> Result<()> {
         self.forgiving(0)
     }
 
@@ -77,7 +77,7 @@ impl Loads {
         ensure!(failed <= most, "{failed} of {connections} connections failed");
         for load in self.kept {
             let met = load.stop();
-            met.flawless()?;
+            met.no_failures()?;
             ensure!(met.connections == 2, "lasting connections had to be opened anew: {met:?}");
         }
         let rate = connections as f64 / seconds;
@@ -93,8 +93,8 @@ fn serve(mesh: &Mesh) -> Result<Vec<Server>> {
         .collect()
 }
 
-fn flawless(servers: Vec<Server>) -> Result<()> {
-    servers.iter().try_for_each(|server| server.flawless())
+fn no_failures(servers: Vec<Server>) -> Result<()> {
+    servers.iter().try_for_each(|server| server.no_failures())
 }
 
 fn none_drains(mesh: &Mesh) -> Result<()> {
@@ -122,9 +122,9 @@ pub(super) fn twice_in_a_row(mesh: &Mesh) -> Result<()> {
     for proxy in mesh.proxies() {
         ensure!(proxy.draining()? == 2, "{proxy}: the processes before it still have connections");
     }
-    loads.into_iter().try_for_each(Loads::flawless)?;
+    loads.into_iter().try_for_each(Loads::no_failures)?;
     none_drains(mesh)?;
-    flawless(servers)?;
+    no_failures(servers)?;
     mesh.until_enrolled()
 }
 
@@ -147,9 +147,9 @@ pub(super) fn another_version(mesh: &Mesh) -> Result<()> {
         ensure!(!aged.exists(), "the older version's programs are still attached");
         loads.keep_on(100)?;
     }
-    loads.flawless()?;
+    loads.no_failures()?;
     none_drains(mesh)?;
-    flawless(servers)?;
+    no_failures(servers)?;
 
     let _servers = serve(mesh)?;
     let wire = Capture::start(&mesh.node("a"))?;

@@ -28,7 +28,7 @@ pub(super) fn ends_are_told(mesh: &Mesh) -> Result<()> {
     stream.shutdown(Shutdown::Write)?;
     ensure!(to_the_end(&stream)? == letter(), "the answer is another");
     drop(stream);
-    server.flawless()?;
+    server.no_failures()?;
 
     // The server resets after its last words.
     let (stream, _server, _) = warm(

@@ -41,7 +41,7 @@ fn spliced_or_relayed(mesh: &Mesh) -> Result<()> {
     }
     counted(&proxy, "client", "near", bytes)?;
     drop(stream);
-    echo.flawless()
+    echo.no_failures()
 }
 
 fn refused_with_a_reason(mesh: &Mesh) -> Result<()> {
@@ -51,7 +51,7 @@ fn refused_with_a_reason(mesh: &Mesh) -> Result<()> {
         let stream = mesh.pod("client").connect(mesh.service(server).at(echo.port()))?;
         echoes(&stream, MESSAGE, ROUNDS)?;
         drop(stream);
-        echo.flawless()?;
+        echo.no_failures()?;
     }
     let proxy = mesh.proxy("a");
     let metrics = proxy.metrics()?;

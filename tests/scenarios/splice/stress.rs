@@ -73,7 +73,7 @@ fn run(mesh: &Mesh, server: &str, streams: u64) -> Result<u64> {
                         }
                         let stream = Stream::new(number);
                         let connection = client.connect(pod.at(port))?;
-                        let accepted = dial::patient(listener.accept()?.0)?;
+                        let accepted = dial::with_timeouts(listener.accept()?.0)?;
                         thread::scope(|scope| {
                             let served = scope.spawn(|| {
                                 let served = stream.server(&accepted);

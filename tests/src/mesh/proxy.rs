@@ -15,7 +15,7 @@ use weft_vm::{Cluster, Daemon};
 
 use super::NAMESPACE;
 use crate::{
-    holdings,
+    census,
     logs::Log,
     metrics::{Labels, Metrics, get},
     wait,
@@ -101,7 +101,7 @@ impl Proxy {
 
     /// Its resident memory in bytes.
     pub fn memory(&self) -> Result<u64> {
-        holdings::memory_of(self.pid()?)
+        census::memory_of(self.pid()?)
     }
 
     /// Starts a second process that takes over from the first.

@@ -7,13 +7,13 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     Soak,
-    ground::{ECHO, Place, Role, of},
-    oracle::Site,
+    model::Site,
     rotation::Rotation,
+    testbed::{ECHO, Place, Role, of},
 };
 use crate::{
     capture::WIRE,
-    load::Manner,
+    load::CloseMode,
     mesh::{NODES, Proxy},
     metrics::Labels,
     wait,
@@ -101,7 +101,7 @@ impl<'a> Events<'a> {
             Event::WireCut => self.cut_wire(),
         };
         if let Err(e) = done {
-            self.soak.oracle.wrong(format!("{event:?} did not come about: {e:#}"));
+            self.soak.model.wrong(format!("{event:?} did not come about: {e:#}"));
         }
     }
 
@@ -125,13 +125,13 @@ impl<'a> Events<'a> {
         self.tell(format!("{proxy} is killed"));
         self.count("kills of a proxy");
         self.note_ways(proxy)?;
-        self.soak.oracle.begins(site.clone());
+        self.soak.model.begins(site.clone());
         proxy.kill()?;
         self.rest(0..1500);
         proxy.revive()?;
         self.soak.mesh.until_enrolled()?;
         thread::sleep(SETTLED);
-        self.soak.oracle.over(&site);
+        self.soak.model.over(&site);
         self.tell(format!("{proxy} is back"));
         Ok(())
     }
@@ -155,15 +155,15 @@ impl<'a> Events<'a> {
         let control = self.soak.mesh.control();
         self.tell("control is killed".to_owned());
         self.count("kills of the control plane");
-        self.soak.oracle.begins(Site::Control);
-        self.soak.oracle.begins(Site::Word);
+        self.soak.model.begins(Site::Control);
+        self.soak.model.begins(Site::Word);
         control.kill()?;
         self.rest(0..3000);
         control.revive()?;
         self.soak.mesh.until_enrolled()?;
         thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Control);
-        self.soak.oracle.over_in(&Site::Word, HEARD);
+        self.soak.model.over(&Site::Control);
+        self.soak.model.over_in(&Site::Word, HEARD);
         Ok(())
     }
 
@@ -176,31 +176,31 @@ impl<'a> Events<'a> {
         }
         self.tell(format!("{} lets nobody in", place.name));
         self.shut.push(place);
-        self.soak.oracle.begins(Site::Pod(place.name));
+        self.soak.model.begins(Site::Pod(place.name));
         self.soak.mesh.change_pod(place.name, |pod| pod.policy("deny"))?;
-        self.until(place, "nobody is let in", Manner::Denied)?;
+        self.until(place, "nobody is let in", CloseMode::Denied)?;
         thread::sleep(SETTLED);
-        self.soak.oracle.shut(place.name);
+        self.soak.model.shut(place.name);
         Ok(())
     }
 
     fn open(&self, place: Place) -> Result<()> {
         self.tell(format!("{} lets everybody in", place.name));
-        self.soak.oracle.opening(place.name);
+        self.soak.model.opening(place.name);
         self.soak.mesh.change_pod(place.name, |pod| pod.policy("all-unauthenticated"))?;
-        self.until(place, "somebody is let in", Manner::HalfClose)?;
+        self.until(place, "somebody is let in", CloseMode::HalfClose)?;
         thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Pod(place.name));
+        self.soak.model.over(&Site::Pod(place.name));
         Ok(())
     }
 
     /// Waits until clients of both nodes fare so.
-    fn until(&self, place: Place, what: &str, manner: Manner) -> Result<()> {
+    fn until(&self, place: Place, what: &str, mode: CloseMode) -> Result<()> {
         of(Role::Steady).into_iter().try_for_each(|client| {
             let (netns, to) = (self.soak.netns(client), self.soak.addresses(place));
             let (netns, (v4, _)) = netns.zip(to).context("a pod is missing")?;
             let target = (v4, ECHO).into();
-            wait::until_ok(what, || netns.run(|| manner.go(target, 1))?.map_err(Into::into))
+            wait::until_ok(what, || netns.run(|| mode.run(target, 1))?.map_err(Into::into))
         })
     }
 
@@ -227,15 +227,15 @@ impl<'a> Events<'a> {
         let place = self.pick(Role::Mortal)?;
         self.tell(format!("{} is deleted", place.name));
         self.count("pods replaced");
-        self.soak.oracle.begins(Site::Pod(place.name));
+        self.soak.model.begins(Site::Pod(place.name));
         self.soak.buried(place);
         self.soak.mesh.remove_pod(place.name)?;
         self.rest(0..2000);
         self.soak.mesh.add_pod(place.name, |pod| place.specify(pod))?;
         self.soak.born(place)?;
-        self.until(place, "the new pod answers", Manner::HalfClose)?;
+        self.until(place, "the new pod answers", CloseMode::HalfClose)?;
         thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Pod(place.name));
+        self.soak.model.over(&Site::Pod(place.name));
         self.tell(format!("{} is there anew", place.name));
         Ok(())
     }
@@ -266,12 +266,12 @@ impl<'a> Events<'a> {
         let node = NODES.choose(&mut self.random).copied().context("a node")?;
         self.tell(format!("the wire of node {node} is cut"));
         self.count("cuts of a wire");
-        self.soak.oracle.begins(Site::Wire);
+        self.soak.model.begins(Site::Wire);
         self.wire(node, "down")?;
         self.rest(50..500);
         self.wire(node, "up")?;
         thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Wire);
+        self.soak.model.over(&Site::Wire);
         Ok(())
     }
 

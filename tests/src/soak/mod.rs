@@ -1,13 +1,13 @@
 //! Does weft hold for long, while everything that can happen to it does?
 //!
 //! A cluster of two nodes under traffic of every kind, and a generator of events: [`ground`] is the cluster,
-//! [`traffic`] who talks, [`events`] what happens, [`oracle`] who judges every single connection. In the end nothing may
+//! [`traffic`] who talks, [`events`] what happens, [`model`] who judges every single connection. In the end nothing may
 //! be left behind.
 
 mod events;
-mod ground;
-mod oracle;
+mod model;
 mod rotation;
+mod testbed;
 mod traffic;
 
 use std::{
@@ -26,13 +26,13 @@ use anyhow::{Context, Result, ensure};
 
 use self::{
     events::Events,
-    ground::{PLACES, Place, Role},
-    oracle::Oracle,
+    model::Model,
+    testbed::{PLACES, Place, Role},
 };
 use crate::{
     backends::Server,
     capture::Capture,
-    holdings::{self, Holdings},
+    census::{self, ResourceCensus},
     load::Plan,
     mesh::{Mesh, NODES, artefacts},
     netns::Netns,
@@ -63,7 +63,7 @@ const RETRIES: &str = "7";
 /// The cluster at work.
 struct Soak {
     mesh: Mesh,
-    oracle: Arc<Oracle>,
+    model: Arc<Model>,
     begun: Instant,
     over: AtomicBool,
     pods: Mutex<BTreeMap<&'static str, Alive>>,
@@ -80,14 +80,14 @@ struct Alive {
 /// Runs it and shows its figures; an error says what was wrong.
 pub fn run(settings: Settings) -> Result<()> {
     let soak = Soak {
-        mesh: ground::description().start()?,
-        oracle: Arc::default(),
+        mesh: testbed::description().start()?,
+        model: Arc::default(),
         begun: Instant::now(),
         over: AtomicBool::new(false),
         pods: Mutex::default(),
     };
     let done = soak.go(settings);
-    let wrongs = soak.oracle.wrongs();
+    let wrongs = soak.model.wrongs();
     if done.is_err() || !wrongs.is_empty() {
         let kept = artefacts::keep(&soak.mesh, "soak");
         println!("{}", kept.lines().last().unwrap_or_default());
@@ -103,7 +103,7 @@ impl Soak {
         PLACES.into_iter().try_for_each(|place| self.born(place))?;
         let wires = NODES.map(|node| self.eavesdrop(node));
         // Applications that listen before their pod joins are found in another way.
-        for place in ground::of(Role::Roamer) {
+        for place in testbed::of(Role::Roamer) {
             self.mesh.change_pod(place.name, |pod| pod.unmeshed())?;
             self.mesh.until_enrolled()?;
             self.mesh.change_pod(place.name, |pod| pod.meshed())?;
@@ -116,7 +116,7 @@ impl Soak {
             }
         });
         self.talk_for(WARM_UP, settings.seed, || ());
-        let before = Holdings::settled(&self.mesh)?;
+        let before = ResourceCensus::settled(&self.mesh)?;
         self.tell("warmed up");
         let mut events = Events::new(self, settings.seed)?;
         self.talk_for(settings.length, settings.seed ^ 1, || events.next());
@@ -124,7 +124,7 @@ impl Soak {
         events.undo()?;
         self.show(&mut events)?;
         // What may be counted of everything that may happen is more than the warm-up has seen.
-        Holdings::until_nothing_more(&self.mesh, &before, LEFT, &[holdings::SERIES])?;
+        ResourceCensus::until_no_increase(&self.mesh, &before, LEFT, &[census::SERIES])?;
         self.tell("nothing is left behind");
         for wire in wires {
             self.judge_wire(wire?)?;
@@ -167,14 +167,14 @@ impl Soak {
     fn judge_wire(&self, wire: Capture) -> Result<()> {
         for packet in wire.finish()?.packets {
             let (from, to) = (packet.source, packet.destination);
-            self.oracle.wrong(format!("{from:?} spoke to {to:?} in plaintext, and both fail closed"));
+            self.model.wrong(format!("{from:?} spoke to {to:?} in plaintext, and both fail closed"));
         }
         Ok(())
     }
 
     /// Shows what happened; fails if something that a soak is there for did not.
     fn show(&self, events: &mut Events) -> Result<()> {
-        let totals = self.oracle.totals();
+        let totals = self.model.totals();
         println!();
         for ((kind, outcome), count) in &totals.by_kind {
             println!("{count:>9} {kind}: {outcome}");
@@ -193,7 +193,7 @@ impl Soak {
         println!("{:>9} refused, as policy has it", totals.refused);
         println!("{:>9} broken, by what was done to them", totals.broken);
         println!("{:>9} violations", totals.violations);
-        self.oracle.wrongs().iter().for_each(|wrong| println!("          {wrong}"));
+        self.model.wrongs().iter().for_each(|wrong| println!("          {wrong}"));
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Soak {
     fn born(&self, place: Place) -> Result<()> {
         let pod = self.mesh.pod(place.name);
         pod.netns().run(|| fs::write("/proc/sys/net/ipv4/tcp_retries2", RETRIES))??;
-        let serve = traffic::behaviours(&self.oracle, place).into_iter();
+        let serve = traffic::behaviours(&self.model, place).into_iter();
         let servers = serve.map(|(port, behaviour)| pod.serve(port, behaviour)).collect::<Result<_>>()?;
         let alive = Alive { v4: pod.v4, v6: pod.v6, netns: pod.netns().clone(), servers };
         self.pods().insert(place.name, alive);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ground::{Place, Role};
+use super::testbed::{Place, Role};
 use crate::load;
 
 /// Where something happens.
@@ -45,7 +45,7 @@ pub(super) struct Connection {
 
 /// Everything that was seen and done.
 #[derive(Default)]
-pub(super) struct Oracle(Mutex<Book>);
+pub(super) struct Model(Mutex<Book>);
 
 #[derive(Default)]
 struct Book {
@@ -102,7 +102,7 @@ fn outcome(result: &io::Result<u64>) -> &'static str {
     }
 }
 
-impl Oracle {
+impl Model {
     /// From now on something happens at `site`.
     pub(super) fn begins(&self, site: Site) {
         self.book().done.push((site, None));
@@ -263,7 +263,7 @@ impl Book {
 
     /// Whether something was done while it was open that breaks it, of what is to be looked at.
     fn touched(&self, connection: &Connection, by: fn(&Site) -> bool) -> bool {
-        let unheard = connection.result.as_ref().is_err_and(|e| load::heard(e) == Some(0));
+        let unheard = connection.result.as_ref().is_err_and(|e| load::received_before(e) == Some(0));
         // What is judged now is over, so that everything in the book began before its end.
         self.done.iter().filter(|(site, _)| by(site)).any(|(site, until)| {
             let ends = || connection.destinations.iter().chain([&connection.source]);

@@ -13,13 +13,13 @@ use socket2::SockRef;
 
 use super::{
     Soak,
-    ground::{ECHOES, EXCHANGES, GREETER, GREETING, PLACES, Place, Role, SHOP, of},
-    oracle::{Connection, Oracle},
+    model::{Connection, Model},
+    testbed::{ECHOES, EXCHANGES, GREETER, GREETING, PLACES, Place, Role, SHOP, of},
 };
 use crate::{
     backends::{self, Behaviour},
-    dial::{self, Steadfast},
-    load::{Pattern, Plan, having_heard},
+    dial::{self, RetryingReader},
+    load::{Pattern, Plan, after_receiving},
     netns::Netns,
 };
 
@@ -46,8 +46,8 @@ struct Target {
 }
 
 /// What a pod does with the connections to each of its ports.
-pub(super) fn behaviours(oracle: &Arc<Oracle>, place: Place) -> Vec<(u16, Behaviour)> {
-    let noted = oracle.clone();
+pub(super) fn behaviours(model: &Arc<Model>, place: Place) -> Vec<(u16, Behaviour)> {
+    let noted = model.clone();
     let exchange: Behaviour = Arc::new(move |accepted| {
         let (id, result) = match Plan::announced(&accepted.stream) {
             Ok(plan) => (plan.up.0, plan.answer(&accepted.stream).map(|()| plan.up.1)),
@@ -126,7 +126,7 @@ fn converse(soak: &Soak, source: Place, target: Option<Target>, kind: Kind, rand
     }
     let Target { places: destinations, port, .. } = target;
     let answered = !matches!(kind, Kind::Reset);
-    soak.oracle.judge(Connection { id, kind: name, source, destinations, port, begun, answered, result });
+    soak.model.judge(Connection { id, kind: name, source, destinations, port, begun, answered, result });
 }
 
 /// A pod or its service, if the source may call it, by one of its addresses. Who roams is not known to guarded pods.
@@ -178,13 +178,13 @@ fn echo(netns: &Netns, target: SocketAddr, id: u64, length: u64, greeting: &str)
     let mut heard = 0;
     match echoes(&stream, id, length, greeting, &mut heard) {
         Ok(sent) => Ok(sent + heard),
-        Err(e) => Err(having_heard(heard, e)),
+        Err(e) => Err(after_receiving(heard, e)),
     }
 }
 
 fn echoes(mut stream: &TcpStream, id: u64, length: u64, greeting: &str, heard: &mut u64) -> io::Result<u64> {
     let mut greeted = vec![0; greeting.len()];
-    Steadfast(stream).read_exact(&mut greeted)?;
+    RetryingReader(stream).read_exact(&mut greeted)?;
     *heard += greeted.len() as u64;
     let wrong = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
     if greeted != greeting.as_bytes() {
@@ -197,7 +197,7 @@ fn echoes(mut stream: &TcpStream, id: u64, length: u64, greeting: &str, heard: &
     for _ in 0..rounds {
         sent.fill(&mut message);
         stream.write_all(&message)?;
-        Steadfast(stream).read_exact(&mut message)?;
+        RetryingReader(stream).read_exact(&mut message)?;
         *heard += message.len() as u64;
         back.check(&message).map_err(|e| wrong(&e))?;
         thread::sleep(Duration::from_millis(id >> 8 & 31));
@@ -208,7 +208,7 @@ fn echoes(mut stream: &TcpStream, id: u64, length: u64, greeting: &str, heard: &
 }
 
 fn ended(stream: &TcpStream) -> io::Result<()> {
-    match Steadfast(stream).read(&mut [0])? {
+    match RetryingReader(stream).read(&mut [0])? {
         0 => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
     }
