@@ -1,8 +1,8 @@
-//! Which outcome may a connection have?
+//! The model of the soak test: decides which outcomes of a connection are correct.
 //!
-//! A connection succeeds, unless something was done while it was open that breaks it: then it may be refused or
-//! reset. Nothing whatever excuses a wrong byte, an orderly end before the last byte, or an answer from a pod that lets
-//! nobody in.
+//! A connection must succeed, unless a fault that breaks it was active while it was open: then it may be refused or reset.
+//! A wrong byte, an orderly end before the last byte and an answer from a pod that denies the client are always
+//! violations.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -11,86 +11,83 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::testbed::{Place, Role};
+use super::testbed::{Role, TestPod};
 use crate::load;
 
-/// Where something happens.
+/// What is disturbed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Site {
-    /// To a node's proxy.
-    Node(&'static str),
-    /// To a pod.
+pub(super) enum Fault {
+    /// The proxy of this node is stopped or was just started.
+    Proxy(&'static str),
+    /// This pod is replaced or its policy changes.
     Pod(&'static str),
-    /// To the wire between the nodes.
+    /// The wire between the nodes is cut.
     Wire,
-    /// To the control plane.
+    /// The control plane is away.
     Control,
-    /// To what proxies know of pods that change: the control plane was away, and watches return one by one.
-    Word,
+    /// Proxies may not know recent changes of pods: the control plane was away and watches reconnect one by one.
+    StaleEndpoints,
 }
 
-/// A connection that is over.
+/// A connection that has ended.
 pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) kind: &'static str,
-    pub(super) source: Place,
+    pub(super) source: TestPod,
     /// More than one for a service.
-    pub(super) destinations: Vec<Place>,
+    pub(super) destinations: Vec<TestPod>,
     pub(super) port: u16,
     pub(super) begun: Instant,
-    /// Whether going well means that the server answered.
+    /// Whether success means that the server answered.
     pub(super) answered: bool,
     pub(super) result: io::Result<u64>,
 }
 
-/// Everything that was seen and done.
 #[derive(Default)]
-pub(super) struct Model(Mutex<Book>);
+pub(super) struct Model(Mutex<State>);
 
 #[derive(Default)]
-struct Book {
-    /// What was done where, and until when; what is done at present has no end yet.
-    done: Vec<(Site, Option<Instant>)>,
-    /// Since when a pod surely lets nobody in.
-    shut: BTreeMap<&'static str, Instant>,
-    /// Connections that failed for their client, which ends them as it can.
+struct State {
+    /// Each fault and its end; an active fault has none.
+    faults: Vec<(Fault, Option<Instant>)>,
+    /// Since when a pod denies everybody.
+    denying: BTreeMap<&'static str, Instant>,
+    /// Connections that failed at their client.
     failed: HashSet<u64>,
-    /// What the others were: how, from where, to which port.
-    went_well: HashMap<u64, (&'static str, &'static str, u16)>,
-    /// Connections that ended too early for their server, though in an orderly way.
+    /// Kind, source and port of the others.
+    succeeded: HashMap<u64, (&'static str, &'static str, u16)>,
+    /// Connections on which the server saw an orderly end too early.
     short: BTreeMap<u64, String>,
     totals: Totals,
-    wrongs: Vec<String>,
+    violations: Vec<String>,
 }
 
-/// What it was, in figures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
-    /// Connections by kind and by how they ended; what servers saw of them too.
+    /// Connections by kind and outcome, as seen by clients and by servers.
     pub(super) by_kind: BTreeMap<(String, &'static str), u64>,
     pub(super) connections: u64,
-    /// Of those that went well.
+    /// Of successful connections.
     pub(super) bytes: u64,
-    pub(super) well: u64,
+    pub(super) succeeded: u64,
     pub(super) refused: u64,
     pub(super) broken: u64,
     pub(super) violations: u64,
 }
 
-/// What is to be thought of a connection.
 enum Verdict {
-    Well,
-    /// By a policy that has to.
+    Success,
+    /// By policy, correctly.
     Refused,
-    /// By what was done while it was open.
+    /// By a fault that was active while it was open.
     Broken,
-    Wrong(&'static str),
+    Violation(&'static str),
 }
 
-/// What became of a connection, in a word.
+/// The outcome of a connection, in a word.
 fn outcome(result: &io::Result<u64>) -> &'static str {
     match result {
-        Ok(_) => "well",
+        Ok(_) => "success",
         Err(e) => match e.kind() {
             io::ErrorKind::InvalidData => "wrong bytes",
             io::ErrorKind::Unsupported => "TLS for the application",
@@ -103,72 +100,72 @@ fn outcome(result: &io::Result<u64>) -> &'static str {
 }
 
 impl Model {
-    /// From now on something happens at `site`.
-    pub(super) fn begins(&self, site: Site) {
-        self.book().done.push((site, None));
+    /// A fault begins.
+    pub(super) fn begin(&self, fault: Fault) {
+        self.state().faults.push((fault, None));
     }
 
-    /// Nothing that begins from now on is touched by it any more.
-    pub(super) fn over(&self, site: &Site) {
-        self.over_in(site, Duration::ZERO);
+    /// The fault does not affect connections that begin from now on.
+    pub(super) fn end(&self, fault: &Fault) {
+        self.end_after(fault, Duration::ZERO);
     }
 
-    /// Nothing that begins after this time is touched by it any more.
-    pub(super) fn over_in(&self, site: &Site, time: Duration) {
-        for (at, until) in &mut self.book().done {
-            if at == site && until.is_none() {
+    /// The fault does not affect connections that begin after this time.
+    pub(super) fn end_after(&self, fault: &Fault, time: Duration) {
+        for (at, until) in &mut self.state().faults {
+            if at == fault && until.is_none() {
                 *until = Some(Instant::now() + time);
             }
         }
     }
 
-    /// From now on the pod lets nobody in.
-    pub(super) fn shut(&self, pod: &'static str) {
-        self.book().shut.insert(pod, Instant::now());
+    /// From now on the pod denies everybody.
+    pub(super) fn denies(&self, pod: &'static str) {
+        self.state().denying.insert(pod, Instant::now());
     }
 
-    /// The pod may let in somebody again.
-    pub(super) fn opening(&self, pod: &'static str) {
-        self.book().shut.remove(pod);
+    /// From now on the pod may accept connections again.
+    pub(super) fn allows(&self, pod: &'static str) {
+        self.state().denying.remove(pod);
     }
 
-    /// Something is not as it must be.
-    pub(super) fn wrong(&self, what: String) {
-        eprintln!("WRONG: {what}");
-        self.book().wrongs.push(what);
+    /// Records a violation.
+    pub(super) fn violation(&self, what: String) {
+        eprintln!("VIOLATION: {what}");
+        self.state().violations.push(what);
     }
 
-    /// Judges a connection that its client is done with.
-    pub(super) fn judge(&self, connection: Connection) {
+    /// Checks a connection that has ended at its client.
+    pub(super) fn check(&self, connection: Connection) {
         let outcome = outcome(&connection.result);
         let verdict = {
-            let mut book = self.book();
-            *book.totals.by_kind.entry((connection.kind.to_owned(), outcome)).or_default() += 1;
-            book.totals.connections += 1;
+            let mut state = self.state();
+            *state.totals.by_kind.entry((connection.kind.to_owned(), outcome)).or_default() += 1;
+            state.totals.connections += 1;
             match &connection.result {
                 Ok(bytes) => {
-                    book.totals.bytes += bytes;
-                    let told = (connection.kind, connection.source.name, connection.port);
-                    book.went_well.insert(connection.id, told);
+                    state.totals.bytes += bytes;
+                    let details = (connection.kind, connection.source.name, connection.port);
+                    state.succeeded.insert(connection.id, details);
                 }
                 Err(_) => {
-                    book.failed.insert(connection.id);
+                    state.failed.insert(connection.id);
                 }
             }
-            let verdict = book.verdict(&connection, outcome);
+            let verdict = state.verdict(&connection, outcome);
             match verdict {
-                Verdict::Well => book.totals.well += 1,
-                Verdict::Refused => book.totals.refused += 1,
-                Verdict::Broken => book.totals.broken += 1,
-                Verdict::Wrong(_) => {}
+                Verdict::Success => state.totals.succeeded += 1,
+                Verdict::Refused => state.totals.refused += 1,
+                Verdict::Broken => state.totals.broken += 1,
+                Verdict::Violation(_) => {}
             }
             verdict
         };
-        if let Verdict::Wrong(verdict) = verdict {
+        if let Verdict::Violation(verdict) = verdict {
             let Connection { id, kind, source, destinations, port, begun, result, .. } = connection;
-            let to: Vec<_> = destinations.iter().map(|place| place.name).collect();
+            let to: Vec<_> = destinations.iter().map(|test_pod| test_pod.name).collect();
             let error = result.err().map(|e| format!(": {e}")).unwrap_or_default();
-            self.wrong(format!(
+            self.violation(format!(
                 "{verdict}: {kind} {id:#x} from {} to {} port {port}, {:.1} s old{error}",
                 source.name,
                 to.join("/"),
@@ -177,108 +174,110 @@ impl Model {
         }
     }
 
-    /// What a server saw of a connection (0: of which it never learned the number).
-    pub(super) fn served(&self, place: Place, id: u64, result: io::Result<u64>) {
-        let (server, outcome) = (place.name, outcome(&result));
+    /// Records what a server saw of a connection (id 0 if it did not receive it).
+    pub(super) fn served(&self, test_pod: TestPod, id: u64, result: io::Result<u64>) {
+        let (server, outcome) = (test_pod.name, outcome(&result));
         let Err(e) = result else { return };
-        *self.book().totals.by_kind.entry((format!("(servers) {server}"), outcome)).or_default() += 1;
+        *self.state().totals.by_kind.entry((format!("(servers) {server}"), outcome)).or_default() += 1;
         match outcome {
-            "wrong bytes" => self.wrong(format!("{server} got wrong bytes on {id:#x}: {e}")),
-            // Who fails open gets what was meant for its proxy by those who have not heard of its death.
-            "TLS for the application" if !self.book().is_mistaken(place) => {
-                self.wrong(format!("{server} was offered TLS"));
+            "wrong bytes" => self.violation(format!("{server} received wrong bytes on {id:#x}: {e}")),
+            // A pod that fails open receives TLS meant for its dead proxy from clients that do not know it yet.
+            "TLS for the application" if !self.state().may_receive_tls(test_pod) => {
+                self.violation(format!("{server} was offered TLS"));
             }
             "cut short" if id != 0 => {
-                self.book().short.insert(id, format!("{server}: {e}"));
+                self.state().short.insert(id, format!("{server}: {e}"));
             }
             _ => {}
         }
     }
 
-    /// Whatever was wrong, now that all connections are over.
-    pub(super) fn wrongs(&self) -> Vec<String> {
-        let mut book = self.book();
-        let short = std::mem::take(&mut book.short);
+    /// All violations; all connections must have ended.
+    pub(super) fn violations(&self) -> Vec<String> {
+        let mut state = self.state();
+        let short = std::mem::take(&mut state.short);
         for (id, what) in short {
-            if !book.failed.contains(&id) {
-                let whose = book.went_well.get(&id);
-                let wrong =
-                    format!("ended well for its client and early for its server: {whose:?} {id:#x}, {what}");
-                book.wrongs.push(wrong);
+            if !state.failed.contains(&id) {
+                let whose = state.succeeded.get(&id);
+                let wrong = format!(
+                    "succeeded at its client and ended early at its server: {whose:?} {id:#x}, {what}"
+                );
+                state.violations.push(wrong);
             }
         }
-        book.wrongs.clone()
+        state.violations.clone()
     }
 
-    /// The figures; all connections must be over.
+    /// The totals; all connections must have ended.
     pub(super) fn totals(&self) -> Totals {
-        let violations = self.wrongs().len() as u64;
-        Totals { violations, ..self.book().totals.clone() }
+        let violations = self.violations().len() as u64;
+        Totals { violations, ..self.state().totals.clone() }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Book ===
+// === impl State ===
 
-impl Book {
+impl State {
     fn verdict(&self, connection: &Connection, outcome: &str) -> Verdict {
-        let stranger = connection.source.role == Role::Stranger;
+        let unmeshed = connection.source.role == Role::Unmeshed;
         let to = || connection.destinations.iter();
-        let never = stranger && to().any(|place| place.role == Role::Guarded);
-        let is_shut =
-            |place: &Place| self.shut.get(place.name).is_some_and(|since| *since < connection.begun);
-        let shut = to().any(is_shut);
-        let touched = |by: fn(&Site) -> bool| self.touched(connection, by);
-        let ended = never || shut || touched(|site| *site != Site::Wire);
+        let never = unmeshed && to().any(|test_pod| test_pod.role == Role::Guarded);
+        let is_denied = |test_pod: &TestPod| {
+            self.denying.get(test_pod.name).is_some_and(|since| *since < connection.begun)
+        };
+        let denied = to().any(is_denied);
+        let affected = |by: fn(&Fault) -> bool| self.affected(connection, by);
+        let ended = never || denied || affected(|fault| *fault != Fault::Wire);
         match outcome {
-            "well" if !connection.answered => Verdict::Well,
-            "well" if never => Verdict::Wrong("a guarded pod answered a stranger"),
-            "well" if shut => Verdict::Wrong("a pod answered that lets nobody in"),
-            "well" => Verdict::Well,
-            "wrong bytes" => Verdict::Wrong("wrong bytes"),
-            "cut short" => Verdict::Wrong("an orderly end before the last byte"),
-            "stuck" if touched(|site| matches!(site, Site::Pod(_))) => Verdict::Broken,
-            // A reset is sent once: while the wire is cut, who waits never hears of it.
-            "stuck" if ended && touched(|site| *site == Site::Wire) => Verdict::Broken,
-            "stuck" => Verdict::Wrong("stuck"),
-            _ if never || shut => Verdict::Refused,
-            _ if touched(|_| true) => Verdict::Broken,
-            _ => Verdict::Wrong("failed, and nothing was done to it"),
+            "success" if !connection.answered => Verdict::Success,
+            "success" if never => Verdict::Violation("a guarded pod answered an unmeshed client"),
+            "success" if denied => Verdict::Violation("a pod answered that denies everybody"),
+            "success" => Verdict::Success,
+            "wrong bytes" => Verdict::Violation("wrong bytes"),
+            "cut short" => Verdict::Violation("an orderly end before the last byte"),
+            "stuck" if affected(|fault| matches!(fault, Fault::Pod(_))) => Verdict::Broken,
+            // A reset is sent once: if the wire is cut at that time, the client waits.
+            "stuck" if ended && affected(|fault| *fault == Fault::Wire) => Verdict::Broken,
+            "stuck" => Verdict::Violation("stuck"),
+            _ if never || denied => Verdict::Refused,
+            _ if affected(|_| true) => Verdict::Broken,
+            _ => Verdict::Violation("failed without a fault"),
         }
     }
 
-    /// Whether somebody may take a pod that nobody serves for a meshed one: its proxy is away, or was a moment ago; or
-    /// it left the mesh, and not everybody has heard.
-    fn is_mistaken(&self, place: Place) -> bool {
-        let node = Site::Node(place.node);
-        let lasts = |until: &Option<Instant>| until.is_none_or(|until| until > Instant::now());
-        self.done.iter().filter(|(_, until)| lasts(until)).any(|(at, _)| match at {
-            Site::Word => place.changes(),
-            at => *at == node && place.fails_open(),
+    /// Whether clients may still take an unserved pod for a meshed one: its proxy is away, or was a moment ago; or it left
+    /// the mesh and not every proxy knows.
+    fn may_receive_tls(&self, test_pod: TestPod) -> bool {
+        let proxy = Fault::Proxy(test_pod.node);
+        let is_active = |until: &Option<Instant>| until.is_none_or(|until| until > Instant::now());
+        self.faults.iter().filter(|(_, until)| is_active(until)).any(|(at, _)| match at {
+            Fault::StaleEndpoints => test_pod.changes(),
+            at => *at == proxy && test_pod.fails_open(),
         })
     }
 
-    /// Whether something was done while it was open that breaks it, of what is to be looked at.
-    fn touched(&self, connection: &Connection, by: fn(&Site) -> bool) -> bool {
-        let unheard = connection.result.as_ref().is_err_and(|e| load::received_before(e) == Some(0));
-        // What is judged now is over, so that everything in the book began before its end.
-        self.done.iter().filter(|(site, _)| by(site)).any(|(site, until)| {
+    /// Whether one of the faults that `by` selects was active while the connection was open, and can break it.
+    fn affected(&self, connection: &Connection, by: fn(&Fault) -> bool) -> bool {
+        let nothing_received = connection.result.as_ref().is_err_and(|e| load::received_before(e) == Some(0));
+        // The connection has ended, so every recorded fault began before its end.
+        self.faults.iter().filter(|(fault, _)| by(fault)).any(|(fault, until)| {
             let ends = || connection.destinations.iter().chain([&connection.source]);
-            let touches = match site {
-                Site::Node(node) => ends().any(|place| place.node == *node),
-                Site::Pod(pod) => ends().any(|place| place.name == *pod),
-                Site::Wire => ends().any(|place| place.node != connection.source.node),
-                // A proxy that has just begun may not know the destination yet. Whom it brought there it serves on.
-                Site::Control => connection.source.role != Role::Stranger && unheard,
-                Site::Word => {
-                    let changes = connection.destinations.iter().any(Place::changes);
-                    connection.source.role != Role::Stranger && unheard && changes
+            let affects = match fault {
+                Fault::Proxy(node) => ends().any(|test_pod| test_pod.node == *node),
+                Fault::Pod(pod) => ends().any(|test_pod| test_pod.name == *pod),
+                Fault::Wire => ends().any(|test_pod| test_pod.node != connection.source.node),
+                // A proxy that has just started may not know the destination yet; established connections go on.
+                Fault::Control => connection.source.role != Role::Unmeshed && nothing_received,
+                Fault::StaleEndpoints => {
+                    let changes = connection.destinations.iter().any(TestPod::changes);
+                    connection.source.role != Role::Unmeshed && nothing_received && changes
                 }
             };
-            touches && until.is_none_or(|until| until > connection.begun)
+            affects && until.is_none_or(|until| until > connection.begun)
         })
     }
 }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::soak::testbed::PLACES;
+use crate::soak::testbed::TEST_PODS;
 
-fn named(name: &str) -> Option<Place> {
-    PLACES.into_iter().find(|place| place.name == name)
+fn named(name: &str) -> Option<TestPod> {
+    TEST_PODS.into_iter().find(|test_pod| test_pod.name == name)
 }
 
 fn connection(source: &str, destination: &str, result: io::Result<u64>) -> Connection {
@@ -22,125 +22,131 @@ fn failed(kind: io::ErrorKind) -> io::Result<u64> {
     Err(kind.into())
 }
 
-/// Whether the model finds fault with it.
-fn faulty(model: &Model, connection: Connection) -> bool {
-    let before = model.book().wrongs.len();
-    model.judge(connection);
-    model.book().wrongs.len() > before
+/// Whether the model reports a violation.
+fn is_violation(model: &Model, connection: Connection) -> bool {
+    let before = model.state().violations.len();
+    model.check(connection);
+    model.state().violations.len() > before
 }
 
 #[test]
-fn failures_need_an_excuse_while_they_are_open() {
+fn a_failure_needs_a_fault_while_the_connection_is_open() {
     let model = Model::default();
-    let reset = || connection("steady-a", "steady-b", failed(io::ErrorKind::ConnectionReset));
-    assert!(faulty(&model, reset()));
-    model.begins(Site::Node("b"));
-    assert!(!faulty(&model, reset()));
+    let reset = || connection("stable-a", "stable-b", failed(io::ErrorKind::ConnectionReset));
+    assert!(is_violation(&model, reset()));
+    model.begin(Fault::Proxy("b"));
+    assert!(!is_violation(&model, reset()));
     let during = reset();
-    model.over(&Site::Node("b"));
-    assert!(!faulty(&model, during), "it began before that was over");
-    assert!(faulty(&model, reset()));
-    model.begins(Site::Pod("mortal-a"));
-    model.begins(Site::Wire);
-    assert!(!faulty(&model, reset()));
-    assert!(faulty(&model, connection("steady-a", "guarded-a", failed(io::ErrorKind::ConnectionReset))));
+    model.end(&Fault::Proxy("b"));
+    assert!(!is_violation(&model, during), "it began before the fault ended");
+    assert!(is_violation(&model, reset()));
+    model.begin(Fault::Pod("replaced-a"));
+    model.begin(Fault::Wire);
+    assert!(!is_violation(&model, reset()));
+    assert!(is_violation(
+        &model,
+        connection("stable-a", "guarded-a", failed(io::ErrorKind::ConnectionReset))
+    ));
 }
 
 #[test]
-fn nothing_excuses_wrong_bytes_and_early_ends() {
+fn wrong_bytes_and_early_ends_are_always_violations() {
     let model = Model::default();
-    model.begins(Site::Node("b"));
-    model.begins(Site::Pod("steady-b"));
+    model.begin(Fault::Proxy("b"));
+    model.begin(Fault::Pod("stable-b"));
     for kind in [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof] {
-        assert!(faulty(&model, connection("steady-a", "steady-b", failed(kind))));
+        assert!(is_violation(&model, connection("stable-a", "stable-b", failed(kind))));
     }
-    model.over(&Site::Pod("steady-b"));
-    // A killed proxy resets; it leaves nobody waiting.
-    assert!(faulty(&model, connection("steady-a", "steady-b", failed(io::ErrorKind::WouldBlock))));
+    model.end(&Fault::Pod("stable-b"));
+    // A killed proxy resets its connections, so nobody may wait.
+    assert!(is_violation(&model, connection("stable-a", "stable-b", failed(io::ErrorKind::WouldBlock))));
 }
 
 #[test]
-fn who_must_not_get_in_does_not() {
+fn denied_clients_must_not_be_answered() {
     let model = Model::default();
-    assert!(faulty(&model, connection("stranger", "guarded-b", Ok(1))));
-    assert!(!faulty(&model, connection("stranger", "guarded-b", failed(io::ErrorKind::ConnectionReset))));
-    assert!(!faulty(&model, connection("steady-a", "ruled-b", Ok(1))));
-    model.shut("ruled-b");
-    assert!(faulty(&model, connection("steady-a", "ruled-b", Ok(1))));
-    let unheard = Connection { answered: false, ..connection("steady-a", "ruled-b", Ok(1)) };
-    assert!(!faulty(&model, unheard));
-    model.opening("ruled-b");
-    assert!(!faulty(&model, connection("steady-a", "ruled-b", Ok(1))));
+    assert!(is_violation(&model, connection("unmeshed", "guarded-b", Ok(1))));
+    assert!(!is_violation(
+        &model,
+        connection("unmeshed", "guarded-b", failed(io::ErrorKind::ConnectionReset))
+    ));
+    assert!(!is_violation(&model, connection("stable-a", "policy-b", Ok(1))));
+    model.denies("policy-b");
+    assert!(is_violation(&model, connection("stable-a", "policy-b", Ok(1))));
+    let unanswered = Connection { answered: false, ..connection("stable-a", "policy-b", Ok(1)) };
+    assert!(!is_violation(&model, unanswered));
+    model.allows("policy-b");
+    assert!(!is_violation(&model, connection("stable-a", "policy-b", Ok(1))));
 }
 
 #[test]
-fn a_server_that_was_cut_short_has_a_client_that_failed() {
+fn an_early_end_at_the_server_needs_a_failure_at_the_client() {
     let model = Model::default();
-    model.served(named("steady-b").unwrap(), 7, failed(io::ErrorKind::UnexpectedEof));
-    model.served(named("steady-b").unwrap(), 8, failed(io::ErrorKind::UnexpectedEof));
-    model.begins(Site::Node("b"));
-    model.judge(connection("steady-a", "steady-b", failed(io::ErrorKind::ConnectionReset)));
-    assert_eq!(model.wrongs().len(), 1);
+    model.served(named("stable-b").unwrap(), 7, failed(io::ErrorKind::UnexpectedEof));
+    model.served(named("stable-b").unwrap(), 8, failed(io::ErrorKind::UnexpectedEof));
+    model.begin(Fault::Proxy("b"));
+    model.check(connection("stable-a", "stable-b", failed(io::ErrorKind::ConnectionReset)));
+    assert_eq!(model.violations().len(), 1);
 }
 
 #[test]
-fn only_who_fails_open_is_offered_tls_while_its_proxy_is_away() {
+fn only_pods_that_fail_open_may_receive_tls_while_their_proxy_is_away() {
     let model = Model::default();
     let offered = |name| model.served(named(name).unwrap(), 0, failed(io::ErrorKind::Unsupported));
-    offered("steady-a");
-    assert_eq!(model.wrongs().len(), 1);
-    model.begins(Site::Node("a"));
-    offered("steady-a");
-    assert_eq!(model.wrongs().len(), 1);
+    offered("stable-a");
+    assert_eq!(model.violations().len(), 1);
+    model.begin(Fault::Proxy("a"));
+    offered("stable-a");
+    assert_eq!(model.violations().len(), 1);
     offered("guarded-a");
-    offered("steady-b");
-    assert_eq!(model.wrongs().len(), 3);
+    offered("stable-b");
+    assert_eq!(model.violations().len(), 3);
 }
 
 #[test]
-fn without_control_only_who_is_not_there_yet_is_turned_away() {
+fn without_control_plane_only_new_connections_may_fail() {
     let model = Model::default();
     let after = |from, bytes| {
         let e = load::after_receiving(bytes, io::ErrorKind::ConnectionReset.into());
-        faulty(&model, connection(from, "steady-b", Err(e)))
+        is_violation(&model, connection(from, "stable-b", Err(e)))
     };
-    assert!(after("steady-a", 0));
-    model.begins(Site::Control);
-    assert!(!after("steady-a", 0));
-    assert!(after("steady-a", 1));
-    assert!(after("stranger", 0));
-    model.over(&Site::Control);
-    assert!(after("steady-a", 0));
+    assert!(after("stable-a", 0));
+    model.begin(Fault::Control);
+    assert!(!after("stable-a", 0));
+    assert!(after("stable-a", 1));
+    assert!(after("unmeshed", 0));
+    model.end(&Fault::Control);
+    assert!(after("stable-a", 0));
 }
 
 #[test]
-fn who_waits_while_the_wire_is_cut_may_miss_an_end_but_nobody_else() {
+fn only_clients_behind_a_cut_wire_may_miss_a_reset() {
     let model = Model::default();
-    let waits = |from, to| faulty(&model, connection(from, to, failed(io::ErrorKind::WouldBlock)));
-    assert!(waits("stranger", "guarded-b"));
-    model.begins(Site::Wire);
-    assert!(!waits("stranger", "guarded-b"));
-    assert!(waits("stranger", "guarded-a"));
-    assert!(waits("steady-a", "steady-b"));
-    model.begins(Site::Node("b"));
-    assert!(!waits("steady-a", "steady-b"));
+    let waits = |from, to| is_violation(&model, connection(from, to, failed(io::ErrorKind::WouldBlock)));
+    assert!(waits("unmeshed", "guarded-b"));
+    model.begin(Fault::Wire);
+    assert!(!waits("unmeshed", "guarded-b"));
+    assert!(waits("unmeshed", "guarded-a"));
+    assert!(waits("stable-a", "stable-b"));
+    model.begin(Fault::Proxy("b"));
+    assert!(!waits("stable-a", "stable-b"));
 }
 
 #[test]
-fn old_word_is_of_pods_that_change() {
+fn stale_endpoints_affect_only_pods_that_change() {
     let model = Model::default();
     let refused = |to| {
         let e = load::after_receiving(0, io::ErrorKind::ConnectionReset.into());
-        faulty(&model, connection("steady-a", to, Err(e)))
+        is_violation(&model, connection("stable-a", to, Err(e)))
     };
     let offered = |name| {
-        let before = model.book().wrongs.len();
+        let before = model.state().violations.len();
         model.served(named(name).unwrap(), 0, failed(io::ErrorKind::Unsupported));
-        model.book().wrongs.len() > before
+        model.state().violations.len() > before
     };
-    assert!(refused("roamer-b") && offered("roamer-b"));
-    model.begins(Site::Word);
-    model.over_in(&Site::Word, Duration::from_secs(60));
-    assert!(!refused("roamer-b") && !offered("roamer-b"));
-    assert!(refused("steady-b") && offered("steady-b"));
+    assert!(refused("joining-b") && offered("joining-b"));
+    model.begin(Fault::StaleEndpoints);
+    model.end_after(&Fault::StaleEndpoints, Duration::from_secs(60));
+    assert!(!refused("joining-b") && !offered("joining-b"));
+    assert!(refused("stable-b") && offered("stable-b"));
 }
