@@ -13,10 +13,10 @@ mod unfinished_handshakes;
 use anyhow::{Result, ensure};
 use weft_tests::{mesh::Proxy, suite::Area};
 
-use super::town;
+use super::attacker_and_victims;
 
 pub(super) fn area() -> Area {
-    Area::new("hostile_flood", town)
+    Area::new("hostile_flood", attacker_and_victims)
         .scenario(
             "half_open",
             "100 000 half-open connections from invented addresses cost little memory and lock nobody out.",
