@@ -1,4 +1,4 @@
-//! Which addresses do the two applications see? Those that they would see without a mesh.
+//! The addresses that applications see: the same as without a mesh.
 
 use std::{
     io::{Read, Write},
@@ -32,18 +32,18 @@ pub(crate) fn area() -> Area {
         .scenario("own_service", "A pod that calls its own service reaches itself.", own_service)
         .scenario(
             "loopback_is_untouched",
-            "Connections within a meshed pod over loopback do not pass the proxy.",
+            "Connections within a meshed pod over loopback do not go through the proxy.",
             loopback_is_untouched,
         )
-        .scenario("udp_is_untouched", "Datagrams of a meshed pod go as without a mesh, both ways.", udp_is_untouched)
+        .scenario("udp_is_untouched", "Datagrams from and to a meshed pod are not affected.", udp_is_untouched)
         .scenario(
-            "the_pods_own_address_is_untouched",
+            "own_address",
             "A connection from a pod to its own address reaches its own server.",
             own_address,
         )
         .scenario(
             "nobody_listens",
-            "A port without a listener refuses promptly; a client without a mesh sees the genuine reset.",
+            "A port without a listener refuses promptly; an unmeshed client sees the kernel's own reset.",
             nobody_listens,
         )
         .scenario(
@@ -52,9 +52,9 @@ pub(crate) fn area() -> Area {
             loopback_listeners_stay_private,
         )
         .scenario(
-            "the_proxys_listeners_are_private",
-            "The listeners that the proxy has inside a pod cannot be reached from outside of it.",
-            the_proxys_listeners_are_private,
+            "proxy_listeners_are_private",
+            "The listeners that the proxy has inside a pod cannot be reached from outside the pod.",
+            proxy_listeners_are_private,
         )
 }
 
@@ -71,8 +71,8 @@ fn client_sees_what_it_dialled(mesh: &Mesh) -> Result<()> {
         ];
         for (target, own) in dialled {
             let mut stream = client.connect(target)?;
-            // At once and in use: what is seen must not depend on what has come of the connection.
-            for moment in ["at once", "in use"] {
+            // The addresses must not depend on the state of the connection.
+            for moment in ["before use", "in use"] {
                 let (peer, local) = (stream.peer_addr()?, stream.local_addr()?.ip());
                 ensure!(peer == target, "{moment}: getpeername is {peer}, dialled {target}");
                 ensure!(local == own, "{moment}: getsockname is {local}, own is {own}");
@@ -80,7 +80,7 @@ fn client_sees_what_it_dialled(mesh: &Mesh) -> Result<()> {
                 stream.read_exact(&mut [0])?;
             }
         }
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -109,7 +109,7 @@ fn expect_seen(mesh: &Mesh, place: &str, server: &Server, own: IpAddr, from: IpA
     ensure!(accepted.ip() == from, "accept() says {accepted}, the client is {from}");
     ensure!(peer.ip() == from, "getpeername says {peer}, the client is {from}");
     ensure!(local == SocketAddr::new(own, server.port()), "getsockname says {local}, own is {own}");
-    server.flawless()
+    server.no_failures()
 }
 
 fn ask(mut stream: &TcpStream) -> Result<Vec<SocketAddr>> {
@@ -129,7 +129,7 @@ fn own_service(mesh: &Mesh) -> Result<()> {
         pod.connect(target)?.read_to_string(&mut answer).with_context(|| target.to_string())?;
         ensure!(answer == "myself", "{target} answered {answer:?}");
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn own_address(mesh: &Mesh) -> Result<()> {
@@ -139,7 +139,7 @@ fn own_address(mesh: &Mesh) -> Result<()> {
         pod.connect(target)?.read_to_string(&mut answer).with_context(|| target.to_string())?;
         ensure!(answer == "myself", "{target} answered {answer:?}");
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn loopback_is_untouched(mesh: &Mesh) -> Result<()> {
@@ -150,7 +150,7 @@ fn loopback_is_untouched(mesh: &Mesh) -> Result<()> {
         let seen = ask(&stream)?;
         ensure!(seen[0] == stream.local_addr()?, "{address}: the server saw {seen:?}");
         drop(stream);
-        server.flawless()?;
+        server.no_failures()?;
     }
     let opened = proxy.now()?.value("tcp_open_total", &[("pod", "near")]);
     ensure!(opened == 0.0, "the proxy counted {opened} connections");
@@ -162,10 +162,10 @@ fn udp_is_untouched(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("far").netns().run(|| UdpSocket::bind(("0.0.0.0", port)))??;
     let client = mesh.pod("client").netns().run(|| UdpSocket::bind("0.0.0.0:0"))??;
     for socket in [&server, &client] {
-        socket.set_read_timeout(Some(dial::PATIENCE))?;
+        socket.set_read_timeout(Some(dial::TIMEOUT))?;
     }
     let mut buffer = [0; 64];
-    // Unconnected, then connected: the two ways that applications use.
+    // First with an unconnected socket, then with a connected one.
     client.send_to(b"datagram", mesh.pod("far").at(port))?;
     let (n, from) = server.recv_from(&mut buffer)?;
     ensure!(&buffer[..n] == b"datagram" && from.ip() == IpAddr::from(mesh.pod("client").v4), "from {from}");
@@ -181,12 +181,12 @@ fn udp_is_untouched(mesh: &Mesh) -> Result<()> {
 fn nobody_listens(mesh: &Mesh) -> Result<()> {
     let port = mesh.unused_port();
     for place in ["far", "near"] {
-        // The connection to the proxy in the pod succeeds at once; the refusal comes with the first read.
+        // connect() succeeds at once, because the proxy accepts inside the pod; the refusal comes with the first read.
         for target in [mesh.service(place).at(port), mesh.pod(place).at(port), mesh.pod(place).at6(port)] {
             let refused = wait::promptly("the refusal", || -> Result<Vec<u8>> {
                 let mut stream = mesh.pod("client").connect(target)?;
                 let mut answer = Vec::new();
-                // Either the write or the read fails, as the race between them goes.
+                // Either the write or the read fails.
                 stream.write_all(b"anybody?")?;
                 stream.read_to_end(&mut answer)?;
                 Ok(answer)
@@ -206,16 +206,16 @@ fn loopback_listeners_stay_private(mesh: &Mesh) -> Result<()> {
     let port = mesh.unused_port();
     let server = mesh.pod("far").serve_on((Ipv4Addr::LOCALHOST, port).into(), backends::echo())?;
     let refused = wait::promptly("the reset", || mesh.pod("plain-client").connect(mesh.pod("far").at(port)))?;
-    ensure!(refused.is_err(), "an unmeshed client got through");
-    // The refusal comes with connect() already if it is quick enough.
+    ensure!(refused.is_err(), "an unmeshed client was accepted");
+    // connect() already fails if the refusal is quick enough.
     let answered = wait::promptly("the refusal", || {
         mesh.pod("client").connect(mesh.pod("far").at(port)).and_then(|mut stream| stream.read(&mut [0; 1]))
     })?;
-    ensure!(answered.is_err(), "a meshed client got through: {answered:?}");
+    ensure!(answered.is_err(), "a meshed client was accepted: {answered:?}");
     server.untouched()
 }
 
-fn the_proxys_listeners_are_private(mesh: &Mesh) -> Result<()> {
+fn proxy_listeners_are_private(mesh: &Mesh) -> Result<()> {
     for port in [15001, 15006] {
         for target in [mesh.pod("far").at(port), mesh.pod("far").at6(port)] {
             let refused = wait::promptly("the reset", || mesh.pod("plain-client").connect(target))?;

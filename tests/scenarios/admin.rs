@@ -1,4 +1,4 @@
-//! What does a proxy tell its operator?
+//! The admin pages and logs of a proxy.
 
 use std::io::{Read, Write};
 
@@ -14,12 +14,12 @@ pub(crate) fn area() -> Area {
     Area::new("admin", two_pods)
         .scenario(
             "pages",
-            "A running proxy is live and ready, shows its configuration and keeps secrets to itself.",
+            "A running proxy is live and ready, shows its configuration and no secrets.",
             pages,
         )
         .scenario(
             "log_level_changes_at_run_time",
-            "PUT /proxy-log-level makes a running proxy say more, or less.",
+            "PUT /proxy-log-level makes a running proxy log more, or less.",
             log_level_changes_at_run_time,
         )
         .alone(
@@ -82,7 +82,7 @@ fn log_level_changes_at_run_time(mesh: &Mesh) -> Result<()> {
     set(before.trim())?;
     proxy.log().mark();
     talk(mesh)?;
-    ensure!(proxy.log().line_with(&["DEBUG"]).is_none(), "it still talks");
+    ensure!(proxy.log().line_with(&["DEBUG"]).is_none(), "it still logs DEBUG lines");
     ensure!(request(proxy.admin()?, "PUT", "/proxy-log-level", "=no=level=")?.0 == 400);
     Ok(())
 }

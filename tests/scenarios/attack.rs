@@ -1,4 +1,4 @@
-//! Who does not get in? And is it noticed?
+//! Attacks on a guarded pod from the network: each is refused, counted and logged.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -20,57 +20,56 @@ use weft_tests::{
 pub(crate) fn area() -> Area {
     Area::new("attack", guarded)
         .scenario(
-            "the_meshs_own_certificate_gets_in",
-            "As a control: the attacker's own TLS client is let in with a certificate of the mesh's issuer, and the \
-             identity in it is what the proxy counts.",
+            "control_with_own_certificate",
+            "As a control: the attacker's TLS client is accepted with a certificate of the mesh's issuer, and counted with \
+             the identity in it.",
             own_certificate,
         )
         .scenario(
             "foreign_authority",
-            "A certificate of a foreign authority with the right names in it is refused, counted and logged.",
+            "A certificate of a foreign authority with the right names is refused, counted and logged.",
             foreign_authority,
         )
         .scenario(
             "expired_certificate",
-            "A certificate of the right authority that has expired is refused, counted and logged.",
+            "An expired certificate of the right authority is refused, counted and logged.",
             expired_certificate,
         )
         .scenario(
             "no_certificate",
-            "TLS to the right name without a client certificate is refused where policy wants an identity.",
+            "TLS to the right name without a client certificate is refused where the policy requires an identity.",
             no_certificate,
         )
-        .scenario("plaintext", "Plaintext is refused where policy wants an identity.", plaintext)
+        .scenario("plaintext", "Plaintext is refused where the policy requires an identity.", plaintext)
         .scenario(
-            "another_name_is_the_applications_tls",
-            "TLS for any other server name is the application's own: its server gets it untouched, where plaintext \
-             may.",
+            "another_name_is_passed_on",
+            "TLS for any other server name reaches the application unchanged, where plaintext is accepted.",
             another_name,
         )
         .scenario(
             "own_tls_inside_the_mesh",
-            "An application's own TLS between two meshed pods goes through the mesh's mTLS untouched, and is let in \
-             by the identity of the latter.",
+            "An application's own TLS between two meshed pods goes unchanged through the mesh's mTLS, whose identity the \
+             policy checks.",
             own_tls_inside_the_mesh,
         )
         .scenario(
-            "another_name_is_no_way_around_policy",
-            "TLS for another server name is refused like plaintext where policy wants an identity.",
+            "another_name_does_not_bypass_policy",
+            "TLS for another server name is refused like plaintext where the policy requires an identity.",
             another_name_refused,
         )
         .scenario(
             "fragmented_hello",
-            "A ClientHello that comes byte by byte, or spread over many TLS records, is recognised all the same.",
+            "A ClientHello that arrives byte by byte, or in many TLS records, is recognised.",
             fragmented_hello,
         )
         .scenario(
             "endless_hello",
-            "A ClientHello that never ends does not reach the application where policy wants an identity.",
+            "A ClientHello that does not end never reaches the application where the policy requires an identity.",
             endless_hello,
         )
 }
 
-/// A pod that asks for identities, one that does not, a client that has one, and an attacker that has none.
+/// A pod that requires an identity, one that does not, a meshed client, and an unmeshed attacker.
 fn guarded() -> Description {
     mesh("attack")
         .proxy_arg("--detect-timeout=3s")
@@ -80,7 +79,7 @@ fn guarded() -> Description {
         .pod("attacker", |pod| pod.node("a").unmeshed())
 }
 
-/// A server in `pod` and the attacker's client for it, which asks for the pod's identity.
+/// A server in `pod` and the attacker's client for it, which uses the pod's identity as server name.
 fn target(mesh: &Mesh, pod: &str) -> Result<(Server, Client)> {
     let pod = mesh.pod(pod);
     let server = pod.serve(mesh.unused_port(), backends::echo())?;
@@ -89,7 +88,7 @@ fn target(mesh: &Mesh, pod: &str) -> Result<(Server, Client)> {
 }
 
 fn stolen_name(mesh: &Mesh) -> String {
-    // Of a service account that exists and would be let in.
+    // Of a service account that exists and would be accepted.
     mesh.pod("open").identity()
 }
 
@@ -104,19 +103,19 @@ fn own_certificate(mesh: &Mesh) -> Result<()> {
         }
         Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
     }
-    server.flawless()?;
+    server.no_failures()?;
     let labels = [("direction", "inbound"), ("peer", "src"), ("tls", "true"), ("client_id", name.as_str())];
     proxy.expect("tcp_open_total", &labels, 1.0)
 }
 
-/// The attempt failed, the application saw nothing of it, and metric and log say why.
+/// Fails unless the attempt was refused, the application saw nothing, and it was counted and logged with the reason.
 fn refused(mesh: &Mesh, server: &Server, proxy: &Watch, verdict: Verdict, why: &[&str]) -> Result<()> {
     let refused = verdict.refused()?;
     ensure!(server.accepted() == 0, "the application saw a connection ({refused})");
     proxy.eventually(|now| {
         let counted =
             ["inbound_tcp_errors_total", "inbound_tcp_authz_deny_total"].map(|name| now.value(name, &[]));
-        ensure!(counted.iter().sum::<f64>() >= 1.0, "nothing counted:\n{}", now.show("inbound_tcp"));
+        ensure!(counted.iter().sum::<f64>() >= 1.0, "nothing was counted:\n{}", now.show("inbound_tcp"));
         Ok(())
     })?;
     let attacker = mesh.pod("attacker").v4.to_string();
@@ -134,7 +133,7 @@ fn refused_with(mesh: &Mesh, leaf: Option<Leaf>, why: &[&str]) -> Result<()> {
 fn foreign_authority(mesh: &Mesh) -> Result<()> {
     let stranger = Authority::foreign("a stranger")?;
     refused_with(mesh, Some(stranger.leaf(&stolen_name(mesh))?), &["unknown"])?;
-    // This one calls itself by the name of the mesh's own, so that the chain seems to fit until it is verified.
+    // An authority with the name of the mesh's own: the chain looks right until it is verified.
     let impostor = Authority::foreign("root.linkerd.cluster.local")?;
     refused_with(mesh, Some(impostor.leaf(&stolen_name(mesh))?), &["certificate"])
 }
@@ -170,7 +169,7 @@ fn plain(client: &Client) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// An application that speaks TLS itself, with a certificate of its own authority.
+/// An application that uses TLS itself, with a certificate of another authority.
 fn own_tls(name: &str) -> Result<Behaviour> {
     let leaf = Authority::foreign("of the application's own")?.leaf(name)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -186,7 +185,7 @@ fn own_tls(name: &str) -> Result<Behaviour> {
         rustls::Stream::new(&mut tls, &mut stream).read_exact(&mut request)?;
         tls.writer().write_all(&[b"own ".as_slice(), &request].concat())?;
         tls.send_close_notify();
-        // Written, and nothing more read: the client may be gone as soon as it has the answer.
+        // Only writes: the client may close as soon as it has the answer.
         while tls.wants_write() {
             tls.write_tls(&mut stream)?;
         }
@@ -207,7 +206,7 @@ fn another_name(mesh: &Mesh) -> Result<()> {
         }
         Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
     }
-    server.flawless()?;
+    server.no_failures()?;
     let labels = [("direction", "inbound"), ("peer", "src"), ("pod", "open"), ("tls", "opaque")];
     proxy.expect("tcp_open_total", &[&labels[..], &[("sni", "shop.example")]].concat(), 1.0)
 }
@@ -222,7 +221,7 @@ fn own_tls_inside_the_mesh(mesh: &Mesh) -> Result<()> {
         Verdict::Answered { bytes, proven } => ensure!(bytes == b"own hello" && proven, "{bytes:?} {proven}"),
         Verdict::Refused(e) => anyhow::bail!("refused: {e}"),
     }
-    server.flawless()?;
+    server.no_failures()?;
     let id = friend.identity();
     let labels =
         [("direction", "inbound"), ("peer", "src"), ("pod", "guarded"), ("tls", "true"), ("client_id", &id)];
@@ -233,7 +232,7 @@ fn another_name_refused(mesh: &Mesh) -> Result<()> {
     let authority = Authority::of_mesh(&mesh.control().state(""))?;
     let proxy = mesh.proxy("b").watch()?;
     let (server, mut client) = target(mesh, "guarded")?;
-    // Even with a certificate of the mesh: the proxy does not terminate what is not for this pod.
+    // Even with a certificate of the mesh: the proxy does not terminate TLS for other names.
     client.sni = stolen_name(mesh);
     let leaf = authority.leaf(&stolen_name(mesh))?;
     let verdict =
@@ -258,14 +257,14 @@ fn fragmented_hello(mesh: &Mesh) -> Result<()> {
         let leaf = authority.leaf(&stolen_name(mesh))?;
         let answer = client.attempt(Some(leaf), b"let me in", attempt)?.answer().context(how)?;
         ensure!(answer == b"let me in", "{how}: {answer:?}");
-        server.flawless()?;
+        server.no_failures()?;
     }
     Ok(())
 }
 
 fn endless_hello(mesh: &Mesh) -> Result<()> {
     let (server, client) = target(mesh, "guarded")?;
-    // A handshake record of 16 000 bytes is announced and never comes; then one that is larger than TLS allows.
+    // A handshake record of 16 000 bytes that never arrives, then one that is larger than TLS allows.
     for beginning in [[22, 3, 1, 62, 128, 1].as_slice(), [22, 3, 1, 255, 255, 1].as_slice()] {
         let mut stream = weft_tests::dial::from(&client.netns, client.target)?;
         stream.write_all(beginning)?;

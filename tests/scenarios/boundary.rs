@@ -1,4 +1,4 @@
-//! What about peers that are not of the mesh? They are reached, and let in, as before, and told apart.
+//! Peers outside the mesh: they are reached and accepted as without a mesh, and distinguished in metrics.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,22 +11,22 @@ pub(crate) fn area() -> Area {
     Area::new("boundary", two_nodes)
         .scenario(
             "unmeshed_to_meshed",
-            "A client without a mesh reaches a meshed pod that lets everybody in; it is counted without an identity.",
+            "An unmeshed client reaches a meshed pod that accepts everybody, and is counted without an identity.",
             unmeshed_to_meshed,
         )
         .scenario(
             "meshed_to_unmeshed",
-            "A meshed client reaches a pod without a mesh, in plaintext and with the reason counted.",
+            "A meshed client reaches an unmeshed pod in plaintext, and the reason is counted.",
             meshed_to_unmeshed,
         )
         .scenario(
             "unmeshed_to_unmeshed",
-            "Two pods without a mesh talk as before and no proxy sees them.",
+            "Two unmeshed pods connect directly, and no proxy sees it.",
             unmeshed_to_unmeshed,
         )
         .scenario(
             "external",
-            "A meshed client reaches an address that is no pod and no service, untouched.",
+            "A meshed client reaches an address outside the cluster with its bytes unchanged.",
             external,
         )
 }
@@ -37,7 +37,7 @@ fn unmeshed_to_meshed(mesh: &Mesh) -> Result<()> {
         for target in [mesh.service(place).at(server.port()), pod.at6(server.port())] {
             let proxy = mesh.proxy(node).watch()?;
             Plan::random(200_000).run(&mesh.pod("plain-client").connect(target)?)?;
-            server.flawless()?;
+            server.no_failures()?;
             let labels = [("direction", "inbound"), ("peer", "src"), ("pod", place)];
             proxy.expect(
                 "tcp_open_total",
@@ -56,7 +56,7 @@ fn meshed_to_unmeshed(mesh: &Mesh) -> Result<()> {
         for target in [mesh.service(place).at(server.port()), pod.at6(server.port())] {
             let proxy = mesh.proxy("a").watch()?;
             Plan::random(200_000).run(&mesh.pod("client").connect(target)?)?;
-            server.flawless()?;
+            server.no_failures()?;
             let labels = [
                 ("direction", "outbound"),
                 ("peer", "dst"),
@@ -76,7 +76,7 @@ fn unmeshed_to_unmeshed(mesh: &Mesh) -> Result<()> {
     let target = mesh.service("plain-far").at(server.port());
     let (a, b) = (mesh.proxy("a").watch()?, mesh.proxy("b").watch()?);
     Plan::random(200_000).run(&mesh.pod("plain-client").connect(target)?)?;
-    server.flawless()?;
+    server.no_failures()?;
     for proxy in [a, b] {
         proxy.expect("tcp_open_total", &[], 0.0)?;
     }
@@ -84,14 +84,14 @@ fn unmeshed_to_unmeshed(mesh: &Mesh) -> Result<()> {
 }
 
 fn external(mesh: &Mesh) -> Result<()> {
-    // The far node's own address is no pod's; the node's namespace stands for the world outside.
+    // The other node's own address, which is not a pod's, stands for the outside world.
     for address in mesh.node_addresses("b")? {
         let server =
             backends::Server::start(&mesh.node("b"), SocketAddr::new(any(address), 0), backends::exchange())?;
         let proxy = mesh.proxy("a").watch()?;
         let stream = mesh.pod("client").connect(SocketAddr::new(address, server.port()))?;
         Plan::random(200_000).run(&stream)?;
-        server.flawless()?;
+        server.no_failures()?;
         let labels = [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", "no_identity")];
         proxy.expect("tcp_open_total", &labels, 1.0)?;
     }

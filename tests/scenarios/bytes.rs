@@ -1,4 +1,4 @@
-//! Do the bytes of a connection arrive, all of them, in order, and its end as it was meant?
+//! Bytes and ends of connections: they arrive completely, in order, and as they were sent.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -30,47 +30,48 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "client_closes_its_half_first",
-            "After the client's end of stream the server's bytes still arrive, and the server saw that end.",
+            "After the client's end of stream, which the server sees, the server's bytes still arrive.",
             client_closes_its_half_first,
         )
         .scenario(
             "server_closes_its_half_first",
-            "After the server's end of stream the client's bytes still arrive, and the client saw that end.",
+            "After the server's end of stream, which the client sees, the client's bytes still arrive.",
             server_closes_its_half_first,
         )
         .scenario("client_resets", "A client's reset reaches the server as a reset, promptly.", client_resets)
         .scenario("server_resets", "A server's reset reaches the client as a reset, promptly.", server_resets)
         .scenario(
             "server_speaks_first",
-            "A server that speaks before the client has sent a byte is heard promptly.",
+            "The bytes of a server that sends first arrive promptly.",
             server_speaks_first,
         )
         .scenario(
             "every_byte_is_counted",
-            "The metrics of both nodes count exactly the bytes that the applications exchanged, and no connection \
-             stays open in them.",
+            "The metrics of both nodes count exactly the bytes that the applications exchanged, and no connection as \
+             still open.",
             every_byte_is_counted,
         )
         .scenario(
             "slow_reader_slows_the_writer",
-            "A reader that does not read stops the writer after bounded buffers, and loses nothing when it reads on.",
+            "A reader that stops reading stops the writer when bounded buffers are full, and loses nothing when it reads \
+             on.",
             slow_reader_slows_the_writer,
         )
         .scenario(
             "reader_pauses",
-            "A reader that pauses for longer than any keepalive or retransmission would wait gets every byte when it \
-             reads on.",
+            "A reader that pauses for longer than keepalive and retransmission timeouts gets every byte when it reads \
+             on.",
             reader_pauses,
         )
         .scenario(
             "a_gibibyte",
-            "1 GiB in one direction between nodes, half of that on one, arrive byte for byte.",
+            "1 GiB in one direction between nodes, and 512 MiB within a node, arrive byte for byte.",
             a_gibibyte,
         )
         .within(Duration::from_secs(180))
         .scenario(
             "two_thousand_at_once",
-            "2 000 connections, all open at the same time, carry their bytes and end well.",
+            "2 000 connections that are open at the same time carry their bytes and end without an error.",
             two_thousand_at_once,
         )
         .within(Duration::from_secs(120))
@@ -81,7 +82,7 @@ fn any_sizes_in_both_directions(mesh: &Mesh) -> Result<()> {
         let (_, server) = serve(mesh, place, backends::exchange())?;
         let target = mesh.service(place).at(server.port());
         let client = mesh.pod("client");
-        // Four at a time, so that connections also disturb each other.
+        // Four at a time, so that connections also compete.
         thread::scope(|scope| {
             let workers: Vec<_> = (0..4)
                 .map(|_| {
@@ -96,13 +97,13 @@ fn any_sizes_in_both_directions(mesh: &Mesh) -> Result<()> {
                 .collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
         })?;
-        server.flawless()
+        server.no_failures()
     })
 }
 
 fn client_closes_its_half_first(mesh: &Mesh) -> Result<()> {
     each_place(mesh, |place| {
-        // Answers only after the client's end of stream: if that is not passed on, nothing ever comes.
+        // The server answers only after the client's end of stream: if that is not passed on, there is no answer.
         let (_, server) = serve(mesh, place, after_end_answer())?;
         let mut stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
         stream.write_all(b"question")?;
@@ -110,7 +111,7 @@ fn client_closes_its_half_first(mesh: &Mesh) -> Result<()> {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         ensure!(answer == "got 8 bytes", "answer: {answer:?}");
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -135,7 +136,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
                 stream.shutdown(Shutdown::Write)?;
                 let mut rest = Vec::new();
                 stream.read_to_end(&mut rest)?;
-                // The scenario is gone only if it has failed already.
+                // Fails only if the scenario has already failed.
                 let _ = told.send(rest);
                 Ok(())
             }),
@@ -143,15 +144,15 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
         let mut stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
         let mut all = String::new();
         stream.read_to_string(&mut all)?;
-        ensure!(all == "that is all", "the server said {all:?}");
-        // The client knows that the server will say no more, and goes on.
+        ensure!(all == "that is all", "the server sent {all:?}");
+        // The client has seen the end of stream and goes on sending.
         let mut sent = vec![0; 200_000];
         Pattern::new(1).fill(&mut sent);
         stream.write_all(&sent)?;
         drop(stream);
         let rest = received.recv_timeout(wait::EVENTUALLY).context("the server's bytes")?;
         ensure!(rest == sent, "the server got {} of {} bytes", rest.len(), sent.len());
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -164,7 +165,7 @@ fn client_resets(mesh: &Mesh) -> Result<()> {
             std::sync::Arc::new(move |accepted: &Accepted| {
                 let mut stream = &accepted.stream;
                 stream.write_all(b"ready")?;
-                // The scenario is gone only if it has failed already.
+                // Fails only if the scenario has already failed.
                 let _ = told.send(stream.read(&mut [0; 16]).map_err(|e| e.kind()));
                 Ok(())
             }),
@@ -172,9 +173,9 @@ fn client_resets(mesh: &Mesh) -> Result<()> {
         let mut stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
         stream.read_exact(&mut [0; 5])?;
         reset(stream)?;
-        let end = ended.recv_timeout(wait::PROMPTLY).context("the server did not hear of the reset")?;
+        let end = ended.recv_timeout(wait::PROMPTLY).context("the server did not see the reset")?;
         ensure!(end == Err(ErrorKind::ConnectionReset), "the server's read gave {end:?}");
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -195,7 +196,7 @@ fn server_resets(mesh: &Mesh) -> Result<()> {
             end.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset),
             "the client's read gave {end:?}"
         );
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -217,7 +218,7 @@ fn server_speaks_first(mesh: &Mesh) -> Result<()> {
             stream.read_exact(&mut greeting[..4])?;
             ensure!(&greeting[..4] == b"EHLO");
         }
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -228,9 +229,9 @@ fn every_byte_is_counted(mesh: &Mesh) -> Result<()> {
         let (source, destination) = (mesh.proxy("a").watch()?, mesh.proxy(node).watch()?);
         let plan = Plan::new(123_456, 654_321);
         plan.run(&mesh.pod("client").connect(mesh.service(place).at(server.port()))?)?;
-        server.flawless()?;
+        server.no_failures()?;
         let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
-        // What the source's proxy read of its application, the destination's wrote to its own, and the other way.
+        // What the source's proxy reads from its application, the destination's proxy writes to its own, and vice versa.
         for (proxy, direction, pod, peer, read, wrote) in [
             (source, "outbound", "client", "src", up, down),
             (destination, "inbound", place, "dst", down, up),
@@ -239,7 +240,7 @@ fn every_byte_is_counted(mesh: &Mesh) -> Result<()> {
             proxy.expect("tcp_read_bytes_total", &labels, read)?;
             proxy.expect("tcp_write_bytes_total", &labels, wrote)?;
             proxy.expect("tcp_close_total", &labels, 1.0)?;
-            // A gauge that is where it was has not changed.
+            // The gauge is back where it was.
             proxy.expect("tcp_open_connections", &labels, 0.0)?;
         }
         Ok(())
@@ -253,7 +254,7 @@ fn slow_reader_slows_the_writer(mesh: &Mesh) -> Result<()> {
         let stream = mesh.pod("client").connect(mesh.service(place).at(server.port()))?;
         let before = mesh.proxies_memory()?;
 
-        // Writes until nothing more fits anywhere on the way, without waiting for room.
+        // Writes until all buffers on the path are full.
         let mut plan = Plan::new(0, 0);
         plan.up.1 = 256 << 20;
         let taken = fill(&stream, &plan)?;
@@ -261,12 +262,12 @@ fn slow_reader_slows_the_writer(mesh: &Mesh) -> Result<()> {
         let grown = mesh.proxies_memory()?.saturating_sub(before);
         ensure!(grown < BUFFERS, "the proxies grew by {grown} bytes for one stopped connection");
 
-        // Now the reader reads: what was taken arrives, with the rest of a shortened plan.
+        // Now the server reads: what was written arrives, and then an early end of stream.
         drop(stream);
         gate.open();
         wait::until("the server saw the end", || server.finished() == server.accepted())?;
         let failures = server.failures();
-        let cut = format!("after {taken} bytes: the end");
+        let cut = format!("after {taken} bytes: end of stream");
         ensure!(failures.len() == 1 && failures[0].contains(&cut), "{failures:?}, after {taken} bytes");
         Ok(())
     })
@@ -275,9 +276,9 @@ fn slow_reader_slows_the_writer(mesh: &Mesh) -> Result<()> {
 /// More than the sockets and the proxies' buffers of one connection can hold, far less than was offered.
 const BUFFERS: u64 = 64 << 20;
 
-/// Sends a plan's bytes until the connection takes no more for a while; gives the number of pattern bytes taken.
+/// Sends the bytes of a plan until the connection is blocked for a while; returns the number of pattern bytes sent.
 fn fill(stream: &TcpStream, plan: &Plan) -> Result<u64> {
-    // A write that waits this long found every buffer full. It decides only when to stop filling.
+    // A write that blocks this long has found every buffer full.
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
     let mut out = stream;
     out.write_all(&plan.encode())?;
@@ -298,10 +299,10 @@ fn fill(stream: &TcpStream, plan: &Plan) -> Result<u64> {
             }
         }
     }
-    bail!("all {taken} bytes were taken although nobody reads")
+    bail!("all {taken} bytes were accepted although nobody reads")
 }
 
-/// Longer than keepalives would take to end a connection (20 s) and than Linkerd's TCP_USER_TIMEOUT (30 s).
+/// Longer than keepalive takes to end a connection (20 s) and than Linkerd's TCP_USER_TIMEOUT (30 s).
 const PAUSE: Duration = Duration::from_secs(35);
 
 fn reader_pauses(mesh: &Mesh) -> Result<()> {
@@ -324,11 +325,11 @@ fn reader_pauses(mesh: &Mesh) -> Result<()> {
             Ok::<_, anyhow::Error>(sent?)
         })
     })?;
-    far.0.flawless()?;
-    near.0.flawless()
+    far.0.no_failures()?;
+    near.0.no_failures()
 }
 
-/// More than fits anywhere on the way.
+/// More than all buffers on the path hold.
 const AMOUNT: u64 = 48 << 20;
 
 fn a_gibibyte(mesh: &Mesh) -> Result<()> {
@@ -338,7 +339,7 @@ fn a_gibibyte(mesh: &Mesh) -> Result<()> {
         let mut plan = Plan::new(0, bytes);
         plan.piece = 1 << 18;
         plan.run(&stream).context(place)?;
-        server.flawless()?;
+        server.no_failures()?;
     }
     Ok(())
 }
@@ -349,7 +350,7 @@ fn two_thousand_at_once(mesh: &Mesh) -> Result<()> {
         let (_, server) = serve(mesh, place, backends::echo())?;
         let target = mesh.service(place).at(server.port());
         let mut streams = mesh.pod("client").connect_many(target, MANY)?;
-        // Every one is written to before the first is read, in an order of its own.
+        // All are written to before the first is read; reading begins at a random one.
         let mut random = rand::rng();
         for (seed, stream) in streams.iter_mut().enumerate() {
             let mut message = [0; 512];
@@ -365,6 +366,6 @@ fn two_thousand_at_once(mesh: &Mesh) -> Result<()> {
         }
         ensure!(server.accepted() == MANY as u64, "the server accepted {}", server.accepted());
         drop(streams);
-        server.flawless()
+        server.no_failures()
     })
 }

@@ -1,4 +1,4 @@
-//! What do running applications notice when the mesh changes around them? Nothing, if they need not.
+//! Changes of pods, services and policies while applications run.
 
 use std::{
     io::{Read, Write},
@@ -19,58 +19,57 @@ pub(crate) fn area() -> Area {
     Area::new("change", changing)
         .scenario(
             "join_under_load",
-            "A client and a server that join the mesh under load lose no connection, old or new, and new ones are \
-             secured.",
+            "A client and a server that join the mesh under load lose no connection, and new connections are encrypted.",
             join_under_load,
         )
         .scenario(
             "leave_under_load",
-            "A client and a server that leave the mesh under load lose no connection, old or new.",
+            "A client and a server that leave the mesh under load lose no connection.",
             leave_under_load,
         )
         .scenario(
-            "older_listener",
-            "A server that listened before its pod was meshed is reached through the mesh.",
-            older_listener,
+            "existing_listener",
+            "A server that has listened since before its pod was meshed is reached through the mesh.",
+            existing_listener,
         )
         .scenario(
             "enrolment_is_quick",
-            "A running pod is served soon after its manifest says so.",
+            "A running pod is served soon after its manifest meshes it.",
             enrolment_is_quick,
         )
         .scenario(
             "endpoints_come_and_go",
-            "Connections to a service reach a pod that was added, and no longer one that was removed.",
+            "Connections to a service reach a pod that has been added, and no longer one that has been removed.",
             endpoints_come_and_go,
         )
         .alone(
             "address_changes",
-            "A running pod whose address changes is reached at the new one by mTLS and at no moment in plaintext; its \
-             service's clients lose connections in the moment of the change at most.",
+            "A running pod whose address changes is reached at the new address by mTLS and never in plaintext; clients of \
+             its service lose connections only at the time of the change.",
             renumbered,
             address_changes,
         )
         .scenario(
             "policy_changes",
-            "A changed policy holds for the next connection, and ends those that it would not have let in.",
+            "A changed policy applies to the next connection and ends open connections that it denies.",
             policy_changes,
         )
         .scenario(
             "service_is_headless",
-            "The addresses that a headless service's name gives are reached by mTLS.",
+            "The addresses behind the name of a headless service are reached by mTLS.",
             service_is_headless,
         )
 }
 
-/// Pods that start outside of the mesh, and some inside.
+/// Pods that are unmeshed at first, and some that are meshed.
 fn changing() -> Description {
     mesh("change")
         .pod("caller", |pod| pod.node("a").meshed())
         .pod("joiner", |pod| pod.node("a"))
         .pod("joiner-server", |pod| pod.node("b"))
-        .pod("older", |pod| pod.node("b"))
-        .pod("quick", |pod| pod.node("b"))
-        .pod("ruled", |pod| pod.node("b").meshed())
+        .pod("existing", |pod| pod.node("b"))
+        .pod("enrolled", |pod| pod.node("b"))
+        .pod("policy", |pod| pod.node("b").meshed())
         .pod("choice-1", |pod| pod.node("b").meshed().app("choice"))
         .pod("single", |pod| pod.node("b").meshed())
         .service("joiner-server", |service| service.port(80, 8080))
@@ -78,7 +77,7 @@ fn changing() -> Description {
         .service("single", |service| service.headless().port(8080, 8080))
 }
 
-/// Both styles of load from `client`, to the cluster IP and to the pod itself.
+/// New and lasting connections from `client` to both targets.
 fn loads(client: &Pod, targets: [SocketAddr; 2]) -> Vec<Steady> {
     let mut loads = Vec::new();
     for target in targets {
@@ -93,15 +92,15 @@ fn keep_on(loads: &[Steady]) -> Result<()> {
     loads.iter().try_for_each(|load| load.keep_on(100))
 }
 
-fn all_well(loads: Vec<Steady>) -> Result<()> {
+fn stop_without_failures(loads: Vec<Steady>) -> Result<()> {
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
     Ok(())
 }
 
-/// How many new connections the joiner's node secured since.
-fn secured(mesh: &Mesh) -> Result<f64> {
+/// The number of encrypted connections of the joining client.
+fn encrypted(mesh: &Mesh) -> Result<f64> {
     let labels = [("direction", "outbound"), ("peer", "dst"), ("pod", "joiner"), ("tls", "true")];
     Ok(mesh.proxy("a").metrics()?.value("tcp_open_total", &labels))
 }
@@ -111,16 +110,16 @@ fn join_under_load(mesh: &Mesh) -> Result<()> {
     let server = pod.serve(8080, backends::echo())?;
     let loads = loads(&client, [mesh.service("joiner-server").at(80), pod.at6(8080)]);
     keep_on(&loads)?;
-    // First the client, then the server: every mixture of the two is met on the way.
+    // First the client joins, then the server.
     for joins in ["joiner", "joiner-server"] {
         mesh.change_pod(joins, |pod| pod.meshed())?;
         mesh.until_enrolled()?;
         keep_on(&loads)?;
     }
-    wait::until("new connections are secured", || secured(mesh).is_ok_and(|count| count > 0.0))?;
+    wait::until("new connections are encrypted", || encrypted(mesh).is_ok_and(|count| count > 0.0))?;
     keep_on(&loads)?;
-    all_well(loads)?;
-    server.flawless()
+    stop_without_failures(loads)?;
+    server.no_failures()
 }
 
 fn leave_under_load(mesh: &Mesh) -> Result<()> {
@@ -132,41 +131,41 @@ fn leave_under_load(mesh: &Mesh) -> Result<()> {
     let server = pod.serve(8080, backends::echo())?;
     let loads = loads(&client, [mesh.service("joiner-server").at(80), pod.at6(8080)]);
     keep_on(&loads)?;
-    // The server first: clients must learn that it has no identity any more, and no connection may be lost to that.
+    // The server leaves first: clients must learn that it has no identity any more without losing a connection.
     for leaves in ["joiner-server", "joiner"] {
         mesh.change_pod(leaves, |pod| pod.unmeshed())?;
         mesh.until_enrolled()?;
         keep_on(&loads)?;
     }
-    let before = secured(mesh)?;
+    let before = encrypted(mesh)?;
     keep_on(&loads)?;
-    ensure!(secured(mesh)? == before, "connections are still secured after both have left");
-    all_well(loads)?;
-    server.flawless()
+    ensure!(encrypted(mesh)? == before, "connections are still encrypted after both have left");
+    stop_without_failures(loads)?;
+    server.no_failures()
 }
 
-fn older_listener(mesh: &Mesh) -> Result<()> {
-    let pod = mesh.pod("older");
+fn existing_listener(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("existing");
     let servers = [
         pod.serve(8080, backends::echo())?,
         pod.serve_on((pod.v4, 8081).into(), backends::echo())?,
         pod.serve_on((pod.v6, 8082).into(), backends::echo())?,
     ];
     let private = pod.serve_on("127.0.0.1:8083".parse()?, backends::echo())?;
-    mesh.change_pod("older", |pod| pod.meshed().policy("all-authenticated"))?;
+    mesh.change_pod("existing", |pod| pod.meshed().policy("all-authenticated"))?;
     mesh.until_enrolled()?;
     let proxy = mesh.proxy("b").watch()?;
     let caller = mesh.pod("caller");
     for target in [pod.at(8080), pod.at6(8080), pod.at(8081), pod.at6(8082)] {
-        // Until the caller's node has heard of it, the connection comes in plaintext and is refused.
+        // Until the caller's proxy knows, connections are made in plaintext and refused.
         wait::until_ok(&format!("an echo of {target}"), || echo(&caller, target))?;
     }
-    proxy.expect_some("tcp_open_total", &[("direction", "inbound"), ("pod", "older"), ("tls", "true")])?;
+    proxy.expect_some("tcp_open_total", &[("direction", "inbound"), ("pod", "existing"), ("tls", "true")])?;
     ensure!(
         echo(&caller, pod.at(8083)).is_err() && private.accepted() == 0,
         "the private listener was reached"
     );
-    servers.iter().try_for_each(|server| server.flawless())
+    servers.iter().try_for_each(|server| server.no_failures())
 }
 
 fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
@@ -180,7 +179,7 @@ fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
 
 fn enrolment_is_quick(mesh: &Mesh) -> Result<()> {
     let begun = Instant::now();
-    mesh.change_pod("quick", |pod| pod.meshed())?;
+    mesh.change_pod("enrolled", |pod| pod.meshed())?;
     mesh.until_enrolled()?;
     println!("{:.0} ms from the manifest's change to service", begun.elapsed().as_secs_f64() * 1e3);
     ensure!(begun.elapsed() < wait::PROMPTLY);
@@ -199,13 +198,13 @@ fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
     ensure!(answer(mesh)? == "choice-1");
     let pod = mesh.add_pod("choice-2", |pod| pod.node("a").meshed().app("choice"))?;
     let second = pod.serve(8080, backends::name("choice-2"))?;
-    wait::until("the new pod is chosen as well", || answer(mesh).is_ok_and(|name| name == "choice-2"))?;
-    wait::until("the old pod is chosen as well", || answer(mesh).is_ok_and(|name| name == "choice-1"))?;
-    first.flawless()?;
+    wait::until("the new pod is used as well", || answer(mesh).is_ok_and(|name| name == "choice-2"))?;
+    wait::until("the old pod is used as well", || answer(mesh).is_ok_and(|name| name == "choice-1"))?;
+    first.no_failures()?;
 
-    // It leaves the service's selection, then the cluster.
+    // The old pod leaves the service, then the cluster.
     mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
-    wait::until_ok("the old pod is chosen no more", || {
+    wait::until_ok("the old pod is no longer used", || {
         for _ in 0..20 {
             ensure!(answer(mesh)? == "choice-2");
         }
@@ -215,7 +214,7 @@ fn endpoints_come_and_go(mesh: &Mesh) -> Result<()> {
     for _ in 0..20 {
         ensure!(answer(mesh)? == "choice-2");
     }
-    second.flawless()
+    second.no_failures()
 }
 
 fn renumbered() -> Description {
@@ -227,7 +226,7 @@ fn renumbered() -> Description {
         .service("moved", |service| service.port(80, 8080))
 }
 
-/// Of each load.
+/// In each load.
 const CLIENTS: usize = 2;
 
 fn address_changes(mesh: &Mesh) -> Result<()> {
@@ -246,45 +245,44 @@ fn address_changes(mesh: &Mesh) -> Result<()> {
     before.iter().try_for_each(|load| load.keep_on(50))?;
 
     mesh.renumber(pod.v4.into(), to.into())?;
-    wait::until("clients are told of the new address alone", || {
+    wait::until("only the new address is announced", || {
         mesh.announced(&[new, old]).is_ok_and(|told| told == [Some(pod.identity()), None])
     })?;
     wait::until_ok("the pod is reached at its new address", || echo(&caller, new))?;
-    // Clients may hear of the address a moment before the node's proxy serves it: refused, not in plaintext.
-    let met = before.map(Steady::stop);
-    ensure!(met.iter().all(|met| met.echoes > 50), "{met:?}");
-    wait::until("the server is done with them", || server.finished() == server.accepted())?;
+    // Clients may learn the address a moment before the server's proxy does: they are refused, not sent plaintext.
+    let outcomes = before.map(Steady::stop);
+    ensure!(outcomes.iter().all(|outcome| outcome.echoes > 50), "{outcomes:?}");
+    wait::until("the server's connections have ended", || server.finished() == server.accepted())?;
     let lost = server.failures().len();
     let proxy = mesh.proxy("b").watch()?;
     let after = ["caller", "near"].map(call);
     after.iter().try_for_each(|load| load.keep_on(100))?;
     proxy.expect_some("tcp_open_total", &[("direction", "inbound"), ("pod", "moved"), ("tls", "true")])?;
-    wait::until("nobody gets to the old address", || echo(&caller, old).is_err())?;
-    after.map(Steady::stop).iter().try_for_each(Outcome::flawless)?;
+    wait::until("the old address is refused", || echo(&caller, old).is_err())?;
+    after.map(Steady::stop).iter().try_for_each(Outcome::no_failures)?;
     for intruder in intruders {
-        let met = intruder.stop();
-        ensure!(met.echoes == 0, "plaintext came to an enforcing pod: {met:?}");
-        ensure!(!met.failures.is_empty(), "nobody tried");
+        let outcome = intruder.stop();
+        ensure!(outcome.echoes == 0, "an enforcing pod accepted plaintext: {outcome:?}");
+        ensure!(!outcome.failures.is_empty(), "the unmeshed client did not try");
     }
     ensure!(server.failures().len() == lost, "{:?}", server.failures());
     Ok(())
 }
 
 fn policy_changes(mesh: &Mesh) -> Result<()> {
-    let pod = mesh.pod("ruled");
+    let pod = mesh.pod("policy");
     let server = pod.serve(8080, backends::echo())?;
     let (caller, proxy) = (mesh.pod("caller"), mesh.proxy("b").watch()?);
-    echo(&caller, pod.at(8080)).context("as long as it may")?;
+    echo(&caller, pod.at(8080)).context("while it is allowed")?;
     let mut old = caller.connect(pod.at(8080))?;
     old.write_all(b"x")?;
     old.read_exact(&mut [0])?;
-    mesh.change_pod("ruled", |pod| pod.policy("deny"))?;
+    mesh.change_pod("policy", |pod| pod.policy("deny"))?;
     wait::until("the refusal", || echo(&caller, pod.at(8080)).is_err())?;
-    let ended =
-        wait::promptly("the end of the connection that is not admitted any more", || old.read(&mut [0]))?;
+    let ended = wait::promptly("the end of the denied connection", || old.read(&mut [0]))?;
     ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
-    proxy.expect("inbound_tcp_authz_terminate_total", &[("pod", "ruled")], 1.0)?;
-    mesh.change_pod("ruled", |pod| pod.policy("all-authenticated"))?;
+    proxy.expect("inbound_tcp_authz_terminate_total", &[("pod", "policy")], 1.0)?;
+    mesh.change_pod("policy", |pod| pod.policy("all-authenticated"))?;
     wait::until("the permission", || echo(&caller, pod.at(8080)).is_ok())?;
     ensure!(server.accepted() > 2);
     Ok(())
@@ -298,7 +296,7 @@ fn service_is_headless(mesh: &Mesh) -> Result<()> {
         "import socket; print(socket.create_connection(('single.test', 8080), 10).makefile().read())";
     let said = mesh.pod("caller").run("/usr/bin/python3", &["-c", script])?;
     ensure!(said.trim() == "single", "{said:?}");
-    server.flawless()?;
+    server.no_failures()?;
     proxy.expect(
         "tcp_open_total",
         &[("pod", "caller"), ("peer", "dst"), ("tls", "true"), ("dst_pod", "single")],

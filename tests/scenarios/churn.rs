@@ -1,4 +1,4 @@
-//! What is left of pods that are gone, and what of those that cannot be meshed?
+//! Pods that are added and deleted, and pods that cannot be meshed.
 
 use anyhow::{Result, ensure};
 use std::io::{Read, Write};
@@ -6,6 +6,7 @@ use weft_tests::{
     backends,
     mesh::{Description, Mesh, Pod, mesh},
     suite::Area,
+    texts::log,
     wait,
 };
 
@@ -13,28 +14,28 @@ pub(crate) fn area() -> Area {
     Area::new("churn", small)
         .scenario(
             "pods_leave_nothing_behind",
-            "Meshed pods that come, talk and go leave no descriptor, no thread, no map entry and no namespace.",
+            "Meshed pods that are added, talk and are deleted leave no descriptor, thread, map entry or namespace behind.",
             pods_leave_nothing_behind,
         )
         .scenario(
-            "a_namesake_is_another_pod",
-            "A pod that is replaced by one of the same name is served as a new one at its new address.",
-            a_namesake_is_another_pod,
+            "replaced_by_a_namesake",
+            "A new pod with the name of a deleted one is served at its new address.",
+            replaced_by_a_namesake,
         )
         .scenario(
             "host_network_is_refused",
-            "A meshed pod with hostNetwork is refused with a clear reason, and its connections are left alone.",
+            "A meshed pod with hostNetwork is refused with a clear reason, and its connections bypass the proxy.",
             host_network_is_refused,
         )
         .scenario(
             "one_namespace_one_pod",
-            "A second pod that claims another's network namespace is refused with a clear reason, and the first one is \
-             served as before; when that leaves, the second one is served, and then the first one again.",
+            "A second pod with the network namespace of another is refused with a clear reason, and the first one is still \
+             served; when the first one leaves the mesh, the second one is served, and later the first one again.",
             one_namespace_one_pod,
         )
         .scenario(
             "too_many_ranges",
-            "A pod with more skipped port ranges than the kernel's table holds is served, and the log says which.",
+            "A pod with more skipped port ranges than the kernel's table holds is served, and the log names them.",
             too_many_ranges,
         )
 }
@@ -49,9 +50,9 @@ fn talk(from: &Pod, to: &Pod, port: u16) -> Result<()> {
     Ok(stream.read_exact(&mut [0; 5])?)
 }
 
-/// What a node's proxy holds, as far as the kernel and it itself tell.
+/// What a node's proxy uses.
 #[derive(Debug, PartialEq)]
-struct Holdings {
+struct Resources {
     descriptors: usize,
     threads: usize,
     links: usize,
@@ -59,10 +60,10 @@ struct Holdings {
     workloads: Vec<String>,
 }
 
-fn holdings(mesh: &Mesh, node: &str) -> Result<Holdings> {
+fn resources(mesh: &Mesh, node: &str) -> Result<Resources> {
     let proxy = mesh.proxy(node);
     let devices = mesh.node(node).run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
-    Ok(Holdings {
+    Ok(Resources {
         descriptors: proxy.descriptors()?,
         threads: std::fs::read_dir(format!("/proc/{}/task", proxy.pid()?))?.count(),
         links: devices.lines().count(),
@@ -82,18 +83,18 @@ fn pods_leave_nothing_behind(mesh: &Mesh) -> Result<()> {
             let serving = guest.serve(port, backends::echo())?;
             wait::until_ok("the guest is reached", || talk(&client, &guest, port))?;
             wait::until_ok("the guest reaches others", || talk(&guest, &server, 8080))?;
-            serving.flawless()?;
+            serving.no_failures()?;
         }
         names.iter().try_for_each(|(_, name)| mesh.remove_pod(name))?;
         mesh.until_enrolled()
     };
-    // The first rounds also make what stays for good: connections to the control plane, worker threads.
+    // After the first rounds, everything exists that is created only once, such as worker threads.
     (0..2).try_for_each(round)?;
     let before = settled(mesh)?;
     (2..10).try_for_each(round)?;
-    wait::until_ok("everything of the guests is gone", || {
+    wait::until_ok("nothing of the deleted pods is left", || {
         for (node, before) in mesh_nodes(mesh).zip(&before) {
-            let now = holdings(mesh, &node)?;
+            let now = resources(mesh, &node)?;
             let none_more = now.descriptors <= before.descriptors
                 && now.threads <= before.threads + THREADS
                 && now.links <= before.links
@@ -103,19 +104,19 @@ fn pods_leave_nothing_behind(mesh: &Mesh) -> Result<()> {
         }
         Ok(())
     })?;
-    steady.flawless()
+    steady.no_failures()
 }
 
-/// Threads for blocking work come and go as they are needed: fewer than one for each guest.
+/// Additional threads for blocking work, which are started when needed: fewer than one for each pod.
 const THREADS: usize = 4;
 
-/// The holdings once they do not change any more between two looks a while apart.
-fn settled(mesh: &Mesh) -> Result<Vec<Holdings>> {
-    let look = || mesh_nodes(mesh).map(|node| holdings(mesh, &node)).collect::<Result<Vec<_>>>();
-    let mut last = look()?;
+/// The resources once they have stopped changing.
+fn settled(mesh: &Mesh) -> Result<Vec<Resources>> {
+    let count = || mesh_nodes(mesh).map(|node| resources(mesh, &node)).collect::<Result<Vec<_>>>();
+    let mut last = count()?;
     let mut quiet_since = std::time::Instant::now();
-    wait::until_ok("holdings settle", || {
-        let now = look()?;
+    wait::until_ok("the resources in use stop changing", || {
+        let now = count()?;
         if now != last {
             last = now;
             quiet_since = std::time::Instant::now();
@@ -130,7 +131,7 @@ fn mesh_nodes(mesh: &Mesh) -> impl Iterator<Item = String> {
     mesh.proxies().iter().map(|proxy| proxy.node().to_owned())
 }
 
-fn a_namesake_is_another_pod(mesh: &Mesh) -> Result<()> {
+fn replaced_by_a_namesake(mesh: &Mesh) -> Result<()> {
     let client = mesh.pod("client");
     for _ in 0..3 {
         let pod = mesh.add_pod("namesake", |pod| pod.node("b").meshed())?;
@@ -143,7 +144,7 @@ fn a_namesake_is_another_pod(mesh: &Mesh) -> Result<()> {
                 &[("direction", "inbound"), ("pod", "namesake"), ("tls", "true")],
             )
         })?;
-        server.flawless()?;
+        server.no_failures()?;
         mesh.remove_pod("namesake")?;
     }
     Ok(())
@@ -156,7 +157,7 @@ fn host_network_is_refused(mesh: &Mesh) -> Result<()> {
     ensure!(!workloads.contains(&"on-host".to_owned()), "it is served: {workloads:?}");
     let plain = pod.serve(mesh.unused_port(), backends::echo())?;
     talk(&mesh.pod("client"), &pod, plain.port())?;
-    plain.flawless()?;
+    plain.no_failures()?;
     mesh.remove_pod("on-host")
 }
 
@@ -188,7 +189,7 @@ fn too_many_ranges(mesh: &Mesh) -> Result<()> {
     let ports: Vec<String> = (0..17).map(|n| (20_001 + 2 * n).to_string()).collect();
     let skip = "config.linkerd.io/skip-outbound-ports";
     mesh.add_pod("ranges", |pod| pod.node("a").meshed().annotate(skip, &ports.join(",")))?;
-    mesh.proxy("a").log().expect_line(&[skip, "too many ranges", "ranges=17", "most=16"])?;
+    mesh.proxy("a").log().expect_line(&[skip, log::TOO_MANY_RANGES, "ranges=17", "most=16"])?;
     mesh.remove_pod("ranges")?;
     mesh.until_enrolled()
 }

@@ -1,4 +1,4 @@
-//! Do programs that know nothing of weft work as its clients, whatever they are written in?
+//! Client programs in several languages, through the mesh.
 
 use std::{
     io::{Read, Write},
@@ -17,19 +17,19 @@ use crate::fixture::{each_place, serve, two_nodes};
 
 pub(crate) fn area() -> Area {
     Area::new("clients", two_nodes)
-        .scenario("curl", "curl (C, non-blocking) fetches pages of any size by name over a service.", curl)
-        .scenario("socat", "socat (C, select, half-close) gets back exactly what it sends.", socat)
+        .scenario("curl", "curl (C, non-blocking) fetches large pages from a service by its name.", curl)
+        .scenario("socat", "socat (C, select, half-close) receives exactly what it sends.", socat)
         .scenario(
             "python",
             "Python (blocking, timeouts, asyncio) exchanges checked bytes on many connections.",
             python,
         )
-        .scenario("rust", "Rust (std) makes and keeps connections without a failure.", rust)
+        .scenario("rust", "Rust (std) opens and keeps connections without a failure.", rust)
 }
 
 const PAGE: usize = 3_000_000;
 
-/// Enough of HTTP/1.1 for a client that asks for a page: the body is a pattern, connections are kept.
+/// A minimal HTTP/1.1 server: the body is a pattern, connections are kept open.
 fn pages() -> Behaviour {
     Arc::new(|accepted: &Accepted| {
         let mut stream = &accepted.stream;
@@ -58,12 +58,12 @@ fn curl(mesh: &Mesh) -> Result<()> {
             command.args(["--silent", "--show-error", "--fail", "--max-time", "30", family, &url, &url]);
             let output = command.output()?;
             ensure!(output.status.success(), "curl {family}: {}", String::from_utf8_lossy(&output.stderr));
-            ensure!(output.stdout.len() == 2 * PAGE, "{} bytes came", output.stdout.len());
+            ensure!(output.stdout.len() == 2 * PAGE, "{} bytes were received", output.stdout.len());
             for page in output.stdout.chunks(PAGE) {
                 Pattern::new(0).check(page)?;
             }
         }
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -76,18 +76,18 @@ fn socat(mesh: &Mesh) -> Result<()> {
         input.write_all(&sent)?;
         std::io::Seek::rewind(&mut input)?;
         let mut command = mesh.pod("client").command("socat")?;
-        // -t: how long it waits for the other half after its own end.
+        // -t: how long it waits for the server's end after its own.
         command
             .args(["-t", "30", "-", &format!("TCP:{place}.test.svc.cluster.local:{}", server.port())])
             .stdin(input);
         let output = command.output()?;
         ensure!(output.status.success(), "socat: {}", String::from_utf8_lossy(&output.stderr));
         ensure!(output.stdout == sent, "{} of {} bytes came back", output.stdout.len(), sent.len());
-        server.flawless()
+        server.no_failures()
     })
 }
 
-/// Thirty connections in threads, then thirty by asyncio; each sends and gets back random bytes.
+/// Thirty connections in threads, then thirty with asyncio; each sends random bytes and receives them back.
 const PYTHON: &str = r"
 import asyncio, os, random, socket, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -126,9 +126,9 @@ fn python(mesh: &Mesh) -> Result<()> {
         let (_, server) = serve(mesh, place, backends::echo())?;
         let port = server.port().to_string();
         let said = mesh.pod("client").run("/usr/bin/python3", &["-c", PYTHON, place, &port])?;
-        ensure!(said.trim() == "good", "python said {said:?}");
+        ensure!(said.trim() == "good", "python printed {said:?}");
         ensure!(server.accepted() == 60, "the server accepted {}", server.accepted());
-        server.flawless()
+        server.no_failures()
     })
 }
 
@@ -140,8 +140,8 @@ fn rust(mesh: &Mesh) -> Result<()> {
             .map(|style| Steady::start(&netns, target, style, 8, std::time::Duration::ZERO));
         loads.iter().try_for_each(|load| load.keep_on(1000))?;
         for load in loads {
-            load.stop().flawless().context("clients")?;
+            load.stop().no_failures().context("clients")?;
         }
-        server.flawless()
+        server.no_failures()
     })
 }

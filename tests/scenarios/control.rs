@@ -1,4 +1,4 @@
-//! What if the control plane is told nonsense, asked by the wrong one, or away?
+//! The control plane with broken manifests, and without a control plane.
 
 use std::{
     io::{Read, Write},
@@ -17,17 +17,17 @@ pub(crate) fn area() -> Area {
     Area::new("control", two_pods)
         .scenario(
             "broken_manifest",
-            "A broken manifest is reported with file, line and field; the last good state stays until it is mended.",
+            "A broken manifest is reported with file, line and field; the last valid state stays in effect until it is fixed.",
             broken_manifest,
         )
         .scenario(
             "broken_field",
-            "A manifest with a wrong value is reported with file, line and field; the last good state stays.",
+            "A manifest with a wrong value is reported with file, line and field; the last valid state stays in effect.",
             broken_field,
         )
         .scenario(
             "control_plane_is_away",
-            "Without a control plane, known destinations are still reached; when it is back, changes arrive again.",
+            "Without a control plane, known destinations are still reached; when it is back, changes take effect again.",
             control_plane_is_away,
         )
 }
@@ -52,7 +52,7 @@ fn broken_manifest(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("web").serve(8080, backends::echo())?;
     request(mesh)?;
     let good = mesh.read("pod-web.yaml")?;
-    // An indentation that no YAML parser accepts, on a line that is known.
+    // An indentation that no YAML parser accepts.
     let broken = good.replace("  labels:\n", "  labels:\n :broken\n");
     let line = 1 + broken.lines().position(|line| line == " :broken").unwrap_or_default();
     mesh.write("pod-web.yaml", &broken)?;
@@ -64,7 +64,7 @@ fn broken_manifest(mesh: &Mesh) -> Result<()> {
     }
     mesh.write("pod-web.yaml", &good)?;
     request(mesh)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn broken_field(mesh: &Mesh) -> Result<()> {
@@ -85,7 +85,7 @@ fn broken_field(mesh: &Mesh) -> Result<()> {
     }
     mesh.write("pod-web.yaml", &good)?;
     request(mesh)?;
-    server.flawless()
+    server.no_failures()
 }
 
 fn control_plane_is_away(mesh: &Mesh) -> Result<()> {
@@ -98,8 +98,8 @@ fn control_plane_is_away(mesh: &Mesh) -> Result<()> {
     load.keep_on(200)?;
     mesh.control().revive()?;
     load.keep_on(200)?;
-    load.stop().flawless()?;
-    server.flawless()?;
+    load.stop().no_failures()?;
+    server.no_failures()?;
 
     let late = mesh.add_pod("late", |pod| pod.node("b").meshed().policy("all-authenticated"))?;
     let server = late.serve(8081, backends::echo())?;

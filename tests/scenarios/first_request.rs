@@ -1,4 +1,4 @@
-//! What happens to one request? The model of a scenario: read this one first.
+//! One request through the mesh. This is the model of a scenario: read it first.
 
 use std::io::{Read, Write};
 
@@ -12,14 +12,14 @@ use weft_tests::{
 pub(crate) fn area() -> Area {
     Area::new("first_request", two_pods).scenario(
         "crosses_the_nodes_by_mtls",
-        "A connection to a service's address reaches a pod of another node, and both nodes' proxies know each other's \
-         workload by its certificate.",
+        "A connection to a service's address reaches a pod of another node by mTLS, and each node's proxy knows the \
+         other's workload by its certificate.",
         crosses_the_nodes_by_mtls,
     )
 }
 
-/// Two meshed pods on two nodes, and a service in front of one of them. The server's pod lets nobody in who cannot
-/// prove an identity.
+/// Two meshed pods on two nodes, and a service in front of one of them. The server's pod accepts only clients that prove
+/// an identity.
 fn two_pods() -> Description {
     mesh("first-request")
         .pod("client", |pod| pod.node("a").meshed())
@@ -29,20 +29,20 @@ fn two_pods() -> Description {
 
 fn crosses_the_nodes_by_mtls(mesh: &Mesh) -> Result<()> {
     // Each pod's applications are threads of this process whose sockets live in the pod's network namespace. They
-    // know nothing of the mesh: plain sockets, plain bytes.
+    // do not know about the mesh: plain sockets, plain bytes.
     let server = mesh.pod("web").serve(8080, echo())?;
     let (source, destination) = (mesh.proxy("a").watch()?, mesh.proxy("b").watch()?);
 
-    // The application asks for the service's cluster IP and gets the echo of what it sent.
+    // The client connects to the service's cluster IP and receives the echo of what it has sent.
     let mut stream = mesh.pod("client").connect(mesh.service("web").at(80))?;
     stream.write_all(b"hello, weft")?;
     let mut answer = [0; 11];
     stream.read_exact(&mut answer)?;
     ensure!(&answer == b"hello, weft", "the echo is {:?}", String::from_utf8_lossy(&answer));
     drop(stream);
-    server.flawless()?;
+    server.no_failures()?;
 
-    // The source's node opened one connection with TLS, to the identity of the workload behind the service …
+    // The source's proxy opened one connection with TLS, to the identity of the workload behind the service.
     let web = mesh.pod("web").identity();
     let to_web = [
         ("direction", "outbound"),
@@ -55,7 +55,7 @@ fn crosses_the_nodes_by_mtls(mesh: &Mesh) -> Result<()> {
     ];
     source.expect("tcp_open_total", &to_web, 1.0)?;
 
-    // … and the destination's node accepted one, from the identity of the client's workload, and authorised it.
+    // The destination's proxy accepted one, from the identity of the client's workload, and authorized it.
     let client = mesh.pod("client").identity();
     let from_client =
         [("direction", "inbound"), ("peer", "src"), ("pod", "web"), ("tls", "true"), ("client_id", &client)];

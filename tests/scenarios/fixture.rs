@@ -1,4 +1,4 @@
-//! Which cluster do the scenarios share that only look at connections?
+//! The cluster of scenarios that only use connections.
 
 use anyhow::{Context, Result};
 use weft_tests::{
@@ -6,11 +6,11 @@ use weft_tests::{
     mesh::{Description, Mesh, Pod, mesh},
 };
 
-/// The ports of every service of [`two_nodes`]; each is the pods' port as well.
+/// The ports of every service of [`two_nodes`], which are also the target ports.
 const PORTS: std::ops::Range<u16> = 8000..8060;
 
-/// A client on node `a`; servers near (its own node) and far (node `b`), meshed and unmeshed, each with a service of
-/// its name.
+/// A client on node `a`; meshed and unmeshed servers on the same node (near) and on node `b` (far), each with a service of
+/// the same name.
 pub(crate) fn two_nodes() -> Description {
     let servers =
         [("near", "a", true), ("far", "b", true), ("plain-near", "a", false), ("plain-far", "b", false)];
@@ -25,7 +25,7 @@ pub(crate) fn two_nodes() -> Description {
     cluster
 }
 
-/// The two places of a meshed server as seen from the client: another node (mTLS) and its own (no TLS, same policy).
+/// The two meshed servers as seen from the client: on the other node (mTLS) and on its own (no TLS, same policy).
 pub(crate) const PLACES: [&str; 2] = ["far", "near"];
 
 /// Serves a port of `server` that no other scenario uses.
@@ -35,12 +35,12 @@ pub(crate) fn serve<'a>(mesh: &'a Mesh, server: &str, behaviour: Behaviour) -> R
     Ok((pod, server))
 }
 
-/// Runs `check` for a server on the other node and for one on the client's own. However it goes through, it has to go
-/// through the mesh: by mTLS to the other node, by the proxy alone on the own.
+/// Runs `check` for a server on the other node and for one on the client's node, and fails unless the connections went
+/// through the mesh: with mTLS to the other node, through the proxy on the same node.
 pub(crate) fn each_place(mesh: &Mesh, mut check: impl FnMut(&str) -> Result<()>) -> Result<()> {
     PLACES.into_iter().try_for_each(|place| {
         let proxy = mesh.proxy("a").watch()?;
-        check(place).with_context(|| format!("server is {place}"))?;
+        check(place).with_context(|| format!("the {place} server"))?;
         let tls = if place == "near" { "local" } else { "true" };
         let labels =
             [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", tls), ("dst_pod", place)];

@@ -1,4 +1,4 @@
-//! Do certificates come to those whom they are for, in time, and from an authority that may change?
+//! Certificates: who receives them, their renewal, and a change of the authority.
 
 use std::{
     fs,
@@ -19,27 +19,27 @@ use weft_tests::{
 pub(crate) fn area() -> Area {
     Area::new("identity", two_pods)
         .scenario(
-            "certify_asks_for_the_nodes_token",
-            "A certificate is granted only for a token of the node on which a pod of that service account runs.",
-            certify_asks_for_the_nodes_token,
+            "certify_requires_the_nodes_token",
+            "A certificate is issued only for a token of a node on which a pod of that service account runs.",
+            certify_requires_the_nodes_token,
         )
         .scenario(
             "state_is_private",
-            "The issuer's key and the nodes' tokens can be read by nobody but their owner.",
+            "Only their owner can read the issuer's key and the nodes' tokens.",
             state_is_private,
         )
         .alone(
             "renewal_in_use",
-            "Certificates are renewed well before they expire, and connections older than the first certificate's \
-             life go on beside new ones.",
+            "Certificates are renewed well before they expire, and connections that are older than the first certificate's \
+             lifetime go on beside new ones.",
             short_lived,
             renewal_in_use,
         )
         .within(Duration::from_secs(120))
         .alone(
             "anchors_are_rotated",
-            "A new authority takes over from the old one under load without a failure, and once the old anchor is \
-             removed its certificates are refused.",
+            "A new authority replaces the old one under load without a failure; when the old anchor is removed, its \
+             certificates are refused.",
             short_lived,
             anchors_are_rotated,
         )
@@ -54,25 +54,25 @@ fn two_pods() -> Description {
         .service("web", |service| service.port(80, 8080))
 }
 
-/// Certificates are good for 5 s and the 20 s that clocks may differ by, and are renewed in between.
+/// Certificates are valid for 5 s plus a clock tolerance of 20 s, and are renewed in between.
 fn short_lived() -> Description {
     two_pods().control_arg("--issuance-lifetime=5s")
 }
 
-/// Enough for two certificates in turn.
+/// Enough for two certificates, one after the other.
 const LIFETIMES: Duration = Duration::from_secs(60);
 
-fn certify_asks_for_the_nodes_token(mesh: &Mesh) -> Result<()> {
+fn certify_requires_the_nodes_token(mesh: &Mesh) -> Result<()> {
     let control = mesh.control().address()?;
     let token =
         |node: &str| fs::read(mesh.control().state("tokens").join(node)).with_context(|| node.to_owned());
     let web = mesh.pod("web").identity();
     certify(control, &web, &token("b")?).context("the token of its own node")?;
     for (whose, token) in
-        [("another node's", token("a")?), ("a made-up", b"secret".to_vec()), ("an empty", Vec::new())]
+        [("another node's", token("a")?), ("an invented", b"secret".to_vec()), ("an empty", Vec::new())]
     {
         let granted = certify(control, &web, &token);
-        ensure!(granted.is_err(), "{whose} token was good enough for {web}");
+        ensure!(granted.is_err(), "{whose} token was accepted for {web}");
     }
     let nobody = "nobody.test.serviceaccount.identity.linkerd.cluster.local";
     ensure!(certify(control, nobody, &token("b")?).is_err(), "an identity without a pod was certified");
@@ -89,7 +89,7 @@ fn state_is_private(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-/// When the certificate of a pod expires, in seconds of Unix time, as its proxy tells.
+/// When the certificate of a pod expires, in seconds of Unix time.
 fn expires(mesh: &Mesh, node: &str) -> Result<f64> {
     Ok(mesh.proxy(node).metrics()?.value("control_identity_cert_expiration_timestamp_seconds", &[]))
 }
@@ -103,11 +103,11 @@ fn renewal_in_use(mesh: &Mesh) -> Result<()> {
     let first = [expires(mesh, "a")?, expires(mesh, "b")?];
     ensure!(
         first.iter().all(|expires| *expires > 0.0),
-        "the proxies do not tell when certificates expire: {first:?}"
+        "the metrics do not contain when certificates expire: {first:?}"
     );
 
-    // Until the first certificates are no longer good for anything.
-    wait::until_ok_for(LIFETIMES, "both nodes have outlived their first certificate", || {
+    // Until the first certificates have expired.
+    wait::until_ok_for(LIFETIMES, "the first certificates of both nodes have expired", || {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
         for (node, first) in ["a", "b"].into_iter().zip(first) {
             ensure!(now > first + 1.0, "the first one is still valid");
@@ -121,9 +121,9 @@ fn renewal_in_use(mesh: &Mesh) -> Result<()> {
         proxy.metrics()?.expect_some("control_identity_cert_refreshes_total", &refreshed)?;
     }
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn anchors_are_rotated(mesh: &Mesh) -> Result<()> {
@@ -147,7 +147,7 @@ fn anchors_are_rotated(mesh: &Mesh) -> Result<()> {
         .map(|style| Steady::start(&netns, target, style, 4, Duration::from_millis(10)));
     let keep_on = || loads.iter().try_for_each(|load| load.keep_on(50));
     keep_on()?;
-    // As an operator does it: first everybody trusts both, then the new one issues, at last the old one goes.
+    // As an operator does it: trust both, issue with the new one, remove the old one.
     let anchors = fs::read_to_string(state("anchors.pem"))?;
     replace(&state("anchors.pem"), &format!("{anchors}\n{}", new.certificate_pem))?;
     wait::until_ok("both are trusted", || comes_with(&new))?;
@@ -167,9 +167,9 @@ fn anchors_are_rotated(mesh: &Mesh) -> Result<()> {
     comes_with(&new).context("after")?;
     keep_on()?;
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
-    // The old authority's refused attempts are no failures of the server's.
+    // The refused attempts did not reach the server.
     ensure!(server.failures().is_empty(), "{:?}", server.failures());
     let mut last = mesh.pod("client").connect(target)?;
     last.write_all(b"?")?;
@@ -188,7 +188,7 @@ fn served_by(mesh: &Mesh, pod: &str, authority: &Authority) -> Result<bool> {
     }
 }
 
-/// In one step, as an operator's tools do.
+/// Replaces the file atomically, as an operator's tools do.
 fn replace(path: &std::path::Path, text: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let draft = path.with_extension("draft");

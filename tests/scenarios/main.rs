@@ -1,6 +1,6 @@
-//! Does weft do what it says, on a real kernel, with real sockets and real programs?
+//! The scenarios: tests of weft on a real kernel, with real sockets and real programs.
 //!
-//! `cargo xtask test [FILTER]` runs these; `-- --list` names them all. Begin to read at [`first_request`].
+//! `cargo xtask test [FILTER]` runs them, `--list` lists them. Begin reading with [`first_request`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Does a connection reach what the application asked for, however it asks?
+//! Ways to open a connection: each reaches the destination that the application dialled.
 
 use std::{
     io::{self, Read},
@@ -28,8 +28,8 @@ pub(crate) fn area() -> Area {
     Area::new("opening", two_nodes)
         .alone(
             "original_destination_at_two_thousand_a_second",
-            "Of 25 000 connections to 96 addresses and ports, made as fast as they can, every one reaches the very \
-             address and port that it asked for.",
+            "Of 25 000 connections to 96 addresses and ports, made as fast as possible, every one reaches the address and \
+             port that it dialled.",
             many_services,
             original_destination,
         )
@@ -38,7 +38,7 @@ pub(crate) fn area() -> Area {
         .scenario("ipv6", "An IPv6 client reaches a service's IPv6 address through the mesh.", ipv6)
         .scenario(
             "v4_mapped",
-            "An AF_INET6 socket that asks for ::ffff:a.b.c.d reaches the IPv4 service through the mesh.",
+            "An AF_INET6 socket that dials ::ffff:a.b.c.d reaches the IPv4 service through the mesh.",
             v4_mapped,
         )
         .scenario(
@@ -53,18 +53,18 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "bound_to_the_pods_address",
-            "A client that binds its own pod's address before it connects is served as well.",
+            "A client that binds its pod's address before it connects is served as well.",
             bound_to_the_pods_address,
         )
         .scenario(
-            "nobody_answers",
-            "A connection to an address at which nothing is ends with an error, not with silence.",
-            nobody_answers,
+            "no_host",
+            "A connection to an address without a host ends with an error instead of hanging.",
+            no_host,
         )
         .scenario("pod_address", "A meshed pod dialled by its own address is reached by mTLS too.", pod_address)
 }
 
-/// In front of a pod of each node that listens on 48 ports: 6 services with 8 ports.
+/// A pod on each node that listens on 48 ports, behind 6 services with 8 ports each.
 fn many_services() -> Description {
     let mut cluster = mesh("many-services").pod("client", |pod| pod.node("a").meshed());
     for (place, node) in [("near", "a"), ("far", "b")] {
@@ -104,12 +104,12 @@ fn original_destination(mesh: &Mesh) -> Result<()> {
         connect_to_all(mesh, &destinations, connections).context(place)?;
         let rate = connections as f64 / begun.elapsed().as_secs_f64();
         print!("{place}: {rate:.0} connections/s  ");
-        servers.iter().try_for_each(Server::flawless)?;
+        servers.iter().try_for_each(Server::no_failures)?;
     }
     Ok(())
 }
 
-/// Makes so many connections to destinations taken at random, and holds each answer against what was asked for.
+/// Makes connections to random destinations and checks that each reaches the dialled one.
 fn connect_to_all(mesh: &Mesh, destinations: &[(SocketAddr, String)], connections: usize) -> Result<()> {
     let (netns, next) = (mesh.pod("client").netns().clone(), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -121,7 +121,7 @@ fn connect_to_all(mesh: &Mesh, destinations: &[(SocketAddr, String)], connection
                     let mut answer = String::new();
                     let mut stream = dial::here(*address)?;
                     stream.read_to_string(&mut answer).with_context(|| address.to_string())?;
-                    ensure!(&answer == name, "asked for {address} (target {name}), reached {answer:?}");
+                    ensure!(&answer == name, "dialled {address} (target {name}), reached {answer:?}");
                 }
                 Ok(())
             })?
@@ -131,13 +131,13 @@ fn connect_to_all(mesh: &Mesh, destinations: &[(SocketAddr, String)], connection
     })
 }
 
-/// Connects, exchanges checked bytes, and sees that the proxies counted one more connection by `tls`.
+/// Connects, exchanges checked bytes, and checks that the proxy has counted the connection.
 fn reaches(mesh: &Mesh, place: &str, target: impl Fn(u16) -> SocketAddr) -> Result<()> {
     let (_, server) = serve(mesh, place, backends::exchange())?;
     let source = mesh.proxy("a").watch()?;
     let stream = mesh.pod("client").connect(target(server.port()))?;
     Plan::random(100_000).run(&stream)?;
-    server.flawless()?;
+    server.no_failures()?;
     let tls = if place == "near" { "local" } else { "true" };
     let labels =
         [("direction", "outbound"), ("peer", "dst"), ("pod", "client"), ("tls", tls), ("dst_pod", place)];
@@ -166,10 +166,10 @@ fn pod_address(mesh: &Mesh) -> Result<()> {
     each_place(mesh, |place| reaches(mesh, place, |port| mesh.pod(place).at6(port)))
 }
 
-fn nobody_answers(mesh: &Mesh) -> Result<()> {
+fn no_host(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     for target in [SocketAddr::from(([10, 244, 2, 250], 80)), "[fd00:10:244:2::fffe]:80".parse()?] {
-        // The time that the proxy tries in is a little more than its own limit for one attempt.
+        // The proxy gives up a little after its limit for one attempt.
         let ended = wait::promptly("the end", || -> io::Result<usize> {
             mesh.pod("client").connect(target)?.read(&mut [0; 1])
         })?;
@@ -193,7 +193,7 @@ fn dual_stack_names(mesh: &Mesh) -> Result<()> {
     );
     let families = mesh.pod("client").run("/usr/bin/python3", &["-c", &script])?;
     ensure!(families.trim() == "AF_INET AF_INET6", "reached by {families:?}");
-    server.flawless()
+    server.no_failures()
 }
 
 fn non_blocking(mesh: &Mesh) -> Result<()> {
@@ -216,8 +216,8 @@ fn non_blocking(mesh: &Mesh) -> Result<()> {
         let error = socket.take_error()?;
         ensure!(error.is_none(), "SO_ERROR is {error:?}");
         socket.set_nonblocking(false)?;
-        Plan::random(100_000).run(&dial::patient(socket.into())?)?;
-        server.flawless()
+        Plan::random(100_000).run(&dial::with_timeouts(socket.into())?)?;
+        server.no_failures()
     })
 }
 
@@ -229,6 +229,6 @@ fn bound_to_the_pods_address(mesh: &Mesh) -> Result<()> {
         let target = mesh.service(place).at(server.port());
         let stream = dial::prepared(client.netns(), target, |socket| socket.bind(&own.into()))?;
         Plan::random(100_000).run(&stream)?;
-        server.flawless()
+        server.no_failures()
     })
 }

@@ -1,4 +1,4 @@
-//! Who may connect? Each default policy lets in whom it should and nobody else, however the client comes.
+//! Inbound policies: each accepts the clients that it should, and no others.
 
 use std::{
     io::{Read, Write},
@@ -17,52 +17,52 @@ pub(crate) fn area() -> Area {
     Area::new("policy", one_pod_per_policy)
         .scenario(
             "all_unauthenticated",
-            "all-unauthenticated lets in meshed clients of both nodes and unmeshed ones.",
+            "all-unauthenticated accepts meshed clients of both nodes and unmeshed ones.",
             |mesh| holds(mesh, "all-unauthenticated", [true; 5]),
         )
         .scenario(
             "all_authenticated",
-            "all-authenticated lets in meshed clients of both nodes, and refuses unmeshed ones.",
+            "all-authenticated accepts meshed clients of both nodes and refuses unmeshed ones.",
             |mesh| holds(mesh, "all-authenticated", [true, true, false, false, false]),
         )
         .scenario(
             "cluster_authenticated",
-            "cluster-authenticated lets in meshed clients of the cluster's networks, and refuses unmeshed ones.",
+            "cluster-authenticated accepts meshed clients from the cluster's networks and refuses unmeshed ones.",
             |mesh| holds(mesh, "cluster-authenticated", [true, true, false, false, false]),
         )
         .scenario(
             "cluster_unauthenticated",
-            "cluster-unauthenticated lets in any client of the cluster's networks, and refuses others.",
+            "cluster-unauthenticated accepts all clients from the cluster's networks and refuses others.",
             |mesh| holds(mesh, "cluster-unauthenticated", [true, true, true, true, false]),
         )
-        .scenario("deny", "deny lets in nobody.", |mesh| holds(mesh, "deny", [false; 5]))
-        .scenario("audit", "audit lets in everybody and counts whom another policy would not.", |mesh| {
+        .scenario("deny", "deny accepts nobody.", |mesh| holds(mesh, "deny", [false; 5]))
+        .scenario("audit", "audit accepts everybody and counts the clients that another policy would refuse.", |mesh| {
             holds(mesh, "audit", [true; 5])
         })
         .scenario(
             "one_port_by_annotation",
-            "config.linkerd.io/proxy-require-identity-inbound-ports guards one port of an open pod.",
+            "config.linkerd.io/proxy-require-identity-inbound-ports requires an identity on one port of an open pod.",
             one_port_by_annotation,
         )
         .scenario(
             "one_port_by_server",
-            "A Server resource's accessPolicy holds for its port only, in both directions of strictness.",
+            "A Server resource's accessPolicy applies to its port only, whether it is stricter or more permissive.",
             one_port_by_server,
         )
         .scenario(
             "skipped_inbound_port",
-            "A port of config.linkerd.io/skip-inbound-ports is the application's alone.",
+            "A port in config.linkerd.io/skip-inbound-ports bypasses the proxy.",
             skipped_inbound_port,
         )
         .scenario(
-            "skipped_on_the_way_out",
-            "What config.linkerd.io/skip-outbound-ports and skip-subnets name is left alone on its way out.",
-            skipped_on_the_way_out,
+            "skipped_outbound",
+            "Outbound connections to config.linkerd.io/skip-outbound-ports and skip-subnets bypass the proxy.",
+            skipped_outbound,
         )
         .scenario(
             "probes_of_the_own_node",
-            "A connection from the node itself, as the kubelet's probes are, reaches a pod whatever its policy; one \
-             from another node does not.",
+            "A connection from the pod's own node, such as a probe of the kubelet, is accepted by every policy; one from \
+             another node is not.",
             probes_of_the_own_node,
         )
 }
@@ -76,7 +76,7 @@ const POLICIES: [&str; 6] = [
     "audit",
 ];
 
-/// An address of documentation (RFC 5737), in no network of the cluster.
+/// An address for documentation (RFC 5737), outside the cluster's networks.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 
 /// A server for each policy on node `b`; meshed and unmeshed clients on both nodes, and one from outside the cluster's
@@ -112,20 +112,20 @@ fn one_pod_per_policy() -> Description {
         .fold(clients, |clients, policy| clients.pod(policy, |pod| pod.node("b").meshed().policy(policy)))
 }
 
-/// The ways of coming, in the order of the expectations.
-const COMERS: [&str; 5] = ["far-client", "near-client", "plain-client", "plain-near-client", "outsider"];
+/// In the order of the expectations.
+const CLIENTS: [&str; 5] = ["far-client", "near-client", "plain-client", "plain-near-client", "outsider"];
 
 fn holds(mesh: &Mesh, policy: &str, expected: [bool; 5]) -> Result<()> {
     let server = mesh.pod(policy).serve(mesh.unused_port(), backends::echo())?;
     let proxy = mesh.proxy("b").watch()?;
-    for (comer, expected) in COMERS.into_iter().zip(expected) {
+    for (client, expected) in CLIENTS.into_iter().zip(expected) {
         for v6 in [false, true] {
-            // Only the outsider's IPv4 address is outside.
-            if comer == "outsider" && v6 {
+            // Only the outsider's IPv4 address is outside the cluster's networks.
+            if client == "outsider" && v6 {
                 continue;
             }
             let counted = proxy.now()?;
-            expect(mesh, comer, policy, server.port(), v6, expected)?;
+            expect(mesh, client, policy, server.port(), v6, expected)?;
             let (name, other) = ("inbound_tcp_authz_allow_total", "inbound_tcp_authz_deny_total");
             let (name, other) = if expected { (name, other) } else { (other, name) };
             proxy.eventually(|now| {
@@ -135,24 +135,24 @@ fn holds(mesh: &Mesh, policy: &str, expected: [bool; 5]) -> Result<()> {
             })?;
         }
     }
-    if expected.contains(&true) { server.flawless() } else { server.untouched() }
+    if expected.contains(&true) { server.no_failures() } else { server.untouched() }
 }
 
-/// Tries one connection and holds it against the expectation; a refusal must come promptly.
-fn expect(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool, expected: bool) -> Result<()> {
-    let what = format!("{comer} to {to}:{port}{}", if v6 { " over IPv6" } else { "" });
-    let got_in = wait::promptly(&what, || try_in(mesh, comer, to, port, v6))?;
-    match (got_in, expected) {
+/// Tries one connection and compares the result with the expectation; a refusal must be prompt.
+fn expect(mesh: &Mesh, client: &str, to: &str, port: u16, v6: bool, expected: bool) -> Result<()> {
+    let what = format!("{client} to {to}:{port}{}", if v6 { " over IPv6" } else { "" });
+    let result = wait::promptly(&what, || try_connect(mesh, client, to, port, v6))?;
+    match (result, expected) {
         (Ok(()), true) | (Err(_), false) => Ok(()),
-        (Ok(()), false) => anyhow::bail!("{what}: was let in"),
+        (Ok(()), false) => anyhow::bail!("{what}: was accepted"),
         (Err(e), true) => Err(e.context(format!("{what}: was refused"))),
     }
 }
 
-fn try_in(mesh: &Mesh, comer: &str, to: &str, port: u16, v6: bool) -> Result<()> {
+fn try_connect(mesh: &Mesh, client: &str, to: &str, port: u16, v6: bool) -> Result<()> {
     let pod = mesh.pod(to);
     let target = if v6 { pod.at6(port) } else { pod.at(port) };
-    say(mesh.pod(comer).connect(target)?)
+    say(mesh.pod(client).connect(target)?)
 }
 
 fn say(mut stream: TcpStream) -> Result<()> {
@@ -166,11 +166,11 @@ fn say(mut stream: TcpStream) -> Result<()> {
 
 fn one_port_by_annotation(mesh: &Mesh) -> Result<()> {
     let servers = [9000, 9001].map(|port| mesh.pod("mixed").serve(port, backends::echo()));
-    for comer in ["far-client", "near-client", "plain-client"] {
-        expect(mesh, comer, "mixed", 9000, false, true)?;
-        expect(mesh, comer, "mixed", 9001, false, comer != "plain-client")?;
+    for client in ["far-client", "near-client", "plain-client"] {
+        expect(mesh, client, "mixed", 9000, false, true)?;
+        expect(mesh, client, "mixed", 9001, false, client != "plain-client")?;
     }
-    servers.into_iter().try_for_each(|server| server?.flawless())
+    servers.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 fn one_port_by_server(mesh: &Mesh) -> Result<()> {
@@ -179,15 +179,15 @@ fn one_port_by_server(mesh: &Mesh) -> Result<()> {
         mesh.pod("strict").serve(9000, backends::echo())?,
         mesh.pod("strict").serve(9002, backends::echo())?,
     ];
-    for comer in ["far-client", "near-client", "plain-client"] {
-        expect(mesh, comer, "mixed", 9002, false, false)?;
-        expect(mesh, comer, "strict", 9002, false, true)?;
-        expect(mesh, comer, "strict", 9000, false, false)?;
+    for client in ["far-client", "near-client", "plain-client"] {
+        expect(mesh, client, "mixed", 9002, false, false)?;
+        expect(mesh, client, "strict", 9002, false, true)?;
+        expect(mesh, client, "strict", 9000, false, false)?;
     }
     let named = [("pod", "mixed"), ("srv_kind", "server"), ("srv_name", "mixed-9002")];
     mesh.proxy("b").metrics()?.expect_some("inbound_tcp_authz_deny_total", &named)?;
     open.untouched()?;
-    strict[1].flawless()?;
+    strict[1].no_failures()?;
     strict[0].untouched()
 }
 
@@ -196,22 +196,22 @@ fn skipped_inbound_port(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("b").watch()?;
     expect(mesh, "plain-client", "mixed", 9003, false, true).context("skipped")?;
     expect(mesh, "far-client", "mixed", 9003, false, true).context("skipped")?;
-    server.flawless()?;
+    server.no_failures()?;
     proxy.expect("tcp_open_total", &[("direction", "inbound"), ("pod", "mixed")], 0.0)
 }
 
-fn skipped_on_the_way_out(mesh: &Mesh) -> Result<()> {
+fn skipped_outbound(mesh: &Mesh) -> Result<()> {
     let near = mesh.pod("plain-client").serve(9000, backends::echo())?;
     let far = [9000, 9005].map(|port| mesh.pod("all-unauthenticated").serve(port, backends::echo()));
     let proxy = mesh.proxy("a").watch()?;
     let counted = [("direction", "outbound"), ("pod", "skipper"), ("peer", "src")];
     expect(mesh, "skipper", "all-unauthenticated", 9005, false, true)?;
     expect(mesh, "skipper", "plain-client", 9000, false, true)?;
-    // By now the one below is counted; those above are not.
+    // This one goes through the proxy; when it is counted, the two before it would be as well.
     expect(mesh, "skipper", "all-unauthenticated", 9000, false, true)?;
     proxy.expect("tcp_open_total", &counted, 1.0)?;
-    near.flawless()?;
-    far.into_iter().try_for_each(|server| server?.flawless())
+    near.no_failures()?;
+    far.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 fn probes_of_the_own_node(mesh: &Mesh) -> Result<()> {
@@ -223,7 +223,7 @@ fn probes_of_the_own_node(mesh: &Mesh) -> Result<()> {
             let other = wait::promptly("the refusal", || dial::from(&mesh.node("a"), target).map(say))?;
             ensure!(!matches!(other, Ok(Ok(()))), "{policy}: {target} was reached from another node");
         }
-        server.flawless()?;
+        server.no_failures()?;
     }
     Ok(())
 }

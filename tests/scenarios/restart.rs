@@ -1,4 +1,4 @@
-//! What do applications notice of a proxy's end, in every form that it can have?
+//! Ends, restarts and upgrades of the proxy and the control plane, and what applications notice of them.
 
 mod away;
 mod clock;
@@ -6,7 +6,10 @@ mod draining;
 mod enrolment;
 mod fail_closed;
 mod fail_open;
+mod killed_in_takeover;
+mod loads;
 mod upgrade;
+mod versions;
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -24,156 +27,162 @@ use weft_tests::{
 };
 
 pub(crate) fn area() -> Area {
-    Area::new("restart", two_modes)
+    Area::new("restart", short_drain)
         .alone(
             "takeover_under_load",
-            "A second proxy process takes over on both nodes under load: no connection fails, running ones stay with \
-             the old process until they end, and it ends after them.",
-            patient,
+            "A second proxy process takes over on both nodes under load: no connection fails, open ones stay with the \
+             old process until they end, and it ends after them.",
+            two_modes,
             takeover_under_load,
         )
         .alone(
             "two_upgrades_in_a_row",
-            "Under hundreds of new connections a second, to the other node and to the own, two takeovers in a row fail \
-             none; lasting ones stay with the process that has them, and each process ends after its last.",
-            patient,
-            upgrade::twice_in_a_row,
+            "Two takeovers in a row fail none of hundreds of new connections per second, to the same and to another node; \
+             lasting connections stay with their process, and each process ends after its last one.",
+            two_modes,
+            upgrade::two_in_a_row,
         )
         .alone(
             "successor_is_killed",
-            "A successor that is killed while it takes over, at whatever moment, takes along only what it had accepted \
-             already; nobody is refused, and the next one takes over.",
-            patient,
-            upgrade::successor_is_killed,
+            "A successor that is killed at any time of a takeover breaks only the connections that it has accepted itself; \
+             no connection is refused, and the next successor takes over.",
+            two_modes,
+            killed_in_takeover::successor,
         )
         .alone(
             "predecessor_is_killed",
-            "A proxy that is killed while its successor takes over, at whatever moment, leaves a successor that serves, \
-             and no byte in plaintext.",
-            patient,
-            upgrade::predecessor_is_killed,
+            "A proxy that is killed at any time of a takeover leaves a successor that serves, and not one byte of plaintext \
+             is sent.",
+            two_modes,
+            killed_in_takeover::predecessor,
         )
         .alone(
-            "relieved_but_told",
-            "For connections that a relieved process still carries, a changed policy holds at once, to the other node \
-             and to the own, and they end with their pod; others go on.",
-            patient,
+            "draining_follows_changes",
+            "A changed policy or a deleted pod ends the connections of a draining process at once, on the same and to \
+             another node; others go on.",
+            two_modes,
             draining::policies_and_pods,
         )
         .alone(
-            "another_version",
-            "A successor with other maps of the kernel's takes over under load and fails no connection; one that finds \
-             only a dead proxy's captures its pods before it detaches that one's programs: no byte in plaintext.",
-            patient,
-            upgrade::another_version,
+            "upgrade_to_another_version",
+            "A successor with other eBPF maps takes over under load and no connection fails.",
+            two_modes,
+            versions::upgrade,
+        )
+        .alone(
+            "another_version_after_a_kill",
+            "A proxy with other eBPF maps that finds the programs of a killed one captures its pods before it detaches \
+             them: not one byte of plaintext is sent.",
+            two_modes,
+            versions::after_kill,
         )
         .scenario(
-            "relieved_drain_is_bounded",
-            "A process that was relieved ignores the SIGTERM of its service manager, resets at its drain timeout what \
-             is left, and says how many.",
+            "takeover_drain_is_bounded",
+            "After a takeover the old process ignores the SIGTERM of its service manager, resets the remaining \
+             connections at its drain timeout, and logs their number.",
             upgrade::drain_timeout,
         )
         .alone(
             "clock_jumps",
-            "When the clock is put forward, by less and by more than a certificate's life, and back to before it was \
-             issued, certificates are renewed; open connections go on, and none fails that begins afterwards.",
+            "When the clock is set forward, by less and by more than the lifetime of a certificate, and back to before it \
+             was issued, certificates are renewed; open connections go on, and later ones do not fail.",
             clock::description,
             clock::jumps,
         )
         .alone(
             "crash_in_enrolment",
-            "A proxy that is killed again and again while pods join and leave leaves nothing behind; every pod is \
-             served or gone in the end, and one that was captured all the time never speaks plaintext.",
+            "A proxy that is killed repeatedly while pods join and leave leaves nothing behind; in the end every pod is \
+             served or not, as it should be, and a pod that was meshed all the time never sends plaintext.",
             enrolment::description,
             enrolment::crash,
         )
         .within(Duration::from_secs(150))
         .alone(
             "upgrades_while_pods_join",
-            "Pods that join and leave while one proxy takes over from another are served, or not, as they should be, and \
-             nobody else notices.",
+            "Pods that join and leave during a takeover are served, or not, as they should be, and other pods notice \
+             nothing.",
             enrolment::description,
             enrolment::upgrade,
         )
         .within(Duration::from_secs(150))
         .alone(
             "control_away_and_changed",
-            "While the control plane is away, what is known is served, also to new connections, and an upgrade is put \
-             off; when it is back, changed policies, endpoints and pods hold, and nobody else has noticed.",
+            "While the control plane is away, known destinations are served, also to new connections, and an upgrade is \
+             postponed; when it is back, changed policies, endpoints and pods take effect, and no connection has failed.",
             away::description,
             away::changed_meanwhile,
         )
         .within(Duration::from_secs(600))
         .alone(
             "control_hangs",
-            "A control plane that hangs and goes on is noticed by no connection, and no pod is withdrawn.",
+            "A control plane that hangs and continues affects no connection, and no pod is announced as unmeshed.",
             away::description,
             away::hangs,
         )
         .within(Duration::from_secs(600))
         .scenario(
             "sigterm_drains",
-            "After SIGTERM running connections go on and new ones follow the fail mode; the proxy ends with its last \
+            "After SIGTERM open connections go on and new ones follow the fail mode; the proxy ends with its last \
              connection.",
             sigterm_drains,
         )
         .scenario(
             "drain_is_bounded",
-            "A connection that never ends does not keep a terminated proxy alive beyond its drain timeout.",
+            "After SIGTERM a proxy ends at its drain timeout, although a connection is still open.",
             drain_is_bounded,
         )
         .scenario(
             "kill_fail_closed",
-            "After kill -9 a pod that fails closed is refused promptly, out and in, and nothing leaves it in plaintext.",
+            "After kill -9 connections from and to a pod that fails closed are refused promptly, and it sends no \
+             plaintext.",
             kill_fail_closed,
         )
         .scenario(
             "kill_fail_open",
-            "After kill -9 a pod that fails open connects and is reached directly.",
+            "After kill -9 connections from and to a pod that fails open go directly.",
             kill_fail_open,
         )
         .scenario(
             "fail_closed_under_load",
-            "While a node's proxy is dead, its pods that fail closed are refused at once, out and in, under load; not \
-             one byte of theirs that is not TLS is seen on the wire or at the pod, and no byte at all of new \
-             connections; a restarted proxy serves them again.",
+            "While a node's proxy is dead, connections from and to its pods that fail closed are refused at once, under \
+             load; a capture shows nothing but TLS, and not one byte of new connections; a restarted proxy serves the \
+             pods again.",
             fail_closed::under_load,
         )
         .scenario(
             "fail_open_under_load",
-            "While one node's proxy is dead, traffic of and to its pods that fail open flows in all directions, also \
-             from meshed clients of other nodes, and is secured again afterwards; nobody sees a failure who had no \
-             connection open at the time.",
+            "While a node's proxy is dead, traffic from and to its pods that fail open goes on, also from meshed clients of \
+             other nodes, and is encrypted again afterwards; only connections that were open at the time fail.",
             fail_open::under_load,
         )
         .scenario(
             "hung_proxy_fails_open",
-            "A proxy that hangs counts as dead: its pods that fail open are reached directly, until it goes on.",
+            "A proxy that hangs counts as dead: its pods that fail open are reached directly until it continues.",
             fail_open::hung,
         )
         .scenario(
             "hung_proxy_fails_closed",
-            "While a proxy hangs, its pods that fail closed are refused, out and in, and never speak plaintext; what was \
-             open waits for it and goes on.",
+            "While a proxy hangs, connections from and to its pods that fail closed are refused, and the pods send no \
+             plaintext; open connections wait and go on.",
             fail_closed::hung,
         )
         .scenario(
             "recovery",
-            "A proxy that is started after kill -9 serves the same pods by mTLS again, old listeners included, and \
-             no connection falls back to plaintext meanwhile.",
+            "A proxy that is started after kill -9 serves the same pods by mTLS again, with their existing listeners, and \
+             no connection falls back to plaintext in the meantime.",
             recovery,
         )
 }
 
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// Drains are ended soon.
-fn two_modes() -> Description {
-    patient().proxy_arg(&format!("--drain-timeout={}s", DRAIN.as_secs()))
+/// [`two_modes`] with a short drain timeout.
+fn short_drain() -> Description {
+    two_modes().proxy_arg(&format!("--drain-timeout={}s", DRAIN.as_secs()))
 }
 
-/// A client and a server of either fail mode, and neighbours without a mesh.
-fn patient() -> Description {
+/// A client and servers of each fail mode, and unmeshed pods.
+fn two_modes() -> Description {
     ["closed", "open"]
         .into_iter()
         .fold(mesh("restart"), |cluster, mode| {
@@ -218,10 +227,10 @@ fn takeover_under_load(mesh: &Mesh) -> Result<()> {
         ensure!(proxy.pid()? != before, "{proxy}: still the same process");
         all().try_for_each(|load| load.keep_on(200))?;
         let now = kept.iter().map(|load| load.so_far().connections).sum::<u64>();
-        ensure!(now == begun, "{} kept connections had to be opened anew", now - begun);
+        ensure!(now == begun, "{} lasting connections had to be reopened", now - begun);
     }
     for load in kept.into_iter().chain(fresh) {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
     for proxy in mesh.proxies() {
         wait::until("the old process ends after its connections", || {
@@ -229,7 +238,7 @@ fn takeover_under_load(mesh: &Mesh) -> Result<()> {
         })?;
     }
     nothing_in_plaintext(mesh)?;
-    server.flawless()?;
+    server.no_failures()?;
     mesh.until_enrolled()
 }
 
@@ -244,24 +253,24 @@ fn sigterm_drains(mesh: &Mesh) -> Result<()> {
         request(mesh, "closed-client", target).is_err()
     })?;
     for _ in 0..20 {
-        ping(&mut running).context("on the connection that was there before")?;
+        ping(&mut running).context("on the open connection")?;
     }
     drop(running);
-    // Well before its drain timeout: nothing is left to drain.
+    // Well before its drain timeout, since nothing is left to drain.
     let status = proxy.terminated(DRAIN / 2)?;
     ensure!(status.success(), "the proxy ended with {status}");
-    server.flawless()?;
+    server.no_failures()?;
     proxy.revive()?;
     mesh.until_enrolled()
 }
 
 fn drain_is_bounded(mesh: &Mesh) -> Result<()> {
     let _server = mesh.pod("closed-server").serve(8080, backends::echo())?;
-    let mut stubborn = mesh.pod("closed-client").connect(mesh.service("closed-server").at(80))?;
-    ping(&mut stubborn)?;
+    let mut lasting = mesh.pod("closed-client").connect(mesh.service("closed-server").at(80))?;
+    ping(&mut lasting)?;
     let status = mesh.proxy("a").terminated(DRAIN + wait::PROMPTLY)?;
     ensure!(status.success(), "the proxy ended with {status}");
-    ensure!(ping(&mut stubborn).is_err(), "who carries this connection now?");
+    ensure!(ping(&mut lasting).is_err(), "a connection of the ended process still works");
     mesh.proxy("a").revive()?;
     mesh.until_enrolled()
 }
@@ -269,8 +278,7 @@ fn drain_is_bounded(mesh: &Mesh) -> Result<()> {
 fn kill_fail_closed(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("closed-server").serve(8080, backends::echo())?;
     let plain = mesh.pod("plain-server").serve(8080, backends::echo())?;
-    request(mesh, "plain-client", mesh.pod("closed-server").at(8080))
-        .context("as long as the proxy lives")?;
+    request(mesh, "plain-client", mesh.pod("closed-server").at(8080)).context("while the proxy runs")?;
     for proxy in mesh.proxies() {
         proxy.kill()?;
     }
@@ -305,12 +313,12 @@ fn kill_fail_open(mesh: &Mesh) -> Result<()> {
             request(mesh, client, target).with_context(|| format!("{client} to {target}"))?;
         }
     }
-    server.flawless()?;
+    server.no_failures()?;
     revive(mesh)
 }
 
 fn recovery(mesh: &Mesh) -> Result<()> {
-    // Listens before the kill and stays: the new process has to learn of it.
+    // The listener is older than the new process, which has to find it.
     let server = mesh.pod("closed-server").serve(8080, backends::echo())?;
     for proxy in mesh.proxies() {
         proxy.kill()?;
@@ -322,10 +330,10 @@ fn recovery(mesh: &Mesh) -> Result<()> {
     let secured = [("direction", "inbound"), ("pod", "closed-server"), ("tls", "true")];
     proxy.expect_some("tcp_open_total", &secured)?;
     nothing_in_plaintext(mesh)?;
-    server.flawless()
+    server.no_failures()
 }
 
-/// The present process of node `b` has seen nobody come to the closed server in plaintext.
+/// Fails if the current process of node `b` has counted plaintext to the closed server.
 fn nothing_in_plaintext(mesh: &Mesh) -> Result<()> {
     let plaintext =
         [("direction", "inbound"), ("peer", "src"), ("pod", "closed-server"), ("tls", "no_identity")];

@@ -1,4 +1,4 @@
-//! Does `cargo xtask run` keep its promises? Here its engine, `weft-vm`, with the manifests that everybody gets.
+//! `weft-vm`, the program behind `cargo xtask run`, with the default manifests.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ pub(crate) fn area() -> Area {
     Area::without_cluster("run")
         .bare(
             "once",
-            "`run --once` with the default manifests proves mTLS between nodes and the path on one, prints the table, \
+            "`run --once` with the default manifests proves mTLS between nodes and the same-node path, prints the table, \
              exits with 0 and leaves nothing behind.",
             once,
         )
@@ -37,9 +37,9 @@ pub(crate) fn area() -> Area {
         )
         .within(Duration::from_secs(120))
         .bare(
-            "killed_altogether",
-            "After kill -9 of every process of a cluster the next start cleans up first, and runs.",
-            killed_altogether,
+            "all_processes_killed",
+            "After kill -9 of every process of a cluster, the next start cleans up and runs.",
+            all_processes_killed,
         )
 }
 
@@ -57,7 +57,7 @@ fn once() -> Result<()> {
     let said = text(&output);
     ensure!(output.status.success(), "{}: {said}", output.status);
     for word in ["client", "web-a", "web-b"] {
-        ensure!(said.contains(word), "the table does not tell of {word}:\n{said}");
+        ensure!(said.contains(word), "the table does not contain {word}:\n{said}");
     }
     nothing_left()
 }
@@ -67,7 +67,7 @@ fn text(output: &Output) -> String {
     format!("{out}{err}")
 }
 
-/// A running `weft-vm run` on a pod without processes of its own. Dropped: killed, with all that belongs to it.
+/// A running `weft-vm run` with one pod. It is killed on drop.
 struct Cluster {
     process: Child,
     _manifests: TempDir,
@@ -79,7 +79,7 @@ impl Cluster {
         let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: one, annotations: {linkerd.io/inject: enabled}}\n\
                    spec: {nodeName: a, containers: [{name: main, image: none, command: [sleep, infinity]}]}\n";
         fs::write(manifests.path().join("pod.yaml"), pod)?;
-        let folder = manifests.path().to_str().context("a path that is text")?;
+        let folder = manifests.path().to_str().context("a path in UTF-8")?;
         let mut command = weft_vm(&["run", "--manifests", folder])?;
         let log = fs::File::create(manifests.path().join("output"))?;
         let process = command.stdout(log.try_clone()?).stderr(log).spawn()?;
@@ -104,7 +104,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Ended already, in a scenario that succeeds. What it leaves otherwise, its guard or the next start removes.
+        // It has already ended if the scenario succeeded. Otherwise its guard or the next start cleans up.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -147,13 +147,13 @@ fn interrupted() -> Result<()> {
     Ok(())
 }
 
-fn killed_altogether() -> Result<()> {
+fn all_processes_killed() -> Result<()> {
     let mut cluster = Cluster::start()?;
-    // The guard first: it would clean up.
+    // The guard first, because it would clean up.
     let guards = children(cluster.process.id());
     ensure!(!guards.is_empty(), "no guard");
     for process in guards.into_iter().chain([cluster.process.id()]).chain(members()?) {
-        // Some are gone with their parents.
+        // Some have ended with their parents.
         let _ = kill(Pid::from_raw(process.cast_signed()), Signal::SIGKILL);
     }
     cluster.process.wait()?;
@@ -179,7 +179,7 @@ fn nothing_left() -> Result<()> {
     })
 }
 
-/// All that tells of the cluster.
+/// Everything that is left of the cluster.
 fn traces() -> Result<Vec<String>> {
     let home = PathBuf::from("/run/weft").join(CLUSTER);
     let mut traces: Vec<String> = members()?.into_iter().map(|pid| format!("process {pid}")).collect();
@@ -199,7 +199,7 @@ fn members() -> Result<Vec<u32>> {
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A process that ends meanwhile has none.
+        // The process may have ended meanwhile.
         let groups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
         if groups.contains(&ours) {
             members.push(pid);

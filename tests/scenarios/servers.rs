@@ -1,4 +1,4 @@
-//! Do real servers and their own client programs work through the mesh?
+//! Real servers and their client programs, through the mesh.
 
 use std::{io::Write, process::Stdio, time::Duration};
 
@@ -14,26 +14,26 @@ pub(crate) fn area() -> Area {
     Area::new("servers", one_server)
         .scenario(
             "nginx",
-            "curl fetches whole and partial pages from nginx, which sees the true client.",
+            "curl fetches whole and partial pages from nginx, which sees the real client address.",
             nginx,
         )
         .scenario("redis", "redis-cli stores, pipelines and reads back values of redis.", redis)
         .scenario(
             "postgres",
-            "psql creates, fills, reads and copies out a table of PostgreSQL, which sees the true client.",
+            "psql creates, fills, reads and copies out a table of PostgreSQL, which sees the real client address.",
             postgres,
         )
         .within(Duration::from_secs(120))
-        .scenario("mariadb", "mariadb, whose server speaks first, creates, fills and reads a table.", mariadb)
+        .scenario("mariadb", "mariadb, whose server sends first, creates, fills and reads a table.", mariadb)
         .within(Duration::from_secs(120))
         .scenario(
             "openssh",
-            "ssh, where both sides speak first, runs commands and copies bytes both ways.",
+            "ssh, where both sides send first, runs commands and copies bytes both ways.",
             openssh,
         )
 }
 
-/// A server's pod and a client on each node, each server behind one service.
+/// A pod for all servers, a service in front of it, and a client on each node.
 fn one_server() -> Description {
     let ports = [80, 6379, 5432, 3306, 22];
     mesh("servers")
@@ -45,7 +45,7 @@ fn one_server() -> Description {
         })
 }
 
-/// Runs `check` from the other node and from the server's own, and sees by the metrics that the mesh carried it.
+/// Runs `check` from the other node and from the server's node, and checks by the metrics that it went through the mesh.
 fn from_both(mesh: &Mesh, mut check: impl FnMut(&Pod) -> Result<()>) -> Result<()> {
     for (client, node, tls) in [("far-client", "a", "true"), ("near-client", "b", "local")] {
         let proxy = mesh.proxy(node).watch()?;
@@ -93,7 +93,7 @@ fn redis(mesh: &Mesh) -> Result<()> {
         ensure!(cli(&["set", "large", &value])?.trim() == "OK");
         ensure!(cli(&["get", "large"])?.trim() == value);
         cli(&["-r", "500", "incr", "counter"])?;
-        // Ten thousand commands in one go, answers streaming back meanwhile.
+        // Ten thousand pipelined commands.
         let mut command = client.command("redis-cli")?;
         command.args(["-h", "server", "--pipe"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut piping = command.spawn()?;
@@ -102,7 +102,7 @@ fn redis(mesh: &Mesh) -> Result<()> {
         drop(input);
         let output = piping.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stdout);
-        ensure!(said.contains("errors: 0, replies: 10000"), "redis-cli --pipe said {said:?}");
+        ensure!(said.contains("errors: 0, replies: 10000"), "redis-cli --pipe printed {said:?}");
         ensure!(cli(&["mget", "counter", "key9999"])?.split_whitespace().eq(["500", "9999"]));
         Ok(())
     })
@@ -119,7 +119,7 @@ fn postgres(mesh: &Mesh) -> Result<()> {
             "drop table if exists t; create table t as select i, md5(i::text) from generate_series(1, 100000) i",
         )?;
         let sum = psql("select count(*), sum(i), md5(string_agg(md5, '' order by i)) from t")?;
-        ensure!(sum.starts_with("100000|5000050000|"), "psql said {sum:?}");
+        ensure!(sum.starts_with("100000|5000050000|"), "psql printed {sum:?}");
         let all = psql("copy t to stdout")?;
         ensure!(all.lines().count() == 100_000, "{} lines were copied out", all.lines().count());
         ensure!(all.lines().any(|line| line == "1\tc4ca4238a0b923820dcc509a6f75849b"), "a line is missing");
@@ -144,9 +144,9 @@ fn mariadb(mesh: &Mesh) -> Result<()> {
         sql("drop table if exists t; create table t (i int primary key, m char(32));
              insert into t select seq, md5(seq) from seq_1_to_50000")?;
         let sum = sql("select count(*), sum(i) from t")?;
-        ensure!(sum.split_whitespace().eq(["50000", "1250025000"]), "mariadb said {sum:?}");
+        ensure!(sum.split_whitespace().eq(["50000", "1250025000"]), "mariadb printed {sum:?}");
         let all = sql("select * from t order by i")?;
-        ensure!(all.lines().count() == 50_000, "{} rows came", all.lines().count());
+        ensure!(all.lines().count() == 50_000, "{} rows were returned", all.lines().count());
         let user = sql("select user()")?;
         let user = user.trim();
         let own = [format!("mesh@{}", client.v4), format!("mesh@{}", client.v6)];
@@ -177,7 +177,7 @@ fn openssh(mesh: &Mesh) -> Result<()> {
             "sshd saw {seen:?}"
         );
 
-        // There and back at once.
+        // Both directions at once.
         let mut copy = ssh("cat")?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut input = copy.stdin.take().context("stdin")?;
         let output = std::thread::scope(|scope| {

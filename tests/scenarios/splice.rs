@@ -1,4 +1,4 @@
-//! Is what opted in spliced by the kernel, byte for byte, counted, and ended as any other connection?
+//! Spliced connections: the kernel moves their bytes, which are counted, and they end as other connections do.
 
 use std::{
     io::{Read, Write},
@@ -27,46 +27,47 @@ pub(crate) fn area() -> Area {
     kernel::scenarios(Area::new("splice", opted_in))
         .scenario(
             "the_kernel_moves_the_bytes",
-            "Requests and answers between two workloads of a node that opted in go from application to application in \
-             the kernel, and the metrics of both count every byte.",
+            "The kernel moves requests and answers between two workloads of a node that opted in from application to \
+             application, and the metrics of both count every byte.",
             the_kernel_moves_the_bytes,
         )
         .scenario(
             "a_service_may_opt_in",
-            "A service's annotation is enough, whichever way its pods are dialled.",
+            "The annotation of a service is enough, whether its pods are dialled by service or by pod address.",
             a_service_may_opt_in,
         )
         .scenario(
             "one_side_is_not_enough",
-            "If only one of the two workloads opted in, the proxy carries the connection.",
+            "If only one of the two workloads opted in, the connection goes through the proxy.",
             one_side_is_not_enough,
         )
         .scenario(
-            "ends_are_told",
-            "A spliced connection's half-closes and resets arrive as on any other, behind all that was sent before.",
-            ends::ends_are_told,
+            "ends_are_passed_on",
+            "Half-closes and resets of a spliced connection arrive as on any other, after all that was sent before.",
+            ends::ends_are_passed_on,
         )
         .scenario(
             "a_reader_that_does_not_read",
-            "The kernel queues no more for a reader that does not read than TCP would, and nothing is lost when it \
-             reads on.",
+            "For a reader that does not read, the kernel queues no more than TCP would, and nothing is lost when it reads \
+             on.",
             reading::a_reader_that_does_not_read,
         )
         .scenario(
             "a_read_that_waits_for_all",
-            "A read that has got a part by TCP and waits for the rest gets it: nothing is put where it does not look.",
+            "A read that has received a part through TCP and waits for the rest receives it: nothing goes to the other \
+             queue.",
             reading::a_read_that_waits_for_all,
         )
         .scenario(
-            "revoked_is_cut",
-            "A policy that no longer admits the source resets a spliced connection at both ends.",
-            ends::revoked_is_cut,
+            "revoked_is_reset",
+            "A policy that no longer allows the source resets a spliced connection at both ends.",
+            ends::revoked_is_reset,
         )
         .scenario(
-            "short_way_to_another_node",
-            "To another node, the kernel moves bytes between applications and proxies; all of them arrive, encrypted on \
-             the way, and are counted once.",
-            short_way_to_another_node,
+            "cross_node",
+            "On a connection to another node, the kernel moves bytes between each application and its proxy; all of them \
+             arrive, are encrypted between the nodes, and are counted once.",
+            cross_node,
         )
         .scenario(
             "every_way_of_writing_reading_and_closing",
@@ -75,21 +76,21 @@ pub(crate) fn area() -> Area {
         )
         .within(Duration::from_secs(240))
         .scenario(
-            "every_way_to_another_node",
-            "432 such streams do so over the short way to the proxy.",
-            stress::short_way,
+            "every_way_cross_node",
+            "432 such streams to another node, spliced between application and proxy, arrive byte for byte.",
+            stress::cross_node,
         )
         .within(Duration::from_secs(120))
         .alone(
             "kill_and_return",
-            "A proxy that is killed resets its spliced connections; its successor splices again, and nothing is left \
-             over.",
+            "A proxy that is killed resets its spliced connections; its successor splices new ones, and nothing is left \
+             behind.",
             opted_in,
             ends::kill_and_return,
         )
         .alone(
             "takeover",
-            "A takeover leaves spliced connections as they are; new ones are spliced by the successor.",
+            "A takeover does not affect spliced connections; the successor splices new ones.",
             opted_in,
             takeover,
         )
@@ -121,10 +122,10 @@ fn opted_in() -> Description {
     })
 }
 
-/// The program's own counter of messages.
+/// Counts the messages that the program has redirected.
 const MOVED: &[(&str, &str)] = &[("hook", "sk_msg"), ("outcome", "spliced")];
 const SPLICED: &str = "weft_splice_bytes_total";
-/// A message, and how often it goes there and back.
+/// The size of a message, and how often it is echoed.
 const MESSAGE: usize = 128;
 const ROUNDS: usize = 300;
 
@@ -135,7 +136,7 @@ fn the_kernel_moves_the_bytes(mesh: &Mesh) -> Result<()> {
         let stream = mesh.pod("client").connect(target)?;
         echoes(&stream, MESSAGE, ROUNDS)?;
         let bytes = (MESSAGE * ROUNDS) as f64;
-        // While it is open: what the kernel has moved is counted when somebody asks.
+        // Bytes that the kernel has moved are counted at each scrape, also while the connection is open.
         counted(&proxy, "client", "near", bytes)?;
         mostly_spliced(&proxy, 2.0 * bytes)?;
         stream.shutdown(Shutdown::Write)?;
@@ -145,7 +146,7 @@ fn the_kernel_moves_the_bytes(mesh: &Mesh) -> Result<()> {
         counted(&proxy, "client", "near", bytes)?;
         proxy.expect("tcp_close_total", &[("direction", "outbound"), ("peer", "src"), ("errno", "")], 1.0)?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn a_service_may_opt_in(mesh: &Mesh) -> Result<()> {
@@ -157,7 +158,7 @@ fn a_service_may_opt_in(mesh: &Mesh) -> Result<()> {
         echoes(&stream, MESSAGE, ROUNDS).with_context(|| target.to_string())?;
         mostly_spliced(&proxy, (2 * MESSAGE * ROUNDS) as f64).with_context(|| target.to_string())?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 fn one_side_is_not_enough(mesh: &Mesh) -> Result<()> {
@@ -169,10 +170,10 @@ fn one_side_is_not_enough(mesh: &Mesh) -> Result<()> {
     proxy.expect(SPLICED, &[], 0.0)?;
     proxy.expect("weft_splice_connections_total", &[], 0.0)?;
     drop(stream);
-    near.flawless()
+    near.no_failures()
 }
 
-/// `rounds` messages there and back, each checked.
+/// Sends `rounds` messages and checks each echo.
 fn echoes(mut stream: &TcpStream, size: usize, rounds: usize) -> Result<()> {
     let (mut message, mut pattern, mut check) = (vec![0; size], Pattern::new(7), Pattern::new(7));
     for round in 0..rounds {
@@ -184,7 +185,7 @@ fn echoes(mut stream: &TcpStream, size: usize, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Both legs of both workloads count so many bytes each way.
+/// Checks that both connections of both workloads count this many bytes each way.
 fn counted(proxy: &Watch<'_>, client: &str, server: &str, bytes: f64) -> Result<()> {
     for (direction, pod) in [("outbound", client), ("inbound", server)] {
         for peer in ["src", "dst"] {
@@ -196,7 +197,7 @@ fn counted(proxy: &Watch<'_>, client: &str, server: &str, bytes: f64) -> Result<
     Ok(())
 }
 
-/// The first messages go by the proxy, before the kernel knows the way; nearly all others do not.
+/// The first messages go through the proxy, before the redirect is installed; nearly all others do not.
 fn mostly_spliced(proxy: &Watch<'_>, bytes: f64) -> Result<()> {
     let moved = proxy.now()?.value(SPLICED, &[]);
     proxy.expect_some("weft_capture_total", MOVED)?;
@@ -208,7 +209,7 @@ fn mostly_spliced(proxy: &Watch<'_>, bytes: f64) -> Result<()> {
     Ok(())
 }
 
-/// A spliced connection and the server's end of it; the server does `rest` when the warm-up is over.
+/// A spliced connection after a warm-up; then the server continues with `rest`.
 fn warm<'a>(mesh: &'a Mesh, rest: Behaviour) -> Result<(TcpStream, backends::Server, Watch<'a>)> {
     let echo = move |accepted: &Accepted| {
         let mut stream = &accepted.stream;
@@ -227,7 +228,7 @@ fn warm<'a>(mesh: &'a Mesh, rest: Behaviour) -> Result<(TcpStream, backends::Ser
     Ok((stream, server, proxy))
 }
 
-fn short_way_to_another_node(mesh: &Mesh) -> Result<()> {
+fn cross_node(mesh: &Mesh) -> Result<()> {
     let server = mesh.pod("far").serve(mesh.unused_port(), backends::echo())?;
     let (near, far) = (mesh.proxy("a").watch()?, mesh.proxy("b").watch()?);
     let stream = mesh.pod("client").connect(mesh.service("far").at(server.port()))?;
@@ -244,7 +245,7 @@ fn short_way_to_another_node(mesh: &Mesh) -> Result<()> {
     }
     near.expect_some("tcp_open_total", &[("direction", "outbound"), ("peer", "dst"), ("tls", "true")])?;
     drop(stream);
-    server.flawless()
+    server.no_failures()
 }
 
 fn takeover(mesh: &Mesh) -> Result<()> {
@@ -253,10 +254,10 @@ fn takeover(mesh: &Mesh) -> Result<()> {
     mesh.proxy("a").take_over()?;
     wait::until("another process serves", || mesh.proxy("a").pid().is_ok_and(|pid| pid != before))?;
     mesh.until_enrolled()?;
-    echoes(&stream, MESSAGE, ROUNDS).context("the connection of before")?;
+    echoes(&stream, MESSAGE, ROUNDS).context("the existing connection")?;
     let (second, ..) = wait::until_ok("the successor splices", || warm(mesh, backends::echo()))?;
     echoes(&stream, MESSAGE, ROUNDS).context("both at once")?;
     echoes(&second, MESSAGE, ROUNDS)?;
     drop((stream, second));
-    wait::until_ok("all is forgotten", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
+    wait::until_ok("no redirect is left", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
 }

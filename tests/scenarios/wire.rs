@@ -1,4 +1,4 @@
-//! What does somebody see who listens in between the nodes?
+//! What a packet capture between the nodes shows.
 
 use std::{
     io::{Read, Write},
@@ -19,8 +19,8 @@ pub(crate) fn area() -> Area {
     Area::new("wire", two_nodes)
         .scenario(
             "no_plaintext_between_nodes",
-            "A packet capture between the nodes holds the meshed bytes only as TLS records, and those of an unmeshed \
-             pair, as a control, in plaintext.",
+            "A packet capture between the nodes shows meshed connections only as TLS records and, as a control, the \
+             connection of an unmeshed pair in plaintext.",
             no_plaintext_between_nodes,
         )
         .scenario(
@@ -30,15 +30,14 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "application_port_is_kept",
-            "mTLS goes from the client pod's address to the server's own port, so that network policies keep their \
-             meaning.",
+            "mTLS goes from the client pod's address to the server's own port, so that network policies still apply.",
             application_port_is_kept,
         )
 }
 
 const SECRET: &[u8] = b"weft-secret-that-nobody-may-read";
 
-/// Sends the secret there and back between two pods.
+/// Sends the secret from one pod to another and back.
 fn talk(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
     let mut stream = mesh.pod(client).connect(target)?;
     let message = SECRET.repeat(100);
@@ -60,19 +59,19 @@ fn no_plaintext_between_nodes(mesh: &Mesh) -> Result<()> {
     let captured = capture.finish()?;
 
     let control = captured.of(plain.v4.into(), plain_server.port());
-    ensure!(control.contains(SECRET), "the capture does not even see what is sent in plaintext");
+    ensure!(control.contains(SECRET), "the capture does not show plaintext");
     let mut records = 0;
     for address in [far.v4.into(), far.v6.into()] {
         let meshed = captured.of(address, server.port());
         ensure!(
             meshed.bytes() > 2 * 100 * SECRET.len(),
-            "only {} bytes to {address} were seen",
+            "only {} bytes to {address} were captured",
             meshed.bytes()
         );
-        ensure!(!meshed.contains(SECRET), "the secret was to be read on the wire");
+        ensure!(!meshed.contains(SECRET), "the secret is readable on the wire");
         for (_, stream) in meshed.streams() {
-            let tls = tls_records(&stream).context("the stream is not all TLS records")?;
-            ensure!(!tls.cut, "a record is not whole");
+            let tls = tls_records(&stream).context("the stream contains more than TLS records")?;
+            ensure!(!tls.cut, "a record is incomplete");
             records += tls.whole;
         }
     }

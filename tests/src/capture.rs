@@ -1,4 +1,4 @@
-//! What does an eavesdropper between two nodes see? An AF_PACKET socket on a node's `wire`.
+//! Packet capture: an AF_PACKET socket on a node's `wire`, or on another interface.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::netns::Netns;
 
-/// The interface of a node on which traffic between nodes, and nothing else, is to be seen.
+/// The interface of a node that carries the traffic between nodes and nothing else.
 pub const WIRE: &str = "wire";
 
 /// A running capture.
@@ -37,51 +37,45 @@ pub type End = (IpAddr, u16);
 /// A TCP segment that carried data.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// From where.
     pub source: End,
-    /// Where to.
     pub destination: End,
-    /// TCP's sequence number.
     pub sequence: u32,
-    /// The data.
     pub payload: Vec<u8>,
 }
 
-/// What was captured.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
-    /// The segments, as they passed.
+    /// The segments, in order.
     pub packets: Vec<Packet>,
 }
 
 impl Capture {
-    /// Begins to capture on `wire` inside a node's namespace; what is sent after this returns is seen.
+    /// Captures on `wire` of a node; everything that is sent after this returns is captured.
     pub fn start(node: &Netns) -> Result<Self> {
         Self::on(node, WIRE)
     }
 
-    /// The same on any interface of any namespace.
+    /// Captures on any interface of any namespace.
     pub fn on(netns: &Netns, interface: &str) -> Result<Self> {
         Self::of(netns, interface, |_| true)
     }
 
-    /// [`Capture::start`], but only what `wanted` says is kept.
+    /// [`Capture::start`] that keeps only the packets that `wanted` selects.
     pub fn start_for(node: &Netns, wanted: impl Fn(&Packet) -> bool + Send + 'static) -> Result<Self> {
         Self::of(node, WIRE, wanted)
     }
 
     fn of(netns: &Netns, interface: &str, wanted: impl Fn(&Packet) -> bool + Send + 'static) -> Result<Self> {
         let socket = netns.run(|| packet_socket(interface))?.context("AF_PACKET socket")?;
-        // Its limit is for others than root.
+        // Root may exceed the limit.
         setsockopt(&socket, sockopt::RcvBufForce, &QUEUE)?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
-        let reader = thread::spawn(move || read_all(socket, &told, wanted));
+        let stop_reading = stop.clone();
+        let reader = thread::spawn(move || read_all(socket, &stop_reading, wanted));
         Ok(Self { stop, reader: Some(reader) })
     }
 
-    /// Ends the capture.
     pub fn finish(mut self) -> Result<Captured> {
         self.stop.store(true, Ordering::Relaxed);
         let reader = self.reader.take().context("the capture's thread")?;
@@ -99,30 +93,30 @@ impl Drop for Capture {
 // === impl Captured ===
 
 impl Captured {
-    /// Only what went from or to this port of this address.
+    /// The packets from or to this address and port.
     pub fn of(&self, address: IpAddr, port: u16) -> Self {
         let ours = |packet: &&Packet| [packet.source, packet.destination].contains(&(address, port));
         Self { packets: self.packets.iter().filter(ours).cloned().collect() }
     }
 
-    /// The bytes of data in all packets.
+    /// The number of data bytes.
     pub fn bytes(&self) -> usize {
         self.packets.iter().map(|packet| packet.payload.len()).sum()
     }
 
-    /// Whether any stream, put together from its segments, has these bytes.
+    /// Whether a reassembled stream contains these bytes.
     pub fn contains(&self, needle: &[u8]) -> bool {
         self.streams().values().any(|stream| stream.windows(needle.len()).any(|window| window == needle))
     }
 
-    /// Each direction of each connection put together; what was sent again counts once.
+    /// Each direction of each connection, reassembled; retransmissions count once.
     pub fn streams(&self) -> BTreeMap<(End, End), Vec<u8>> {
         let mut segments: BTreeMap<_, BTreeMap<u32, &[u8]>> = BTreeMap::new();
         let mut first: BTreeMap<_, u32> = BTreeMap::new();
         for packet in &self.packets {
             let key = (packet.source, packet.destination);
             let start = *first.entry(key).or_insert(packet.sequence);
-            // Relative to the first one seen, so that a wrapped sequence number sorts right.
+            // Relative to the first one seen, so that sequence numbers that wrap around are sorted correctly.
             let place = packet.sequence.wrapping_sub(start);
             segments.entry(key).or_default().insert(place, &packet.payload);
         }
@@ -141,17 +135,17 @@ impl Captured {
 /// TLS records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    /// How many are complete.
+    /// The number of complete records.
     pub whole: usize,
-    /// Whether the last one is not, as in a connection that was reset.
+    /// Whether the last one is incomplete, as in a connection that was reset.
     pub cut: bool,
 }
 
-/// The records of a stream if it is TLS records and nothing else.
+/// The records of a stream; `None` if it contains anything but TLS records.
 pub fn tls_records(mut stream: &[u8]) -> Option<Records> {
     let mut records = Records::default();
     while let Some(kind) = stream.first() {
-        // Change cipher spec, alert, handshake, application data; versions 1.0 to 1.2 are what 1.3 writes there.
+        // Change cipher spec, alert, handshake, application data. TLS 1.3 writes versions 1.0 to 1.2 here.
         if !(20..=23).contains(kind) || stream.get(1).is_some_and(|major| *major != 3) {
             return None;
         }
@@ -168,7 +162,7 @@ pub fn tls_records(mut stream: &[u8]) -> Option<Records> {
 
 fn packet_socket(interface: &str) -> io::Result<Socket> {
     let all = (libc::ETH_P_ALL as u16).to_be();
-    // Protocol 0 at first: nothing is received before the socket is bound to the one interface.
+    // Protocol 0 at first, so that nothing is received before the socket is bound to the interface.
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
     let mut address = SockAddrStorage::zeroed();
     // SAFETY: a sockaddr_ll is plain numbers and smaller than the storage; AF_PACKET's bind() reads just that.
@@ -182,10 +176,10 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What a busy machine may leave unread for a while.
+/// Large enough for what a busy machine leaves unread for a while.
 const QUEUE: usize = 32 << 20;
 
-/// How many packets did not fit into the queue.
+/// The number of packets that did not fit into the queue.
 fn lost(socket: &Socket) -> io::Result<u32> {
     let mut counted = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
     let mut length = size_of_val(&counted) as libc::socklen_t;
@@ -205,7 +199,7 @@ fn lost(socket: &Socket) -> io::Result<u32> {
     Ok(counted.tp_drops)
 }
 
-/// All of them, or an error: what is missing might have been what is looked for.
+/// An error if packets were lost: they might have been those that a scenario looks for.
 fn complete(socket: &Socket, packets: Vec<Packet>) -> io::Result<Vec<Packet>> {
     match lost(socket)? {
         0 => Ok(packets),
@@ -213,7 +207,7 @@ fn complete(socket: &Socket, packets: Vec<Packet>) -> io::Result<Vec<Packet>> {
     }
 }
 
-/// Where packets never cease: how long what was sent before the end may take to be read.
+/// Where packets never stop: how long it may take to read what was sent before the end.
 const REST: Duration = Duration::from_millis(500);
 
 fn read_all(
@@ -223,23 +217,23 @@ fn read_all(
 ) -> io::Result<Vec<Packet>> {
     let mut packets = Vec::new();
     let mut frame = vec![0; 128 << 10];
-    let mut last_look = false;
-    let mut told: Option<Instant> = None;
+    let mut is_last_read = false;
+    let mut stopped: Option<Instant> = None;
     loop {
-        if told.is_some_and(|told| told.elapsed() > REST) {
+        if stopped.is_some_and(|stopped| stopped.elapsed() > REST) {
             return complete(&socket, packets);
         }
         match socket.read(&mut frame) {
             Ok(n) => {
                 packets.extend(parse(&frame[..n]).filter(&wanted));
-                if told.is_none() && stop.load(Ordering::Relaxed) {
-                    told = Some(Instant::now());
+                if stopped.is_none() && stop.load(Ordering::Relaxed) {
+                    stopped = Some(Instant::now());
                 }
             }
-            // One more look after the word to stop: what was sent before it is in the queue.
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && last_look => return Ok(packets),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => last_look = stop.load(Ordering::Relaxed),
-            // Said once; when the interface is up again, it goes on.
+            // One more read after the stop: what was sent before it is in the queue.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && is_last_read => return Ok(packets),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => is_last_read = stop.load(Ordering::Relaxed),
+            // Reported once; capturing continues when the interface is up again.
             Err(e) if e.kind() == io::ErrorKind::NetworkDown => {}
             Err(e) => return Err(e),
         }
@@ -262,7 +256,7 @@ fn parse(frame: &[u8]) -> Option<Packet> {
         }
         _ => return None,
     };
-    // A total of 0 is a segment larger than 64 KiB, as a veth passes them on.
+    // A veth passes segments larger than 64 KiB on with a total length of 0.
     let end = if end <= start { ip.len() } else { end };
     let tcp = ip.get(start..end)?;
     let data = usize::from(tcp.get(12)? >> 4) * 4;

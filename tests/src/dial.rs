@@ -1,4 +1,4 @@
-//! How does a client open a connection, and can it wait for ever?
+//! Client connections with timeouts.
 
 use std::{
     io::{self, Read},
@@ -10,13 +10,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::netns::Netns;
 
-/// No read, write or connect of a scenario waits longer: a stuck connection becomes an error that says where.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The limit of every read, write and connect of a scenario.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Connects from the namespace of the calling thread.
 pub fn here(target: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&target, PATIENCE).map_err(|e| to(target, e))?;
-    patient(stream)
+    let stream = TcpStream::connect_timeout(&target, TIMEOUT).map_err(|e| to(target, e))?;
+    with_timeouts(stream)
 }
 
 /// Connects from inside `netns`.
@@ -24,7 +24,7 @@ pub fn from(netns: &Netns, target: SocketAddr) -> io::Result<TcpStream> {
     netns.run(|| here(target))?
 }
 
-/// Connects from inside `netns` with a socket that `prepare` has set up (bound, given options).
+/// Connects from inside `netns` with a socket that `prepare` has bound or given options.
 pub fn prepared(
     netns: &Netns,
     target: SocketAddr,
@@ -33,25 +33,25 @@ pub fn prepared(
     netns.run(|| {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         prepare(&socket)?;
-        socket.connect_timeout(&SockAddr::from(target), PATIENCE).map_err(|e| to(target, e))?;
-        patient(socket.into())
+        socket.connect_timeout(&SockAddr::from(target), TIMEOUT).map_err(|e| to(target, e))?;
+        with_timeouts(socket.into())
     })?
 }
 
-/// Gives a stream the scenario's patience.
-pub fn patient(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+/// Sets read and write timeouts, and TCP_NODELAY.
+pub fn with_timeouts(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Reads from a stream that may be spliced: then a blocking read may be told EAGAIN without having waited. A read with
-/// a limit may be told EINTR too, whatever the kernel had to do with its thread.
+/// Retries reads that end early: on a spliced socket, a blocking read may return EAGAIN before its timeout, and a read
+/// with a timeout may return EINTR.
 #[derive(Debug)]
-pub struct Steadfast<'a>(pub &'a TcpStream);
+pub struct RetryingReader<'a>(pub &'a TcpStream);
 
-impl Read for Steadfast<'_> {
+impl Read for RetryingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let begun = Instant::now();
         loop {

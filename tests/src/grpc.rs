@@ -1,4 +1,4 @@
-//! How does a scenario call the control plane's services itself?
+//! Calls of the control plane's gRPC services.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tonic::transport::{Channel, Endpoint};
 use weft_api::linkerd::destination::{GetDestination, destination_client::DestinationClient};
 
-/// Connects to `control` and runs one call to its end.
+/// Connects to `control` and runs one call.
 pub fn call<T, F>(control: SocketAddr, call: impl FnOnce(Channel) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
@@ -16,7 +16,7 @@ where
         .block_on(async { call(Endpoint::from_shared(format!("http://{control}"))?.connect().await?).await })
 }
 
-/// The identities that clients are told to expect at each of these addresses; none: plaintext.
+/// The identities that the control plane announces for these addresses; `None` means plaintext.
 pub fn identities(control: SocketAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
     call(control, async |channel| {
         let mut client = DestinationClient::new(channel);

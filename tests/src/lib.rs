@@ -1,17 +1,17 @@
-//! What are scenarios written in?
+//! The library that scenarios are written with.
 //!
-//! A scenario (in `scenarios/`) describes a cluster, acts in its pods and asserts on bytes, metrics and logs. These are
-//! its words: [`mesh`] for the cluster, [`backends`] and [`load`] for servers and clients of this process inside the
-//! pods, [`programs`] for real ones, [`attack`] for who does not belong, [`capture`] for who listens in on the wire,
-//! [`holdings`] for what is left of it all, [`suite`] for running it. [`bench`] measures, [`soak`] wears out.
+//! A scenario (in `scenarios/`) describes a cluster, acts in its pods and checks bytes, metrics and logs. [`mesh`]
+//! describes and runs the cluster; [`backends`] and [`load`] are servers and clients of this process inside the pods,
+//! [`programs`] real ones; [`attack`] is a TLS client for attacks, [`capture`] records packets, [`census`] counts the
+//! resources in use to find leaks, [`texts`] are what they look for in logs, [`suite`] runs it all. [`bench`] is the benchmark, [`soak`] the soak test.
 
 pub mod attack;
 pub mod backends;
 pub mod bench;
 pub mod capture;
+pub mod census;
 pub mod dial;
 pub mod grpc;
-pub mod holdings;
 pub mod load;
 pub mod logs;
 pub mod mesh;
@@ -21,4 +21,5 @@ pub mod programs;
 pub mod soak;
 pub mod stress;
 pub mod suite;
+pub mod texts;
 pub mod wait;

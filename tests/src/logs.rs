@@ -1,4 +1,4 @@
-//! What has a process logged, and where did this scenario begin?
+//! Log files of weft's processes.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::wait;
 
-/// A process's log file, read from a mark on.
+/// A log file, read from a mark on.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
@@ -18,29 +18,28 @@ pub struct Log {
 }
 
 impl Log {
-    /// The log at `path`, from its beginning; it need not exist yet.
+    /// The log at `path`, read from its beginning; it need not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mark: AtomicUsize::new(0) }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Forgets what was logged up to now.
+    /// Sets the mark to the end of what has been logged.
     pub fn mark(&self) {
         self.mark.store(self.bytes().len(), Ordering::Relaxed);
     }
 
-    /// What was logged since the mark.
+    /// The text since the mark.
     pub fn text(&self) -> String {
         let bytes = self.bytes();
         let fresh = bytes.get(self.mark.load(Ordering::Relaxed)..).unwrap_or_default();
         String::from_utf8_lossy(fresh).into_owned()
     }
 
-    /// The last lines, mark or no mark.
+    /// The last lines, regardless of the mark.
     pub fn tail(&self, lines: usize) -> String {
         let bytes = self.bytes();
         let text = String::from_utf8_lossy(&bytes);
@@ -48,7 +47,7 @@ impl Log {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// The first line since the mark that has all of these words, in whatever case.
+    /// The first line since the mark that contains all of these words, in any case.
     pub fn line_with(&self, words: &[&str]) -> Option<String> {
         let words: Vec<_> = words.iter().map(|word| word.to_lowercase()).collect();
         let fits = |line: &&str| {
@@ -58,7 +57,7 @@ impl Log {
         self.text().lines().find(fits).map(str::to_owned)
     }
 
-    /// Waits for a line that has all of these words, and gives it.
+    /// Waits for a line that contains all of these words and returns it.
     pub fn expect_line(&self, words: &[&str]) -> Result<String> {
         let mut line = None;
         let waited = wait::until_for(wait::PROMPTLY, "the line", || {
@@ -67,7 +66,11 @@ impl Log {
         });
         match (waited, line) {
             (Ok(()), Some(line)) => Ok(line),
-            _ => bail!("{} has no line with {words:?}; its end:\n{}", self.path.display(), self.tail(15)),
+            _ => bail!(
+                "{} has no line with {words:?}; its last lines:\n{}",
+                self.path.display(),
+                self.tail(15)
+            ),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What do a process's metrics say, and what has changed since an earlier look?
+//! Metrics of weft's processes, and their changes since an earlier sample.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use weft_vm::prom;
 
 use crate::dial;
 
-/// A look at all series of a process (Prometheus' text format).
+/// All series of a process at one time (Prometheus text format).
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     series: BTreeMap<Series, f64>,
@@ -24,16 +24,16 @@ struct Series {
     labels: BTreeMap<String, String>,
 }
 
-/// Labels that a series must have; an empty value asks for a series without that label.
+/// Labels that a series must have; an empty value means that the label must be absent.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Metrics {
-    /// Asks the process whose admin listener is at `admin`.
+    /// Reads the metrics of the process whose admin listener is at `admin`.
     pub fn of(admin: SocketAddr) -> Result<Self> {
         Self::parse(&get(admin, "/metrics")?)
     }
 
-    /// Reads the text format.
+    /// Parses the text format.
     pub fn parse(text: &str) -> Result<Self> {
         let mut series = BTreeMap::new();
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -43,12 +43,12 @@ impl Metrics {
         Ok(Self { series })
     }
 
-    /// The sum of all series of this name that have (at least) these labels.
+    /// The sum of all series with this name and at least these labels.
     pub fn value(&self, name: &str, labels: Labels) -> f64 {
         self.matching(name, labels).map(|(_, value)| value).sum()
     }
 
-    /// What each series has gained since `before`; a series that was not there yet counts from zero.
+    /// The changes since `before`; series that did not exist then count from zero.
     pub fn since(&self, before: &Self) -> Self {
         let gained = |(key, now): (&Series, &f64)| {
             let then = before.series.get(key).copied().unwrap_or_default();
@@ -57,43 +57,42 @@ impl Metrics {
         Self { series: self.series.iter().filter_map(gained).collect() }
     }
 
-    /// The values of one label over the series of this name that have these labels.
+    /// The values of one label over the series with this name and these labels.
     pub fn label_values(&self, name: &str, labels: Labels, label: &str) -> Vec<String> {
         self.matching(name, labels).filter_map(|(key, _)| key.labels.get(label).cloned()).collect()
     }
 
-    /// How many series there are.
+    /// The number of series.
     pub fn len(&self) -> usize {
         self.series.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
-    /// Fails, and shows every series of that name, unless their sum is `expected`.
+    /// Fails unless the sum of the series is `expected`; the error shows them all.
     pub fn expect(&self, name: &str, labels: Labels, expected: f64) -> Result<()> {
         let found = self.value(name, labels);
         ensure!(
             found == expected,
-            "{name}{labels:?} is {found}, not {expected}; there is:\n{}",
+            "{name}{labels:?} is {found}, not {expected}; present are:\n{}",
             self.show(name)
         );
         Ok(())
     }
 
-    /// Fails, and shows every series of that name, unless their sum is above zero.
+    /// Fails unless the sum of the series is above zero; the error shows them all.
     pub fn expect_some(&self, name: &str, labels: Labels) -> Result<()> {
         ensure!(
             self.value(name, labels) > 0.0,
-            "{name}{labels:?} is not counted; there is:\n{}",
+            "{name}{labels:?} is not counted; present are:\n{}",
             self.show(name)
         );
         Ok(())
     }
 
-    /// Every series whose name begins so, one a line.
+    /// The series whose names begin with `prefix`, one per line.
     pub fn show(&self, prefix: &str) -> String {
         let found = self.series.iter().filter(|(key, _)| key.name.starts_with(prefix));
         found.map(|(key, value)| format!("  {} {:?} {value}\n", key.name, key.labels)).collect()
@@ -108,23 +107,23 @@ impl Metrics {
     }
 }
 
-/// Asks an admin listener for a page and gives its body; anything but 200 is an error.
+/// Requests a page of an admin listener and returns its body; any status but 200 is an error.
 pub fn get(admin: SocketAddr, path: &str) -> Result<String> {
     let (status, body) = request(admin, "GET", path, "")?;
     ensure!(status == 200, "{path} of {admin} answered {status}: {body}");
     Ok(body)
 }
 
-/// One HTTP/1.0 request to an admin listener: the status and the body.
+/// Sends one HTTP/1.0 request to an admin listener and returns status and body.
 pub fn request(admin: SocketAddr, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(admin).with_context(|| format!("admin listener {admin}"))?;
-    stream.set_read_timeout(Some(dial::PATIENCE))?;
+    stream.set_read_timeout(Some(dial::TIMEOUT))?;
     let length = body.len();
     write!(stream, "{method} {path} HTTP/1.0\r\nhost: admin\r\ncontent-length: {length}\r\n\r\n{body}")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(|| format!("answer of {admin}{path}"))?;
     let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-        bail!("{admin}{path} answered something else than HTTP: {answer:?}");
+        bail!("{admin}{path} did not answer with HTTP: {answer:?}");
     };
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.with_context(|| format!("status of {head:?}"))?, body.to_owned()))
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_every_form_are_read() {
+    fn all_forms_of_lines_are_parsed() {
         let text = "# HELP a text\na 1\nb{x=\"1\"} 2\nb{x=\"2\",y=\"a\\\"},b\"} 3.5 # {} 1\nc{} +Inf\n";
         let metrics = Metrics::parse(text).unwrap();
         assert_eq!(metrics.value("a", &[]), 1.0);
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_left() {
+    fn unchanged_series_are_left_out() {
         let before = Metrics::parse("a 1\nb 2\n").unwrap();
         let since = Metrics::parse("a 1\nb 5\nc 1\n").unwrap().since(&before);
         assert_eq!((since.len(), since.value("b", &[]), since.value("c", &[])), (2, 3.0, 1.0));

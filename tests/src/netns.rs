@@ -1,7 +1,7 @@
-//! How does a scenario act inside a pod's network namespace?
+//! Runs code inside a pod's network namespace.
 //!
-//! A socket belongs to the namespace of the thread that made it, for ever. So only the making happens inside, on a
-//! thread that is born for it and ends: no thread of the test process stays in a namespace by mistake.
+//! A socket belongs to the namespace of the thread that created it. So a short-lived thread enters the namespace, creates
+//! the socket and ends; no other thread of the test process ever changes its namespace.
 
 use std::{
     fs::File,
@@ -12,24 +12,22 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-/// A network namespace that has a path.
+/// A network namespace that is mounted at a path.
 #[derive(Clone, Debug)]
 pub struct Netns {
     path: PathBuf,
 }
 
 impl Netns {
-    /// The namespace that is mounted at `path`.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs `action` inside, on a thread of its own.
+    /// Runs `action` inside, on its own thread.
     pub fn run<T: Send>(&self, action: impl FnOnce() -> T + Send) -> io::Result<T> {
         let namespace = File::open(&self.path)
             .map_err(|e| io::Error::new(e.kind(), format!("netns {}: {e}", self.path.display())))?;

@@ -8,7 +8,7 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[--quick] [--routed] [--repetitions N] [FILTER]",
+    arguments: "[--quick] [--routed] [--repetitions N] [--cases A,B] [--variants A,B] [FILTER]",
     what: "Measures latency, throughput, processor time and memory: direct, through weft, through a pair of haproxy.",
     why: "The figures of docs/performance.md, on your machine; FILTER is a part of CASE/VARIANT, as echo-2000/weft; --routed: pods on links of their own, not on a bridge.",
     example: "cargo xtask bench --quick",
@@ -43,8 +43,12 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
                 let number = number.context("--repetitions needs a number above 0")?;
                 options.passed.extend([argument, number.to_string()]);
             }
+            "--cases" | "--variants" => {
+                let names = arguments.next().with_context(|| format!("{argument} needs names"))?;
+                options.passed.extend([argument, names]);
+            }
             other if other.starts_with('-') => {
-                bail!("bench knows --quick, --routed and --repetitions, not {other:?}")
+                bail!("bench knows --quick, --routed, --repetitions, --cases and --variants, not {other:?}")
             }
             _ if has_filter => bail!("bench takes one FILTER, and {argument:?} is a second one"),
             _ => {

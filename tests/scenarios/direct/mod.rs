@@ -1,4 +1,4 @@
-//! Do opaque connections within a node go without the proxy once one was admitted, and does nothing else?
+//! Direct pass: opaque connections within a node that bypass the proxy, after it has authorized a first one.
 
 mod forged;
 mod passing;
@@ -12,22 +12,23 @@ use weft_tests::{
     load::Plan,
     mesh::{Description, Mesh, Watch, mesh},
     suite::Area,
+    texts::change,
 };
 
 pub(crate) fn area() -> Area {
     succession::scenarios(withdrawn::scenarios(passing::scenarios(Area::new("direct", one_node))))
 }
 
-/// Attacks have the harder ground: attackers and victims on one bridge, where the proxy was told to trust it.
+/// Attacks run where they are easiest: attackers and victims are on one bridge, which the proxy is told to trust.
 pub(crate) fn attacks() -> Area {
     forged::scenarios(Area::new("direct", on_a_trusted_bridge))
 }
 
-/// Ports whose bytes are declared opaque.
+/// Ports that are declared opaque.
 const OPAQUE: &str = "9000-9099";
 const PORTS: std::ops::Range<u16> = 9000..9030;
 
-/// A client and servers on one node, and one server elsewhere.
+/// A client and servers on one node, and a server on the other.
 pub(super) fn one_node() -> Description {
     mesh("direct")
         .pod("client", |pod| pod.node("a").meshed())
@@ -45,7 +46,7 @@ pub(super) fn one_node() -> Description {
                 .policy("all-authenticated")
                 .annotate("config.linkerd.io/opaque-ports", OPAQUE)
         })
-        .pod("shy", |pod| {
+        .pod("disabled", |pod| {
             pod.node("a")
                 .meshed()
                 .annotate("config.linkerd.io/opaque-ports", OPAQUE)
@@ -54,27 +55,27 @@ pub(super) fn one_node() -> Description {
         .service("near", |service| PORTS.fold(service, |service, port| service.port(port, port)))
 }
 
-/// The same pods, which can reach each other's packets, and a proxy that does not mind.
+/// The same pods on a bridge, where they can intercept each other's packets, and a proxy that allows direct pass there.
 pub(super) fn on_a_trusted_bridge() -> Description {
     one_node().bridged().proxy_arg("--direct-pass=on")
 }
 
-/// What the kernel's side decided.
+/// Labels of `weft_capture_total`.
 pub(super) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 2] {
     [("hook", hook), ("outcome", outcome)]
 }
 
-/// Sends and receives some bytes through the proxy, and waits until the next connection would go directly.
-pub(super) fn pave(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
+/// Connects through the proxy, and waits until it has granted direct pass for the next connection.
+pub(super) fn establish_direct_path(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     Plan::random(20_000).run(&mesh.pod(client).connect(target)?).context("through the proxy")?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
-    // Else who counts from now on may count its end.
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::GRANTED)], 1.0)?;
+    // Otherwise its end might be counted later.
     proxy.expect_some("tcp_close_total", &[("direction", "outbound"), ("peer", "src"), ("pod", client)])
 }
 
-/// The connections since went so.
-pub(super) fn went(proxy: &Watch, directly: f64, by_proxy: f64) -> Result<()> {
+/// Checks how many connections went directly and how many through the proxy.
+pub(super) fn counted(proxy: &Watch, directly: f64, by_proxy: f64) -> Result<()> {
     proxy.eventually(|now| {
         now.expect("weft_capture_total", &hook("connect", "direct"), directly)?;
         now.expect("weft_capture_total", &hook("connect", "redirected"), by_proxy)

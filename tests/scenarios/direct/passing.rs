@@ -1,4 +1,4 @@
-//! What goes directly, and is it told as completely as what the proxy carries?
+//! Which connections go directly, and their metrics, which are those of proxied connections.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,75 +12,77 @@ use weft_tests::{
     load::Plan,
     mesh::{Mesh, Watch},
     suite::Area,
+    texts::{change, log, outcome},
     wait,
 };
 
-use super::{hook, one_node, pave, went};
+use super::{counted, establish_direct_path, hook, one_node};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.scenario(
-        "after_the_first",
-        "After a first connection through the proxy the next ones to that address go directly, by pod address and by \
-         service, over both families; every byte arrives and every metric of the proxy's has it.",
-        after_the_first,
+        "after_the_first_connection",
+        "After a first connection through the proxy, the next ones to that address go directly, by pod address and by \
+         service, over both families; every byte arrives and is in every metric of the proxy.",
+        after_the_first_connection,
     )
     .scenario(
         "half_close_and_reset",
-        "A direct connection's half-close arrives as one, a reset as a reset, and is counted as one.",
+        "Half-closes and resets of direct connections arrive, and are counted, as such.",
         half_close_and_reset,
     )
     .scenario(
         "seen_by_applications",
-        "Over a direct connection the client sees whom it dialled, also by a v4-mapped socket, and the server its \
-         real client.",
+        "Over a direct connection the client sees the address that it dialled, also with a v4-mapped socket, and the \
+         server the real client.",
         seen_by_applications,
     )
     .scenario(
-        "not_these",
-        "Ports that are not opaque, servers of another node and pods whose annotation says so are not passed to.",
-        not_these,
+        "when_it_does_not_apply",
+        "Connections to ports that are not opaque, to servers on another node and to pods that disable direct pass go through \
+         the proxy.",
+        when_it_does_not_apply,
     )
     .alone(
         "on_a_bridge",
-        "Where pods share a bridge, on which they could take each other's packets, none are passed to unless the proxy \
-         is told to.",
+        "Where pods share a bridge, on which they could intercept each other's packets, all connections go through the \
+         proxy by default.",
         || one_node().bridged(),
         on_a_bridge,
     )
     .scenario(
-        "speaks_first",
-        "A port whose application speaks first is opaque by that; until it stops listening.",
-        speaks_first,
+        "server_sends_first",
+        "A port whose application sends first counts as opaque until the application stops listening.",
+        server_sends_first,
     )
     .scenario(
         "nobody_listens",
-        "When the application is gone the proxy refuses the connection, as without a pass.",
+        "When the application has ended, the proxy refuses the connection.",
         nobody_listens,
     )
 }
 
-fn after_the_first(mesh: &Mesh) -> Result<()> {
+fn after_the_first_connection(mesh: &Mesh) -> Result<()> {
     let (pod, service) = (mesh.pod("near"), mesh.service("near"));
     let server = pod.serve(9000, backends::exchange())?;
     for target in [pod.at(9000), pod.at6(9000), service.at(9000), service.at6(9000)] {
-        pave(mesh, "client", target).with_context(|| target.to_string())?;
+        establish_direct_path(mesh, "client", target).with_context(|| target.to_string())?;
         let proxy = mesh.proxy("a").watch()?;
         let plan = Plan::new(300_001, 70_003);
         plan.run(&mesh.pod("client").connect(target)?).with_context(|| format!("directly to {target}"))?;
-        told(mesh, &proxy, plan).with_context(|| target.to_string())?;
+        metrics_are_complete(mesh, &proxy, plan).with_context(|| target.to_string())?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
-/// One connection went directly, and its metrics are those of a proxied one.
-fn told(mesh: &Mesh, proxy: &Watch, plan: Plan) -> Result<()> {
-    went(proxy, 1.0, 0.0)?;
+/// Checks that one connection went directly and that its metrics are those of a proxied one.
+fn metrics_are_complete(mesh: &Mesh, proxy: &Watch, plan: Plan) -> Result<()> {
+    counted(proxy, 1.0, 0.0)?;
     let (client, near) = (mesh.pod("client").identity(), mesh.pod("near").identity());
     let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
     proxy.eventually(|now| {
         now.expect("weft_capture_total", &hook("sk_lookup", "direct"), 1.0)?;
         now.expect("weft_capture_total", &hook("sk_lookup", "redirected"), 0.0)?;
-        now.expect("weft_capture_total", &hook("sockops", "direct_accepted"), 1.0)?;
+        now.expect("weft_capture_total", &hook("sockops", outcome::DIRECT_ACCEPTED), 1.0)?;
         let local = [("pod", "near"), ("tls", "local"), ("client_id", client.as_str())];
         now.expect("inbound_tcp_authz_allow_total", &local, 1.0)?;
         for (direction, peer, labels) in [
@@ -113,12 +115,12 @@ fn half_close_and_reset(mesh: &Mesh) -> Result<()> {
     let target = mesh.service("near").at(9001);
     let proxy = mesh.proxy("a").watch()?;
     half_close(mesh.pod("client").connect(target)?)?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::GRANTED)], 1.0)?;
 
     let proxy = mesh.proxy("a").watch()?;
     half_close(mesh.pod("client").connect(target)?)?;
-    went(&proxy, 1.0, 0.0)?;
-    server.flawless()?;
+    counted(&proxy, 1.0, 0.0)?;
+    server.no_failures()?;
 
     let proxy = mesh.proxy("a").watch()?;
     let mut stream = mesh.pod("client").connect(target)?;
@@ -130,7 +132,7 @@ fn half_close_and_reset(mesh: &Mesh) -> Result<()> {
         let labels = [("direction", direction), ("pod", pod), ("errno", "ECONNRESET")];
         proxy.expect("tcp_close_total", &labels, 2.0)?;
     }
-    // The kernel tells the proxy, and the application its own thread, in no order.
+    // The proxy and the server see the reset in any order.
     wait::until("the server sees the reset, once", || server.failures().len() == 1)
 }
 
@@ -151,14 +153,14 @@ fn seen_by_applications(mesh: &Mesh) -> Result<()> {
         seen(mesh, target, false)?;
         let proxy = mesh.proxy("a").watch()?;
         seen(mesh, target, false).with_context(|| target.to_string())?;
-        went(&proxy, 1.0, 0.0)?;
+        counted(&proxy, 1.0, 0.0)?;
     }
     let proxy = mesh.proxy("a").watch()?;
     for target in [service.at(9002), pod.at(9002)] {
         seen(mesh, target, true).with_context(|| format!("{target}, v4-mapped"))?;
     }
-    went(&proxy, 2.0, 0.0)?;
-    server.flawless()
+    counted(&proxy, 2.0, 0.0)?;
+    server.no_failures()
 }
 
 fn seen(mesh: &Mesh, target: SocketAddr, mapped: bool) -> Result<()> {
@@ -172,7 +174,7 @@ fn seen(mesh: &Mesh, target: SocketAddr, mapped: bool) -> Result<()> {
             Ok::<_, std::io::Error>(socket.into())
         })??;
         ensure!(stream.peer_addr()? == target, "the client sees {}", stream.peer_addr()?);
-        dial::patient(stream)?
+        dial::with_timeouts(stream)?
     } else {
         let stream = client.connect(target)?;
         ensure!(stream.peer_addr()? == target, "the client sees {}", stream.peer_addr()?);
@@ -194,7 +196,7 @@ fn seen(mesh: &Mesh, target: SocketAddr, mapped: bool) -> Result<()> {
     Ok(())
 }
 
-fn not_these(mesh: &Mesh) -> Result<()> {
+fn when_it_does_not_apply(mesh: &Mesh) -> Result<()> {
     let ports = [("near", 8000), ("far", 9003), ("shy", 9003)];
     let servers = ports.map(|(pod, port)| mesh.pod(pod).serve(port, backends::exchange()));
     let proxy = mesh.proxy("a").watch()?;
@@ -203,37 +205,37 @@ fn not_these(mesh: &Mesh) -> Result<()> {
             Plan::random(1000).run(&mesh.pod("client").connect(mesh.pod(pod).at(port))?)?;
         }
     }
-    went(&proxy, 0.0, 9.0)?;
-    servers.into_iter().try_for_each(|server| server?.flawless())
+    counted(&proxy, 0.0, 9.0)?;
+    servers.into_iter().try_for_each(|server| server?.no_failures())
 }
 
 fn on_a_bridge(mesh: &Mesh) -> Result<()> {
-    mesh.proxy("a").log().expect_line(&["test/near", "others may be on the pod's link", "is on a bridge"])?;
+    mesh.proxy("a").log().expect_line(&[&["test/near"], log::DIRECT_PASS_UNTRUSTED_LINK].concat())?;
     let greeter = mesh.pod("near").serve(8001, backends::banner("220 hello\r\n"))?;
     let server = mesh.pod("near").serve(9000, backends::exchange())?;
     let proxy = mesh.proxy("a").watch()?;
     for _ in 0..3 {
-        hear(mesh, mesh.pod("near").at(8001))?;
+        read_greeting(mesh, mesh.pod("near").at(8001))?;
         Plan::random(1000).run(&mesh.pod("client").connect(mesh.pod("near").at(9000))?)?;
     }
-    went(&proxy, 0.0, 6.0)?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 0.0)?;
-    greeter.flawless()?;
-    server.flawless()
+    counted(&proxy, 0.0, 6.0)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::GRANTED)], 0.0)?;
+    greeter.no_failures()?;
+    server.no_failures()
 }
 
-fn speaks_first(mesh: &Mesh) -> Result<()> {
+fn server_sends_first(mesh: &Mesh) -> Result<()> {
     let target = mesh.pod("near").at(8001);
     let server = mesh.pod("near").serve(8001, backends::banner("220 hello\r\n"))?;
     let proxy = mesh.proxy("a").watch()?;
-    hear(mesh, target)?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
-    hear(mesh, target)?;
-    went(&proxy, 1.0, 1.0)?;
-    server.flawless()?;
+    read_greeting(mesh, target)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::GRANTED)], 1.0)?;
+    read_greeting(mesh, target)?;
+    counted(&proxy, 1.0, 1.0)?;
+    server.no_failures()?;
     drop(server);
 
-    // Somebody else, who waits for the client to speak.
+    // Another application, which waits for the client to send first.
     let server = loop {
         match mesh.pod("near").serve(8001, backends::exchange()) {
             Ok(server) => break server,
@@ -244,29 +246,29 @@ fn speaks_first(mesh: &Mesh) -> Result<()> {
     for _ in 0..2 {
         Plan::random(1000).run(&mesh.pod("client").connect(target)?)?;
     }
-    went(&proxy, 0.0, 2.0)?;
-    server.flawless()
+    counted(&proxy, 0.0, 2.0)?;
+    server.no_failures()
 }
 
-fn hear(mesh: &Mesh, target: SocketAddr) -> Result<()> {
+fn read_greeting(mesh: &Mesh, target: SocketAddr) -> Result<()> {
     let mut stream = mesh.pod("client").connect(target)?;
     let mut greeting = [0; 11];
     stream.read_exact(&mut greeting)?;
     ensure!(&greeting == b"220 hello\r\n");
     stream.shutdown(Shutdown::Write)?;
-    ensure!(stream.read(&mut [0])? == 0, "more than the greeting");
+    ensure!(stream.read(&mut [0])? == 0, "more bytes than the greeting");
     Ok(())
 }
 
 fn nobody_listens(mesh: &Mesh) -> Result<()> {
     let target = mesh.pod("near").at(9004);
     let server = mesh.pod("near").serve_on((Ipv4Addr::UNSPECIFIED, 9004).into(), backends::exchange())?;
-    pave(mesh, "client", target)?;
+    establish_direct_path(mesh, "client", target)?;
     drop(server);
     let proxy = mesh.proxy("a").watch()?;
-    // The proxy takes it before it knows; its reset may come at any time.
+    // The proxy accepts the connection before it knows; its reset may arrive at any time.
     let answer = mesh.pod("client").connect(target).and_then(|mut stream| stream.read(&mut [0; 1]));
     let refused = answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
     ensure!(refused, "not refused: {answer:?}");
-    went(&proxy, 0.0, 1.0)
+    counted(&proxy, 0.0, 1.0)
 }

@@ -1,4 +1,4 @@
-//! When does a pass end, and what becomes of connections then?
+//! Changes that revoke direct pass, and what happens to connections then.
 
 use std::{
     collections::BTreeSet,
@@ -12,50 +12,51 @@ use weft_tests::{
     load::Plan,
     mesh::{Description, Mesh, Watch, mesh},
     suite::Area,
+    texts::change,
     wait,
 };
 
-use super::{OPAQUE, pave, went};
+use super::{OPAQUE, counted, establish_direct_path};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.alone(
-        "by_policy",
-        "A policy that does not admit the client any more refuses its next connection and ends the open one; when it \
-         admits again, connections go directly again.",
+        "revoked_by_policy",
+        "When a policy stops allowing a client, its next connection is refused and the open one is ended; when the \
+         policy allows it again, connections go directly again.",
         pairs,
-        by_policy,
+        revoked_by_policy,
     )
     .alone(
-        "by_annotation",
+        "revoked_by_annotation",
         "config.weft.dev/direct-pass: disabled on the client sends its next connection through the proxy.",
         pairs,
-        by_annotation,
+        revoked_by_annotation,
     )
     .alone(
-        "by_endpoints",
-        "A service passes only while all its endpoints are on the client's node, and then to all of them.",
+        "revoked_by_endpoints",
+        "Connections to a service go directly only while all its endpoints are on the client's node, and then to all of \
+         them.",
         pairs,
-        by_endpoints,
+        revoked_by_endpoints,
     )
     .alone(
-        "by_leaving",
-        "A server that leaves the mesh, or is deleted, and a client that leaves, are not passed to or let pass any \
-         more.",
+        "revoked_by_leaving",
+        "Direct pass is revoked when the server leaves the mesh or is deleted, and when the client leaves.",
         pairs,
-        by_leaving,
+        revoked_by_leaving,
     )
     .alone(
-        "by_the_proxys_end",
-        "Without a proxy a client that fails closed is refused, pass or no pass; the open connection goes on, and a \
-         successor still ends it when policy changes.",
+        "without_a_proxy",
+        "Without a proxy, a client that fails closed is refused, although it could connect directly before; its open \
+         connection goes on, and a new proxy ends it when the policy changes.",
         pairs,
-        by_the_proxys_end,
+        without_a_proxy,
     )
     .alone(
-        "over_an_upgrade",
+        "across_an_upgrade",
         "A second proxy process takes over under a load of direct connections and none fails.",
         pairs,
-        over_an_upgrade,
+        across_an_upgrade,
     )
 }
 
@@ -82,7 +83,7 @@ pub(super) fn talk(stream: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// Connects until the connection goes directly, and gives that one.
+/// Connects until a connection goes directly, and returns that one.
 pub(super) fn directly(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
     wait::until_ok("a connection goes directly", || {
         let proxy = mesh.proxy("a").watch()?;
@@ -93,17 +94,17 @@ pub(super) fn directly(mesh: &Mesh, target: SocketAddr) -> Result<TcpStream> {
     })
 }
 
-fn by_policy(mesh: &Mesh) -> Result<()> {
+fn revoked_by_policy(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("server");
     let server = pod.serve(9000, backends::echo())?;
     let mut old = directly(mesh, pod.at(9000))?;
     let proxy = mesh.proxy("a").watch()?;
     mesh.change_pod("server", |pod| pod.policy("deny"))?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::WITHDRAWN_BY_CONFIG)], 1.0)?;
     let before = server.accepted();
     let proxy = mesh.proxy("a").watch()?;
-    ensure!(echo(mesh, pod.at(9000)).is_err(), "the next connection was let in");
-    went(&proxy, 0.0, 1.0)?;
+    ensure!(echo(mesh, pod.at(9000)).is_err(), "the next connection was accepted");
+    counted(&proxy, 0.0, 1.0)?;
     ensure!(server.accepted() == before, "the application saw the connection");
     let ended = wait::promptly("the end of the open connection", || old.read(&mut [0]))?;
     ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
@@ -114,35 +115,35 @@ fn by_policy(mesh: &Mesh) -> Result<()> {
     directly(mesh, pod.at(9000)).map(drop)
 }
 
-fn by_annotation(mesh: &Mesh) -> Result<()> {
+fn revoked_by_annotation(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("server");
     let server = pod.serve(9000, backends::echo())?;
     let mut old = directly(mesh, pod.at(9000))?;
     let proxy = mesh.proxy("a").watch()?;
     mesh.change_pod("client", |pod| pod.annotate("config.weft.dev/direct-pass", "disabled"))?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "withdrawn_terms")], 1.0)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::WITHDRAWN_BY_CONFIG)], 1.0)?;
     for _ in 0..3 {
         echo(mesh, pod.at(9000))?;
     }
-    went(&proxy, 0.0, 3.0)?;
+    counted(&proxy, 0.0, 3.0)?;
     talk(&mut old).context("the open connection")?;
     drop(old);
-    server.flawless()
+    server.no_failures()
 }
 
-/// Which pod answers.
+/// The name of the pod that answers.
 fn choice(mesh: &Mesh) -> Result<String> {
     let mut name = String::new();
     mesh.pod("client").connect(mesh.service("choice").at(80))?.read_to_string(&mut name)?;
     Ok(name)
 }
 
-/// The pods that answer so many connections.
+/// The pods that answer `count` connections.
 fn choices(mesh: &Mesh, count: usize) -> Result<BTreeSet<String>> {
     (0..count).map(|_| choice(mesh)).collect()
 }
 
-fn by_endpoints(mesh: &Mesh) -> Result<()> {
+fn revoked_by_endpoints(mesh: &Mesh) -> Result<()> {
     let first = mesh.pod("choice-1").serve(9000, backends::name("choice-1"))?;
     let opaque = |pod: weft_tests::mesh::PodSpec| {
         pod.meshed().app("choice").annotate("config.linkerd.io/opaque-ports", OPAQUE)
@@ -158,11 +159,11 @@ fn by_endpoints(mesh: &Mesh) -> Result<()> {
 
     let far = mesh.add_pod("choice-2", |pod| opaque(pod.node("b")))?;
     let second = far.serve(9000, backends::name("choice-2"))?;
-    wait::until("the far endpoint is chosen", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
+    wait::until("the far endpoint is used", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
     let proxy = mesh.proxy("a").watch()?;
     choices(mesh, 20)?;
-    went(&proxy, 0.0, 20.0)?;
-    second.flawless()?;
+    counted(&proxy, 0.0, 20.0)?;
+    second.no_failures()?;
 
     mesh.remove_pod("choice-2")?;
     wait::until_ok("the one endpoint, directly again", || is_direct(3, &["choice-1"]))?;
@@ -171,22 +172,23 @@ fn by_endpoints(mesh: &Mesh) -> Result<()> {
     wait::until_ok("both endpoints, directly", || is_direct(40, &["choice-1", "choice-3"]))?;
     mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
     wait::until_ok("the new endpoint alone, directly", || is_direct(10, &["choice-3"]))?;
-    first.flawless()?;
-    third.flawless()
+    first.no_failures()?;
+    third.no_failures()
 }
 
-/// The pass of somebody who leaves is withdrawn once: because of that, or because the control plane has told of it as a
-/// change of the destination before.
+/// Checks that direct pass was revoked once: because a pod has left, or because the control plane announced the change of
+/// the destination first.
 fn withdrawn(proxy: &Watch) -> Result<()> {
     proxy.eventually(|now| {
         let because = |cause| now.value("weft_direct_pass_changes_total", &[("change", cause)]);
-        let (membership, destination) = (because("withdrawn_membership"), because("withdrawn_destination"));
-        ensure!(membership + destination == 1.0, "withdrawn {membership} and {destination} times");
+        let (membership, destination) =
+            (because(change::WITHDRAWN_BY_MEMBERSHIP), because(change::WITHDRAWN_BY_DESTINATION));
+        ensure!(membership + destination == 1.0, "revoked {membership} and {destination} times");
         Ok(())
     })
 }
 
-fn by_leaving(mesh: &Mesh) -> Result<()> {
+fn revoked_by_leaving(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("server");
     let server = pod.serve(9000, backends::echo())?;
     let target = pod.at(9000);
@@ -194,12 +196,12 @@ fn by_leaving(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     mesh.change_pod("server", |pod| pod.unmeshed())?;
     withdrawn(&proxy)?;
-    // Until it has left for good its policy holds, for a client that cannot prove an identity to it any more.
+    // Until the server has left completely, its policy applies to a client that has no identity for it any more.
     wait::until_ok("the server is reached without the mesh", || echo(mesh, target))?;
     proxy.now()?.expect("weft_capture_total", &super::hook("connect", "direct"), 0.0)?;
     talk(&mut old)?;
     drop(old);
-    server.flawless()?;
+    server.no_failures()?;
 
     mesh.change_pod("server", |pod| pod.meshed())?;
     mesh.until_enrolled()?;
@@ -209,7 +211,7 @@ fn by_leaving(mesh: &Mesh) -> Result<()> {
     withdrawn(&proxy)?;
     mesh.until_enrolled()?;
     let proxy = mesh.proxy("a").watch()?;
-    // Until it has left for good its connections come to the proxy, with its identity.
+    // Until the client has left completely, its connections go through the proxy, with its identity.
     wait::until("a client without the mesh is refused", || echo(mesh, target).is_err())?;
     proxy.now()?.expect("weft_capture_total", &super::hook("connect", "direct"), 0.0)?;
 
@@ -222,7 +224,7 @@ fn by_leaving(mesh: &Mesh) -> Result<()> {
     withdrawn(&proxy)
 }
 
-fn by_the_proxys_end(mesh: &Mesh) -> Result<()> {
+fn without_a_proxy(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("server");
     let server = pod.serve(9000, backends::echo())?;
     let mut old = directly(mesh, pod.at(9000))?;
@@ -241,20 +243,20 @@ fn by_the_proxys_end(mesh: &Mesh) -> Result<()> {
     mesh.change_pod("server", |pod| pod.policy("deny"))?;
     let ended = wait::promptly("the end of the open connection", || old.read(&mut [0]))?;
     ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
-    let untold = [("reason", "unknown")];
-    wait::until_ok("its close is untold", || {
-        mesh.proxy("a").metrics()?.expect("weft_direct_untold_total", &untold, 2.0)
+    let unknown = [("reason", "unknown")];
+    wait::until_ok("its end is counted as unknown", || {
+        mesh.proxy("a").metrics()?.expect("weft_direct_untold_total", &unknown, 2.0)
     })
 }
 
-fn over_an_upgrade(mesh: &Mesh) -> Result<()> {
+fn across_an_upgrade(mesh: &Mesh) -> Result<()> {
     use std::time::Duration;
     use weft_tests::load::{Steady, Style};
 
     let pod = mesh.pod("server");
     let server = pod.serve(9000, backends::echo())?;
     let service = pod.serve(9001, backends::exchange())?;
-    pave(mesh, "client", pod.at(9001))?;
+    establish_direct_path(mesh, "client", pod.at(9001))?;
     drop(directly(mesh, pod.at(9000))?);
     let client = mesh.pod("client");
     let load = Steady::start(client.netns(), pod.at(9000), Style::Fresh, 4, Duration::from_millis(1));
@@ -266,8 +268,8 @@ fn over_an_upgrade(mesh: &Mesh) -> Result<()> {
         load.keep_on(20)?;
         proxy.now()?.expect_some("weft_capture_total", &super::hook("connect", "direct"))
     })?;
-    load.stop().flawless()?;
+    load.stop().no_failures()?;
     Plan::random(1000).run(&client.connect(pod.at(9001))?)?;
-    service.flawless()?;
-    server.flawless()
+    service.no_failures()?;
+    server.no_failures()
 }

@@ -1,5 +1,5 @@
-//! What if the kernel side has no room left at all? New connections are refused or take the longer way, old ones go
-//! on, it is said, and it is over when there is room again.
+//! Full eBPF maps: new connections are refused or go through the proxy, open ones go on, it is counted and logged, and
+//! everything works again when there is room.
 
 use std::{
     io::{Read, Write},
@@ -9,46 +9,48 @@ use std::{
 
 use anyhow::{Result, ensure};
 use weft_tests::{
-    backends, dial,
-    holdings::Full,
+    backends,
+    census::Full,
+    dial,
     mesh::{Description, Mesh, Watch, mesh},
     netns::Netns,
     suite::Area,
+    texts::{error, log, map, outcome},
     wait,
 };
 
 pub(super) fn area() -> Area {
-    Area::new("hostile_full", cramped)
+    Area::new("hostile_full", description)
         .scenario(
             "handshakes",
-            "Without room for the original destination the proxy refuses a connection; open ones go on.",
+            "Without room for its original destination, the proxy refuses a connection; open ones go on.",
             handshakes,
         )
         .scenario(
             "listeners",
-            "A server that begins to listen without room for it is not reached, least of all in plaintext, until the next \
-             listing; others are.",
+            "A new listener for which there is no room is not reached, also not in plaintext, until the proxy lists the \
+             listeners again; others are reached.",
             listeners,
         )
         .scenario(
             "the_nodes_connections",
-            "Without room for the node's own connections, a probe is a stranger to a pod that admits none.",
+            "Without room for the node's own connections, a probe counts as unauthenticated and is refused by a guarded pod.",
             the_nodes_connections,
         )
         .scenario(
             "direct_connections",
-            "Without room for a direct connection it is a stranger's; the next one goes directly again.",
+            "Without room for a direct connection it is refused as unauthenticated; later ones go directly again.",
             direct_connections,
         )
-        .scenario("spliced_connections", "Without room to splice a connection it is relayed.", spliced_connections)
+        .scenario("spliced_connections", "Without room for splicing, a connection goes through the proxy.", spliced_connections)
 }
 
 const OPAQUE: u16 = 9000;
 const SPLICED: u16 = 8500;
-/// The proxy looks every 30 s which sockets listen.
+/// The proxy lists the listening sockets every 30 s.
 const LISTING: Duration = Duration::from_secs(40);
 
-fn cramped() -> Description {
+fn description() -> Description {
     mesh("full")
         .pod("client", |pod| pod.node("a").meshed().annotate("config.weft.dev/splice-ports", "8500"))
         .pod("stranger", |pod| pod.node("a").unmeshed())
@@ -62,7 +64,6 @@ fn cramped() -> Description {
         .pod("far", |pod| pod.node("b").meshed().policy("all-authenticated"))
 }
 
-/// Something is said and comes back.
 fn talk(stream: &mut TcpStream) -> Result<()> {
     stream.write_all(b"still there?")?;
     let mut answer = [0; 12];
@@ -78,33 +79,33 @@ fn call(from: &Netns, target: SocketAddr) -> Result<TcpStream> {
 }
 
 fn refused(from: &Netns, target: SocketAddr) -> Result<()> {
-    let told = wait::promptly("the refusal", || call(from, target))?;
-    ensure!(told.is_err(), "{target} answered");
+    let result = wait::promptly("the refusal", || call(from, target))?;
+    ensure!(result.is_err(), "{target} answered");
     Ok(())
 }
 
-fn said(mesh: &Mesh, node: &str, proxy: &Watch, outcome: &str) -> Result<()> {
+fn reported(mesh: &Mesh, node: &str, proxy: &Watch, outcome: &str) -> Result<()> {
     proxy.expect_some("weft_capture_total", &[("outcome", outcome)])?;
-    mesh.proxy(node).log().expect_line(&["bound of the kernel side", outcome]).map(drop)
+    mesh.proxy(node).log().expect_line(&[log::KERNEL_LIMIT, outcome]).map(drop)
 }
 
 fn handshakes(mesh: &Mesh) -> Result<()> {
     let (client, far) = (mesh.pod("client"), mesh.pod("far"));
-    let (server, unheard) =
+    let (server, unreached) =
         (far.serve(mesh.unused_port(), backends::echo())?, far.serve(mesh.unused_port(), backends::echo())?);
     let mut open = call(client.netns(), far.at(server.port()))?;
     let proxy = mesh.proxy("a").watch()?;
-    let full = Full::of(mesh, "a", "RENDEZVOUS")?;
-    refused(client.netns(), far.at(unheard.port()))?;
-    said(mesh, "a", &proxy, "map_full_rendezvous")?;
+    let full = Full::of(mesh, "a", map::HANDSHAKES)?;
+    refused(client.netns(), far.at(unreached.port()))?;
+    reported(mesh, "a", &proxy, outcome::HANDSHAKES_FULL)?;
     proxy.expect_some(
         "outbound_tcp_errors_total",
-        &[("pod", "client"), ("error", "no original destination")],
+        &[("pod", "client"), ("error", error::NO_ORIGINAL_DESTINATION)],
     )?;
     talk(&mut open)?;
-    unheard.untouched()?;
+    unreached.untouched()?;
     drop(full);
-    call(client.netns(), far.at(unheard.port())).map(drop)
+    call(client.netns(), far.at(unreached.port())).map(drop)
 }
 
 fn listeners(mesh: &Mesh) -> Result<()> {
@@ -112,22 +113,22 @@ fn listeners(mesh: &Mesh) -> Result<()> {
     let older = far.serve(mesh.unused_port(), backends::echo())?;
     call(client.netns(), far.at(older.port()))?;
     let proxy = mesh.proxy("b").watch()?;
-    let full = Full::of(mesh, "b", "LISTENERS")?;
+    let full = Full::of(mesh, "b", map::LISTENERS)?;
     let newer = far.serve(mesh.unused_port(), backends::echo())?;
-    said(mesh, "b", &proxy, "map_full_listeners")?;
+    reported(mesh, "b", &proxy, outcome::LISTENERS_FULL)?;
     for from in [client.netns(), stranger.netns()] {
-        // The client's proxy goes on trying for longer than anybody here would like to wait.
+        // The client's proxy keeps trying for longer than this.
         let stream = dial::from(from, far.at(newer.port()));
-        let told = stream.map_err(anyhow::Error::from).and_then(|mut stream| {
+        let result = stream.map_err(anyhow::Error::from).and_then(|mut stream| {
             stream.set_read_timeout(Some(Duration::from_millis(500)))?;
             talk(&mut stream)
         });
-        ensure!(told.is_err(), "who listens without the proxy's knowledge answered");
+        ensure!(result.is_err(), "a listener that the proxy does not know answered");
     }
     newer.untouched()?;
     call(client.netns(), far.at(older.port()))?;
     drop(full);
-    wait::until_ok_for(LISTING, "the newer one is reached", || {
+    wait::until_ok_for(LISTING, "the new listener is reached", || {
         call(client.netns(), far.at(newer.port())).map(drop)
     })?;
     refused(stranger.netns(), far.at(newer.port()))
@@ -138,9 +139,9 @@ fn the_nodes_connections(mesh: &Mesh) -> Result<()> {
     let server = far.serve(mesh.unused_port(), backends::echo())?;
     call(&node, far.at(server.port()))?;
     let proxy = mesh.proxy("b").watch()?;
-    let full = Full::of(mesh, "b", "HOST")?;
+    let full = Full::of(mesh, "b", map::HOST_CONNECTIONS)?;
     refused(&node, far.at(server.port()))?;
-    said(mesh, "b", &proxy, "map_full_host")?;
+    reported(mesh, "b", &proxy, outcome::HOST_FULL)?;
     drop(full);
     call(&node, far.at(server.port())).map(drop)
 }
@@ -153,9 +154,9 @@ fn direct_connections(mesh: &Mesh) -> Result<()> {
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
     let mut open = call(client.netns(), near.at(OPAQUE))?;
     let proxy = mesh.proxy("a").watch()?;
-    let full = Full::of(mesh, "a", "FLOWS")?;
+    let full = Full::of(mesh, "a", map::DIRECT_CONNECTIONS)?;
     refused(client.netns(), near.at(OPAQUE))?;
-    said(mesh, "a", &proxy, "map_full_flows")?;
+    reported(mesh, "a", &proxy, outcome::FLOWS_FULL)?;
     talk(&mut open)?;
     drop(full);
     let proxy = mesh.proxy("a").watch()?;
@@ -169,11 +170,11 @@ fn spliced_connections(mesh: &Mesh) -> Result<()> {
     let (client, near) = (mesh.pod("client"), mesh.pod("near"));
     let _server = near.serve(SPLICED, backends::echo())?;
     let proxy = mesh.proxy("a").watch()?;
-    let full = Full::of(mesh, "a", "PAIRS")?;
+    let full = Full::of(mesh, "a", map::SPLICED_PAIRS)?;
     let mut relayed = call(client.netns(), near.at(SPLICED))?;
-    // A kernel on which nothing is spliced has nothing to run out of.
+    // Where splicing is not available, the map is not used.
     if mesh.proxy("a").metrics()?.value("weft_splice_available", &[]) == 1.0 {
-        said(mesh, "a", &proxy, "map_full_splice")?;
+        reported(mesh, "a", &proxy, outcome::SPLICE_FULL)?;
     }
     for _ in 0..100 {
         talk(&mut relayed)?;

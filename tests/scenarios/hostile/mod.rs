@@ -1,5 +1,5 @@
-//! What can a pod do that is root in its network namespace, and what a stranger that only sends? Each attack is one
-//! scenario; docs/threat-model.md names them.
+//! Attacks by a pod that is root in its network namespace, and by an unmeshed pod. Each attack is one scenario;
+//! docs/threat-model.md lists them.
 
 mod flood;
 mod full;
@@ -23,11 +23,11 @@ pub(crate) fn areas() -> Vec<Area> {
     vec![sockets::area(), ports::area(), network::area(), flood::area(), shares::area(), full::area()]
 }
 
-/// The attacker `mallory`, meshed and on the node of `bystander` and `near`; `far` is on the other node. The two want
-/// an identity of whoever comes. `stranger` has none.
-fn town() -> Description {
+/// The attacker `mallory` is meshed and on the same node as `bystander` and `near`; `far` is on the other node. `near` and
+/// `far` require an identity. `stranger` is unmeshed.
+fn attacker_and_victims() -> Description {
     mesh("hostile")
-        // With the attacker, who can draw their packets to itself.
+        // The attacker can redirect the packets of pods on the same bridge to itself.
         .bridged()
         .proxy_arg("--detect-timeout=3s")
         .pod("mallory", |pod| pod.node("a").meshed())
@@ -37,15 +37,15 @@ fn town() -> Description {
         .pod("far", |pod| pod.node("b").meshed().policy("all-authenticated"))
 }
 
-/// The guarded pods with their nodes.
+/// The pods that require an identity, with their nodes.
 const GUARDED: [(&str, &str); 2] = [("near", "a"), ("far", "b")];
 
-/// Whoever came to the guarded pod since, came with this identity and no other.
-fn came_only_as(watch: &Watch, guarded: &str, identity: &str) -> Result<()> {
+/// Checks that the guarded pod was reached with this identity, and with no other.
+fn reached_only_as(watch: &Watch, guarded: &str, identity: &str) -> Result<()> {
     watch.eventually(|now| {
         let labels = [("direction", "inbound"), ("peer", "src"), ("pod", guarded)];
         for seen in now.label_values("tcp_open_total", &labels, "client_id") {
-            ensure!(seen == identity, "somebody came to {guarded} as {seen:?}");
+            ensure!(seen == identity, "{guarded} was reached as {seen:?}");
         }
         now.expect_some("tcp_open_total", &[&labels[..], &[("client_id", identity)]].concat())
     })
@@ -57,11 +57,11 @@ fn python(pod: &Pod, program: &str, arguments: &[&str]) -> Result<String> {
     Ok(said.trim().to_owned())
 }
 
-/// A Python program that runs inside the pod until this is dropped: it reads its input to the end.
+/// A Python program that runs inside a pod until this is dropped, which ends its input.
 struct Program(Child);
 
 impl Program {
-    /// Returns when the program has printed `ready` as its first line.
+    /// Starts the program and waits until its first line is `ready`.
     fn start(pod: &Pod, program: &str, arguments: &[&str], ready: &str) -> Result<Self> {
         let mut command = pod.command("/usr/bin/python3")?;
         command.args(["-c", program]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -70,7 +70,7 @@ impl Program {
         let program = Self(child);
         let mut said = String::new();
         BufReader::new(output).read_line(&mut said)?;
-        ensure!(said.trim() == ready, "the program in {} said {said:?}", pod.name());
+        ensure!(said.trim() == ready, "the program in {} printed {said:?}", pod.name());
         Ok(program)
     }
 }
@@ -78,23 +78,23 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // Its sockets and programs are gone when this returns; how it ended is no matter.
+        // Its sockets and programs do not exist any more when this returns; its exit status does not matter.
         let _ = self.0.wait();
     }
 }
 
-/// Changes packet rules of the pod's own namespace.
+/// Changes the packet filter of the pod's namespace.
 fn nft(pod: &Pod, rules: &str) -> Result<()> {
     weft_vm::nft::apply(pod.netns().path(), rules).with_context(|| format!("nft in {}", pod.name()))
 }
 
-/// Changes links, addresses, routes and neighbours of the pod's own namespace: lines of `ip -batch`.
+/// Changes links, addresses, routes and neighbours of the pod's namespace, with lines of `ip -batch`.
 fn ip(pod: &Pod, lines: &str) -> Result<()> {
     let run = pod.netns().run(|| weft_vm::link::batch(lines))?;
     run.with_context(|| format!("ip in {}", pod.name()))
 }
 
-/// Everybody else's connections work: of a meshed pod of the attacker's node, near and far.
+/// Checks that connections of another pod on the attacker's node work, on the same and to another node.
 fn others_are_served(mesh: &Mesh) -> Result<()> {
     use std::io::{Read, Write};
     for (guarded, _) in GUARDED {

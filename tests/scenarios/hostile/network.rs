@@ -1,4 +1,4 @@
-//! What if the pod's network is not what the node made of it: packets, addresses, rules and programs of its own?
+//! Attacks with a pod's own packets, addresses, packet rules and BPF programs.
 
 use std::{
     io::{Read, Write},
@@ -11,37 +11,40 @@ use weft_tests::{
     backends,
     mesh::{Mesh, Pod},
     suite::Area,
+    texts::log,
     wait,
 };
 
-use super::{GUARDED, Program, came_only_as, ip, nft, others_are_served, python, town};
+use super::{GUARDED, Program, attacker_and_victims, ip, nft, others_are_served, python, reached_only_as};
 
 pub(super) fn area() -> Area {
-    Area::new("hostile_network", town)
+    Area::new("hostile_network", attacker_and_victims)
         .scenario(
-            "tcp_of_its_own",
-            "TCP over a raw socket escapes the attacker's own capture, and is plaintext that the destination refuses.",
-            tcp_of_its_own,
+            "own_tcp",
+            "TCP over a raw socket bypasses the capture of the attacker's own connections; it is plaintext, which the destination \
+             refuses.",
+            own_tcp,
         )
         .scenario(
-            "claimed_source",
-            "Packets that claim to come from a meshed pod, the node or the pod itself get nobody in.",
-            claimed_source,
+            "forged_source",
+            "Packets with the source address of a meshed pod, the node or the pod itself are not accepted.",
+            forged_source,
         )
         .scenario(
-            "rules_of_its_own",
-            "Redirects in the attacker's namespace lead its own connections astray, never in as somebody else.",
-            rules_of_its_own,
+            "own_rules",
+            "Redirects in the attacker's namespace affect only its own connections, and give it no other identity.",
+            own_rules,
         )
         .scenario(
-            "programs_of_its_own",
-            "BPF programs that a pod attaches to its namespace and cgroup catch only its own connections.",
-            programs_of_its_own,
+            "own_programs",
+            "BPF programs that a pod attaches to its namespace and cgroup affect only its own connections.",
+            own_programs,
         )
         .alone(
             "a_neighbours_address",
-            "Who takes a neighbour's address and its traffic gets no word of meshed clients, and not its identity.",
-            town,
+            "A pod that takes a neighbour's address and traffic receives no data of meshed clients and not the neighbour's \
+             identity.",
+            attacker_and_victims,
             a_neighbours_address,
         )
 }
@@ -49,7 +52,7 @@ pub(super) fn area() -> Area {
 const RAW_TCP: &str = include_str!("raw_tcp.py");
 const OWN_PROGRAMS: &str = include_str!("own_programs.py");
 
-/// The kernel knows nothing of these connections and would reset them.
+/// The kernel does not know these connections and would reset them.
 const NO_RESETS: &str = "table inet mallory { chain out { type filter hook output priority 0; \
                          tcp flags & rst == rst tcp sport 20000-29999 drop; }; }\n";
 
@@ -57,10 +60,10 @@ fn raw(from: &Pod, to: SocketAddr, claimed: &str) -> Result<String> {
     python(from, RAW_TCP, &[&from.v4.to_string(), &to.ip().to_string(), &to.port().to_string(), claimed])
 }
 
-fn tcp_of_its_own(mesh: &Mesh) -> Result<()> {
+fn own_tcp(mesh: &Mesh) -> Result<()> {
     let mallory = mesh.pod("mallory");
     nft(&mallory, NO_RESETS)?;
-    // As a control: it does work where anybody may come in, without an identity.
+    // As a control: it works with a pod that accepts clients without an identity.
     let open = mesh.pod("bystander").serve(mesh.unused_port(), backends::echo())?;
     let watch = mesh.proxy("a").watch()?;
     let said = raw(&mallory, mesh.pod("bystander").at(open.port()), &mallory.v4.to_string())?;
@@ -75,18 +78,18 @@ fn tcp_of_its_own(mesh: &Mesh) -> Result<()> {
         ensure!(said == "reset", "{guarded}: {said}");
         server.untouched()?;
         watch.expect("inbound_tcp_authz_deny_total", &[("pod", guarded), ("tls", "no_identity")], 1.0)?;
-        mesh.proxy(node).log().expect_line(&[guarded, "denied", &mallory.v4.to_string()])?;
+        mesh.proxy(node).log().expect_line(&[guarded, log::DENIED, &mallory.v4.to_string()])?;
     }
     nft(&mallory, "delete table inet mallory\n")
 }
 
-fn claimed_source(mesh: &Mesh) -> Result<()> {
+fn forged_source(mesh: &Mesh) -> Result<()> {
     let mallory = mesh.pod("mallory");
     nft(&mallory, NO_RESETS)?;
     for (guarded, node) in GUARDED {
         let pod = mesh.pod(guarded);
         let server = pod.serve(mesh.unused_port(), backends::echo())?;
-        // Of a pod that may come in; of the node, whose probes may; of the pod itself; of its loopback.
+        // Of an allowed pod, of the node, whose probes are allowed, of the pod itself, and of its loopback.
         let [gateway, _] = mesh.node_addresses(node)?;
         let claims = [
             mesh.pod("bystander").v4.to_string(),
@@ -104,14 +107,14 @@ fn claimed_source(mesh: &Mesh) -> Result<()> {
     others_are_served(mesh)
 }
 
-fn rules_of_its_own(mesh: &Mesh) -> Result<()> {
+fn own_rules(mesh: &Mesh) -> Result<()> {
     let mallory = mesh.pod("mallory");
     for (guarded, node) in GUARDED {
         let pod = mesh.pod(guarded);
         let (open, server) = (mesh.pod("bystander"), pod.serve(mesh.unused_port(), backends::echo())?);
         let other = open.serve(server.port(), backends::name("bystander"))?;
-        // What the proxy sends to the bystander on the attacker's behalf goes to the guarded pod and the other way
-        // round: mTLS is with whom it was meant for, or nobody.
+        // What the proxy sends to the bystander for the attacker goes to the guarded pod, and the other way round: mTLS
+        // succeeds only with the intended peer.
         let port = server.port();
         nft(
             &mallory,
@@ -125,24 +128,24 @@ fn rules_of_its_own(mesh: &Mesh) -> Result<()> {
         let watch = mesh.proxy(node).watch()?;
         for target in [open.at(port), pod.at(port)] {
             let mut answer = [0; 9];
-            let told = mallory.connect(target).and_then(|mut stream| {
+            let result = mallory.connect(target).and_then(|mut stream| {
                 stream.write_all(b"bystander")?;
                 stream.shutdown(std::net::Shutdown::Write)?;
                 stream.read_exact(&mut answer)
             });
-            // The same-node path does not leave the proxy, so that these rules do not see it.
-            drop(told);
+            // Either result is right: on the same-node path no packets are sent to which the rules could apply.
+            drop(result);
         }
         watch.eventually(|now| {
             let labels = [("direction", "inbound"), ("peer", "src"), ("pod", guarded)];
             for seen in now.label_values("tcp_open_total", &labels, "client_id") {
-                ensure!(seen.is_empty() || seen == mallory.identity(), "somebody came as {seen}");
+                ensure!(seen.is_empty() || seen == mallory.identity(), "{guarded} was reached as {seen}");
             }
             Ok(())
         })?;
         drop(other);
         nft(&mallory, "delete table ip mallory\n")?;
-        // Into the proxy's listeners from outside: not by redirecting either, and not as somebody else.
+        // Redirects from outside to the proxy's listeners.
         nft(
             &mallory,
             "table ip mallory { chain in { type nat hook prerouting priority -150; \
@@ -161,15 +164,15 @@ fn rules_of_its_own(mesh: &Mesh) -> Result<()> {
     others_are_served(mesh)
 }
 
-fn programs_of_its_own(mesh: &Mesh) -> Result<()> {
+fn own_programs(mesh: &Mesh) -> Result<()> {
     let mallory = mesh.pod("mallory");
     let port = mesh.unused_port();
     let program = Program::start(&mallory, OWN_PROGRAMS, &[&port.to_string()], "attached")?;
-    // Its own callers are its own business.
+    // Connections to the attacker itself are taken by its program.
     let mut answer = String::new();
     mesh.pod("stranger").connect(mallory.at(port))?.read_to_string(&mut answer)?;
     ensure!(answer == "mine", "{answer:?}");
-    // Its own connections are its own business, too.
+    // So are its own connections.
     for (guarded, node) in GUARDED {
         let pod = mesh.pod(guarded);
         let server = pod.serve(mesh.unused_port(), backends::echo())?;
@@ -182,16 +185,16 @@ s.sendall(b'x')
 print(s.recv(1))",
             &[&pod.v4.to_string(), &server.port().to_string()],
         )?;
-        // Even the way to the proxy is one of its namespace: it catches that, and gets nowhere.
+        // The path to the proxy is in its namespace, so its program takes these connections too and they reach nobody.
         ensure!(said == "b'm'", "{said}");
         server.untouched()?;
         watch.expect("inbound_tcp_authz_allow_total", &[("pod", guarded)], 0.0)?;
-        // And nobody else's policy has changed.
+        // Policies of others still apply.
         let refused = mesh.pod("stranger").connect(pod.at(server.port())).and_then(|mut stream| {
             stream.write_all(b"x")?;
             stream.read_exact(&mut [0])
         });
-        ensure!(refused.is_err(), "{guarded} let the stranger in");
+        ensure!(refused.is_err(), "{guarded} accepted the stranger");
     }
     others_are_served(mesh)?;
     drop(program);
@@ -202,7 +205,7 @@ fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
     let victim = mesh.pod("bystander");
     let port = mesh.unused_port();
     let genuine = victim.serve(port, backends::name("genuine"))?;
-    // Each takes the address, listens there, and draws the traffic of both clients to itself.
+    // Each thief takes the address, listens on it, and redirects the traffic of both clients to itself.
     for thief in ["mallory", "stranger"] {
         let pod = mesh.pod(thief);
         ip(&pod, &format!("addr add {}/32 dev eth0\n", victim.v4))?;
@@ -212,14 +215,14 @@ fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
         for client in ["far", "near"] {
             ip(&mesh.pod(client), &poison)?;
             let mut answer = String::new();
-            let told = mesh.pod(client).connect(victim.at(port)).and_then(|mut stream| {
+            let result = mesh.pod(client).connect(victim.at(port)).and_then(|mut stream| {
                 stream.set_read_timeout(Some(Duration::from_secs(1)))?;
                 stream.read_to_string(&mut answer)
             });
-            ensure!(told.is_err() || answer == "genuine", "{thief} told {client}: {answer:?}");
+            ensure!(result.is_err() || answer == "genuine", "{thief} answered {client}: {answer:?}");
             ensure!(!answer.contains("thief"));
         }
-        // From the stolen address it is who it was.
+        // From the stolen address, the thief has only its own identity.
         for (guarded, node) in GUARDED {
             let to = mesh.pod(guarded);
             let guard = to.serve(mesh.unused_port(), backends::echo())?;
@@ -236,14 +239,14 @@ fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
                 Ok(stream.read_exact(&mut [0])?)
             })?;
             if talked.is_ok() {
-                ensure!(thief == "mallory", "{guarded} let {thief} in");
-                came_only_as(&watch, guarded, &pod.identity())?;
+                ensure!(thief == "mallory", "{guarded} accepted {thief}");
+                reached_only_as(&watch, guarded, &pod.identity())?;
             } else {
                 guard.untouched()?;
             }
         }
-        // In mallory's namespace the address is still the bystander's to weft: nothing gets to mallory's server at
-        // all. The stranger's sees the beginning of a handshake that it cannot answer.
+        // In mallory's namespace weft still takes the address for the bystander's: nothing reaches mallory's server. The
+        // stranger's server sees the beginning of a handshake that it cannot answer.
         if thief == "mallory" {
             server.untouched()?;
         }
@@ -253,7 +256,7 @@ fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
         ip(&pod, &format!("addr del {}/32 dev eth0\n", victim.v4))?;
     }
     drop(genuine);
-    wait::until_ok("everything is as before", || others_are_served(mesh))
+    wait::until_ok("others are served as before", || others_are_served(mesh))
 }
 
 /// The link-layer address of the calling thread's eth0.

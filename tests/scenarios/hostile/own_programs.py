@@ -1,6 +1,6 @@
-# Attaches BPF programs of the pod's own: sk_lookup to its network namespace, which gives every connection to the
-# listener on the port of argument 1; connect4 to its own cgroup, which lets everything pass. Says "attached", then
-# answers its listener's clients with "mine" until its input ends.
+# Attaches the pod's own BPF programs: sk_lookup to its network namespace, which gives every connection to the listener on
+# the port of argument 1; connect4 to its cgroup, which allows everything. Prints "attached", then answers the clients of
+# its listener with "mine" until its input ends.
 import ctypes, os, platform, socket, struct, sys, threading
 
 libc = ctypes.CDLL(None, use_errno=True)

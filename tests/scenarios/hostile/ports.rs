@@ -1,4 +1,4 @@
-//! Can the proxy's ports be taken, used by hand, reached from elsewhere, or its listeners be destroyed?
+//! Attacks on the proxy's ports and listeners.
 
 use std::{
     io::{Read, Write},
@@ -7,36 +7,43 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, SockAddr, Socket, Type};
-use weft_tests::{backends, mesh::Mesh, suite::Area, wait};
+use weft_tests::{
+    backends,
+    mesh::Mesh,
+    suite::Area,
+    texts::{error, log},
+    wait,
+};
 
-use super::{GUARDED, came_only_as, others_are_served, town};
+use super::{GUARDED, attacker_and_victims, others_are_served, reached_only_as};
 
 pub(super) fn area() -> Area {
-    Area::new("hostile_ports", town)
+    Area::new("hostile_ports", attacker_and_victims)
         .scenario(
             "sharing_the_proxys_ports",
-            "Nobody in a pod can listen where the proxy does, SO_REUSEADDR and SO_REUSEPORT or not.",
+            "Nobody in a pod can listen on the proxy's ports, even with SO_REUSEADDR and SO_REUSEPORT.",
             sharing_the_proxys_ports,
         )
         .scenario(
             "the_proxys_ports_by_hand",
-            "Who dials the proxy's ports from inside the pod is reset; it is counted and logged.",
+            "A client inside the pod that dials the proxy's ports is reset, counted and logged.",
             the_proxys_ports_by_hand,
         )
         .scenario(
             "the_proxys_ports_from_outside",
-            "The ports of pods' proxies and of the node's admin server are not there for other pods.",
+            "Other pods cannot reach the proxy's ports in a pod or the node's admin server.",
             the_proxys_ports_from_outside,
         )
         .scenario(
             "destroyed_listeners",
-            "A pod that destroys the proxy's listeners in its namespace (sock_diag) harms only itself, and not for long.",
+            "A pod that destroys the proxy's listeners in its namespace (sock_diag) harms only itself, until they are created \
+             again.",
             destroyed_listeners,
         )
         .alone(
             "taken_ports",
-            "A pod that listens on 15001, 15006 and 4191 before the proxy comes gets none of the connections.",
-            town,
+            "A pod that listens on 15001, 15006 and 4191 before the proxy does receives no connections.",
+            attacker_and_victims,
             taken_ports,
         )
 }
@@ -59,7 +66,7 @@ fn sharing_the_proxys_ports(mesh: &Mesh) -> Result<()> {
                 socket.bind(&SockAddr::from(address))?;
                 socket.listen(16)
             })?;
-            ensure!(listened.is_err(), "somebody else listens on {address}");
+            ensure!(listened.is_err(), "another socket listens on {address}");
         }
     }
     Ok(())
@@ -69,7 +76,7 @@ fn the_proxys_ports_by_hand(mesh: &Mesh) -> Result<()> {
     let (pod, watch) = (mesh.pod("mallory"), mesh.proxy("a").watch()?);
     for port in [15001, 15006] {
         for target in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()] {
-            // Reset at once: all of these may fail.
+            // Any of these may fail with the reset.
             let answer = wait::promptly("the reset", || -> Result<usize> {
                 let mut stream = pod.connect(target)?;
                 stream.write_all(b"somewhere, please")?;
@@ -79,11 +86,11 @@ fn the_proxys_ports_by_hand(mesh: &Mesh) -> Result<()> {
         }
     }
     let labels = |error| [("pod", "mallory"), ("error", error)];
-    watch.expect("outbound_tcp_errors_total", &labels("no original destination"), 2.0)?;
-    watch.expect("inbound_tcp_errors_total", &labels("not steered"), 2.0)?;
-    let log = mesh.proxy("a").log();
-    log.expect_line(&["mallory", "without an original destination"])?;
-    log.expect_line(&["mallory", "proxy's own port"])?;
+    watch.expect("outbound_tcp_errors_total", &labels(error::NO_ORIGINAL_DESTINATION), 2.0)?;
+    watch.expect("inbound_tcp_errors_total", &labels(error::NOT_STEERED), 2.0)?;
+    let lines = mesh.proxy("a").log();
+    lines.expect_line(&["mallory", log::NO_ORIGINAL_DESTINATION])?;
+    lines.expect_line(&["mallory", log::PROXYS_OWN_PORT])?;
     Ok(())
 }
 
@@ -109,7 +116,7 @@ fn the_proxys_ports_from_outside(mesh: &Mesh) -> Result<()> {
                 ensure!(answered.is_err(), "{target} answers {pod}: {answered:?}");
             }
         }
-        watch.expect("inbound_tcp_errors_total", &[("pod", guarded), ("error", "not steered")], 0.0)?;
+        watch.expect("inbound_tcp_errors_total", &[("pod", guarded), ("error", error::NOT_STEERED)], 0.0)?;
     }
     others_are_served(mesh)
 }
@@ -126,7 +133,7 @@ fn destroyed_listeners(mesh: &Mesh) -> Result<()> {
     };
     for round in 0..2 {
         mallory.run("ss", &["-K", "-H", "-t", "-l", "( sport = :15001 or sport = :15006 )"])?;
-        mesh.proxy("a").log().expect_line(&["mallory", "destroyed"])?;
+        mesh.proxy("a").log().expect_line(&["mallory", log::LISTENERS_DESTROYED])?;
         others_are_served(mesh)?;
         wait::until_ok(&format!("mallory is served again, round {round}"), || {
             say("mallory", far.at(server.port())).context("outbound")?;
@@ -162,7 +169,7 @@ fn taken_ports(mesh: &Mesh) -> Result<()> {
             stream.write_all(b"?")?;
             stream.read_exact(&mut [0]).with_context(|| format!("{target}"))?;
         }
-        came_only_as(&watch, guarded, &mesh.pod("mallory").identity())?;
+        reached_only_as(&watch, guarded, &mesh.pod("mallory").identity())?;
     }
     taken.iter().try_for_each(backends::Server::untouched)
 }

@@ -1,5 +1,5 @@
-# A TCP client of its own over a raw socket: no connect(), hence no hook. Arguments: source, destination, port, the
-# address that it claims to come from. Prints what became of its words.
+# A TCP client over a raw socket: it does not call connect(), so no eBPF hook runs. Arguments: source, destination, port,
+# the source address to claim. Prints the result.
 import os, random, socket, struct, sys, time
 
 own, to, port, claimed = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -45,12 +45,12 @@ while time.time() < end and not reset:
     elif flags & 0x12 == 0x12 and peer is None:
         peer = their_seq + 1
         raw.sendto(segment(sport, seq + 1, peer, 16), (to, 0))
-        raw.sendto(segment(sport, seq + 1, peer, 24, b'plain words'), (to, 0))
+        raw.sendto(segment(sport, seq + 1, peer, 24, b'plain bytes'), (to, 0))
     else:
         got += data
-# Where the answers go elsewhere: an acknowledgement at random, as good as any.
+# If the answers go elsewhere: an acknowledgement with a random number.
 if peer is None and not reset:
     guess = random.randrange(1 << 32)
     raw.sendto(segment(sport, seq + 1, guess, 16), (to, 0))
-    raw.sendto(segment(sport, seq + 1, guess, 24, b'plain words'), (to, 0))
+    raw.sendto(segment(sport, seq + 1, guess, 24, b'plain bytes'), (to, 0))
 print('answered' if got else 'reset' if reset else 'silence')

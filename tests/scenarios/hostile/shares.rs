@@ -1,4 +1,4 @@
-//! What if one takes all there is? Others still get theirs.
+//! Limits: a workload or client that uses everything it can leaves enough to others.
 
 use std::{
     io::{Read, Write},
@@ -13,42 +13,44 @@ use weft_tests::{
     load::{Steady, Style},
     mesh::{Description, Mesh},
     suite::Area,
+    texts::{error, log},
     wait,
 };
 
-use super::{others_are_served, town};
+use super::{attacker_and_victims, others_are_served};
 
 pub(super) fn area() -> Area {
-    Area::new("hostile_shares", narrow)
+    Area::new("hostile_shares", few_connections)
         .scenario(
             "a_greedy_workload",
-            "A pod that opens all the connections it can leaves as many to the node's others, who notice nothing.",
+            "A pod that opens as many connections as it can leaves as many to the other pods of its node, which notice \
+             nothing.",
             a_greedy_workload,
         )
         .scenario(
             "a_greedy_client",
-            "A client that takes all connections of a server leaves others theirs, idle in detection or admitted.",
+            "A client that opens as many connections to a server as it can, idle or accepted, leaves room for other clients.",
             a_greedy_client,
         )
         .scenario(
             "a_flood_of_connections",
-            "While one pod opens and closes connections as fast as it can, others on its node fail not once.",
+            "While a pod opens and closes connections as fast as it can, no connection of another pod on its node fails.",
             a_flood_of_connections,
         )
         .scenario(
             "out_of_descriptors",
-            "A proxy without descriptors refuses, says so at a bounded rate, and recovers.",
+            "A proxy without file descriptors refuses connections, logs that at a bounded rate, and recovers.",
             out_of_descriptors,
         )
 }
 
 const NODE: usize = 240;
 
-fn narrow() -> Description {
-    town().proxy_arg(&format!("--max-connections={NODE}"))
+fn few_connections() -> Description {
+    attacker_and_victims().proxy_arg(&format!("--max-connections={NODE}"))
 }
 
-/// Opens connections and says a word on each; those that are answered.
+/// Opens connections and returns those that are answered.
 fn take(mesh: &Mesh, pod: &str, target: std::net::SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
     let pod = mesh.pod(pod);
     let mut open = Vec::new();
@@ -64,7 +66,7 @@ fn take(mesh: &Mesh, pod: &str, target: std::net::SocketAddr, count: usize) -> R
 
 fn a_greedy_workload(mesh: &Mesh) -> Result<()> {
     let (mallory, stranger, far) = (mesh.pod("mallory"), mesh.pod("stranger"), mesh.pod("far"));
-    // Of no other proxy: the bound is the attacker's own node's.
+    // Not through another proxy: the limit that is tested is that of the attacker's node.
     let sink = stranger.serve(mesh.unused_port(), backends::echo())?;
     let server = far.serve(mesh.unused_port(), backends::echo())?;
     let watch = mesh.proxy("a").watch()?;
@@ -74,18 +76,22 @@ fn a_greedy_workload(mesh: &Mesh) -> Result<()> {
     let taken = take(mesh, "mallory", stranger.at(sink.port()), NODE)?;
     ensure!(taken.len() <= NODE / 2 && taken.len() >= NODE / 3, "{} of {NODE} taken", taken.len());
     others.keep_on(200)?;
-    watch.expect_some("outbound_tcp_errors_total", &[("pod", "mallory"), ("error", "loadshed node")])?;
-    mesh.proxy("a").log().expect_line(&["mallory", "refused", "leaves to the node's others"])?;
+    watch.expect_some("outbound_tcp_errors_total", &[("pod", "mallory"), ("error", error::NODE_LIMIT)])?;
+    mesh.proxy("a").log().expect_line(&[
+        "mallory",
+        log::CONNECTION_REFUSED,
+        log::LIMIT_FOR_OTHER_WORKLOADS,
+    ])?;
     let now = mesh.proxy("a").metrics()?;
     ensure!(now.value("weft_connections_limit", &[]) == NODE as f64);
     ensure!(now.value("weft_connections_open", &[]) >= taken.len() as f64);
-    // A third comer finds room, too.
+    // There is room for a third pod, too.
     let third = take(mesh, "near", stranger.at(sink.port()), 20)?;
     ensure!(third.len() == 20, "{} of 20", third.len());
-    others.stop().flawless()?;
+    others.stop().no_failures()?;
     drop((taken, third, mallory));
     mesh.proxy("a").watch()?;
-    wait::until_ok("all are given back", || {
+    wait::until_ok("no connection is open", || {
         let open = mesh.proxy("a").metrics()?.value("weft_connections_open", &[]);
         ensure!(open == 0.0, "{open} are open");
         Ok(())
@@ -96,19 +102,19 @@ fn a_greedy_client(mesh: &Mesh) -> Result<()> {
     let (stranger, far, open) = (mesh.pod("stranger"), mesh.pod("far"), mesh.pod("mallory"));
     let server = far.serve(mesh.unused_port(), backends::echo())?;
     let watch = mesh.proxy("b").watch()?;
-    // Idle: not one says anything. Who is refused may hear of it before connect() is over.
+    // Idle connections, on which nothing is sent. A refusal may already fail connect().
     let idle: Vec<_> = (0..NODE).map(|_| stranger.connect(far.at(server.port()))).collect();
-    watch.expect_some("inbound_tcp_errors_total", &[("pod", "far"), ("error", "loadshed client")])?;
+    watch.expect_some("inbound_tcp_errors_total", &[("pod", "far"), ("error", error::CLIENT_LIMIT)])?;
     mesh.proxy("b").log().expect_line(&[
         "far",
-        "refused",
-        "leaves to other clients",
+        log::CONNECTION_REFUSED,
+        log::LIMIT_FOR_OTHER_CLIENTS,
         &stranger.v4.to_string(),
     ])?;
     let others = take(mesh, "bystander", far.at(server.port()), 20)?;
     ensure!(others.len() == 20, "{} of 20", others.len());
     drop((idle, others));
-    // Admitted: of a pod that lets everybody in.
+    // Accepted connections, to a pod that accepts everybody.
     let server = open.serve(mesh.unused_port(), backends::echo())?;
     let taken = take(mesh, "stranger", open.at(server.port()), NODE)?;
     ensure!(taken.len() < NODE / 2, "{} of {NODE}", taken.len());
@@ -140,9 +146,9 @@ fn a_flood_of_connections(mesh: &Mesh) -> Result<()> {
     let flooded = latency(500)?;
     fresh.keep_on(50)?;
     let opened = flood.stop().connections;
-    // For people: times are not asserted.
+    // For information: times are not checked.
     println!("     p50 and p99 of the bystander: {calm:?} calm, {flooded:?} beside {opened} connections");
-    fresh.stop().flawless()
+    fresh.stop().no_failures()
 }
 
 fn out_of_descriptors(mesh: &Mesh) -> Result<()> {
@@ -157,21 +163,21 @@ fn out_of_descriptors(mesh: &Mesh) -> Result<()> {
         Ok(())
     };
     let before = soft_limit(proxy.pid()?)?;
-    // Numbers below 10 have been given out for good: there is not one descriptor left, for scrapes neither.
+    // Descriptors below 10 are in use permanently, so none is left, not even for scrapes.
     limit(10)?;
     let streams = stranger.connect_many(far.at(server.port()), 40);
-    let line = proxy.log().expect_line(&["far", "could not be accepted"]);
+    let line = proxy.log().expect_line(&["far", log::CONNECTION_NOT_ACCEPTED]);
     std::thread::sleep(Duration::from_secs(1));
     limit(before)?;
     let (streams, _) = (streams?, line?);
     watch.eventually(|now| {
-        let errors = now.value("inbound_tcp_errors_total", &[("pod", "far"), ("error", "i/o")]);
-        // Not in a busy loop: some attempts a second.
+        let errors = now.value("inbound_tcp_errors_total", &[("pod", "far"), ("error", error::IO)]);
+        // Not in a busy loop, but some attempts per second.
         ensure!(errors > 0.0 && errors < 500.0, "{errors} attempts");
         Ok(())
     })?;
     drop(streams);
-    wait::until_ok("it has recovered", || others_are_served(mesh)).context("after the limit was lifted")
+    wait::until_ok("the proxy recovers", || others_are_served(mesh)).context("after the limit was lifted")
 }
 
 /// The soft limit of open files of a process.

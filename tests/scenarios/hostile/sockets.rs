@@ -1,4 +1,4 @@
-//! Can a socket be made or used in such a way that it is not captured, or goes by another's name?
+//! Attacks with sockets: none may bypass the proxy or have another identity.
 
 use std::{
     io::{Read, Write},
@@ -8,12 +8,18 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use weft_tests::{backends, mesh::Mesh, suite::Area, wait};
+use weft_tests::{
+    backends,
+    mesh::Mesh,
+    suite::Area,
+    texts::{error, log, outcome},
+    wait,
+};
 
-use super::{GUARDED, came_only_as, ip, python, town};
+use super::{GUARDED, attacker_and_victims, ip, python, reached_only_as};
 
 pub(super) fn area() -> Area {
-    Area::new("hostile_sockets", town)
+    Area::new("hostile_sockets", attacker_and_victims)
         .scenario(
             "socket_options",
             "No mark, device or priority of a socket (SO_MARK, SO_BINDTODEVICE, SO_PRIORITY) takes it past the proxy.",
@@ -21,33 +27,33 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "foreign_source_address",
-            "A socket bound to another pod's address (IP_FREEBIND, IP_TRANSPARENT) still goes by its namespace's \
-             identity, or nowhere.",
+            "A socket that is bound to another pod's address (IP_FREEBIND, IP_TRANSPARENT) has the identity of its own \
+             namespace, or does not connect.",
             foreign_source_address,
         )
         .scenario(
             "a_socket_given_away",
-            "A socket belongs to the namespace in which it was made: used from another pod's, it keeps its identity.",
+            "A socket that is used from another pod's namespace keeps the identity of the namespace in which it was created.",
             a_socket_given_away,
         )
         .scenario(
             "a_socket_used_again",
-            "A socket that was captured, disconnected (AF_UNSPEC) and pointed at the proxy's port by hand is refused.",
+            "A socket that was captured, disconnected (AF_UNSPEC) and connected to the proxy's port is refused.",
             a_socket_used_again,
         )
         .scenario(
-            "odd_ways_to_connect",
+            "unusual_ways_to_connect",
             "Fast open (sendto and by option) and MPTCP are captured like connect().",
-            odd_ways_to_connect,
+            unusual_ways_to_connect,
         )
         .scenario(
-            "odd_addresses",
-            "Mapped, compatible, 6to4, unspecified and link-local addresses are no way around.",
-            odd_addresses,
+            "unusual_addresses",
+            "Mapped, compatible, 6to4, unspecified and link-local addresses do not bypass the proxy.",
+            unusual_addresses,
         )
 }
 
-const SAID: &[u8] = b"who am I?";
+const MESSAGE: &[u8] = b"who am I?";
 
 fn talk(stream: TcpStream) -> Result<()> {
     talk_for(wait::PROMPTLY, stream)
@@ -55,10 +61,10 @@ fn talk(stream: TcpStream) -> Result<()> {
 
 fn talk_for(limit: Duration, mut stream: TcpStream) -> Result<()> {
     stream.set_read_timeout(Some(limit))?;
-    stream.write_all(SAID)?;
-    let mut answer = [0; SAID.len()];
+    stream.write_all(MESSAGE)?;
+    let mut answer = [0; MESSAGE.len()];
     stream.read_exact(&mut answer)?;
-    ensure!(answer == SAID, "{answer:?}");
+    ensure!(answer == MESSAGE, "{answer:?}");
     Ok(())
 }
 
@@ -88,7 +94,7 @@ fn socket_options(mesh: &Mesh) -> Result<()> {
                 talk(stream).with_context(|| format!("{name}, {target}"))?;
             }
         }
-        came_only_as(&watch, guarded, &mallory.identity())?;
+        reached_only_as(&watch, guarded, &mallory.identity())?;
         watch.expect("inbound_tcp_authz_deny_total", &[("pod", guarded)], 0.0)?;
     }
     Ok(())
@@ -106,7 +112,7 @@ fn foreign_source_address(mesh: &Mesh) -> Result<()> {
             Ok::<TcpStream, std::io::Error>(socket.into())
         })
     };
-    // At first the answers go to the victim; then the attacker keeps them for itself.
+    // First the answers go to the victim, then the attacker routes them to itself.
     for routed in [false, true] {
         if routed {
             ip(&mallory, &format!("route add local {victim}/32 dev lo\n"))?;
@@ -115,14 +121,14 @@ fn foreign_source_address(mesh: &Mesh) -> Result<()> {
             let pod = mesh.pod(guarded);
             let server = pod.serve(mesh.unused_port(), backends::echo())?;
             let watch = mesh.proxy(node).watch()?;
-            let mut came = false;
+            let mut is_answered = false;
             for transparent in [false, true] {
                 if let Ok(stream) = from_victim(pod.at(server.port()), transparent)? {
-                    came |= talk(stream).is_ok();
+                    is_answered |= talk(stream).is_ok();
                 }
             }
-            if came {
-                came_only_as(&watch, guarded, &mallory.identity())?;
+            if is_answered {
+                reached_only_as(&watch, guarded, &mallory.identity())?;
             } else {
                 server.untouched()?;
             }
@@ -138,15 +144,15 @@ fn a_socket_given_away(mesh: &Mesh) -> Result<()> {
         let server = pod.serve(mesh.unused_port(), backends::echo())?;
         let watch = mesh.proxy(node).watch()?;
         let target = SockAddr::from(pod.at(server.port()));
-        // Made by mallory, connected by a process that is in the bystander's namespace.
+        // Created in mallory's namespace, connected from the bystander's.
         let socket = mallory.netns().run(|| Socket::new(Domain::IPV4, Type::STREAM, None))??;
         bystander.netns().run(|| socket.connect_timeout(&target, wait::PROMPTLY))??;
         talk(socket.into())?;
-        came_only_as(&watch, guarded, &mallory.identity())?;
-        // And a stranger's socket has no identity, whoever uses it.
+        reached_only_as(&watch, guarded, &mallory.identity())?;
+        // A socket of an unmeshed pod has no identity, whoever uses it.
         let socket = mesh.pod("stranger").netns().run(|| Socket::new(Domain::IPV4, Type::STREAM, None))??;
         bystander.netns().run(|| socket.connect_timeout(&target, wait::PROMPTLY))??;
-        ensure!(talk(socket.into()).is_err(), "{guarded} let a stranger in");
+        ensure!(talk(socket.into()).is_err(), "{guarded} accepted a stranger");
         watch.expect_some("inbound_tcp_authz_deny_total", &[("pod", guarded)])?;
     }
     Ok(())
@@ -178,12 +184,12 @@ except ConnectionResetError:
         &[&pod.v4.to_string(), &server.port().to_string()],
     )?;
     ensure!(said == "reset", "{said}");
-    watch.expect("outbound_tcp_errors_total", &[("error", "no original destination")], 1.0)?;
-    mesh.proxy("a").log().expect_line(&["mallory", "original destination"])?;
+    watch.expect("outbound_tcp_errors_total", &[("error", error::NO_ORIGINAL_DESTINATION)], 1.0)?;
+    mesh.proxy("a").log().expect_line(&["mallory", log::NO_ORIGINAL_DESTINATION])?;
     Ok(())
 }
 
-fn odd_ways_to_connect(mesh: &Mesh) -> Result<()> {
+fn unusual_ways_to_connect(mesh: &Mesh) -> Result<()> {
     let mallory = mesh.pod("mallory");
     for (guarded, node) in GUARDED {
         let pod = mesh.pod(guarded);
@@ -214,13 +220,13 @@ print('done')",
             &[&pod.v4.to_string(), &server.port().to_string()],
         )?;
         ensure!(said == "done", "{said}");
-        came_only_as(&watch, guarded, &mallory.identity())?;
+        reached_only_as(&watch, guarded, &mallory.identity())?;
         watch.expect("inbound_tcp_authz_deny_total", &[("pod", guarded)], 0.0)?;
     }
     Ok(())
 }
 
-fn odd_addresses(mesh: &Mesh) -> Result<()> {
+fn unusual_addresses(mesh: &Mesh) -> Result<()> {
     let mallory = mesh.pod("mallory");
     for (guarded, node) in GUARDED {
         let pod = mesh.pod(guarded);
@@ -247,16 +253,16 @@ fn odd_addresses(mesh: &Mesh) -> Result<()> {
                 Ok::<TcpStream, std::io::Error>(socket.into())
             })?;
             let mapped = target.ip() == IpAddr::from(pod.v4.to_ipv6_mapped());
-            // The proxy goes on trying for longer than anybody here would like to wait.
+            // The proxy keeps trying for longer than this.
             let limit = if mapped { wait::PROMPTLY } else { Duration::from_millis(500) };
             let answered = stream.map_err(anyhow::Error::from).and_then(|stream| talk_for(limit, stream));
             ensure!(answered.is_ok() == mapped, "{target}: {answered:?}");
         }
-        came_only_as(&watch, guarded, &mallory.identity())?;
+        reached_only_as(&watch, guarded, &mallory.identity())?;
     }
     mesh.proxy("b")
         .metrics()?
-        .expect_some("weft_capture_total", &[("hook", "sk_lookup"), ("outcome", "refused_unknown_address")])
+        .expect_some("weft_capture_total", &[("hook", "sk_lookup"), ("outcome", outcome::UNKNOWN_ADDRESS)])
 }
 
 /// The link-local address of eth0.

@@ -1,4 +1,4 @@
-//! What happens while the control plane is away, and when it comes back to a changed cluster?
+//! The control plane is away or hangs, and returns to a changed cluster.
 
 use std::{
     io::{Read, Write},
@@ -15,7 +15,7 @@ use weft_tests::{
     wait,
 };
 
-/// How long it is away: longer than proxies need to notice, and than a takeover waits for it.
+/// How long it is away: longer than proxies need to notice, and longer than a takeover waits for it.
 fn away() -> Duration {
     let asked = std::env::var("WEFT_AWAY_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(asked.unwrap_or(15))
@@ -27,8 +27,8 @@ pub(super) fn description() -> Description {
         .pod("near", |pod| pod.node("a").meshed())
         .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
         .pod("open", |pod| pod.node("b").meshed())
-        .pod("ruled", |pod| pod.node("b").meshed())
-        .pod("doomed", |pod| pod.node("b").meshed())
+        .pod("policy", |pod| pod.node("b").meshed())
+        .pod("deleted", |pod| pod.node("b").meshed())
         .pod("choice-1", |pod| pod.node("b").meshed().app("choice"))
         .service("web", |service| service.port(80, 8080))
         .service("choice", |service| service.port(80, 8080))
@@ -62,51 +62,56 @@ fn choice(mesh: &Mesh) -> Result<String> {
 }
 
 pub(super) fn changed_meanwhile(mesh: &Mesh) -> Result<()> {
-    let _servers = ["web", "open", "near", "ruled", "doomed"]
+    let _servers = ["web", "open", "near", "policy", "deleted"]
         .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
     let first = mesh.pod("choice-1").serve(8080, backends::name("choice-1"))?;
-    let (client, ruled) = (mesh.pod("client"), mesh.pod("ruled"));
-    echo(&client, ruled.at(8080))?;
+    let (client, policy) = (mesh.pod("client"), mesh.pod("policy"));
+    echo(&client, policy.at(8080))?;
     ensure!(choice(mesh)? == "choice-1");
     let loads = loads(mesh)?;
 
     mesh.control().kill()?;
-    let gone = Instant::now();
+    let stopped = Instant::now();
     keep_on(&loads)?;
-    mesh.change_pod("ruled", |pod| pod.policy("deny"))?;
-    mesh.remove_pod("doomed")?;
+    mesh.change_pod("policy", |pod| pod.policy("deny"))?;
+    mesh.remove_pod("deleted")?;
     mesh.declare_pod("choice-2", |pod| pod.node("a").meshed().app("choice"))?;
     wait::until("the new pod runs", || mesh.holds_pod("choice-2"))?;
     let second = mesh.pod("choice-2").serve(8080, backends::name("choice-2"))?;
     mesh.change_pod("choice-1", |pod| pod.app("nobody"))?;
     let handed = mesh.proxy("a").take_over();
     ensure!(handed.is_err(), "a successor took over without knowing a single workload");
-    while gone.elapsed() < away() {
+    while stopped.elapsed() < away() {
         keep_on(&loads)?;
-        echo(&client, ruled.at(8080)).context("what is known holds")?;
+        echo(&client, policy.at(8080)).context("known destinations are still served")?;
     }
-    ensure!(choice(mesh)? == "choice-1", "what is known holds");
+    ensure!(choice(mesh)? == "choice-1", "known destinations are still served");
 
     mesh.control().revive()?;
     let back = Instant::now();
     mesh.until_enrolled()?;
-    wait::until("the new policy holds", || echo(&client, ruled.at(8080)).is_err())?;
-    wait::until("the new endpoint is taken", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
-    let served =
-        mesh.proxy("b").config()?["workloads"].as_object().is_some_and(|all| all.contains_key("test/doomed"));
-    ensure!(!served, "the pod that is gone is served still");
-    println!("away for {:?}; all is as it should be {:?} after the return", gone.elapsed(), back.elapsed());
+    wait::until("the new policy holds", || echo(&client, policy.at(8080)).is_err())?;
+    wait::until("the new endpoint is used", || choice(mesh).is_ok_and(|name| name == "choice-2"))?;
+    let served = mesh.proxy("b").config()?["workloads"]
+        .as_object()
+        .is_some_and(|all| all.contains_key("test/deleted"));
+    ensure!(!served, "the deleted pod is still served");
+    println!(
+        "away for {:?}; all changes took effect {:?} after the return",
+        stopped.elapsed(),
+        back.elapsed()
+    );
     keep_on(&loads)?;
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
-    first.flawless()?;
-    second.flawless()?;
+    first.no_failures()?;
+    second.no_failures()?;
     let withdrawn = mesh.control().metrics()?.value("weft_control_pods_withdrawn_total", &[]);
-    ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, though their proxies live");
-    mesh.proxy("a").take_over().context("with the control plane it works")
+    ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, although their proxies run");
+    mesh.proxy("a").take_over().context("a takeover with the control plane")
 }
 
 pub(super) fn hangs(mesh: &Mesh) -> Result<()> {
@@ -117,8 +122,8 @@ pub(super) fn hangs(mesh: &Mesh) -> Result<()> {
     let secured = [("direction", "inbound"), ("pod", "open"), ("tls", "true")];
     let loads = loads(mesh)?;
     mesh.control().pause()?;
-    let gone = Instant::now();
-    while gone.elapsed() < away() {
+    let stopped = Instant::now();
+    while stopped.elapsed() < away() {
         keep_on(&loads)?;
         thread::sleep(Duration::from_millis(100));
     }
@@ -131,9 +136,9 @@ pub(super) fn hangs(mesh: &Mesh) -> Result<()> {
     keep_on(&loads)?;
     proxy.expect_some("tcp_open_total", &secured)?;
     for load in loads {
-        load.stop().flawless()?;
+        load.stop().no_failures()?;
     }
     let withdrawn = mesh.control().metrics()?.value("weft_control_pods_withdrawn_total", &[]);
-    ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, though their proxies live");
-    servers.iter().chain([&server]).try_for_each(|server| server.flawless())
+    ensure!(withdrawn == 0.0, "{withdrawn} pods were announced as unmeshed, although their proxies run");
+    servers.iter().chain([&server]).try_for_each(|server| server.no_failures())
 }

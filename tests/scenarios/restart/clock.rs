@@ -1,7 +1,7 @@
-//! What if somebody sets the clock?
+//! The system clock is set forward and back.
 //!
-//! The machine's own is left alone: libfaketime tells weft's processes another time of day, and what it is ahead by is
-//! in a file that they look at each time.
+//! The machine's clock does not change: libfaketime shows weft's processes another time of day. The offset is in a file that
+//! it reads each time.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -10,12 +10,13 @@ use weft_tests::{
     backends,
     load::{Steady, Style},
     mesh::{Description, Mesh, mesh},
+    texts::log,
     wait,
 };
 
 const HOUR: i64 = 3600;
 
-/// How far ahead the clock is, in seconds.
+/// Contains the offset in seconds.
 fn file() -> PathBuf {
     std::env::temp_dir().join(format!("weft-clock-{}", std::process::id()))
 }
@@ -43,17 +44,17 @@ pub(super) fn description() -> Description {
             .env("FAKETIME_TIMESTAMP_FILE", &file().display().to_string())
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        // The scenario says what is missing.
+        // The scenario reports what is missing.
         _ => cluster,
     }
 }
 
-/// When the certificate of a node's pod ends.
+/// When the certificate of a node's pod expires.
 fn expires(mesh: &Mesh, node: &str) -> Result<f64> {
     Ok(mesh.proxy(node).metrics()?.value("control_identity_cert_expiration_timestamp_seconds", &[]))
 }
 
-/// Of each style.
+/// For each style.
 const CLIENTS: u64 = 4;
 
 pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
@@ -68,13 +69,13 @@ pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
     let first = [expires(mesh, "a")?, expires(mesh, "b")?];
     let failures = || loads[0].so_far().failures.values().sum::<u64>();
 
-    // Certificates are good for a day.
+    // Certificates are valid for a day.
     ahead_by(HOUR)?;
     for node in ["a", "b"] {
-        mesh.proxy(node).log().expect_line(&["the clock was set", "forward=true"])?;
+        mesh.proxy(node).log().expect_line(&[log::CLOCK_SET, "forward=true"])?;
     }
     keep_on()?;
-    ensure!(expires(mesh, "a")? == first[0], "renewed, though it is good for many hours more");
+    ensure!(expires(mesh, "a")? == first[0], "renewed, although it is valid for many more hours");
 
     let renewed = |what: &str, fits: &dyn Fn(f64) -> bool| {
         wait::until(what, || ["a", "b"].iter().all(|node| expires(mesh, node).is_ok_and(fits)))
@@ -82,24 +83,24 @@ pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
     ensure!(failures() == 0, "{:?}", loads[0].so_far());
     ahead_by(30 * HOUR)?;
     renewed("the expired certificates are renewed", &|end| end > first[0] + 29.0 * HOUR as f64)?;
-    // Whoever had shown a certificate that was good, and was judged when it was not any more: one of each client's
-    // connections at most.
-    let only_then = |most: u64| {
+    // A handshake may have presented a certificate that expired before it was verified: at most one connection of each
+    // client.
+    let only_at_the_jump = |max: u64| {
         keep_on()?;
         let now = failures();
-        ensure!(now <= most, "{now} failures, {most} at most: {:?}", loads[0].so_far());
+        ensure!(now <= max, "{now} failures, {max} at most: {:?}", loads[0].so_far());
         keep_on()?;
-        ensure!(failures() == now, "connections that began later failed: {:?}", loads[0].so_far());
+        ensure!(failures() == now, "connections that began later have failed: {:?}", loads[0].so_far());
         Ok(now)
     };
-    let now = only_then(CLIENTS)?;
+    let now = only_at_the_jump(CLIENTS)?;
     ahead_by(0)?;
-    renewed("certificates of the future are replaced", &|end| end < first[0] + HOUR as f64)?;
-    only_then(now + CLIENTS)?;
+    renewed("certificates that are not valid yet are replaced", &|end| end < first[0] + HOUR as f64)?;
+    only_at_the_jump(now + CLIENTS)?;
     let [fresh, kept] = loads;
     let met = fresh.stop();
-    println!("{} connections, {:?} at the moments when the clock was set", met.connections, met.failures);
-    kept.stop().flawless()?;
+    println!("{} connections, failures when the clock was set: {:?}", met.connections, met.failures);
+    kept.stop().no_failures()?;
     for node in ["a", "b"] {
         let renewals =
             mesh.proxy(node).metrics()?.value("control_identity_cert_refreshes_total", &[("result", "ok")]);
@@ -107,7 +108,7 @@ pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
         let state = mesh.proxy(node).config()?["workloads"].to_string();
         ensure!(!state.contains("JOINING"), "{state}");
     }
-    server.flawless()?;
+    server.no_failures()?;
     fs::remove_file(file())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What still holds for connections that a relieved process carries?
+//! Policy changes and deleted pods apply to the connections of a draining process.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -26,23 +26,23 @@ pub(super) fn policies_and_pods(mesh: &Mesh) -> Result<()> {
     for proxy in mesh.proxies() {
         proxy.take_over()?;
     }
-    carried(mesh, &mut streams)?;
+    still_carried(mesh, &mut streams)?;
 
     for pod in ["closed-server", "closed-near"] {
         mesh.change_pod(pod, |pod| pod.policy("deny"))?;
     }
     let mut lasting = streams.split_off(2);
     for (pod, stream) in servers.into_iter().zip(streams) {
-        reset(stream).with_context(|| format!("the connection to {pod}, which lets nobody in any more"))?;
+        reset(stream).with_context(|| format!("the connection to {pod}, which now denies everybody"))?;
     }
-    carried(mesh, &mut lasting).context("those of pods whose policy has not changed")?;
+    still_carried(mesh, &mut lasting).context("connections to pods whose policy has not changed")?;
 
     let near = lasting.split_off(1);
     mesh.remove_pod("open-near")?;
     for stream in near {
-        reset(stream).context("the connection to a pod that is gone")?;
+        reset(stream).context("the connection to the deleted pod")?;
     }
-    carried(mesh, &mut lasting).context("those of other pods")?;
+    still_carried(mesh, &mut lasting).context("connections to other pods")?;
     request(mesh, "closed-client", mesh.service("open-server").at(80))?;
     drop(lasting);
     for proxy in mesh.proxies() {
@@ -53,11 +53,11 @@ pub(super) fn policies_and_pods(mesh: &Mesh) -> Result<()> {
     mesh.until_enrolled()
 }
 
-/// The old processes carry these, and they go on.
-fn carried(mesh: &Mesh, streams: &mut [TcpStream]) -> Result<()> {
+/// Fails unless the old processes still carry these connections.
+fn still_carried(mesh: &Mesh, streams: &mut [TcpStream]) -> Result<()> {
     streams.iter_mut().try_for_each(ping)?;
     for proxy in mesh.proxies() {
-        ensure!(proxy.draining()? == 1, "{proxy}: no process is left that carries them");
+        ensure!(proxy.draining()? == 1, "{proxy}: the old process has ended");
     }
     Ok(())
 }
@@ -65,6 +65,6 @@ fn carried(mesh: &Mesh, streams: &mut [TcpStream]) -> Result<()> {
 fn reset(mut stream: TcpStream) -> Result<()> {
     let end = stream.read(&mut [0]).map_err(|error| error.kind());
     ensure!(end == Err(ErrorKind::ConnectionReset), "the client got {end:?}");
-    ensure!(stream.write(b"more").is_err(), "the client may write on");
+    ensure!(stream.write(b"more").is_err(), "the client can still write");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Does a single byte of a pod that fails closed get out while no proxy serves it?
+//! Pods that fail closed, while their proxy is dead or hangs: nothing is sent in plaintext.
 
 use std::{
     io::ErrorKind,
@@ -17,7 +17,7 @@ use weft_tests::{
 
 use super::{ping, request};
 
-/// New connections, without a rest, and lasting ones.
+/// New and lasting connections.
 fn loads(client: &Pod, targets: &[SocketAddr]) -> Vec<Steady> {
     let start =
         |target, style, pause| Steady::start(client.netns(), target, style, 2, Duration::from_millis(pause));
@@ -28,7 +28,7 @@ fn failures(load: &Steady) -> u64 {
     load.so_far().failures.values().sum()
 }
 
-/// Waits until each of them has failed so often once more.
+/// Waits until each load has failed `more` times.
 fn fail_on(loads: &[Steady], more: u64) -> Result<()> {
     for load in loads {
         let goal = failures(load) + more;
@@ -37,7 +37,7 @@ fn fail_on(loads: &[Steady], more: u64) -> Result<()> {
     Ok(())
 }
 
-/// Refused by the kernel, at once, and not after some time-out.
+/// Fails unless the kernel refuses the connection at once; returns how long that took.
 fn refused(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<Duration> {
     let begun = Instant::now();
     let kind = wait::promptly("the refusal", || mesh.pod(client).connect(target))?.map(drop);
@@ -46,7 +46,7 @@ fn refused(mesh: &Mesh, client: &str, target: SocketAddr) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// Starts a proxy again; how long it takes from there to a connection that works.
+/// Starts a proxy; returns how long it takes until a connection works.
 fn recovered(mesh: &Mesh, node: &str, client: &str, target: SocketAddr) -> Result<Duration> {
     let begun = Instant::now();
     mesh.proxy(node).launch()?;
@@ -56,7 +56,7 @@ fn recovered(mesh: &Mesh, node: &str, client: &str, target: SocketAddr) -> Resul
     Ok(took)
 }
 
-/// What went from or to these addresses.
+/// The packets from or to these addresses.
 fn of(captured: &Captured, addresses: &[IpAddr]) -> Captured {
     let ours = |ip: &IpAddr| addresses.contains(ip);
     let packets =
@@ -68,7 +68,7 @@ fn addresses(pod: &Pod) -> [IpAddr; 2] {
     [pod.v4.into(), pod.v6.into()]
 }
 
-/// How many whole records there are in what must be nothing else.
+/// Fails if anything but TLS was captured; returns the number of complete records.
 fn all_tls(captured: &Captured) -> Result<usize> {
     let mut records = 0;
     for ((from, to), stream) in captured.streams() {
@@ -93,14 +93,14 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
     let far = mesh.service("closed-server").at(80);
     let targets = [far, server.at6(8080), mesh.service("closed-near").at(80)];
     let outside = mesh.pod("plain-server").at(8080);
-    request(mesh, "closed-client", outside).context("out of the mesh, while the proxy lives")?;
+    request(mesh, "closed-client", outside).context("to an unmeshed pod, while the proxy runs")?;
 
     let wire = Capture::start(&mesh.node("a"))?;
     let pods = [Capture::on(client.netns(), "eth0")?, Capture::on(server.netns(), "eth0")?];
     let loads = loads(&client, &targets);
     loads.iter().try_for_each(|load| load.keep_on(50))?;
 
-    // The source's proxy dies.
+    // The source's proxy is killed.
     mesh.proxy("a").kill()?;
     let silence = Capture::on(client.netns(), "eth0")?;
     let mut slowest = Duration::ZERO;
@@ -110,20 +110,20 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
     slowest = slowest.max(refused(mesh, "plain-client", mesh.pod("closed-near").at(8080))?);
     fail_on(&loads, 100)?;
     let bytes = of(&silence.finish()?, &addresses(&client)).bytes();
-    ensure!(bytes == 0, "{bytes} bytes went out of a pod without a proxy, or into it");
+    ensure!(bytes == 0, "a pod without a proxy sent or received {bytes} bytes");
     let source = recovered(mesh, "a", "closed-client", far)?;
     loads.iter().try_for_each(|load| load.keep_on(50))?;
 
-    // The destination's proxy dies; that of the source goes on.
+    // The destination's proxy is killed; the source's runs.
     mesh.proxy("b").kill()?;
     let silence = Capture::on(server.netns(), "eth0")?;
     for target in [server.at(8080), server.at6(8080)] {
         slowest = slowest.max(refused(mesh, "plain-client", target)?);
     }
     fail_on(&loads[..4], 10)?;
-    loads[4..].iter().try_for_each(|load| load.keep_on(50)).context("on the node whose proxy lives")?;
+    loads[4..].iter().try_for_each(|load| load.keep_on(50)).context("on the node whose proxy runs")?;
     let bytes = of(&silence.finish()?, &addresses(&server)).bytes();
-    ensure!(bytes == 0, "{bytes} bytes came to a pod without a proxy, or out of it");
+    ensure!(bytes == 0, "a pod without a proxy sent or received {bytes} bytes");
     let destination = recovered(mesh, "b", "closed-client", far)?;
     loads.iter().try_for_each(|load| load.keep_on(50))?;
 
@@ -140,7 +140,7 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
     ensure!(records > 0, "nothing was captured");
     println!(
         "refused within {slowest:?}; {records} TLS records, 0 plaintext bytes; first connection {source:?} after the \
-         start of the source's proxy, {destination:?} after that of the destination's"
+         start of the source's proxy, {destination:?} after the start of the destination's"
     );
     Ok(())
 }
@@ -159,7 +159,7 @@ pub(super) fn hung(mesh: &Mesh) -> Result<()> {
     kept.iter().try_for_each(|load| load.keep_on(50))?;
 
     mesh.proxy("a").pause()?;
-    // What comes in before the kernel gives the proxy up waits for it.
+    // A connection that begins before the proxy counts as dead waits for it.
     let mut waiting = client.connect(far)?;
     let ways = [
         ("closed-client", far),
@@ -173,7 +173,7 @@ pub(super) fn hung(mesh: &Mesh) -> Result<()> {
         })?;
         refused(mesh, from, target)?;
     }
-    ensure!(plain.accepted() == 0, "a connection came past the proxy that hangs");
+    ensure!(plain.accepted() == 0, "a connection bypassed the hung proxy");
 
     mesh.proxy("a").resume()?;
     kept.iter().try_for_each(|load| load.keep_on(50))?;
@@ -181,12 +181,12 @@ pub(super) fn hung(mesh: &Mesh) -> Result<()> {
     wait::until_ok("new connections", || request(mesh, "closed-client", far))?;
     for load in kept {
         let met = load.stop();
-        met.flawless()?;
-        ensure!(met.connections == 2, "connections had to be opened anew: {met:?}");
+        met.no_failures()?;
+        ensure!(met.connections == 2, "connections had to be reopened: {met:?}");
     }
     drop(waiting);
     let records = all_tls(&of(&wire.finish()?, &addresses(&mesh.pod("closed-server"))))?;
     ensure!(records > 0, "nothing was captured");
-    servers.iter().try_for_each(Server::flawless)?;
+    servers.iter().try_for_each(Server::no_failures)?;
     mesh.until_enrolled()
 }

@@ -1,4 +1,4 @@
-//! Does traffic flow while the proxy of a node is dead or hangs, where that is allowed?
+//! Pods that fail open, while their proxy is dead or hangs: traffic goes on directly.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::request;
 
 const CLIENTS: usize = 4;
 
-/// From each of these clients to each of these targets, a new connection each time.
+/// New connections from two clients to several targets.
 struct Loads(Vec<(String, Steady)>);
 
 impl Loads {
@@ -41,7 +41,7 @@ impl Loads {
         self.0.iter().try_for_each(|(way, load)| load.keep_on(more).with_context(|| way.clone()))
     }
 
-    /// Ends them; each client may have failed so often.
+    /// Stops the clients; each may have failed `forgiven` times.
     fn stop(self, forgiven: u64) -> Result<()> {
         for (way, load) in self.0 {
             let met = load.stop();
@@ -52,11 +52,11 @@ impl Loads {
     }
 }
 
-/// Waits until node `b` admits secured connections to the open server again.
+/// Waits until node `b` accepts encrypted connections to the open server again.
 fn until_secured(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("b").watch()?;
     let secured = [("direction", "inbound"), ("pod", "open-server"), ("tls", "true")];
-    wait::until("connections are secured again", || {
+    wait::until("connections are encrypted again", || {
         proxy.now().is_ok_and(|now| now.value("tcp_open_total", &secured) > 0.0)
     })
 }
@@ -67,7 +67,7 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
         mesh.pod("open-near").serve(8080, backends::echo())?,
         mesh.pod("plain-server").serve(8080, backends::echo())?,
     ];
-    // Once with the destination's proxy dead, once with the source's.
+    // First the destination's proxy is dead, then the source's.
     for node in ["b", "a"] {
         let during = Loads::start(mesh);
         during.keep_on(50)?;
@@ -75,7 +75,7 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
         during.keep_on(100).with_context(|| format!("the proxy of {node} is dead"))?;
         let after = Loads::start(mesh);
         after.keep_on(50)?;
-        // What was open went with the proxy.
+        // Connections that were open ended with the proxy.
         during.stop(1).with_context(|| format!("when the proxy of {node} died"))?;
 
         mesh.proxy(node).revive()?;
@@ -105,5 +105,5 @@ pub(super) fn hung(mesh: &Mesh) -> Result<()> {
     mesh.proxy("b").resume()?;
     mesh.until_enrolled()?;
     until_secured(mesh)?;
-    loads.into_iter().try_for_each(|load| load.stop().flawless())
+    loads.into_iter().try_for_each(|load| load.stop().no_failures())
 }

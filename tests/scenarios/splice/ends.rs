@@ -1,4 +1,4 @@
-//! Is a spliced connection's end told as any other's, however it ends?
+//! The ends of spliced connections.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,19 +18,19 @@ use weft_tests::{
 
 use super::{MESSAGE, MOVED, ROUNDS, echoes, warm};
 
-/// More than one message of the kernel's, less than a queue takes.
+/// More than one message of sk_msg, less than a queue holds.
 const LETTER: usize = 600_000;
 
-pub(super) fn ends_are_told(mesh: &Mesh) -> Result<()> {
+pub(super) fn ends_are_passed_on(mesh: &Mesh) -> Result<()> {
     // The client's half-close, then the server's answer.
     let (stream, server, _) = warm(mesh, answer_at_the_end())?;
     (&stream).write_all(&letter())?;
     stream.shutdown(Shutdown::Write)?;
-    ensure!(to_the_end(&stream)? == letter(), "the answer is another");
+    ensure!(to_the_end(&stream)? == letter(), "the answer differs");
     drop(stream);
-    server.flawless()?;
+    server.no_failures()?;
 
-    // The server resets after its last words.
+    // The server resets after its last bytes.
     let (stream, _server, _) = warm(
         mesh,
         Arc::new(|accepted| {
@@ -39,29 +39,29 @@ pub(super) fn ends_are_told(mesh: &Mesh) -> Result<()> {
         }),
     )?;
     let mut got = vec![0; LETTER];
-    (&stream).read_exact(&mut got).context("what the server said before its reset")?;
-    ensure!(got == letter(), "the server's last words are others");
+    (&stream).read_exact(&mut got).context("what the server sent before its reset")?;
+    ensure!(got == letter(), "the server's last bytes differ");
     let end = wait::promptly("the server's reset", || the_end(&stream))?;
     ensure!(end.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "{end:?}");
 
-    // The client does.
-    let (told, heard) = mpsc::channel();
+    // The client resets after its last bytes.
+    let (report, reported) = mpsc::channel();
     let (stream, _server, _) = warm(
         mesh,
         Arc::new(move |accepted| {
             let mut got = vec![0; LETTER];
             (&accepted.stream).read_exact(&mut got)?;
             let end = the_end(&accepted.stream);
-            // The scenario is gone only if it has failed already.
-            let _ = told.send((got == letter(), end.map_err(|e| e.kind())));
+            // Fails only if the scenario has already failed.
+            let _ = report.send((got == letter(), end.map_err(|e| e.kind())));
             Ok(())
         }),
     )?;
     (&stream).write_all(&letter())?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     drop(stream);
-    let heard = heard.recv_timeout(wait::PROMPTLY).context("the client's reset")?;
-    ensure!(heard == (true, Err(ErrorKind::ConnectionReset)), "{heard:?}");
+    let seen = reported.recv_timeout(wait::PROMPTLY).context("the client's reset")?;
+    ensure!(seen == (true, Err(ErrorKind::ConnectionReset)), "{seen:?}");
     Ok(())
 }
 
@@ -73,8 +73,8 @@ fn answer_at_the_end() -> Behaviour {
     })
 }
 
-/// What a read says when nothing more comes. One that sleeps on such a socket when it is reset is told EAGAIN, and
-/// the next one of the reset (docs/operations.md).
+/// The result of a read when nothing more arrives. A read that sleeps on a spliced socket when it is reset returns EAGAIN,
+/// and the next one the reset (docs/operations.md).
 fn the_end(mut stream: &TcpStream) -> std::io::Result<usize> {
     match stream.read(&mut [0; 1]) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => stream.read(&mut [0; 1]),
@@ -94,26 +94,26 @@ fn to_the_end(mut stream: &TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(all)
 }
 
-pub(super) fn revoked_is_cut(mesh: &Mesh) -> Result<()> {
-    let (told, heard) = mpsc::channel();
+pub(super) fn revoked_is_reset(mesh: &Mesh) -> Result<()> {
+    let (report, reported) = mpsc::channel();
     let (stream, _server, proxy) = warm(
         mesh,
         Arc::new(move |accepted| {
             let end = the_end(&accepted.stream);
-            let _ = told.send(end.map_err(|e| e.kind()));
+            let _ = report.send(end.map_err(|e| e.kind()));
             Ok(())
         }),
     )?;
     mesh.change_pod("near", |pod| pod.policy("deny"))?;
-    let heard = heard.recv_timeout(wait::EVENTUALLY).context("the server's end")?;
-    ensure!(heard == Err(ErrorKind::ConnectionReset), "the server got {heard:?}");
+    let seen = reported.recv_timeout(wait::EVENTUALLY).context("the server's end")?;
+    ensure!(seen == Err(ErrorKind::ConnectionReset), "the server got {seen:?}");
     let end = the_end(&stream).map_err(|e| e.kind());
     ensure!(end == Err(ErrorKind::ConnectionReset), "the client got {end:?}");
-    ensure!((&stream).write(b"more").is_err(), "the client may write on");
+    ensure!((&stream).write(b"more").is_err(), "the client can still write");
     proxy.expect("weft_splice_open", &[], 0.0)?;
     proxy.expect_some("inbound_tcp_authz_terminate_total", &[("pod", "near")])?;
     mesh.change_pod("near", |pod| pod.policy("all-unauthenticated"))?;
-    wait::until_ok("the pod lets in again", || warm(mesh, backends::sink()).map(drop))
+    wait::until_ok("the pod accepts connections again", || warm(mesh, backends::sink()).map(drop))
 }
 
 pub(super) fn kill_and_return(mesh: &Mesh) -> Result<()> {
@@ -126,7 +126,7 @@ pub(super) fn kill_and_return(mesh: &Mesh) -> Result<()> {
     let (stream, ..) = wait::until_ok("spliced again", || warm(mesh, backends::sink()))?;
     mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 2.0)?;
     drop(stream);
-    wait::until_ok("all is forgotten", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
+    wait::until_ok("no redirect is left", || mesh.proxy("a").metrics()?.expect("weft_splice_flows", &[], 0.0))
 }
 
 pub(super) fn successor_dies(mesh: &Mesh) -> Result<()> {
@@ -134,20 +134,20 @@ pub(super) fn successor_dies(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a");
     proxy.take_over()?;
     proxy.kill_latest()?;
-    wait::until("the predecessor drains alone", || proxy.metrics().is_err())?;
+    wait::until("only the predecessor is left, and drains", || proxy.metrics().is_err())?;
     proxy.revive()?;
     mesh.until_enrolled()?;
-    ensure!(proxy.draining()? == 1, "who carries the old connection?");
-    // Others take free flows, while the first of all says how many bytes it has relayed.
+    ensure!(proxy.draining()? == 1, "the old connection has no process");
+    // The new connection uses other flows, while the predecessor still publishes how much it has relayed.
     let (new, ..) = wait::until_ok("spliced again", || warm(mesh, backends::echo()))?;
     let watch = proxy.watch()?;
     for _ in 0..4 {
-        echoes(&old, MESSAGE, ROUNDS).context("the connection of before")?;
+        echoes(&old, MESSAGE, ROUNDS).context("the existing connection")?;
     }
     let moved = watch.now()?.value("weft_capture_total", MOVED);
     ensure!(moved >= 4.0 * ROUNDS as f64, "the kernel moved {moved} messages of the old connection");
     echoes(&new, MESSAGE, ROUNDS)?;
     proxy.metrics()?.expect("weft_splice_flows", &[], 4.0)?;
     drop((old, new));
-    wait::until_ok("all is forgotten", || proxy.metrics()?.expect("weft_splice_flows", &[], 0.0))
+    wait::until_ok("no redirect is left", || proxy.metrics()?.expect("weft_splice_flows", &[], 0.0))
 }

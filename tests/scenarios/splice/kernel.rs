@@ -1,27 +1,27 @@
-//! Does splicing go by what the kernel can do, and does everything work without it?
+//! Splicing depends on what the kernel can do; without it, connections are relayed.
 
 use anyhow::{Result, ensure};
-use weft_tests::{backends, mesh::Mesh, suite::Area};
+use weft_tests::{backends, mesh::Mesh, suite::Area, texts::log};
 
 use super::{MESSAGE, ROUNDS, counted, echoes, mostly_spliced, opted_in};
 
 pub(super) fn scenarios(area: Area) -> Area {
     area.scenario(
         "spliced_or_relayed",
-        "Where the kernel does what splicing needs, bytes are spliced; elsewhere the proxy says what the kernel does \
-         not do, and relays them.",
+        "On kernels that support splicing bytes are spliced; on others the proxy reports what is missing and relays \
+         them.",
         spliced_or_relayed,
     )
     .alone(
         "refused_with_a_reason",
-        "Where the kernel's sockets cannot be read, nothing is spliced, the proxy says why, and all works.",
+        "Without the kernel's type information nothing is spliced, the proxy reports the reason, and all connections work.",
         || opted_in().proxy_arg("--btf=/nonexistent/vmlinux"),
         refused_with_a_reason,
     )
 }
 
-/// For kernels other than this machine's (`cargo xtask test --kernels`), where either may be right. Which one it was
-/// is on a line that the table of kernels is made from.
+/// For `cargo xtask test --kernels`, where either may be right. The table of kernels is made from the line that is
+/// printed.
 fn spliced_or_relayed(mesh: &Mesh) -> Result<()> {
     let echo = mesh.pod("near").serve(mesh.unused_port(), backends::echo())?;
     let proxy = mesh.proxy("a").watch()?;
@@ -41,7 +41,7 @@ fn spliced_or_relayed(mesh: &Mesh) -> Result<()> {
     }
     counted(&proxy, "client", "near", bytes)?;
     drop(stream);
-    echo.flawless()
+    echo.no_failures()
 }
 
 fn refused_with_a_reason(mesh: &Mesh) -> Result<()> {
@@ -51,7 +51,7 @@ fn refused_with_a_reason(mesh: &Mesh) -> Result<()> {
         let stream = mesh.pod("client").connect(mesh.service(server).at(echo.port()))?;
         echoes(&stream, MESSAGE, ROUNDS)?;
         drop(stream);
-        echo.flawless()?;
+        echo.no_failures()?;
     }
     let proxy = mesh.proxy("a");
     let metrics = proxy.metrics()?;
@@ -60,6 +60,6 @@ fn refused_with_a_reason(mesh: &Mesh) -> Result<()> {
     metrics.expect("weft_capture_total", &[("hook", "sockops"), ("outcome", "splice_joined")], 0.0)?;
     let reason = proxy.config()?["splice"]["reason"].to_string();
     ensure!(reason.contains("/nonexistent/vmlinux"), "/config: {reason}");
-    proxy.log().expect_line(&["not spliced", "/nonexistent/vmlinux"])?;
+    proxy.log().expect_line(&[log::NOT_SPLICED, "/nonexistent/vmlinux"])?;
     Ok(())
 }

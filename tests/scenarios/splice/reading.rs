@@ -1,4 +1,4 @@
-//! Does a spliced connection suit a reader that does not read, or not as little?
+//! Readers of spliced connections: one that does not read, and one that waits for a full buffer.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,11 +18,11 @@ use weft_tests::{
 
 use super::{MESSAGE, MOVED, warm};
 
-/// The queue's bound with its overhead, the buffers of TCP and the proxy behind it; far less than is offered.
+/// The limit of the queue with its overhead, and the buffers of TCP and the proxy; far less than is sent.
 const BUFFERS: u64 = 32 << 20;
 
 pub(super) fn a_reader_that_does_not_read(mesh: &Mesh) -> Result<()> {
-    let (gate, (told, heard)) = (Gate::default(), mpsc::channel());
+    let (gate, (report, reported)) = (Gate::default(), mpsc::channel());
     let read = move |accepted: &Accepted| {
         let (mut pattern, mut buffer) = (Pattern::new(11), vec![0; 64 << 10]);
         loop {
@@ -31,11 +31,11 @@ pub(super) fn a_reader_that_does_not_read(mesh: &Mesh) -> Result<()> {
                 n => pattern.check(&buffer[..n]).map_err(std::io::Error::other)?,
             }
         }
-        let _ = told.send(pattern.position());
+        let _ = report.send(pattern.position());
         Ok(())
     };
     let (mut stream, server, proxy) = warm(mesh, backends::hold(&gate, Arc::new(read)))?;
-    // A write that waits this long found every buffer full. It decides only when to stop filling.
+    // A write that blocks this long has found every buffer full.
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
     let (mut pattern, mut buffer, mut taken) = (Pattern::new(11), vec![0; 64 << 10], 0u64);
     'filling: while taken < 8 * BUFFERS {
@@ -49,14 +49,14 @@ pub(super) fn a_reader_that_does_not_read(mesh: &Mesh) -> Result<()> {
             }
         }
     }
-    ensure!(taken < BUFFERS, "{taken} bytes were taken although nobody reads");
+    ensure!(taken < BUFFERS, "{taken} bytes were accepted although nobody reads");
     proxy.expect_some("weft_capture_total", &[("hook", "sk_msg"), ("outcome", "relayed_queue_full")])?;
     gate.open();
     stream.shutdown(Shutdown::Write)?;
-    let read = heard.recv_timeout(wait::EVENTUALLY).context("the reader's count")?;
+    let read = reported.recv_timeout(wait::EVENTUALLY).context("the reader's count")?;
     ensure!(read == taken, "{read} of {taken} bytes were read");
     drop(stream);
-    server.flawless()
+    server.no_failures()
 }
 
 pub(super) fn a_read_that_waits_for_all(mesh: &Mesh) -> Result<()> {
@@ -81,14 +81,14 @@ pub(super) fn a_read_that_waits_for_all(mesh: &Mesh) -> Result<()> {
         for _ in 0..5 {
             for half in [[1; MESSAGE], [2; MESSAGE]] {
                 (&stream).write_all(&half)?;
-                // Time for the reader to take it and go to sleep again; if it does not suffice, nothing is shown.
+                // Time for the reader to read it and to sleep again.
                 std::thread::sleep(Duration::from_millis(5));
             }
             wait::promptly("the answer", || (&stream).read_exact(&mut answer))??;
-            ensure!(answer == [[1; MESSAGE], [2; MESSAGE]].concat(), "the answer is another");
+            ensure!(answer == [[1; MESSAGE], [2; MESSAGE]].concat(), "the answer differs");
         }
     }
     proxy.expect_some("weft_capture_total", &[("hook", "sk_msg"), ("outcome", "relayed_reader_waits")])?;
     proxy.expect_some("weft_capture_total", MOVED)?;
-    server.flawless()
+    server.no_failures()
 }

@@ -1,4 +1,4 @@
-//! Do streams survive every combination of writers, readers and closings?
+//! Streams with every combination of writers, readers and closings.
 
 use std::{
     net::TcpListener,
@@ -16,9 +16,9 @@ use weft_tests::{
 
 use super::{MOVED, SPLICED};
 
-/// At a time, so that streams also disturb each other.
+/// Concurrent streams, so that they also compete.
 const WORKERS: u64 = 4;
-/// All combinations of one direction, five times over with other sizes and another opposite direction.
+/// All combinations of one direction, five times with other sizes and another opposite direction.
 const STREAMS: u64 = 5 * (WRITERS.len() * READERS.len() * CLOSINGS.len()) as u64;
 
 pub(super) fn spliced(mesh: &Mesh) -> Result<()> {
@@ -38,24 +38,24 @@ pub(super) fn spliced(mesh: &Mesh) -> Result<()> {
     proxy.expect("weft_splice_flows", &[], 0.0)
 }
 
-pub(super) fn short_way(mesh: &Mesh) -> Result<()> {
+pub(super) fn cross_node(mesh: &Mesh) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     let streams = STREAMS / 5;
     run(mesh, "far", streams)?;
-    // Who has said all before the other node is reached has no socket that could join.
-    let told = ["weft_splice_hops_total", "weft_splice_late_total"];
+    // A client that has already closed its half when the other node is reached has no socket that could be spliced.
+    let names = ["weft_splice_hops_total", "weft_splice_late_total"];
     wait::until_ok("every stream is counted", || {
         let now = proxy.now()?;
-        let [hops, late] = told.map(|name| now.value(name, &[]));
+        let [hops, late] = names.map(|name| now.value(name, &[]));
         ensure!(hops + late == streams as f64, "{hops} and {late} of {streams}");
-        ensure!(hops >= 0.8 * streams as f64, "only {hops} of {streams} had a short way");
+        ensure!(hops >= 0.8 * streams as f64, "only {hops} of {streams} were spliced");
         Ok(())
     })?;
     proxy.expect_some("weft_capture_total", MOVED)?;
     proxy.expect("weft_splice_flows", &[], 0.0)
 }
 
-/// Runs `streams` between the client and `server`; how many bytes they carried.
+/// Runs `streams` between the client and `server`; returns how many bytes they carried.
 fn run(mesh: &Mesh, server: &str, streams: u64) -> Result<u64> {
     let (next, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let (client, pod) = (mesh.pod("client"), mesh.pod(server));
@@ -73,17 +73,17 @@ fn run(mesh: &Mesh, server: &str, streams: u64) -> Result<u64> {
                         }
                         let stream = Stream::new(number);
                         let connection = client.connect(pod.at(port))?;
-                        let accepted = dial::patient(listener.accept()?.0)?;
+                        let accepted = dial::with_timeouts(listener.accept()?.0)?;
                         thread::scope(|scope| {
                             let served = scope.spawn(|| {
                                 let served = stream.server(&accepted);
                                 drop(accepted);
                                 served
                             });
-                            let asked = stream.client(&connection);
+                            let sent = stream.client(&connection);
                             drop(connection);
                             let served = served.join().expect("a server does not panic");
-                            asked.and(served).with_context(|| format!("stream {number}: {stream:?}"))
+                            sent.and(served).with_context(|| format!("stream {number}: {stream:?}"))
                         })?;
                         bytes.fetch_add(stream.bytes(), Ordering::Relaxed);
                     }

@@ -1,4 +1,4 @@
-//! Which certificates can a client come with?
+//! Certificate authorities and the certificates that they sign.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -10,25 +10,23 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use time::OffsetDateTime;
 
-/// Somebody who signs certificates: the mesh's own issuer, or a stranger with the same manners.
+/// The mesh's own issuer, or a foreign authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// What a peer needs beside the leaf.
+    /// The certificates that are sent behind the leaf.
     chain: Vec<CertificateDer<'static>>,
-    /// This authority's own certificate.
     pub certificate_pem: String,
 }
 
 /// A certificate with its key and chain.
 pub struct Leaf {
-    /// The leaf first.
+    /// Begins with the leaf.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Its key.
     pub key: PrivateKeyDer<'static>,
 }
 
 impl Authority {
-    /// The mesh's own issuer, from weft-control's state directory: whoever can read that, can sign anything.
+    /// The mesh's own issuer, read from weft-control's state directory.
     pub fn of_mesh(control_state: &Path) -> Result<Self> {
         let read = |file: &str| {
             let path = control_state.join(file);
@@ -41,7 +39,7 @@ impl Authority {
         Ok(Self { issuer, chain: chain.context("issuer.pem")?, certificate_pem })
     }
 
-    /// A certificate authority that the mesh has never heard of, whatever it calls itself.
+    /// A new authority that the mesh does not know, with any name.
     pub fn foreign(name: &str) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
@@ -53,12 +51,11 @@ impl Authority {
         Ok(Self { certificate_pem: certificate.pem(), issuer: Issuer::new(params, key), chain })
     }
 
-    /// This authority's key.
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
     }
 
-    /// This authority's certificate, as a trust anchor.
+    /// The authority's certificate, as a trust anchor.
     pub fn anchor(&self) -> Option<CertificateDer<'static>> {
         self.chain.first().cloned()
     }

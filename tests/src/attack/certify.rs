@@ -1,4 +1,4 @@
-//! What does the identity service grant to whom?
+//! Requests certificates of the identity service.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClien
 
 use crate::grpc;
 
-/// Asks the identity service at `control` for a certificate for `identity`, as whoever has `token`.
+/// Requests a certificate for `identity` with `token`.
 pub fn certify(control: SocketAddr, identity: &str, token: &[u8]) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![identity.to_owned()])?;

@@ -1,4 +1,4 @@
-//! How does a TLS client behave that a scenario controls byte by byte?
+//! A TLS client that a scenario controls byte by byte.
 
 use std::{
     io::{self, Read, Write},
@@ -25,42 +25,37 @@ use rustls::{
 use super::Leaf;
 use crate::{dial, netns::Netns};
 
-/// One try at a server that is believed to be a meshed pod.
+/// A client for one target.
 pub struct Client {
-    /// From where.
     pub netns: Netns,
-    /// To where.
     pub target: SocketAddr,
-    /// The server name that the ClientHello asks for.
+    /// The server name in the ClientHello.
     pub sni: String,
-    /// Protocols offered.
     pub alpn: Vec<Vec<u8>>,
-    /// What a server's certificate must chain to for [`Verdict::Answered::proven`]; none: only its name counts.
+    /// The anchor for [`Verdict::Answered::proven`]; `None`: only the name in the certificate is checked.
     pub anchor: Option<CertificateDer<'static>>,
 }
 
-/// How the ClientHello goes out.
+/// How the ClientHello is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// At most so many bytes in a segment.
+    /// The most bytes per segment.
     pub piece: usize,
-    /// Rest between two segments: this is the slowness itself, nothing waits for it.
+    /// The pause between two segments.
     pub pause: Duration,
-    /// At most so many bytes of the hello in a TLS record.
+    /// The most bytes of the ClientHello per TLS record.
     pub record: Option<usize>,
 }
 
-/// What came of it.
 #[derive(Debug)]
 pub enum Verdict {
-    /// The application answered with these bytes.
+    /// The application answered.
     Answered {
-        /// The answer.
         bytes: Vec<u8>,
-        /// Whether the TLS peer's certificate was for the asked name (and chains to the client's anchor).
+        /// Whether the server's certificate has the requested name (and chains to the client's anchor).
         proven: bool,
     },
-    /// The connection was ended without a byte of the application's.
+    /// The connection ended without a byte from the application.
     Refused(io::Error),
 }
 
@@ -71,13 +66,13 @@ impl Default for Attempt {
 }
 
 impl Client {
-    /// A client in `netns` that asks `target` for `sni`, as a weft proxy would.
+    /// A client that behaves as a weft proxy would.
     pub fn new(netns: &Netns, target: SocketAddr, sni: &str) -> Self {
         let (netns, sni) = (netns.clone(), sni.to_owned());
         Self { netns, target, sni, alpn: vec![b"weft/tcp".to_vec()], anchor: None }
     }
 
-    /// Connects with `leaf` (none: no client certificate), sends `request` and reads until the end.
+    /// Connects with `leaf` (`None`: no client certificate), sends `request` and reads to the end.
     pub fn attempt(&self, leaf: Option<Leaf>, request: &[u8], attempt: Attempt) -> Result<Verdict> {
         let proven = Arc::new(AtomicBool::new(false));
         let mut tls = self.connection(leaf, attempt, proven.clone())?;
@@ -101,12 +96,12 @@ impl Client {
         })
     }
 
-    /// The client's side of a handshake that has not begun, for a scenario that does the rest itself.
+    /// The client's side of a handshake that has not begun.
     pub fn begin(&self, leaf: Option<Leaf>) -> Result<ClientConnection> {
         self.connection(leaf, Attempt::default(), Arc::default())
     }
 
-    /// The bytes of a ClientHello, for who wants to send only some of them.
+    /// The bytes of a ClientHello.
     pub fn hello(&self) -> Result<Vec<u8>> {
         let mut tls = self.connection(None, Attempt::default(), Arc::default())?;
         Ok(hello(&mut tls)?)
@@ -137,7 +132,7 @@ impl Client {
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.clone();
-        // rustls counts a record's header in.
+        // rustls includes the record header in the size.
         config.max_fragment_size = attempt.record.map(|bytes| bytes + 5);
         let name = ServerName::try_from(self.sni.clone()).context("server name")?;
         Ok(ClientConnection::new(Arc::new(config), name)?)
@@ -147,7 +142,7 @@ impl Client {
 // === impl Verdict ===
 
 impl Verdict {
-    /// The application's answer, or why there was none.
+    /// The application's answer; a refusal is an error.
     pub fn answer(self) -> Result<Vec<u8>> {
         match self {
             Self::Answered { bytes, .. } => Ok(bytes),
@@ -155,13 +150,14 @@ impl Verdict {
         }
     }
 
-    /// Why it was refused; an answer is the failure here.
+    /// The reason for the refusal; an answer is an error.
     pub fn refused(self) -> Result<io::Error> {
         match self {
             Self::Refused(e) => Ok(e),
-            Self::Answered { bytes, .. } => {
-                Err(anyhow!("was let in, and the application answered {:?}", String::from_utf8_lossy(&bytes)))
-            }
+            Self::Answered { bytes, .. } => Err(anyhow!(
+                "the connection was accepted and the application answered {:?}",
+                String::from_utf8_lossy(&bytes)
+            )),
         }
     }
 }
@@ -184,7 +180,7 @@ fn hello(tls: &mut ClientConnection) -> io::Result<Vec<u8>> {
     Ok(hello)
 }
 
-/// Accepts every server, and notes whether it proved to be the one that was asked for.
+/// Accepts every server and records whether it proved the requested name.
 #[derive(Debug)]
 struct Watcher {
     provider: Arc<CryptoProvider>,

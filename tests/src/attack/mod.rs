@@ -1,6 +1,6 @@
-//! What can somebody inside the cluster's network try who is not of the mesh?
+//! Attacks from inside the cluster's network by somebody outside the mesh.
 //!
-//! A TLS client of our own, run in an unmeshed pod, with whatever certificates, names and pace a scenario wants.
+//! A TLS client that runs in an unmeshed pod, with the certificates, names and pace that a scenario wants.
 
 pub mod authority;
 pub mod certify;

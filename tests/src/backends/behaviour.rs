@@ -1,4 +1,4 @@
-//! What does a server do with a connection?
+//! What servers do with a connection.
 
 use std::{
     io::{self, Read, Write},
@@ -7,18 +7,18 @@ use std::{
 };
 
 use super::Accepted;
-use crate::{dial::Steadfast, load::Plan};
+use crate::{dial::RetryingReader, load::Plan};
 
-/// Serves one connection; an error is one that the scenario should know about.
+/// Serves one connection; errors are collected as failures of the server.
 pub type Behaviour = Arc<dyn Fn(&Accepted) -> io::Result<()> + Send + Sync>;
 
-/// Sends everything back and closes its half when the client closed its own.
+/// Sends everything back, and closes its half after the client has.
 pub fn echo() -> Behaviour {
     Arc::new(|accepted| {
         let mut buffer = vec![0; 16 << 10];
         let mut to = &accepted.stream;
         loop {
-            match Steadfast(&accepted.stream).read(&mut buffer)? {
+            match RetryingReader(&accepted.stream).read(&mut buffer)? {
                 0 => return accepted.stream.shutdown(Shutdown::Write),
                 n => to.write_all(&buffer[..n])?,
             }
@@ -31,7 +31,7 @@ pub fn exchange() -> Behaviour {
     Arc::new(|accepted| Plan::serve(&accepted.stream))
 }
 
-/// Speaks first, then echoes: as mail, databases and ssh do.
+/// Sends a banner first, as mail, databases and ssh do, then echoes.
 pub fn banner(text: &'static str) -> Behaviour {
     let rest = echo();
     Arc::new(move |accepted| {
@@ -40,27 +40,27 @@ pub fn banner(text: &'static str) -> Behaviour {
     })
 }
 
-/// Says who it is and closes: tells a client which of several servers it reached.
+/// Sends its name and closes, so that a client knows which of several servers it has reached.
 pub fn name(name: impl Into<String>) -> Behaviour {
     let name = name.into();
-    Arc::new(move |accepted| say_and_close(&accepted.stream, &name))
+    Arc::new(move |accepted| send_and_close(&accepted.stream, &name))
 }
 
-/// Says which addresses it sees (accept(), getpeername(), getsockname(), in this order, one a line) and closes.
+/// Sends the addresses that it sees (accept(), getpeername(), getsockname(), one per line) and closes.
 pub fn addresses() -> Behaviour {
     Arc::new(|accepted| {
         let stream = &accepted.stream;
         let seen = [accepted.peer, stream.peer_addr()?, stream.local_addr()?];
-        say_and_close(stream, &seen.map(|address| address.to_string()).join("\n"))
+        send_and_close(stream, &seen.map(|address| address.to_string()).join("\n"))
     })
 }
 
-/// Reads and forgets until the client closes.
+/// Reads until the client closes.
 pub fn sink() -> Behaviour {
     Arc::new(|accepted| io::copy(&mut &accepted.stream, &mut io::sink()).map(drop))
 }
 
-/// Neither reads nor writes until the gate opens, then goes on with `rest`.
+/// Waits for the gate before it behaves as `rest`.
 pub fn hold(gate: &Gate, rest: Behaviour) -> Behaviour {
     let gate = gate.clone();
     Arc::new(move |accepted| {
@@ -69,12 +69,11 @@ pub fn hold(gate: &Gate, rest: Behaviour) -> Behaviour {
     })
 }
 
-/// Opens once, for all who wait.
+/// Opens once, for everybody who waits.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Lets everybody through, now and later.
     pub fn open(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
@@ -90,14 +89,14 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // The scenario's handle and the server's behaviour: when the former goes, no thread may stay behind.
+        // When the scenario has ended, no server thread may keep waiting.
         self.open();
     }
 }
 
-fn say_and_close(mut stream: &TcpStream, text: &str) -> io::Result<()> {
+fn send_and_close(mut stream: &TcpStream, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
-    // The client closes when it has read: closing with its bytes unread would reset the connection under the text.
+    // Closing with unread bytes would reset the connection before the client has read the text.
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }

@@ -1,7 +1,7 @@
-//! What do servers answer? In-process servers whose sockets are inside a pod.
+//! Servers of this process whose sockets are inside a pod.
 //!
-//! - [`server`]: the accepting, and what a scenario can ask a server afterwards;
-//! - [`behaviour`]: what is done with each connection.
+//! - [`server`]: accepts connections and counts them;
+//! - [`behaviour`]: what a server does with each connection.
 
 pub mod behaviour;
 pub mod server;

@@ -1,4 +1,4 @@
-//! Who serves a port inside a pod, and what did it see?
+//! A listening socket inside a pod, and the counts of its connections.
 
 use std::{
     fmt::Display,
@@ -17,15 +17,14 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::Behaviour;
 use crate::{dial, netns::Netns, wait};
 
-/// A connection as accept() gave it.
+/// A connection as accept() returned it.
 pub struct Accepted {
-    /// The connection.
     pub stream: TcpStream,
-    /// The address that accept() itself returned.
+    /// The address that accept() returned.
     pub peer: SocketAddr,
 }
 
-/// A listening socket inside a pod and the threads that serve it. Dropped: it no longer listens.
+/// A listening socket and the threads that serve it. It stops listening when dropped.
 pub struct Server {
     listener: Arc<TcpListener>,
     address: SocketAddr,
@@ -40,8 +39,7 @@ struct Seen {
 }
 
 impl Server {
-    /// Listens on `address` inside `netns` (port 0: any; `[::]` takes IPv4 as well) and serves each connection on a
-    /// thread of its own.
+    /// Listens on `address` inside `netns` (`[::]` takes IPv4 as well) and serves each connection on its own thread.
     pub fn start(netns: &Netns, address: SocketAddr, behaviour: Behaviour) -> Result<Self> {
         let listener = Arc::new(netns.run(|| listen(address))??);
         let address = listener.local_addr()?;
@@ -53,29 +51,27 @@ impl Server {
         Ok(Self { listener, address, seen })
     }
 
-    /// Where it listens, as it was bound.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How many connections accept() returned.
+    /// The number of connections that accept() returned.
     pub fn accepted(&self) -> u64 {
         self.seen.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections were served to their end, well or badly.
+    /// The number of connections that have ended, with or without an error.
     pub fn finished(&self) -> u64 {
         self.seen.finished.load(Ordering::SeqCst)
     }
 
-    /// Waits until there were connections and all are over, and fails if one went wrong on the server's side.
-    pub fn flawless(&self) -> Result<()> {
-        wait::until("the server had connections and is done with them", || {
+    /// Waits until there were connections and all have ended; fails if one failed on the server's side.
+    pub fn no_failures(&self) -> Result<()> {
+        wait::until("the server had connections and all have ended", || {
             let accepted = self.accepted();
             accepted > 0 && self.finished() == accepted
         })?;
@@ -89,13 +85,13 @@ impl Server {
         Ok(())
     }
 
-    /// Fails if a single connection came.
+    /// Fails if there was a connection.
     pub fn untouched(&self) -> Result<()> {
         ensure!(self.accepted() == 0, "the application saw {} connections", self.accepted());
         Ok(())
     }
 
-    /// What went wrong on connections so far.
+    /// The errors of connections so far.
     pub fn failures(&self) -> Vec<String> {
         self.seen.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -103,7 +99,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ends the listening at once, also for the thread that sits in accept().
+        // Also wakes the thread that waits in accept().
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
     }
 }
@@ -118,7 +114,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // "[::]" serves both families, "[::1]" and real addresses cannot anyway.
+        // "[::]" then serves both families; other addresses cannot anyway.
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into()).map_err(|e| io::Error::new(e.kind(), format!("bind {address}: {e}")))?;
@@ -131,7 +127,7 @@ fn accept_all(listener: &TcpListener, seen: &Arc<Seen>, behaviour: &Behaviour) {
         seen.accepted.fetch_add(1, Ordering::SeqCst);
         let (serving, behaviour) = (seen.clone(), behaviour.clone());
         let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let served = dial::patient(stream).and_then(|stream| behaviour(&Accepted { stream, peer }));
+            let served = dial::with_timeouts(stream).and_then(|stream| behaviour(&Accepted { stream, peer }));
             if let Err(e) = served {
                 serving.failed(format_args!("{peer}: {e}"));
             }
@@ -144,5 +140,5 @@ fn accept_all(listener: &TcpListener, seen: &Arc<Seen>, behaviour: &Behaviour) {
     }
 }
 
-/// Thousands of connections at once have a thread each.
+/// Small, because thousands of connections have a thread each.
 const STACK: usize = 256 << 10;

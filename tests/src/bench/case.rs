@@ -1,69 +1,57 @@
-//! What is done by every variant?
+//! The cases: the work that every variant does.
 
-/// A kind of work that all variants do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
-    /// As it is called in every output.
     pub name: &'static str,
-    /// What it consists of.
     pub work: Work,
-    /// Client and server have one processor together: none has to be woken for the other's message, and what is left
-    /// is how much there is to do.
+    /// Client and server run on one processor: no processor has to be woken for a message, so that latency shows the
+    /// work alone.
     pub is_shared: bool,
 }
 
-/// A message, in bytes, there and back.
+/// The size of a message, in bytes, each way.
 pub const MESSAGE: usize = 128;
 
-/// What counts as one operation of a bulk transfer, in bytes.
+/// One operation of a bulk transfer, in bytes.
 pub const BULK_OPERATION: u64 = 64 << 10;
 
-/// What is done over and over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
-    /// A message and its echo, on connections that stay.
+    /// A message and its echo, on connections that stay open.
     Echo {
-        /// So many in a second, due at fixed times; none: the next one as soon as the last is answered.
+        /// Per second, due at fixed times. `None`: each one as soon as the last is answered.
         rate: Option<u32>,
-        /// How many connections.
         connections: usize,
     },
     /// Connect, a message and its echo, close.
     Connect {
-        /// So many in a second, due at fixed times; none: as many as go.
+        /// Per second, due at fixed times. `None`: as many as possible.
         rate: Option<u32>,
     },
-    /// Bytes in one direction, as many as go.
-    Bulk {
-        /// How many connections.
-        streams: usize,
-    },
+    /// Bytes in one direction, as many as possible.
+    Bulk { streams: usize },
     /// Connections that have been used once and stay open.
-    Idle {
-        /// How many.
-        connections: usize,
-    },
-    /// Enrolled workloads of one node, each with connections to one of another node, used once, if any.
+    Idle { connections: usize },
+    /// Enrolled workloads of one node, each with connections to a workload of the other node, used once.
     Workloads {
-        /// How many.
         pods: usize,
-        /// How many each has.
+        /// Of each.
         connections: usize,
     },
 }
 
-/// What a case is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measures {
-    /// How long one operation takes.
+    /// How long an operation takes.
     Latency,
-    /// How many operations go.
+    /// How many operations are possible.
     Throughput,
-    /// What the proxies keep in memory.
+    /// How much memory the proxies use.
     Memory,
 }
 
-/// All of them. 9 000 connections are about what 20 000 descriptors allow; one workload may not have them all. Memory comes first: a proxy that has worked keeps what it has once needed.
+/// 9 000 connections are about what 20 000 descriptors allow, and more than one workload may have. Memory comes first: a
+/// proxy keeps memory that it has once needed.
 pub const CASES: [Case; 14] = [
     case("workloads-100", Work::Workloads { pods: 100, connections: 0 }),
     case("workloads-500", Work::Workloads { pods: 500, connections: 0 }),
@@ -86,7 +74,7 @@ const fn case(name: &'static str, work: Work) -> Case {
 }
 
 impl Work {
-    /// Of how many things a case about memory consists.
+    /// What the growth of memory is divided by.
     pub fn units(&self) -> usize {
         match *self {
             Work::Workloads { pods, connections: 0 } => pods,
@@ -99,7 +87,6 @@ impl Work {
 }
 
 impl Case {
-    /// What it is about.
     pub fn measures(&self) -> Measures {
         match self.work {
             Work::Echo { rate: Some(_), .. } | Work::Connect { rate: Some(_) } => Measures::Latency,
@@ -115,7 +102,7 @@ impl Case {
         matches!(self.work, Work::Echo { .. } | Work::Connect { .. })
     }
 
-    /// The throughput of so many operations in a second, and its unit.
+    /// The throughput in the unit of the case.
     pub fn throughput(&self, operations_per_second: f64) -> (f64, &'static str) {
         match self.work {
             Work::Bulk { .. } => (operations_per_second * BULK_OPERATION as f64 / 1e6, "MB/s"),

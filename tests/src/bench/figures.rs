@@ -1,4 +1,4 @@
-//! What do several measurements of the same thing say together?
+//! Condenses the measurements of all repetitions into one row per case and variant.
 
 use std::time::Duration;
 
@@ -13,54 +13,53 @@ use super::{
 pub struct Measurement {
     /// Of single operations, where they are timed.
     pub percentiles: Option<Percentiles>,
-    /// Throughput.
     pub operations_per_second: f64,
-    /// How many operations there were.
     pub operations: u64,
-    /// What all proxies together have used for them.
+    /// CPU time of all proxies together.
     pub processor: Duration,
-    /// Memory of all proxies together before there was a connection, in bytes.
+    /// Memory of all proxies together before the first connection, in bytes.
     pub resident_before: u64,
     /// The same at the end.
     pub resident: u64,
 }
 
-/// What is shown of a case and a variant: medians over the repetitions.
+/// The figures of a case and a variant: medians over the repetitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Which case.
     pub case: Case,
-    /// Which variant.
     pub variant: Variant,
-    /// How many measurements it is made of.
-    pub repetitions: usize,
-    /// Each percentile's median.
+    /// One for each repetition.
+    pub measured: Vec<Measurement>,
     pub percentiles: Option<Percentiles>,
-    /// p50 as a multiple of the base's.
+    /// p50 divided by the base's.
     pub p50_ratio: Option<Spread>,
-    /// Operations in a second.
+    /// Operations per second.
     pub throughput: Option<f64>,
-    /// Throughput as a multiple of the base's.
+    /// Throughput divided by the base's.
     pub throughput_ratio: Option<Spread>,
-    /// Processor seconds of all proxies for 10 000 operations.
+    /// CPU seconds of all proxies for 10 000 operations.
     pub cpu_per_10k: Option<f64>,
     /// Memory of all proxies in megabytes, before and at the end.
     pub resident: Option<(f64, f64)>,
 }
 
-/// A median and what there was at most to either side.
+/// A median with the least and the greatest value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// The middle.
     pub median: f64,
-    /// The least.
     pub min: f64,
-    /// The most.
     pub max: f64,
 }
 
+impl Measurement {
+    /// CPU seconds of all proxies for 10 000 operations.
+    pub fn cpu_per_10k(&self) -> Option<f64> {
+        (self.operations > 0).then(|| self.processor.as_secs_f64() * 1e4 / self.operations as f64)
+    }
+}
+
 impl Spread {
-    /// Of all values; none of none.
+    /// `None` if there are no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -73,14 +72,19 @@ impl Spread {
         };
         Some(Self { median, min, max })
     }
+
+    /// As it is shown beside the median.
+    pub fn range(self) -> String {
+        format!("{:.2}-{:.2}", self.min, self.max)
+    }
 }
 
-/// The row of a variant's measurements, each with that of its base in the same repetition.
+/// The row of a variant's measurements, each beside that of its base in the same repetition.
 pub fn condense(case: &Case, variant: &Variant, measured: &[(Measurement, Option<Measurement>)]) -> Row {
     let median = |of: &dyn Fn(&Measurement) -> Option<f64>| {
         Spread::of(measured.iter().filter_map(|(own, _)| of(own))).map(|spread| spread.median)
     };
-    // Ratio by ratio, then the median: a slow minute of the machine is in both of one repetition.
+    // Ratios within a repetition, then the median: a slow minute of the machine slows both.
     let ratio = |of: &dyn Fn(&Measurement) -> Option<f64>| {
         let one = |(own, base): &(Measurement, Option<Measurement>)| {
             let base = of(base.as_ref()?)?;
@@ -97,11 +101,9 @@ pub fn condense(case: &Case, variant: &Variant, measured: &[(Measurement, Option
             p999: percentile(|p| p.p999)?,
         })
     };
-    let goes = case.measures() != Measures::Memory;
-    let throughput = |m: &Measurement| goes.then_some(m.operations_per_second);
-    let cpu = |m: &Measurement| {
-        (goes && m.operations > 0).then(|| m.processor.as_secs_f64() * 1e4 / m.operations as f64)
-    };
+    let moves = case.measures() != Measures::Memory;
+    let throughput = |m: &Measurement| moves.then_some(m.operations_per_second);
+    let cpu = |m: &Measurement| m.cpu_per_10k().filter(|_| moves);
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let resident = || {
         Some((median(&|m| Some(megabytes(m.resident_before)))?, median(&|m| Some(megabytes(m.resident)))?))
@@ -109,7 +111,7 @@ pub fn condense(case: &Case, variant: &Variant, measured: &[(Measurement, Option
     Row {
         case: *case,
         variant: *variant,
-        repetitions: measured.len(),
+        measured: measured.iter().map(|(own, _)| *own).collect(),
         percentiles: percentiles(),
         p50_ratio: ratio(&|m| m.percentiles.map(|p| p.p50)),
         throughput: median(&throughput),
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spread_has_a_middle() {
+    fn a_spread_is_median_least_and_greatest() {
         let spread = |values: &[f64]| Spread::of(values.iter().copied());
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[3.0, 1.0, 9.0]), Some(Spread { median: 3.0, min: 1.0, max: 9.0 }));
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_the_same_repetition() {
-        // The machine was five times slower in the second one, and is out of it.
+        // The machine was five times slower in the second repetition, which does not show in the ratios.
         let measured = [
             (measurement(20.0, 50.0), Some(measurement(10.0, 100.0))),
             (measurement(110.0, 8.0), Some(measurement(50.0, 20.0))),
@@ -165,14 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn without_proxies_there_is_nothing_to_count() {
+    fn a_variant_without_proxies_has_no_cpu_and_no_memory() {
         let row = condense(&case("echo-2000"), &VARIANTS[0], &[(measurement(1.0, 1.0), None)]);
         assert_eq!((row.cpu_per_10k, row.resident), (None, None));
         assert_eq!(row.p50_ratio, None);
     }
 
     #[test]
-    fn memory_has_no_throughput() {
+    fn a_memory_case_has_no_throughput() {
         let memory = Measurement { resident: 7_000_000, ..Measurement::default() };
         let row = condense(&case("idle-1000"), &VARIANTS[1], &[(memory, None)]);
         assert_eq!((row.throughput, row.percentiles, row.cpu_per_10k), (None, None, None));

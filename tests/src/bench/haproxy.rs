@@ -1,4 +1,4 @@
-//! How is a pair of haproxy processes set up that does what weft does: mTLS from node to node?
+//! A pair of haproxy processes that does what weft does: mTLS from node to node.
 
 use std::{
     fmt::Write as _,
@@ -14,35 +14,34 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-/// A port of the client's loopback that leads to a port of the server's.
+/// A port of the client's loopback that is forwarded to a port of the server's.
 #[derive(Clone, Copy, Debug)]
-pub struct Lane {
-    /// Where the client dials; on the server's side, where haproxy listens for TLS.
+pub struct Forward {
+    /// What the client dials; on the server's side, the port on which haproxy accepts TLS.
     pub entry: u16,
-    /// The application's port.
     pub application: u16,
 }
 
-/// Two processes, one on either side. Dropped: they end.
+/// The two processes; they are killed on drop.
 pub struct Pair {
     sides: [Child; 2],
     folder: PathBuf,
 }
 
 impl Pair {
-    /// Writes certificates and configurations to `folder` and starts both sides with the commands that `inside` makes
-    /// for "client" and "server".
+    /// Writes certificates and configurations to `folder` and starts both sides. `inside` makes a command that runs in
+    /// the pod of "client" or "server".
     pub fn start(
         folder: &Path,
         threads: Option<u8>,
         server: Ipv4Addr,
-        lanes: &[Lane],
+        forwards: &[Forward],
         inside: impl Fn(&str) -> Result<Command>,
     ) -> Result<Self> {
         fs::create_dir_all(folder)?;
         certificates(folder)?;
-        let client = client_config(folder, threads, server, lanes);
-        let server = server_config(folder, threads, lanes);
+        let client = client_config(folder, threads, server, forwards);
+        let server = server_config(folder, threads, forwards);
         let start = |side: &str, config: String| -> Result<Child> {
             let file = folder.join(format!("{side}.cfg"));
             fs::write(&file, config)?;
@@ -56,15 +55,13 @@ impl Pair {
         Ok(Self { sides, folder: folder.to_owned() })
     }
 
-    /// The numbers of both processes.
     pub fn pids(&self) -> Vec<u32> {
         self.sides.iter().map(Child::id).collect()
     }
 
-    /// What both sides have complained about.
-    pub fn complaints(&self) -> String {
+    pub fn log(&self) -> String {
         let log = |side| fs::read_to_string(self.folder.join(format!("{side}.log"))).unwrap_or_default();
-        format!("haproxy said:\n{}{}", log("server"), log("client"))
+        format!("haproxy logged:\n{}{}", log("server"), log("client"))
     }
 }
 
@@ -77,33 +74,33 @@ impl Drop for Pair {
     }
 }
 
-fn client_config(folder: &Path, threads: Option<u8>, server: Ipv4Addr, lanes: &[Lane]) -> String {
+fn client_config(folder: &Path, threads: Option<u8>, server: Ipv4Addr, forwards: &[Forward]) -> String {
     let folder = folder.display();
     let mut config = head(threads);
-    for Lane { entry, .. } in lanes {
+    for Forward { entry, .. } in forwards {
         let _ = write!(
             config,
-            "listen lane-{entry}\n    bind 127.0.0.1:{entry}\n    server far {server}:{entry} ssl verify required \
+            "listen forward-{entry}\n    bind 127.0.0.1:{entry}\n    server far {server}:{entry} ssl verify required \
              ca-file {folder}/ca.pem crt {folder}/client.pem sni str(server) verifyhost server\n"
         );
     }
     config
 }
 
-fn server_config(folder: &Path, threads: Option<u8>, lanes: &[Lane]) -> String {
+fn server_config(folder: &Path, threads: Option<u8>, forwards: &[Forward]) -> String {
     let folder = folder.display();
     let mut config = head(threads);
-    for Lane { entry, application } in lanes {
+    for Forward { entry, application } in forwards {
         let _ = write!(
             config,
-            "listen lane-{entry}\n    bind 0.0.0.0:{entry} ssl crt {folder}/server.pem ca-file {folder}/ca.pem \
+            "listen forward-{entry}\n    bind 0.0.0.0:{entry} ssl crt {folder}/server.pem ca-file {folder}/ca.pem \
              verify required\n    server application 127.0.0.1:{application}\n"
         );
     }
     config
 }
 
-/// haproxy's defaults, but for what has none.
+/// haproxy's defaults, where it has some.
 fn head(threads: Option<u8>) -> String {
     let threads = threads.map(|threads| format!("    nbthread {threads}\n")).unwrap_or_default();
     format!(
@@ -119,7 +116,7 @@ fn certificates(folder: &Path) -> Result<()> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    // The names have to differ: OpenSSL takes a certificate that is its own issuer's namesake for self-signed.
+    // OpenSSL takes a certificate for self-signed if its subject equals its issuer: the names must differ.
     params.distinguished_name.push(DnType::CommonName, "bench CA");
     fs::write(folder.join("ca.pem"), params.self_signed(&key)?.pem())?;
     let issuer = Issuer::new(params, key);
@@ -138,12 +135,12 @@ fn certificates(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    const LANES: [Lane; 1] = [Lane { entry: 7110, application: 7000 }];
+    const FORWARDS: [Forward; 1] = [Forward { entry: 7110, application: 7000 }];
 
     #[test]
-    fn both_sides_insist_on_certificates_and_tls_1_3() {
-        let client = client_config(Path::new("/x"), Some(1), Ipv4Addr::new(10, 0, 0, 2), &LANES);
-        let server = server_config(Path::new("/x"), None, &LANES);
+    fn both_sides_require_certificates_and_tls_1_3() {
+        let client = client_config(Path::new("/x"), Some(1), Ipv4Addr::new(10, 0, 0, 2), &FORWARDS);
+        let server = server_config(Path::new("/x"), None, &FORWARDS);
         for config in [&client, &server] {
             assert!(config.contains("verify required"));
             assert!(config.contains("ssl-min-ver TLSv1.3"));

@@ -1,10 +1,9 @@
-//! How do programs read the figures? An array of one object for each case and variant; absent figures are null.
+//! The figures for programs: an array with one object for each case and variant; absent figures are null.
 
 use serde_json::{Value, json};
 
 use super::figures::{Row, Spread};
 
-/// The array.
 pub fn array(rows: &[Row]) -> Value {
     rows.iter().map(object).collect()
 }
@@ -18,7 +17,7 @@ fn object(row: &Row) -> Value {
         "case": row.case.name,
         "variant": row.variant.name,
         "base": row.variant.base,
-        "repetitions": row.repetitions,
+        "repetitions": row.measured.len(),
         "p50_us": figure(percentiles.map(|p| p.p50)),
         "p90_us": figure(percentiles.map(|p| p.p90)),
         "p99_us": figure(percentiles.map(|p| p.p99)),
@@ -35,7 +34,7 @@ fn object(row: &Row) -> Value {
     })
 }
 
-/// Three decimals are more than there is to know.
+/// Measurements are less precise than three decimals.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -1,12 +1,11 @@
-//! What does a connection through weft cost, next to one without it and to other proxies?
+//! The benchmark: what a connection through weft costs, beside a direct one and one through haproxy.
 //!
-//! [`case`] says what is done, [`variant`] by which way it goes; [`run`] takes them in turns on one [`ground`] with the
-//! generator of [`load`], [`figures`] condenses what was seen, [`table`], [`json`] and [`plot`] show it, [`targets`] judges.
-//! `cargo xtask bench` starts it; docs/performance.md has the method and figures.
+//! [`case`] is what is done, [`variant`] the path that it takes; [`run`] measures them in turns on one [`testbed`] with the
+//! generator of [`load`], [`figures`] condenses the measurements, [`table`], [`json`] and [`plot`] show them, [`targets`]
+//! compares them with bounds. `cargo xtask bench` starts it; docs/performance.md has the method and figures.
 
 pub mod case;
 pub mod figures;
-pub mod ground;
 pub mod haproxy;
 pub mod json;
 pub mod load;
@@ -16,6 +15,7 @@ pub mod run;
 pub mod samples;
 pub mod table;
 pub mod targets;
+pub mod testbed;
 pub mod usage;
 pub mod variant;
 pub mod workloads;

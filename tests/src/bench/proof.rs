@@ -1,4 +1,4 @@
-//! Do the bytes of every variant really go the way that its name says?
+//! Proves by weft's own counters that the bytes of each variant take the path that its name says.
 
 use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream, time::Duration};
 
@@ -6,78 +6,131 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     case::{MESSAGE, Work},
-    ground::{DIRECTLY, Ground},
+    testbed::{DIRECT, Testbed},
     variant::{Place, Route, VARIANTS, Variant},
 };
-use crate::{metrics::Metrics, wait};
+use crate::{
+    metrics::{Labels, Metrics},
+    wait,
+};
 
-/// Sends a message by each and looks at what weft counts of it.
-pub fn prove(ground: &Ground) -> Result<()> {
-    VARIANTS.iter().try_for_each(|variant| prove_one(ground, variant).context(variant.name))
+/// Messages that sk_msg put into the receiver's queue.
+const REDIRECTED: Labels<'static> = &[("hook", "sk_msg"), ("outcome", "spliced")];
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends messages by every variant and compares what weft counts.
+pub fn prove(testbed: &Testbed) -> Result<()> {
+    VARIANTS.iter().try_for_each(|variant| prove_one(testbed, variant).context(variant.name))
 }
 
-fn prove_one(ground: &Ground, variant: &Variant) -> Result<()> {
-    let echo = ground.target(variant.route)?.echo;
-    // The first one may come while a proxy has only just started.
-    wait::until_ok("an echo", || ground.client().run(|| exchange(echo, 1))?)
-        .with_context(|| ground.complaints(variant.route))?;
-    ground.pave(variant.route)?;
-    let before = ground.metrics()?;
-    // The kernel is told of the way while the first message is on it.
-    let rounds = if variant.route == Route::Spliced { 20 } else { 1 };
-    ground.client().run(|| exchange(echo, rounds))??;
-    // Of what goes past the proxy it hears from the kernel, a moment later.
-    wait::until_ok("the proxies count it", || counted(ground, variant, rounds, &before))
+fn prove_one(testbed: &Testbed, variant: &Variant) -> Result<()> {
+    let echo = testbed.target(variant.route)?.echo;
+    // A proxy that has only just started may refuse the first connection.
+    wait::until_ok("an echo", || testbed.client().run(|| exchange(echo, 1))?)
+        .with_context(|| testbed.logs(variant.route))?;
+    testbed.establish_direct_path(variant.route)?;
+    let before = testbed.metrics()?;
+    // The proxy installs the redirect while the first messages are on their way.
+    let rounds = if matches!(variant.route, Route::Spliced(_)) { 20 } else { 1 };
+    testbed.client().run(|| exchange(echo, rounds))??;
+    // The kernel reports direct connections to the proxy a moment later.
+    wait::until_ok("the proxies count it", || expect_path(testbed, variant, rounds, &before))
 }
 
-fn counted(ground: &Ground, variant: &Variant, rounds: usize, before: &[Metrics; 2]) -> Result<()> {
-    let now = ground.metrics()?;
+/// The counters after one connection with so many messages each way.
+fn expect_path(testbed: &Testbed, variant: &Variant, rounds: usize, before: &[Metrics; 2]) -> Result<()> {
+    let now = testbed.metrics()?;
     let [near, far] = [now[0].since(&before[0]), now[1].since(&before[1])];
     let opened =
         |tls| near.value("tcp_open_total", &[("direction", "outbound"), ("peer", "dst"), ("tls", tls)]);
     let (expected, found) = match variant.route {
-        Route::Weft(Place::Far) => (1.0, opened("true")),
-        Route::Weft(Place::Near) | Route::Spliced | Route::Passed => (1.0, opened("local")),
+        Route::Weft(Place::Far) | Route::Spliced(Place::Far) => (1.0, opened("true")),
+        Route::Weft(Place::Near) | Route::Spliced(Place::Near) | Route::DirectPass => (1.0, opened("local")),
         Route::Direct(_) | Route::Haproxy { .. } => {
             (0.0, near.value("tcp_open_total", &[]) + far.value("tcp_open_total", &[]))
         }
     };
     ensure!(found == expected, "weft counts {found} of its connections, not {expected}");
-    let spliced = near.value("weft_splice_bytes_total", &[]);
-    let expected = if variant.route == Route::Spliced { (rounds * MESSAGE) as f64 } else { 0.0 };
-    ensure!(spliced >= expected && (spliced > 0.0) == (expected > 0.0), "{spliced} bytes were spliced");
-    // One by both who opened and who accepted it; none of any other variant's.
-    let expected = if variant.route == Route::Passed { 1.0 } else { 0.0 };
-    let directly = near.value("weft_capture_total", &DIRECTLY);
-    ensure!(directly == expected, "{directly} connections went directly, not {expected}");
+    expect_splicing(variant.route, rounds, &near, &far)?;
+    let expected = if variant.route == Route::DirectPass { 1.0 } else { 0.0 };
+    let direct = near.value("weft_capture_total", &DIRECT);
+    ensure!(direct == expected, "{direct} connections went directly, not {expected}");
+    // Counted once for the source and once for the destination.
     let ends = near.value("weft_direct_connections_total", &[]);
     ensure!(ends == 2.0 * expected, "{ends} ends of direct connections were counted");
     Ok(())
 }
 
-/// Whether what was measured on `route` went that way, by what the proxies have counted since `before`: a proxy that was
-/// restarted may have lost it, and a connection that cannot be spliced, or go directly, is relayed without a word.
-pub fn went(ground: &Ground, route: Route, work: Work, operations: u64, before: &[Metrics; 2]) -> Result<()> {
-    let near = ground.metrics()?[0].since(&before[0]);
+/// A same-node connection is spliced from application to application, a cross-node one on both nodes between the
+/// application and its proxy; no other connection is.
+fn expect_splicing(route: Route, rounds: usize, near: &Metrics, far: &Metrics) -> Result<()> {
+    let bytes = near.value("weft_splice_bytes_total", &[]);
+    let expected = if route == Route::Spliced(Place::Near) { (rounds * MESSAGE) as f64 } else { 0.0 };
+    ensure!(bytes >= expected && (bytes > 0.0) == (expected > 0.0), "{bytes} bytes were spliced");
+    for (node, metrics) in [("client", near), ("server", far)] {
+        let is_expected = route == Route::Spliced(Place::Far);
+        let connections = metrics.value("weft_splice_hops_total", &[]);
+        ensure!(
+            connections == f64::from(is_expected),
+            "{connections} connections were spliced to the proxy of the {node}'s node"
+        );
+        let redirected = metrics.value("weft_capture_total", REDIRECTED);
+        ensure!(
+            !is_expected || redirected >= rounds as f64,
+            "{redirected} messages were redirected on the {node}'s node, of {} both ways",
+            2 * rounds
+        );
+    }
+    Ok(())
+}
+
+/// Checks that what was measured on `route` took its path, by what the proxies have counted since `before`. A proxy that
+/// was restarted may have lost it, and a connection that cannot be spliced, or go directly, is relayed silently.
+pub fn check(
+    testbed: &Testbed,
+    route: Route,
+    work: Work,
+    operations: u64,
+    before: &[Metrics; 2],
+) -> Result<()> {
+    let now = testbed.metrics()?;
+    let [near, far] = [now[0].since(&before[0]), now[1].since(&before[1])];
     match (route, work) {
-        (Route::Spliced, Work::Echo { .. }) => {
-            let (spliced, all) =
-                (near.value("weft_splice_bytes_total", &[]), 2.0 * operations as f64 * MESSAGE as f64);
+        (Route::Spliced(Place::Near), Work::Echo { .. }) => {
+            let spliced = near.value("weft_splice_bytes_total", &[]);
+            let all = 2.0 * operations as f64 * MESSAGE as f64;
             ensure!(spliced >= all / 2.0, "of {all} bytes, {spliced} were spliced");
         }
-        (Route::Passed, _) => {
+        (Route::Spliced(Place::Far), _) => {
+            for (node, metrics) in [("client", &near), ("server", &far)] {
+                expect_redirects(work, operations, metrics).with_context(|| format!("the {node}'s node"))?;
+            }
+        }
+        (Route::DirectPass, _) => {
             let relayed = near.value("weft_capture_total", &[("hook", "connect"), ("outcome", "redirected")]);
-            ensure!(relayed == 0.0, "{relayed} connections took the proxy, and not the direct way");
+            ensure!(relayed == 0.0, "{relayed} connections went through the proxy and not directly");
         }
         _ => {}
     }
     Ok(())
 }
 
+/// Between the applications of one node and their proxy. A stream that never pauses may stay with TCP, and a connection
+/// for one message may be over before the redirect is installed: there only the connections count.
+fn expect_redirects(work: Work, operations: u64, metrics: &Metrics) -> Result<()> {
+    let connections = metrics.value("weft_splice_hops_total", &[]);
+    ensure!(connections > 0.0, "no connection was spliced");
+    if let Work::Echo { .. } = work {
+        let redirected = metrics.value("weft_capture_total", REDIRECTED);
+        let all = 2.0 * operations as f64;
+        ensure!(redirected >= all / 2.0, "of {all} messages, {redirected} were redirected");
+    }
+    Ok(())
+}
+
 fn exchange(echo: SocketAddr, rounds: usize) -> Result<()> {
-    let patience = Some(Duration::from_secs(5));
     let mut stream = TcpStream::connect(echo).with_context(|| echo.to_string())?;
-    stream.set_read_timeout(patience)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     for _ in 0..rounds {
         stream.write_all(&[7; MESSAGE])?;
         stream.read_exact(&mut [0; MESSAGE])?;

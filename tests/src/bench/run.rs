@@ -1,4 +1,4 @@
-//! In which order is everything measured? Variants take turns: what disturbs the machine for a while disturbs all alike.
+//! Measures all cases. The variants of a case take turns, so that a disturbance of the machine affects all of them.
 
 use std::{path::PathBuf, thread, time::Duration};
 
@@ -9,39 +9,48 @@ use weft_vm::link::Links;
 use super::{
     case::{CASES, Case, Measures, Work},
     figures::{Measurement, Row, condense},
-    ground::Ground,
     load, proof,
     samples::Samples,
+    testbed::Testbed,
     usage::Usage,
     variant::{VARIANTS, Variant},
     workloads,
 };
 
-/// How much.
+/// What to measure, and how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How often each is measured.
     pub repetitions: usize,
     /// Short measurements.
     pub is_quick: bool,
-    /// How pods are joined to their nodes.
+    /// How pods are connected to their nodes.
     pub links: Links,
-    /// Only where "case/variant" contains it, and what that is compared with.
-    pub filter: String,
-    /// Where weft-proxy and weft-control are.
+    pub selection: Selection,
+    /// The folder of weft-proxy and weft-control.
     pub binaries: PathBuf,
 }
 
-/// After a measurement: proxies close what it has left.
-const BREATH: Duration = Duration::from_millis(30);
+/// Which cases and variants are measured; empty parts select all.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// A part of `CASE/VARIANT`.
+    pub filter: String,
+    /// Whole names.
+    pub cases: Vec<String>,
+    /// Whole names.
+    pub variants: Vec<String>,
+}
 
-/// Measures what the plan says; `progress` hears of every case.
+/// Time for the proxies to close the connections of a measurement.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// Measures what the plan says and reports every case to `progress`.
 pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Vec<Row>> {
     let chosen: Vec<_> = CASES.iter().map(|case| (*case, plan.variants(case))).collect();
-    ensure!(chosen.iter().any(|(_, variants)| !variants.is_empty()), "nothing is called {:?}", plan.filter);
+    ensure!(chosen.iter().any(|(_, variants)| !variants.is_empty()), "no case and variant match");
     let mut rows = Vec::new();
     progress("a cluster of two nodes, two pairs of haproxy");
-    let mut ground = None;
+    let mut testbed = None;
     for (case, variants) in chosen.iter().filter(|(_, variants)| !variants.is_empty()) {
         progress(case.name);
         if let Work::Workloads { pods, connections } = case.work {
@@ -49,44 +58,54 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Vec<Row>> {
             rows.extend(variants.iter().map(|variant| condense(case, variant, &[(measured, None)])));
             continue;
         }
-        if ground.is_none() {
-            let started = Ground::start(&plan.binaries, plan.links)?;
+        if testbed.is_none() {
+            let started = Testbed::start(&plan.binaries, plan.links)?;
             proof::prove(&started)?;
-            ground = Some(started);
+            testbed = Some(started);
         }
-        if let Some(ground) = &ground {
-            rows.extend(plan.case(ground, case, variants).context(case.name)?);
+        if let Some(testbed) = &testbed {
+            rows.extend(plan.case(testbed, case, variants).context(case.name)?);
         }
     }
-    ground.map_or(Ok(()), Ground::stop)?;
+    testbed.map_or(Ok(()), Testbed::stop)?;
     Ok(rows)
 }
 
+impl Selection {
+    fn includes(&self, case: &str, variant: &str) -> bool {
+        let listed =
+            |names: &[String], name: &str| names.is_empty() || names.iter().any(|other| other == name);
+        listed(&self.cases, case)
+            && listed(&self.variants, variant)
+            && format!("{case}/{variant}").contains(&self.filter)
+    }
+}
+
 impl Plan {
-    /// The variants of a case that are wanted, or needed to compare with.
+    /// The variants of a case that are selected, and those that they are compared with.
     fn variants(&self, case: &Case) -> Vec<Variant> {
         let applies = |variant: &Variant| match case.work {
             Work::Workloads { .. } => variant.name == "weft",
             _ => case.measures() != Measures::Memory || variant.has_proxies(),
         };
-        let wanted = |variant: &Variant| format!("{}/{}", case.name, variant.name).contains(&self.filter);
+        let wanted = |variant: &Variant| self.selection.includes(case.name, variant.name);
         let compared =
             |base: &Variant| VARIANTS.iter().any(|v| applies(v) && wanted(v) && v.base == base.name);
         VARIANTS.into_iter().filter(|v| applies(v) && (wanted(v) || compared(v))).collect()
     }
 
-    fn case(&self, ground: &Ground, case: &Case, variants: &[Variant]) -> Result<Vec<Row>> {
-        // Memory grows once.
+    fn case(&self, testbed: &Testbed, case: &Case, variants: &[Variant]) -> Result<Vec<Row>> {
+        // Memory does not shrink again.
         let repetitions = if case.measures() == Measures::Memory { 1 } else { self.repetitions };
         let mut measured = vec![Vec::new(); variants.len()];
         for repetition in 0..repetitions {
             for turn in 0..variants.len() {
-                // Each is the first, the second … once: none has always the same neighbour in time.
+                // The order rotates, so that no variant always follows the same one.
                 let index = (turn + repetition) % variants.len();
                 let variant = &variants[index];
-                let one = self.measure(ground, case, variant).with_context(|| variant.name.to_owned())?;
+                let one = self.measure(testbed, case, variant).with_context(|| variant.name.to_owned())?;
                 measured[index].push(one);
-                thread::sleep(BREATH);
+                thread::sleep(PAUSE);
             }
         }
         let base = |variant: &Variant| variants.iter().position(|other| other.name == variant.base);
@@ -100,17 +119,17 @@ impl Plan {
         Ok(variants.iter().zip(&measured).map(row).collect())
     }
 
-    fn measure(&self, ground: &Ground, case: &Case, variant: &Variant) -> Result<Measurement> {
+    fn measure(&self, testbed: &Testbed, case: &Case, variant: &Variant) -> Result<Measurement> {
         if case.measures() == Measures::Memory {
-            ground.refresh(variant.route)?;
+            testbed.restart_proxies(variant.route)?;
         }
-        ground.pave(variant.route)?;
-        let target = ground.target(variant.route)?;
-        let proxies = ground.proxies(variant.route)?;
+        testbed.establish_direct_path(variant.route)?;
+        let target = testbed.target(variant.route)?;
+        let proxies = testbed.proxies(variant.route)?;
         let (warm_up, duration) = self.durations(case);
-        let counted = ground.metrics()?;
-        let measurement = ground.client().run(|| -> Result<Measurement> {
-            load::settle(if case.is_shared { load::Side::Server } else { load::Side::Client })?;
+        let counters = testbed.metrics()?;
+        let measurement = testbed.client().run(|| -> Result<Measurement> {
+            load::pin(if case.is_shared { load::Side::Server } else { load::Side::Client })?;
             let mut samples = Samples::with_room(if case.is_timed() { 1 << 20 } else { 0 });
             let resident_before = Usage::of(&proxies)?.resident;
             let mut load = load::start(case.work, &target)?;
@@ -127,11 +146,11 @@ impl Plan {
                 resident: after.resident,
             })
         })??;
-        proof::went(ground, variant.route, case.work, measurement.operations, &counted)?;
+        proof::check(testbed, variant.route, case.work, measurement.operations, &counters)?;
         Ok(measurement)
     }
 
-    /// For how long the proxies get warm, and for how long is measured.
+    /// How long the warm-up and the measurement take.
     fn durations(&self, case: &Case) -> (Duration, Duration) {
         let milliseconds =
             |warm_up, duration| (Duration::from_millis(warm_up), Duration::from_millis(duration));
@@ -142,5 +161,25 @@ impl Plan {
             (_, true) => milliseconds(80, 320),
             (_, false) => milliseconds(400, 3000),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_takes_whole_names_and_a_part_of_both() {
+        let of = |filter: &str, cases: &[&str], variants: &[&str]| Selection {
+            filter: filter.to_owned(),
+            cases: cases.iter().map(ToString::to_string).collect(),
+            variants: variants.iter().map(ToString::to_string).collect(),
+        };
+        assert!(Selection::default().includes("bulk-1", "weft"));
+        assert!(of("2000/weft", &[], &[]).includes("echo-2000", "weft-spliced"));
+        assert!(!of("2000/weft", &[], &[]).includes("echo-200", "weft"));
+        assert!(of("", &["bulk-1"], &["weft"]).includes("bulk-1", "weft"));
+        assert!(!of("", &["bulk-1"], &["weft"]).includes("bulk-1", "weft-spliced"));
+        assert!(!of("", &["bulk-1"], &[]).includes("bulk-8", "weft"));
     }
 }

@@ -1,8 +1,8 @@
-//! How are durations kept without disturbing what is measured, and what are their percentiles?
+//! Keeps durations without disturbing the measurement, and computes percentiles.
 
 use std::time::Duration;
 
-/// Single durations, every one kept: percentiles are exact.
+/// Every single duration: percentiles are exact.
 #[derive(Debug, Default)]
 pub struct Samples {
     nanoseconds: Vec<u32>,
@@ -11,45 +11,38 @@ pub struct Samples {
 /// The percentiles that are shown, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Percentiles {
-    /// Half were faster.
     pub p50: f64,
-    /// 9 of 10 were faster.
     pub p90: f64,
-    /// 99 of 100 were faster.
     pub p99: f64,
-    /// 999 of 1000 were faster.
     pub p999: f64,
 }
 
 impl Samples {
-    /// Room for `expected` durations, in memory that is really there: no page fault while measuring.
+    /// Memory for `expected` durations, already faulted in: no page fault while measuring.
     pub fn with_room(expected: usize) -> Self {
         let mut nanoseconds = vec![1; expected];
         nanoseconds.clear();
         Self { nanoseconds }
     }
 
-    /// Keeps one; 4.29 s stand for all that are longer.
+    /// Durations above 4.29 s are kept as 4.29 s.
     pub fn push(&mut self, duration: Duration) {
         self.nanoseconds.push(u32::try_from(duration.as_nanos()).unwrap_or(u32::MAX));
     }
 
-    /// For how many there is room.
     pub fn capacity(&self) -> usize {
         self.nanoseconds.capacity()
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.nanoseconds.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.nanoseconds.is_empty()
     }
 
-    /// The percentiles, if there is anything.
+    /// `None` without samples.
     pub fn percentiles(mut self) -> Option<Percentiles> {
         self.nanoseconds.sort_unstable();
         let rank = |share: f64| -> Option<f64> {
@@ -87,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_stays_long() {
+    fn a_duration_beyond_the_range_stays_long() {
         let mut samples = Samples::default();
         samples.push(Duration::from_secs(60));
         assert!(samples.percentiles().expect("one").p50 > 4e6);

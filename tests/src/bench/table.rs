@@ -1,4 +1,4 @@
-//! How do people read the figures?
+//! The figures as a table for people.
 
 use std::fmt::Write;
 
@@ -18,6 +18,8 @@ const HEADS: [&str; 11] = [
     "cpu s/10k",
 ];
 
+const MEMORY_HEADS: [&str; 4] = ["before MB", "after MB", "growth MB", "kB each"];
+
 /// A block for each case, a line for each variant; memory in a block of its own.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::new();
@@ -34,9 +36,10 @@ pub fn text(rows: &[Row]) -> String {
         line(&mut text, &cells(row));
     }
     if !still.is_empty() {
-        let _ = writeln!(
-            text,
-            "\n  memory of both proxies (workloads-*: of the node's own), MB: before, with them, growth; kB for each of them"
+        memory_line(
+            &mut text,
+            "memory of both proxies (workloads-*: of one node's)",
+            &MEMORY_HEADS.map(str::to_owned),
         );
     }
     for row in still {
@@ -44,7 +47,7 @@ pub fn text(rows: &[Row]) -> String {
         let what = format!("{} {}", row.case.name, row.variant.name);
         let growth = after - before;
         let each = growth * 1e3 / row.case.work.units() as f64;
-        let _ = writeln!(text, "  {what:<32}{before:>8.1}{after:>8.1}{growth:>8.1}{each:>8.1}");
+        memory_line(&mut text, &what, &[before, after, growth, each].map(|value| format!("{value:.1}")));
     }
     text
 }
@@ -53,8 +56,7 @@ fn cells(row: &Row) -> [String; 11] {
     let microseconds = |value: Option<f64>| value.map(|value| format!("{value:.0}")).unwrap_or_default();
     let of = row.percentiles;
     let median = |spread: Option<Spread>| spread.map(|s| format!("{:.2}", s.median)).unwrap_or_default();
-    let ends =
-        |spread: Option<Spread>| spread.map(|s| format!("{:.2}-{:.2}", s.min, s.max)).unwrap_or_default();
+    let ends = |spread: Option<Spread>| spread.map(Spread::range).unwrap_or_default();
     let throughput = row.throughput.map(|per_second| row.case.throughput(per_second));
     [
         row.variant.name.to_owned(),
@@ -73,11 +75,19 @@ fn cells(row: &Row) -> [String; 11] {
 
 fn line(text: &mut String, cells: &[String; 11]) {
     const WIDTHS: [usize; 10] = [8, 8, 8, 8, 9, 12, 13, 9, 12, 10];
-    let _ = write!(text, "  {:<18}", cells[0]);
+    let _ = write!(text, "  {:<25}", cells[0]);
     for (cell, width) in cells[1..].iter().zip(WIDTHS) {
         let _ = write!(text, "{cell:>width$}");
     }
     text.truncate(text.trim_end().len());
+    text.push('\n');
+}
+
+fn memory_line(text: &mut String, what: &str, cells: &[String; 4]) {
+    let _ = write!(text, "  {what:<52}");
+    for cell in cells {
+        let _ = write!(text, "{cell:>11}");
+    }
     text.push('\n');
 }
 
@@ -103,6 +113,6 @@ mod tests {
         let text = text(&rows);
         assert_eq!(text.matches(last.name).count(), 1);
         assert!(text.contains("1 MB/s"));
-        assert!(text.trim_end().ends_with("2.5     5.0"), "{text}");
+        assert!(text.trim_end().ends_with("2.5        5.0"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What have processes used: processor time and memory?
+//! CPU time and memory of processes.
 
 use std::{
     fs,
@@ -12,29 +12,28 @@ use nix::{
     unistd::Pid,
 };
 
-/// What some processes have used so far, together.
+/// What some processes together have used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Processor time of all their threads, in user and kernel mode.
+    /// CPU time of all threads, in user and kernel mode.
     pub processor: Duration,
     /// Resident memory in bytes.
     pub resident: u64,
 }
 
 impl Usage {
-    /// Of the processes `pids`.
     pub fn of(pids: &[u32]) -> Result<Self> {
         pids.iter().try_fold(Self::default(), |sum, pid| Ok(sum + Self::of_one(*pid)?))
     }
 
-    /// Processor time since `before`.
     pub fn processor_since(&self, before: &Self) -> Duration {
         self.processor.sub(before.processor)
     }
 
     fn of_one(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/status");
-        let status = fs::read_to_string(&path).with_context(|| format!("{path}: has a proxy ended?"))?;
+        let status =
+            fs::read_to_string(&path).with_context(|| format!("{path}: the proxy may have ended"))?;
         Ok(Self { processor: processor(pid)?, resident: resident(&status).context("VmRSS")? })
     }
 }
@@ -49,7 +48,7 @@ impl Add for Usage {
 
 /// utime + stime to the nanosecond; /proc/PID/stat has them in ticks of 10 ms each.
 fn processor(pid: u32) -> Result<Duration> {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).context("a proxy's processor time")?;
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).context("CPU time of a proxy")?;
     Ok(clock_gettime(clock)?.into())
 }
 
@@ -63,13 +62,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_read() {
+    fn resident_memory_is_parsed() {
         assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2 << 20));
         assert_eq!(resident("Name:\tx\n"), None);
     }
 
     #[test]
-    fn our_own_usage_is_found() {
+    fn the_usage_of_this_process_is_found() {
         let own = Usage::of(&[std::process::id()]).expect("usage");
         assert!(own.resident > 0);
         assert!(own.processor > Duration::ZERO);

@@ -1,13 +1,11 @@
-//! By which way do the bytes go?
+//! The variants: the paths that are compared.
 
-/// A way from the client to a server.
+/// A path from the client to a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variant {
-    /// As it is called in every output.
     pub name: &'static str,
-    /// The variant whose figures of the same repetition are 1.
+    /// The direct variant between the same two places. Ratios are to its figures of the same repetition.
     pub base: &'static str,
-    /// Where the client finds it.
     pub route: Route,
 }
 
@@ -16,49 +14,54 @@ pub struct Variant {
 pub enum Place {
     /// On the other node.
     Far,
-    /// On the client's own.
+    /// On the client's own node.
     Near,
 }
 
-/// What is on the way.
+/// What carries the bytes between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Nothing: ports that the pods' annotations exempt from the mesh.
+    /// No proxy: the ports are exempt from the mesh.
     Direct(Place),
-    /// weft.
+    /// weft, through its proxies.
     Weft(Place),
-    /// weft on the client's own node, on ports that opted in to splicing.
-    Spliced,
-    /// weft on the client's own node, on ports that are declared opaque: past the proxy, by its leave.
-    Passed,
-    /// A pair of haproxy processes with mTLS between them, on exempt ports; with so many threads, or its default.
+    /// weft, on ports that opted in to splicing (sk_msg). Same node: from application to application. Cross-node:
+    /// between each application and its proxy.
+    Spliced(Place),
+    /// weft, on opaque ports of the same node: direct pass, without the proxy.
+    DirectPass,
+    /// A pair of haproxy processes with mTLS between them, on exempt ports.
     Haproxy {
-        /// `nbthread`.
+        /// `nbthread`; `None`: haproxy's default.
         threads: Option<u8>,
     },
 }
 
-/// All of them, in the order of the first repetition.
-pub const VARIANTS: [Variant; 8] = [
+/// In the order of the first repetition.
+pub const VARIANTS: [Variant; 9] = [
     Variant { name: "direct", base: "direct", route: Route::Direct(Place::Far) },
     Variant { name: "weft", base: "direct", route: Route::Weft(Place::Far) },
+    Variant { name: "weft-spliced-cross-node", base: "direct", route: Route::Spliced(Place::Far) },
     Variant { name: "haproxy-1", base: "direct", route: Route::Haproxy { threads: Some(1) } },
     Variant { name: "haproxy", base: "direct", route: Route::Haproxy { threads: None } },
     Variant { name: "direct-same-node", base: "direct-same-node", route: Route::Direct(Place::Near) },
     Variant { name: "weft-same-node", base: "direct-same-node", route: Route::Weft(Place::Near) },
-    Variant { name: "weft-spliced", base: "direct-same-node", route: Route::Spliced },
-    Variant { name: "weft-direct-pass", base: "direct-same-node", route: Route::Passed },
+    Variant { name: "weft-spliced", base: "direct-same-node", route: Route::Spliced(Place::Near) },
+    Variant { name: "weft-direct-pass", base: "direct-same-node", route: Route::DirectPass },
 ];
 
 impl Variant {
-    /// Whether it is what others are compared with.
+    /// Whether other variants are compared with this one.
     pub fn is_base(&self) -> bool {
         self.base == self.name
     }
 
-    /// Whether there are proxies on the way.
     pub fn has_proxies(&self) -> bool {
         !matches!(self.route, Route::Direct(_))
+    }
+
+    pub fn is_haproxy(&self) -> bool {
+        matches!(self.route, Route::Haproxy { .. })
     }
 }
 
@@ -66,10 +69,15 @@ impl Route {
     /// Where the server is.
     pub fn place(self) -> Place {
         match self {
-            Route::Direct(place) | Route::Weft(place) => place,
-            Route::Spliced | Route::Passed => Place::Near,
+            Route::Direct(place) | Route::Weft(place) | Route::Spliced(place) => place,
+            Route::DirectPass => Place::Near,
             Route::Haproxy { .. } => Place::Far,
         }
+    }
+
+    /// Whether weft's proxies serve it.
+    pub fn is_weft(self) -> bool {
+        matches!(self, Route::Weft(_) | Route::Spliced(_) | Route::DirectPass)
     }
 }
 
@@ -78,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_base_is_there_and_its_own_base() {
+    fn every_base_is_a_variant_between_the_same_places() {
         for variant in VARIANTS {
             let base = VARIANTS.iter().find(|other| other.name == variant.base).expect("base");
             assert!(base.is_base(), "{}", variant.name);

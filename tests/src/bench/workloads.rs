@@ -1,4 +1,4 @@
-//! What do proxies keep in memory for many pods, and for connections of many pods?
+//! Measures the proxies' memory for many pods, and for connections of many pods.
 
 use std::{path::Path, time::Duration};
 
@@ -9,19 +9,19 @@ use weft_vm::link::Links;
 use super::{
     case::Work,
     figures::Measurement,
-    ground::{ECHO, address, key, pod, prepare, proxy, start, until_served},
     load::{self, Kind, Load, Server, Target},
     samples::Samples,
+    testbed::{ECHO, address, key, pod, prepare, proxy, start, until_served},
     usage::Usage,
 };
 use crate::netns::Netns;
 
-/// The proxies do what is left to do after a connection was opened.
-const BREATH: Duration = Duration::from_millis(300);
+/// Time for the proxies to finish what follows the opening of a connection.
+const PAUSE: Duration = Duration::from_millis(300);
 
-/// Enrols `pods` on one node of a cluster of its own. Without connections, before is the proxy of the other node,
-/// which has none; with them, there are as many pods there, each is dialled by one of the first node, and the figures
-/// are of both proxies.
+/// Starts a cluster of its own with `pods` on node a. Without connections, "before" is the memory of node b's proxy,
+/// which has no pods. With connections, node b has as many pods, each dialled by one of node a, and the figures are of
+/// both proxies.
 pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measurement> {
     let names = |node: &str| (0..pods).map(|number| format!("idle-{node}-{number}")).collect::<Vec<_>>();
     let (near, far) = (names("a"), if connections == 0 { Vec::new() } else { names("b") });
@@ -46,12 +46,12 @@ pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measu
             netns(to)?.run(prepare)??;
             let server = Server::start(&netns(to)?, &[(ECHO, Kind::Echo)])?;
             let echo = (address(&cluster, to)?, ECHO).into();
-            let target = Target { echo, sink: echo, swallowed: server.swallowed() };
+            let target = Target { echo, sink: echo, received: server.received() };
             let load = netns(from)?.run(|| load::start(Work::Idle { connections }, &target))?;
             open.push((load.with_context(|| format!("{from} to {to}"))?, server));
         }
         if let Some((load, _)) = open.first_mut() {
-            load.run(BREATH, &mut Samples::default())?;
+            load.run(PAUSE, &mut Samples::default())?;
         }
         (before, resident(&pids)?)
     };
@@ -61,7 +61,7 @@ pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measu
     Ok(measurement)
 }
 
-/// A node's own range has 253 addresses: the pods after the first ones are given others.
+/// The range of a node has 253 addresses: further pods get addresses of other ranges.
 fn fixed_addresses(number: usize) -> String {
     if number < IN_RANGE {
         return String::new();
@@ -71,5 +71,5 @@ fn fixed_addresses(number: usize) -> String {
 }
 
 const IN_RANGE: usize = 200;
-/// No node has this one, or one after it.
+/// No node has this range or a later one.
 const FIRST_NET: usize = 100;

@@ -1,4 +1,4 @@
-//! Who measures? `cargo xtask bench` starts this, as root.
+//! Runs the benchmark; `cargo xtask bench` starts it, as root.
 
 use std::{
     env, fs,
@@ -8,12 +8,14 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use weft_tests::bench::{
+    case::CASES,
     json, plot,
-    run::{Plan, run},
+    run::{Plan, Selection, run},
     table, targets,
+    variant::VARIANTS,
 };
 use weft_vm::link::Links;
 
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<()> {
     let (plan, out) = arguments()?;
-    // A thousand connections have two ends here.
+    // Both ends of thousands of connections are descriptors of this process.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let start = Instant::now();
@@ -49,9 +51,9 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 fn arguments() -> Result<(Plan, PathBuf)> {
     let own = env::current_exe()?;
-    let binaries = own.parent().context("this program is nowhere")?.to_owned();
-    let mut plan =
-        Plan { repetitions: 0, is_quick: false, links: Links::Bridge, filter: String::new(), binaries };
+    let binaries = own.parent().context("the path of this program")?.to_owned();
+    let selection = Selection::default();
+    let mut plan = Plan { repetitions: 0, is_quick: false, links: Links::Bridge, selection, binaries };
     let mut out = PathBuf::from("target/bench");
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -62,13 +64,32 @@ fn arguments() -> Result<(Plan, PathBuf)> {
                 let number = arguments.next().context("--repetitions needs a number")?;
                 plan.repetitions = number.parse().context("--repetitions")?;
             }
+            "--cases" => {
+                plan.selection.cases =
+                    names(&arguments.next().context("--cases needs names")?, &CASES.map(|case| case.name))?;
+            }
+            "--variants" => {
+                plan.selection.variants = names(
+                    &arguments.next().context("--variants needs names")?,
+                    &VARIANTS.map(|variant| variant.name),
+                )?;
+            }
             "--out" => out = arguments.next().context("--out needs a folder")?.into(),
             other if other.starts_with('-') => bail!("no such option: {other}"),
-            _ => plan.filter = argument,
+            _ => plan.selection.filter = argument,
         }
     }
     if plan.repetitions == 0 {
         plan.repetitions = if plan.is_quick { 2 } else { 5 };
     }
     Ok((plan, out))
+}
+
+/// Names separated by commas, each of which is `known`.
+fn names(list: &str, known: &[&str]) -> Result<Vec<String>> {
+    let check = |name: &str| -> Result<String> {
+        ensure!(known.contains(&name), "there is no {name:?}, only {}", known.join(", "));
+        Ok(name.to_owned())
+    };
+    list.split(',').map(check).collect()
 }

@@ -1,4 +1,4 @@
-//! Who soaks? `cargo xtask test --soak MINUTES` starts this, as root.
+//! Runs the soak test; `cargo xtask test --soak MINUTES` starts it, as root.
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    println!("--seed {} repeats what happens, though not when", settings.seed);
+    println!("--seed {} repeats the events, though not their timing", settings.seed);
     match soak(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

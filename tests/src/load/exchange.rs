@@ -1,8 +1,7 @@
-//! Does one connection carry every byte, in order, in both directions at once, up to its end?
+//! A connection on which both sides send a known pattern at the same time and check what they receive.
 //!
-//! The client says in 48 bytes what it will send and what it wants back; then both sides send and check at the same
-//! time and close their half when they have sent all. Each side sees the other's end of stream exactly after the
-//! last byte.
+//! The client announces in 48 bytes what it will send and what it wants back. Each side closes its half after its last byte,
+//! and checks that the other's end of stream comes exactly after the last byte.
 
 use std::{
     error, fmt,
@@ -15,20 +14,20 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::Pattern;
-use crate::dial::Steadfast;
+use crate::dial::RetryingReader;
 
-/// What the two sides of a connection will send.
+/// What the two sides will send.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The client's seed and number of bytes.
+    /// Seed and number of bytes of the client.
     pub up: (u64, u64),
-    /// The server's.
+    /// Seed and number of bytes of the server.
     pub down: (u64, u64),
-    /// The largest piece that either side writes at once; each piece has a random size up to it.
+    /// The largest write; each has a random size up to this.
     pub piece: u32,
 }
 
-/// Where a direction begins to fail is worth more than that it failed.
+/// An error with the direction and the position where it occurred.
 #[derive(Debug)]
 struct Located {
     direction: &'static str,
@@ -50,22 +49,22 @@ fn located(direction: &'static str, at: u64, error: io::Error) -> io::Error {
 
 const RECEIVING: &str = "receiving";
 
-/// The same error, of a client that had heard so many bytes.
-pub fn having_heard(bytes: u64, error: io::Error) -> io::Error {
+/// Adds to an error how many bytes the client had received.
+pub fn after_receiving(bytes: u64, error: io::Error) -> io::Error {
     located(RECEIVING, bytes, error)
 }
 
-/// How much a client had heard when it failed, if that is known.
-pub fn heard(error: &io::Error) -> Option<u64> {
+/// How many bytes the client had received before the error, if known.
+pub fn received_before(error: &io::Error) -> Option<u64> {
     let located = error.get_ref()?.downcast_ref::<Located>()?;
     (located.direction == RECEIVING).then_some(located.at)
 }
 
 impl Plan {
-    /// The bytes by which the client announces a plan.
+    /// The length of the announcement.
     pub const HEADER: usize = 48;
 
-    /// How the announcement begins: whoever sees this on a wire sees plaintext.
+    /// The beginning of the announcement. A packet that contains it is plaintext.
     pub const MARK: [u8; 8] = *b"weftload";
 
     /// `up` bytes to the server and `down` bytes back, in pieces of at most 64 KiB.
@@ -78,7 +77,7 @@ impl Plan {
     pub fn random(most: u64) -> Self {
         let mut random = rand::rng();
         let mut plan = Self::new(random.random_range(0..=most), random.random_range(0..=most));
-        // Single bytes for short streams, so that long ones do not take for ever.
+        // Single bytes only in short streams; long ones would take too long.
         plan.piece = 1 << random.random_range(if most > 100_000 { 8 } else { 0 }..=17);
         plan
     }
@@ -95,19 +94,19 @@ impl Plan {
         Self::announced(stream)?.answer(stream)
     }
 
-    /// What the client of this connection announces.
+    /// Reads the client's announcement.
     pub fn announced(stream: &TcpStream) -> io::Result<Self> {
         let mut header = [0; Self::HEADER];
-        Steadfast(stream).read_exact(&mut header).map_err(|e| located("header", 0, e))?;
+        RetryingReader(stream).read_exact(&mut header).map_err(|e| located("header", 0, e))?;
         Self::decode(&header)
     }
 
-    /// The server's side once the plan is known.
+    /// The server's side after the announcement.
     pub fn answer(&self, stream: &TcpStream) -> io::Result<()> {
         both(stream, self.down, self.up, self.piece)
     }
 
-    /// The words by which the server learns of the plan.
+    /// The announcement.
     pub fn encode(&self) -> [u8; Self::HEADER] {
         let mut header = [0; Self::HEADER];
         let words = [MAGIC, u64::from(self.piece), self.up.0, self.up.1, self.down.0, self.down.1];
@@ -124,12 +123,15 @@ impl Plan {
         }
         let [magic, piece, up_seed, up, down_seed, down] = words;
         if header.starts_with(TLS_HANDSHAKE) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS, and nobody who ended it"));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a TLS handshake instead of the announcement",
+            ));
         }
         if magic != MAGIC {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the header is not ours: first bytes lost",
+                "the announcement has the wrong beginning: first bytes lost",
             ));
         }
         let piece = u32::try_from(piece).map_err(io::Error::other)?;
@@ -137,34 +139,34 @@ impl Plan {
     }
 }
 
-/// A record with a handshake of TLS 1.0 to 1.3.
+/// The beginning of a handshake record of TLS 1.0 to 1.3.
 const TLS_HANDSHAKE: &[u8] = b"\x16\x03";
 const MAGIC: u64 = u64::from_be_bytes(Plan::MARK);
 
-/// Sends one pattern while it checks another, then sees that nothing follows.
+/// Sends one pattern while it checks another, then checks that nothing follows.
 fn both(stream: &TcpStream, send: (u64, u64), receive: (u64, u64), piece: u32) -> io::Result<()> {
-    let gave_up = AtomicBool::new(false);
+    let sender_failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let sent = write_pattern(stream, send, piece);
             if sent.is_err() {
-                gave_up.store(true, Ordering::SeqCst);
-                // The other half would wait for bytes that the peer no longer has a reason to send.
+                sender_failed.store(true, Ordering::SeqCst);
+                // The reader would wait for bytes that the peer will not send.
                 let _ = stream.shutdown(Shutdown::Both);
             }
             sent
         });
         let received = read_pattern(stream, receive);
-        // The kernel tells of a reset once: if it told the sender, the end that was read is not the peer's.
-        let untold = is_early(&received) && (gave_up.load(Ordering::SeqCst) || is_closed(stream));
-        if received.is_err() && !untold {
+        // The kernel reports a reset once: if the sender got it, the end that was read is not the peer's end of stream.
+        let is_reset = is_early(&received) && (sender_failed.load(Ordering::SeqCst) || is_closed(stream));
+        if received.is_err() && !is_reset {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sender panicked")));
         match (received, sent) {
-            // A broken pipe is what becomes of a reset after the peer's own end.
-            (Err(received), Err(sent)) if untold && sent.kind() != io::ErrorKind::BrokenPipe => {
-                Err(having_heard(heard(&received).unwrap_or_default(), sent))
+            // A reset after the peer's end of stream is reported as a broken pipe.
+            (Err(received), Err(sent)) if is_reset && sent.kind() != io::ErrorKind::BrokenPipe => {
+                Err(after_receiving(received_before(&received).unwrap_or_default(), sent))
             }
             (received, sent) => received.and(sent),
         }
@@ -175,7 +177,7 @@ fn is_early(received: &io::Result<()>) -> bool {
     received.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// Whether nothing goes in either direction any more: only a reset does that while there is something to send.
+/// Whether both directions are closed: only a reset does that while there is something to send.
 fn is_closed(stream: &TcpStream) -> bool {
     stream.peer_addr().is_err()
 }
@@ -201,16 +203,16 @@ pub fn read_pattern(stream: &TcpStream, (seed, length): (u64, u64)) -> io::Resul
     let mut buffer = vec![0; (64 << 10).min(length + 1) as usize];
     loop {
         let at = pattern.position();
-        match Steadfast(stream).read(&mut buffer).map_err(|e| having_heard(at, e))? {
+        match RetryingReader(stream).read(&mut buffer).map_err(|e| after_receiving(at, e))? {
             0 if at == length => return Ok(()),
             0 => {
-                let short = format!("the end, where {length} were to come");
-                return Err(having_heard(at, io::Error::new(io::ErrorKind::UnexpectedEof, short)));
+                let short = format!("end of stream, {length} bytes expected");
+                return Err(after_receiving(at, io::Error::new(io::ErrorKind::UnexpectedEof, short)));
             }
             n => pattern.check(&buffer[..n]).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?,
         }
         if pattern.position() > length {
-            let more = format!("{} bytes came where {length} were sent", pattern.position());
+            let more = format!("{} bytes received, {length} sent", pattern.position());
             return Err(io::Error::new(io::ErrorKind::InvalidData, more));
         }
     }

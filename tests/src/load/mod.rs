@@ -1,18 +1,18 @@
-//! What do clients send, and how do they know that every byte came through?
+//! Clients that send known bytes and check what they receive.
 //!
-//! - [`pattern`]: bytes that tell their own position, so that a lost, doubled or moved byte is seen;
+//! - [`pattern`]: bytes that depend on their position, so that a lost, repeated or moved byte is found;
 //! - [`exchange`]: one connection, both directions at once, random sizes, every byte checked;
-//! - [`manner`]: one connection to an echo server, and how the client leaves it;
-//! - [`steady`]: connections that keep coming (or keep going) while a scenario changes the world under them.
+//! - [`close_mode`]: one connection to an echo server, and how the client closes it;
+//! - [`steady`]: clients that keep connecting, or keep using connections, while a scenario changes the cluster.
 
+pub mod close_mode;
 pub mod exchange;
-pub mod manner;
 pub mod pattern;
 pub mod steady;
 
 pub use self::{
-    exchange::{Plan, having_heard, heard},
-    manner::Manner,
+    close_mode::CloseMode,
+    exchange::{Plan, after_receiving, received_before},
     pattern::Pattern,
     steady::{Outcome, Steady, Style},
 };

@@ -1,40 +1,37 @@
-//! Which byte belongs at which place of a stream?
+//! A stream of bytes that both ends can compute.
 //!
-//! Byte `i` of the stream with seed `s` is byte `i % 8` of a 64-bit mix of `s` and `i / 8`: every place differs
-//! from its neighbours and from the same place of any other stream, and both ends compute it without a copy.
+//! Byte `i` of the stream with seed `s` is byte `i % 8` of a 64-bit mix of `s` and `i / 8`: each position differs from its
+//! neighbours and from the same position of other streams.
 
 use std::fmt;
 
-/// A position in an endless stream of known bytes.
+/// A position in an endless stream.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     seed: u64,
     at: u64,
 }
 
-/// The stream is not what was sent.
+/// A byte differs from what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Where, in bytes from the stream's beginning.
+    /// The position in the stream.
     pub at: u64,
-    /// What belongs there.
     pub expected: u8,
-    /// What came.
     pub found: u8,
 }
 
 impl Pattern {
-    /// The stream of this seed, at its beginning.
     pub fn new(seed: u64) -> Self {
         Self { seed, at: 0 }
     }
 
-    /// How many bytes were made or checked so far.
+    /// The number of bytes produced or checked so far.
     pub fn position(&self) -> u64 {
         self.at
     }
 
-    /// Goes on by `length` bytes that nobody looks at.
+    /// Skips `length` bytes.
     pub fn skip(&mut self, length: u64) {
         self.at += length;
     }
@@ -65,7 +62,7 @@ impl Pattern {
         }
     }
 
-    /// Walks over the next `length` bytes a word at a time; stops at the first answer.
+    /// Visits the next `length` bytes word by word; stops at the first result.
     fn words<T>(
         &mut self,
         length: usize,
@@ -126,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_byte_is_found_where_it_is() {
+    fn a_wrong_byte_is_found_at_its_position() {
         for wrong in [0, 1, 7, 8, 63, 99] {
             let mut bytes = [0; 100];
             Pattern::new(1).fill(&mut bytes);
@@ -140,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_and_a_doubled_byte_are_seen() {
+    fn a_lost_and_a_repeated_byte_are_found() {
         let mut bytes = [0; 64];
         Pattern::new(3).fill(&mut bytes);
         let mut lost = bytes.to_vec();

@@ -1,4 +1,4 @@
-//! Does anybody notice while the world changes? Clients that do not stop until they are told to.
+//! Clients that keep sending until they are stopped, while a scenario changes the cluster.
 
 use std::{
     collections::BTreeMap,
@@ -22,24 +22,23 @@ use crate::{dial, netns::Netns, wait};
 pub enum Style {
     /// A new connection each time: connect, one checked echo, close.
     Fresh,
-    /// One connection for ever, one checked echo after the other.
+    /// One connection, one checked echo after the other.
     Kept,
 }
 
-/// Clients at work. Their servers must echo.
+/// Running clients. Their servers must echo.
 pub struct Steady {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
 
-/// What they met.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Echoes that came back right.
+    /// Correct echoes.
     pub echoes: u64,
-    /// Connections that were opened.
+    /// Opened connections.
     pub connections: u64,
-    /// What went wrong, and how often.
+    /// Errors, and how often they occurred.
     pub failures: BTreeMap<String, u64>,
 }
 
@@ -52,8 +51,7 @@ struct Shared {
 }
 
 impl Steady {
-    /// `clients` of one style inside `netns`, all to `target`, each with a rest of `pause` between two echoes (it
-    /// sets the rate, nothing waits for it).
+    /// Starts `clients` inside `netns`, each with a pause between two echoes, which sets the rate.
     pub fn start(netns: &Netns, target: SocketAddr, style: Style, clients: usize, pause: Duration) -> Self {
         let shared = Arc::new(Shared::default());
         let workers = (0..clients)
@@ -70,19 +68,18 @@ impl Steady {
         Self { shared, workers }
     }
 
-    /// What they met up to now.
     pub fn so_far(&self) -> Outcome {
         self.shared.outcome()
     }
 
-    /// Waits until `more` further echoes came back: the load has met whatever changed meanwhile.
+    /// Waits for `more` further echoes, so that the clients have noticed what has changed.
     pub fn keep_on(&self, more: u64) -> Result<()> {
         let goal = self.so_far().echoes + more;
         let reached = wait::until(&format!("{more} more echoes"), || self.so_far().echoes >= goal);
         reached.map_err(|e| e.context(format!("{:?}", self.so_far())))
     }
 
-    /// Ends the clients and tells what they met.
+    /// Stops the clients.
     pub fn stop(mut self) -> Outcome {
         self.end();
         self.shared.outcome()
@@ -91,7 +88,7 @@ impl Steady {
     fn end(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for worker in self.workers.drain(..) {
-            // A worker that panicked left its mark in the test's output already.
+            // A panic has already been printed.
             let _ = worker.join();
         }
     }
@@ -106,10 +103,15 @@ impl Drop for Steady {
 // === impl Outcome ===
 
 impl Outcome {
-    /// Fails unless every single operation was right.
-    pub fn flawless(&self) -> Result<()> {
-        ensure!(self.echoes > 0, "the load did nothing at all");
-        ensure!(self.failures.is_empty(), "of {} echoes, some failed: {:?}", self.echoes, self.failures);
+    /// Fails unless there were echoes and no failures.
+    pub fn no_failures(&self) -> Result<()> {
+        ensure!(self.echoes > 0, "the load made no echo");
+        ensure!(
+            self.failures.is_empty(),
+            "beside {} echoes there were failures: {:?}",
+            self.echoes,
+            self.failures
+        );
         Ok(())
     }
 }
@@ -166,7 +168,7 @@ impl Shared {
     }
 }
 
-/// One message there and back.
+/// One message and its echo.
 fn echo(stream: &mut TcpStream, seed: u64) -> io::Result<()> {
     let mut message = [0; 256];
     Pattern::new(seed).fill(&mut message);
@@ -175,7 +177,7 @@ fn echo(stream: &mut TcpStream, seed: u64) -> io::Result<()> {
     Pattern::new(seed).check(&message).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
-/// Closes this half and sees the other's end: a reset after the answer is a failure as well.
+/// Closes this half and reads the end of stream: a reset after the answer is a failure too.
 fn end(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write).map_err(|e| during("closing", e))?;
     match stream.read(&mut [0; 1]).map_err(|e| during("ending", e))? {

@@ -1,4 +1,4 @@
-//! Where do the programs come from, and where do a failure's traces go?
+//! Where weft's programs are, and where the logs of failures are kept.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::Mesh;
 
-/// Lines of each log that a failure shows.
+/// Lines of each log that are shown after a failure.
 const TAIL: usize = 25;
 
 /// Cargo's target directory: this program is in `<target>/<profile>`, or in `deps` below it.
@@ -17,14 +17,14 @@ pub fn target_directory() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let above = own.parent().is_some_and(|folder| folder.ends_with("deps"));
     let target = own.ancestors().nth(if above { 3 } else { 2 });
-    target.map(Path::to_owned).context("this program is not where cargo puts it")
+    target.map(Path::to_owned).context("this program is not in a target directory")
 }
 
-/// Keeps the cluster's logs and manifests in `<target>/scenarios/<name>/` and gives the logs' tails.
+/// Copies the cluster's logs and manifests to `<target>/scenarios/<name>/` and returns the last lines of the logs.
 pub fn keep(mesh: &Mesh, name: &str) -> String {
     match try_keep(mesh, name) {
         Ok(text) => text,
-        Err(e) => format!("\nthe logs could not be kept: {e:#}"),
+        Err(e) => format!("\ncannot keep the logs: {e:#}"),
     }
 }
 
@@ -54,8 +54,8 @@ fn try_keep(mesh: &Mesh, name: &str) -> Result<String> {
         format!("\n--- end of {name}\n{}", log.tail(TAIL))
     });
     let problems =
-        mesh.problems().into_iter().map(|problem| format!("\n--- the cluster remarked: {problem}"));
-    Ok(tails.chain(problems).chain([format!("\n--- all of it is in {}", kept.display())]).collect())
+        mesh.problems().into_iter().map(|problem| format!("\n--- problem of the cluster: {problem}"));
+    Ok(tails.chain(problems).chain([format!("\n--- all logs are in {}", kept.display())]).collect())
 }
 
 fn copy_files(from: &Path, to: &Path) -> Result<()> {

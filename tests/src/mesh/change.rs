@@ -1,4 +1,4 @@
-//! How does a scenario change the cluster under its own feet? As an operator does: by its manifests.
+//! Changes of a running cluster, by its manifests.
 
 use std::{
     fs,
@@ -15,12 +15,12 @@ impl Mesh {
     /// Adds a pod and waits until it exists and, if it is meshed, is served.
     pub fn add_pod(&self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Result<Pod<'_>> {
         self.declare_pod(name, specify)?;
-        let pod = wait::until_ok("the new pod", || Pod::of(self, name))?;
+        let pod = wait::until_ok("the new pod exists", || Pod::of(self, name))?;
         self.until_enrolled()?;
         Ok(pod)
     }
 
-    /// Adds a pod, without waiting for anything.
+    /// Adds a pod without waiting.
     pub fn declare_pod(&self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Result<()> {
         let spec = specify(PodSpec::new(name));
         self.write(&pod_file(name), &yaml::pod(&spec))?;
@@ -28,7 +28,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Changes a pod's labels or annotations, without waiting for anything.
+    /// Changes a pod's labels or annotations without waiting.
     pub fn change_pod(&self, name: &str, change: impl FnOnce(PodSpec) -> PodSpec) -> Result<()> {
         let spec = self.specs().get(name).cloned().with_context(|| format!("no pod {name}"))?;
         let spec = change(spec);
@@ -37,15 +37,15 @@ impl Mesh {
         Ok(())
     }
 
-    /// Removes a pod and waits until it is gone.
+    /// Removes a pod and waits until it does not exist any more.
     pub fn remove_pod(&self, name: &str) -> Result<()> {
         self.specs().remove(name).with_context(|| format!("no pod {name}"))?;
         self.remove(&pod_file(name))?;
         wait::until("the pod is gone", || Pod::of(self, name).is_err())
     }
 
-    /// Tells the control plane another address of a pod that goes on running; the cluster itself does not do that.
-    /// Holds until a pod comes or goes.
+    /// Tells the control plane another address of a running pod, which the cluster itself never does. It lasts until a pod
+    /// is added or removed.
     pub fn renumber(&self, from: IpAddr, to: IpAddr) -> Result<()> {
         let path = self.cluster()?.layout().overlay_dir().join("vm.yaml");
         let before = fs::read_to_string(&path)?;
@@ -56,7 +56,7 @@ impl Mesh {
         Ok(fs::rename(draft, path)?)
     }
 
-    /// Writes a manifest, in one step as an editor would.
+    /// Writes a manifest atomically.
     pub fn write(&self, file: &str, text: &str) -> Result<()> {
         let path = self.manifest(file);
         let draft = path.with_extension("draft");
@@ -64,18 +64,16 @@ impl Mesh {
         Ok(fs::rename(draft, path)?)
     }
 
-    /// Removes a manifest.
     pub fn remove(&self, file: &str) -> Result<()> {
         Ok(fs::remove_file(self.manifest(file))?)
     }
 
-    /// The text of a manifest.
     pub fn read(&self, file: &str) -> Result<String> {
         fs::read_to_string(self.manifest(file)).with_context(|| file.to_owned())
     }
 
-    /// Waits until every pod that its manifest meshes is served by its node's proxy and announced to clients as such,
-    /// and no other.
+    /// Waits until exactly the pods whose manifests mesh them are served by their nodes' proxies and announced to clients
+    /// as meshed.
     pub fn until_enrolled(&self) -> Result<()> {
         wait::until_ok("the proxies serve the meshed pods", || {
             for proxy in self.proxies() {
@@ -91,10 +89,10 @@ impl Mesh {
             }
             Ok(())
         })?;
-        wait::until_ok("clients are told who is meshed", || self.all_announced())
+        wait::until_ok("the meshed pods are announced to clients", || self.all_announced())
     }
 
-    /// The identities that clients are told of these addresses.
+    /// The identities that are announced for these addresses.
     pub fn announced(&self, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
         grpc::identities(self.control().address()?, addresses)
     }
@@ -103,7 +101,7 @@ impl Mesh {
         let specs = self.specs().clone();
         let pods = specs.values().filter(|spec| !spec.host_network).map(|spec| Pod::of(self, &spec.name));
         let pods: Vec<_> = pods.collect::<Result<_>>()?;
-        // No pod has anything special about port 1.
+        // No pod has a special setting for port 1.
         let addresses: Vec<_> = pods.iter().map(|pod| pod.at(1)).collect();
         let announced = self.announced(&addresses)?;
         for (pod, announced) in pods.iter().zip(announced) {

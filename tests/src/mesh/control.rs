@@ -1,4 +1,4 @@
-//! What can be asked of the control plane, and done to it?
+//! A handle on the control plane.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,6 @@ use weft_vm::{Cluster, Daemon};
 
 use crate::{logs::Log, metrics::Metrics};
 
-/// The cluster's weft-control.
 pub struct Control {
     cluster: Weak<Cluster>,
     state: PathBuf,
@@ -32,42 +31,39 @@ impl Control {
         self.state.join(file)
     }
 
-    /// Its log.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Where its gRPC services are.
+    /// The address of its gRPC services.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.cluster()?.control_address()?)
     }
 
-    /// All that it counts.
     pub fn metrics(&self) -> Result<Metrics> {
         Metrics::of(self.cluster()?.admin(&Daemon::Control)?)
     }
 
-    /// Its process number.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.cluster()?.pid(&Daemon::Control)?)
     }
 
-    /// kill -9; it stays dead.
+    /// Kills it with SIGKILL; it is not restarted.
     pub fn kill(&self) -> Result<()> {
         Ok(self.cluster()?.kill(&Daemon::Control)?)
     }
 
-    /// Starts it after its death.
+    /// Starts it after a kill.
     pub fn revive(&self) -> Result<()> {
         Ok(self.cluster()?.start_daemon(&Daemon::Control)?)
     }
 
-    /// Lets it hang (SIGSTOP).
+    /// Stops it with SIGSTOP.
     pub fn pause(&self) -> Result<()> {
         Ok(self.cluster()?.pause(&Daemon::Control)?)
     }
 
-    /// Ends the hanging.
+    /// Continues it with SIGCONT.
     pub fn resume(&self) -> Result<()> {
         Ok(self.cluster()?.resume(&Daemon::Control)?)
     }

@@ -1,4 +1,4 @@
-//! How does a scenario say which cluster it needs?
+//! The description of a cluster.
 //!
 //! ```ignore
 //! mesh("shop")
@@ -6,7 +6,7 @@
 //!     .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
 //!     .service("web", |service| service.port(80, 8080))
 //! ```
-//! Objects live in the namespace [`NAMESPACE`]; a pod has a service account and a label `app` of its own name.
+//! All objects are in the namespace [`NAMESPACE`]; the service account and the label `app` of a pod have its name.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -15,10 +15,9 @@ use weft_vm::link::Links;
 
 use super::Mesh;
 
-/// Where all pods and services of scenarios live.
+/// The namespace of all pods and services.
 pub const NAMESPACE: &str = "test";
 
-/// A cluster to be started.
 #[derive(Clone, Debug)]
 pub struct Description {
     pub(super) name: String,
@@ -31,7 +30,6 @@ pub struct Description {
     pub(super) links: Links,
 }
 
-/// A pod.
 #[derive(Clone, Debug)]
 pub struct PodSpec {
     pub(super) name: String,
@@ -43,7 +41,6 @@ pub struct PodSpec {
     pub(super) ip: Option<Ipv4Addr>,
 }
 
-/// A service.
 #[derive(Clone, Debug)]
 pub struct ServiceSpec {
     pub(super) name: String,
@@ -54,7 +51,7 @@ pub struct ServiceSpec {
     pub(super) headless: bool,
 }
 
-/// Begins a description; the name is for people.
+/// Begins a description; the name appears in errors.
 pub fn mesh(name: &str) -> Description {
     Description {
         name: name.to_owned(),
@@ -69,31 +66,31 @@ pub fn mesh(name: &str) -> Description {
 }
 
 impl Description {
-    /// Adds a pod; unmeshed and on node `a` unless it says otherwise.
+    /// Adds a pod; by default it is unmeshed and on node `a`.
     pub fn pod(mut self, name: &str, specify: impl FnOnce(PodSpec) -> PodSpec) -> Self {
         self.pods.push(specify(PodSpec::new(name)));
         self
     }
 
-    /// Adds a service in front of the pods whose `app` is its name, unless it says otherwise.
+    /// Adds a service; by default it selects the pods whose `app` is its name.
     pub fn service(mut self, name: &str, specify: impl FnOnce(ServiceSpec) -> ServiceSpec) -> Self {
         self.services.push(specify(ServiceSpec::new(name)));
         self
     }
 
-    /// Adds a manifest word by word.
+    /// Adds a manifest as text.
     pub fn file(mut self, name: &str, yaml: &str) -> Self {
         self.files.insert(name.to_owned(), yaml.to_owned());
         self
     }
 
-    /// Adds a command-line argument of weft-control's.
+    /// Adds a command-line argument of weft-control.
     pub fn control_arg(mut self, argument: &str) -> Self {
         self.control_args.push(argument.to_owned());
         self
     }
 
-    /// Adds a command-line argument of every weft-proxy's.
+    /// Adds a command-line argument of every weft-proxy.
     pub fn proxy_arg(mut self, argument: &str) -> Self {
         self.proxy_args.push(argument.to_owned());
         self
@@ -105,13 +102,13 @@ impl Description {
         self
     }
 
-    /// All pods share a bridge, on which they can take each other's packets.
+    /// Connects all pods to a bridge, on which they can intercept each other's packets.
     pub fn bridged(mut self) -> Self {
         self.links = Links::Bridge;
         self
     }
 
-    /// Starts it; returns when every proxy is ready and every meshed pod enrolled.
+    /// Starts the cluster; returns when every proxy is ready and every meshed pod is served.
     pub fn start(self) -> Result<Mesh> {
         Mesh::start(self)
     }
@@ -130,51 +127,46 @@ impl PodSpec {
         }
     }
 
-    /// Its IPv4 address, instead of one of its node's.
+    /// An IPv4 address outside its node's range.
     pub fn ip(mut self, ip: Ipv4Addr) -> Self {
         self.ip = Some(ip);
         self
     }
 
-    /// Where it runs.
     pub fn node(mut self, node: &str) -> Self {
         self.node = node.to_owned();
         self
     }
 
-    /// Its label `app`, by which services find it.
+    /// The label `app`, by which services select it.
     pub fn app(mut self, app: &str) -> Self {
         self.app = app.to_owned();
         self
     }
 
-    /// weft serves it.
     pub fn meshed(self) -> Self {
         self.annotate("linkerd.io/inject", "enabled")
     }
 
-    /// weft leaves it alone.
     pub fn unmeshed(self) -> Self {
         self.annotate("linkerd.io/inject", "disabled")
     }
 
-    /// Its default inbound policy.
     pub fn policy(self, policy: &str) -> Self {
         self.annotate("config.linkerd.io/default-inbound-policy", policy)
     }
 
-    /// What its new connections do while no proxy serves it.
+    /// `open` or `closed`: whether new connections are allowed while no proxy serves the pod.
     pub fn fail_mode(self, mode: &str) -> Self {
         self.annotate("config.weft.dev/fail-mode", mode)
     }
 
-    /// Any annotation.
     pub fn annotate(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// It shares its node's network namespace.
+    /// Uses the node's network namespace.
     pub fn host_network(mut self) -> Self {
         self.host_network = true;
         self
@@ -198,25 +190,23 @@ impl ServiceSpec {
         }
     }
 
-    /// The `app` of the pods behind it.
+    /// Selects the pods with this `app`.
     pub fn selects(mut self, app: &str) -> Self {
         self.app = app.to_owned();
         self
     }
 
-    /// A port, and the pods' port behind it.
+    /// A port and its target port.
     pub fn port(mut self, port: u16, target: u16) -> Self {
         self.ports.push((port, target));
         self
     }
 
-    /// No cluster IP.
     pub fn headless(mut self) -> Self {
         self.headless = true;
         self
     }
 
-    /// Any annotation.
     pub fn annotate(mut self, key: &str, value: &str) -> Self {
         self.annotations.insert(key.to_owned(), value.to_owned());
         self

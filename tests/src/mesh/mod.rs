@@ -1,7 +1,7 @@
-//! The scenario language: a described cluster, and handles on what runs in it.
+//! Clusters of scenarios.
 //!
-//! [`mesh`] describes, [`Mesh`] runs; [`Pod`], [`Service`], [`Proxy`] and [`Control`] are what a scenario acts on and
-//! asks.
+//! [`mesh`] begins the description of a cluster, [`Mesh`] is a running one; [`Pod`], [`Service`], [`Proxy`] and [`Control`]
+//! are handles on its parts.
 
 pub mod artefacts;
 mod change;
@@ -35,12 +35,11 @@ pub use self::{
 };
 use crate::{netns::Netns, wait};
 
-/// The nodes of every cluster.
 pub const NODES: [&str; 2] = ["a", "b"];
 
-/// A running cluster.
+/// A running cluster of two nodes.
 pub struct Mesh {
-    /// None once it has been stopped; a scenario that hangs in it then fails.
+    /// `None` after the stop; a scenario that hangs then fails.
     cluster: Mutex<Option<Running>>,
     manifests: TempDir,
     pods: Mutex<BTreeMap<String, PodSpec>>,
@@ -50,11 +49,11 @@ pub struct Mesh {
     problems: Problems,
 }
 
-/// What the cluster had to remark about its manifests since its start.
+/// Problems with the manifests since the start.
 type Problems = Arc<Mutex<BTreeSet<String>>>;
 
 struct Running {
-    /// Ends before the cluster does.
+    /// Dropped before the cluster is stopped.
     _watcher: Watcher,
     cluster: Arc<Cluster>,
 }
@@ -62,9 +61,7 @@ struct Running {
 /// A service's cluster IPs.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
-    /// The IPv4 one.
     pub v4: Ipv4Addr,
-    /// The IPv6 one.
     pub v6: Ipv6Addr,
 }
 
@@ -104,7 +101,7 @@ impl Mesh {
         Ok(mesh)
     }
 
-    /// Ends the cluster; fails if something of it cannot be removed.
+    /// Stops the cluster; fails if something cannot be removed.
     pub fn stop(&self) -> Result<()> {
         let running = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Running { _watcher: watcher, cluster }) = running {
@@ -119,7 +116,7 @@ impl Mesh {
     /// A pod, by its name.
     ///
     /// # Panics
-    /// If there is none: the scenario is wrong.
+    /// If it does not exist, which is a mistake of the scenario.
     pub fn pod(&self, name: &str) -> Pod<'_> {
         Pod::of(self, name).unwrap_or_else(|e| panic!("pod {name}: {e:#}"))
     }
@@ -132,7 +129,7 @@ impl Mesh {
     /// A service, by its name.
     ///
     /// # Panics
-    /// If it does not exist or has no cluster IPs of both families: the scenario is wrong.
+    /// If it does not exist or lacks a cluster IP of a family, which is a mistake of the scenario.
     pub fn service(&self, name: &str) -> Service {
         self.find_service(name).unwrap_or_else(|e| panic!("service {name}: {e:#}"))
     }
@@ -140,13 +137,13 @@ impl Mesh {
     /// The network namespace of a node.
     ///
     /// # Panics
-    /// If there is none: the scenario is wrong.
+    /// If it does not exist, which is a mistake of the scenario.
     pub fn node(&self, name: &str) -> Netns {
         let path = self.cluster().and_then(|cluster| Ok(cluster.node_netns(name)?));
         Netns::at(path.unwrap_or_else(|e| panic!("node {name}: {e:#}")))
     }
 
-    /// A node's own addresses, one of each family, as its pods reach it.
+    /// A node's own addresses, one of each family, by which its pods reach it.
     pub fn node_addresses(&self, node: &str) -> Result<[IpAddr; 2]> {
         let number = 1 + NODES.iter().position(|name| *name == node).context("no such node")?;
         Ok([format!("10.244.{number}.1").parse()?, format!("fd00:10:244:{number}::1").parse()?])
@@ -155,12 +152,11 @@ impl Mesh {
     /// The proxy of a node.
     ///
     /// # Panics
-    /// If there is no such node: the scenario is wrong.
+    /// If the node does not exist, which is a mistake of the scenario.
     pub fn proxy(&self, node: &str) -> &Proxy {
         self.proxies.iter().find(|proxy| proxy.node() == node).unwrap_or_else(|| panic!("no node {node}"))
     }
 
-    /// All proxies.
     pub fn proxies(&self) -> &[Proxy] {
         &self.proxies
     }
@@ -170,50 +166,49 @@ impl Mesh {
         self.proxies.iter().map(Proxy::memory).sum()
     }
 
-    /// The control plane.
     pub fn control(&self) -> &Control {
         &self.control
     }
 
-    /// The processes of the mesh itself, by name.
+    /// The names and pids of the proxies and the control plane.
     pub fn processes(&self) -> Result<Vec<(String, u32)>> {
         let proxies = self.proxies.iter().map(|proxy| Ok((proxy.to_string(), proxy.pid()?)));
         proxies.chain([self.control.pid().map(|pid| ("control".to_owned(), pid))]).collect()
     }
 
-    /// The names of the pods that there should be.
+    /// The names of all declared pods.
     pub fn pod_names(&self) -> Vec<String> {
         self.specs().keys().cloned().collect()
     }
 
-    /// Where a node's eBPF maps and links are pinned.
+    /// The folder in which a node's eBPF maps and links are pinned.
     pub fn pins(&self, node: &str) -> Result<PathBuf> {
         Ok(self.cluster()?.layout().bpffs().join(node))
     }
 
-    /// Where the cluster keeps everything that it has in the file system.
+    /// The folder of all files of the cluster.
     pub fn folder(&self) -> Result<PathBuf> {
         let bpffs = self.cluster()?.layout().bpffs();
-        Ok(bpffs.parent().context("a cluster has a folder")?.to_owned())
+        Ok(bpffs.parent().context("the folder of the cluster")?.to_owned())
     }
 
-    /// A port from 8000 on that no other scenario of this cluster uses.
+    /// A port above 8000 that no other scenario of this cluster uses.
     pub fn unused_port(&self) -> u16 {
         self.next_port.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What the cluster itself had to complain about.
+    /// Problems that the cluster reported about its manifests.
     pub fn problems(&self) -> Vec<String> {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// A failure to start, and what the cluster had to complain about: most likely the reason.
+    /// Adds the reported problems to an error of the start: they are most likely the reason.
     fn with_problems(&self, error: anyhow::Error) -> anyhow::Error {
         let problems = self.problems();
         if problems.is_empty() { error } else { anyhow!("{error:#}; {}", problems.join("; ")) }
     }
 
-    /// From here on, logs tell of the scenario that begins now.
+    /// Sets the marks of all logs, at the beginning of a scenario.
     pub fn mark_logs(&self) {
         self.proxies.iter().for_each(|proxy| proxy.log().mark());
         self.control.log().mark();

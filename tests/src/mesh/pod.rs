@@ -1,4 +1,4 @@
-//! What can be done inside a pod: serve, connect, run programs.
+//! A handle on a pod: serve, connect and run programs inside it.
 
 use std::{
     io,
@@ -15,15 +15,12 @@ use crate::{
     netns::Netns,
 };
 
-/// A running pod.
 #[derive(Clone)]
 pub struct Pod<'a> {
     mesh: &'a Mesh,
     name: String,
     netns: Netns,
-    /// Its IPv4 address.
     pub v4: Ipv4Addr,
-    /// Its IPv6 address.
     pub v6: Ipv6Addr,
 }
 
@@ -35,17 +32,15 @@ impl<'a> Pod<'a> {
         Ok(Self { mesh, name: name.to_owned(), netns: Netns::at(cluster.pod_netns(&key)?), v4, v6 })
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its network namespace.
     pub fn netns(&self) -> &Netns {
         &self.netns
     }
 
-    /// The identity that its certificates are for.
+    /// The identity in its certificates.
     pub fn identity(&self) -> String {
         format!("{}.{NAMESPACE}.serviceaccount.identity.linkerd.cluster.local", self.name)
     }
@@ -60,7 +55,7 @@ impl<'a> Pod<'a> {
         (self.v6, port).into()
     }
 
-    /// Serves a port of both families.
+    /// Serves a port of both address families.
     pub fn serve(&self, port: u16, behaviour: Behaviour) -> Result<Server> {
         self.serve_on((Ipv6Addr::UNSPECIFIED, port).into(), behaviour)
     }
@@ -70,17 +65,17 @@ impl<'a> Pod<'a> {
         Server::start(&self.netns, address, behaviour).with_context(|| format!("serving in {}", self.name))
     }
 
-    /// Opens a connection from inside.
+    /// Connects from inside the pod.
     pub fn connect(&self, target: SocketAddr) -> io::Result<TcpStream> {
         dial::from(&self.netns, target)
     }
 
-    /// Opens many connections from inside.
+    /// Opens several connections from inside the pod.
     pub fn connect_many(&self, target: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
         self.netns.run(|| (0..count).map(|_| dial::here(target)).collect())?
     }
 
-    /// Whether somebody inside listens on a port, without a connection: a server that counts them is not disturbed.
+    /// Fails unless something listens on the port. It makes no connection, so servers that count them are not disturbed.
     pub fn listens_on(&self, port: u16) -> Result<()> {
         let tables = self.netns.run(|| {
             let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
@@ -90,11 +85,11 @@ impl<'a> Pod<'a> {
         let listens = tables.lines().map(str::split_whitespace).any(|mut fields| {
             fields.nth(1).is_some_and(|local| local.ends_with(&ours)) && fields.nth(1) == Some(LISTEN)
         });
-        ensure!(listens, "nobody listens on {port} in {}", self.name);
+        ensure!(listens, "nothing listens on {port} in {}", self.name);
         Ok(())
     }
 
-    /// A program that will run inside, as a process of the pod's.
+    /// A command that runs as a process of the pod.
     pub fn command(&self, program: &str) -> Result<Command> {
         let key = format!("{NAMESPACE}/{}", self.name);
         let mut command = self.mesh.cluster()?.command(&key, program)?;
@@ -102,14 +97,13 @@ impl<'a> Pod<'a> {
         Ok(command)
     }
 
-    /// Runs a program inside to its end and gives its output; fails with its complaints if it fails.
+    /// Runs a program inside the pod and returns its output; an error contains stdout and stderr.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let output = self.command(program)?.args(arguments).output();
         let output = output.with_context(|| format!("{program}: is its Debian package installed?"))?;
-        let (said, complained) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "{program} in {}: {}\n{said}{complained}", self.name, output.status);
-        Ok(said.into_owned())
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "{program} in {}: {}\n{out}{err}", self.name, output.status);
+        Ok(out.into_owned())
     }
 }
 

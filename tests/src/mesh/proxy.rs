@@ -1,4 +1,4 @@
-//! What can be asked of a node's proxy, and done to it?
+//! A handle on a node's proxy.
 
 use std::{
     fmt, fs,
@@ -15,13 +15,13 @@ use weft_vm::{Cluster, Daemon};
 
 use super::NAMESPACE;
 use crate::{
-    holdings,
+    census,
     logs::Log,
     metrics::{Labels, Metrics, get},
     wait,
 };
 
-/// The proxy of a node, whichever process it is at the time.
+/// The proxy of a node, whichever process that is at the time.
 pub struct Proxy {
     cluster: Weak<Cluster>,
     node: String,
@@ -29,7 +29,7 @@ pub struct Proxy {
     log: Log,
 }
 
-/// What a proxy counts from a moment on.
+/// Metrics of a proxy since a point in time.
 pub struct Watch<'a> {
     proxy: &'a Proxy,
     before: Metrics,
@@ -42,32 +42,28 @@ impl Proxy {
         Self { cluster: Arc::downgrade(cluster), node: node.to_owned(), daemon, log }
     }
 
-    /// Its node.
     pub fn node(&self) -> &str {
         &self.node
     }
 
-    /// Its log.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// Where its admin server listens.
     pub fn admin(&self) -> Result<SocketAddr> {
         Ok(self.cluster()?.admin(&self.daemon)?)
     }
 
-    /// All that it counts.
     pub fn metrics(&self) -> Result<Metrics> {
         Metrics::of(self.admin()?)
     }
 
-    /// Its configuration and workloads, as its admin server shows them.
+    /// The page `/config` of its admin server: configuration and workloads.
     pub fn config(&self) -> Result<serde_json::Value> {
         serde_json::from_str(&get(self.admin()?, "/config")?).context("/config")
     }
 
-    /// The names of the pods that it serves at present.
+    /// The names of the pods that it serves.
     pub fn enrolled(&self) -> Result<Vec<String>> {
         let config = self.config()?;
         let workloads = config["workloads"].as_object().context("/config has no workloads")?;
@@ -84,24 +80,23 @@ impl Proxy {
         Ok((text("state"), text("reason")))
     }
 
-    /// Counts from here.
+    /// Begins to watch the metrics.
     pub fn watch(&self) -> Result<Watch<'_>> {
         Ok(Watch { proxy: self, before: self.metrics()? })
     }
 
-    /// Its process number.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.cluster()?.pid(&self.daemon)?)
     }
 
-    /// How many file descriptors it has open.
+    /// The number of open file descriptors.
     pub fn descriptors(&self) -> Result<usize> {
         Ok(fs::read_dir(self.proc("fd")?)?.count())
     }
 
     /// Its resident memory in bytes.
     pub fn memory(&self) -> Result<u64> {
-        holdings::memory_of(self.pid()?)
+        census::memory_of(self.pid()?)
     }
 
     /// Starts a second process that takes over from the first.
@@ -109,47 +104,47 @@ impl Proxy {
         Ok(self.cluster()?.start_daemon(&self.daemon)?)
     }
 
-    /// How many former processes still drain.
+    /// The number of earlier processes that still drain.
     pub fn draining(&self) -> Result<usize> {
         Ok(self.cluster()?.draining(&self.daemon)?)
     }
 
-    /// kill -9; it stays dead.
+    /// Kills it with SIGKILL; it is not restarted.
     pub fn kill(&self) -> Result<()> {
         Ok(self.cluster()?.kill(&self.daemon)?)
     }
 
-    /// Starts it after its death.
+    /// Starts it after a kill.
     pub fn revive(&self) -> Result<()> {
         Ok(self.cluster()?.start_daemon(&self.daemon)?)
     }
 
-    /// Starts it, or a second one beside it, without waiting until it is ready.
+    /// Starts a process, or a second one beside a running one, without waiting until it is ready.
     pub fn launch(&self) -> Result<()> {
         Ok(self.cluster()?.launch(&self.daemon)?)
     }
 
-    /// Kills only the process that was started last; one that it was to relieve goes on.
+    /// Kills only the process that was started last; its predecessor goes on.
     pub fn kill_latest(&self) -> Result<()> {
         Ok(self.cluster()?.signal(&self.daemon, Signal::SIGKILL)?)
     }
 
-    /// Lets it hang (SIGSTOP).
+    /// Stops it with SIGSTOP.
     pub fn pause(&self) -> Result<()> {
         Ok(self.cluster()?.pause(&self.daemon)?)
     }
 
-    /// Ends the hanging.
+    /// Continues it with SIGCONT.
     pub fn resume(&self) -> Result<()> {
         Ok(self.cluster()?.resume(&self.daemon)?)
     }
 
-    /// Sends SIGTERM, without waiting for anything.
+    /// Sends SIGTERM without waiting.
     pub fn terminate(&self) -> Result<()> {
         Ok(self.cluster()?.signal(&self.daemon, Signal::SIGTERM)?)
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until the process has ended.
     pub fn terminated(&self, limit: Duration) -> Result<ExitStatus> {
         let status = self.cluster()?.terminate(&self.daemon, limit)?;
         status.with_context(|| format!("the proxy still runs {limit:?} after SIGTERM"))
@@ -165,24 +160,24 @@ impl Proxy {
 }
 
 impl Watch<'_> {
-    /// What was counted since.
+    /// The changes since.
     pub fn now(&self) -> Result<Metrics> {
         Ok(self.proxy.metrics()?.since(&self.before))
     }
 
-    /// Waits until exactly so many were counted; a moment may pass until a closed connection is.
+    /// Waits until exactly `expected` is counted: a closed connection may be counted a moment later.
     pub fn expect(&self, name: &str, labels: Labels, expected: f64) -> Result<()> {
         self.eventually(|now| now.expect(name, labels, expected))
     }
 
-    /// Waits until some were counted.
+    /// Waits until something is counted.
     pub fn expect_some(&self, name: &str, labels: Labels) -> Result<()> {
         self.eventually(|now| now.expect_some(name, labels))
     }
 
-    /// Waits until what was counted since passes `check`.
+    /// Waits until the changes since pass `check`.
     pub fn eventually(&self, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
-        let what = format!("{} counts as it should", self.proxy);
+        let what = format!("the metrics of {} are as expected", self.proxy);
         wait::until_ok_for(wait::PROMPTLY, &what, || check(&self.now()?))
     }
 }

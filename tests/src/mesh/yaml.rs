@@ -1,15 +1,14 @@
-//! What does a description look like as Kubernetes manifests?
+//! Kubernetes manifests of a description.
 
 use std::collections::BTreeMap;
 
 use super::describe::{NAMESPACE, PodSpec, ServiceSpec};
 
-/// The namespace of all scenarios.
 pub(super) fn namespace() -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n")
 }
 
-/// A pod and its service account.
+/// With its service account.
 pub(super) fn pod(spec: &PodSpec) -> String {
     let PodSpec { name, app, node, annotations, host_network, ports, ip } = spec;
     let annotations = block("annotations", annotations);

@@ -1,4 +1,4 @@
-//! How is MariaDB started?
+//! Starts MariaDB.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::{Home, Program, prepare};
 use crate::{mesh::Pod, wait};
 
-/// MariaDB on `port` of both families; the user `mesh` with the password `mesh` may do everything from everywhere.
+/// MariaDB on `port` of both families; the user `mesh` with the password `mesh` has all rights from everywhere.
 pub fn mariadb(pod: &Pod, port: u16) -> Result<Program> {
     let home = Home::new(Some("mysql"))?;
     let data = home.path("data");
@@ -22,7 +22,7 @@ pub fn mariadb(pod: &Pod, port: u16) -> Result<Program> {
     prepare(install.arg(format!("--datadir={}", data.display())))?;
     let grants = home.write(
         "init.sql",
-        // One statement a line: the server reads it so.
+        // The server reads one statement per line.
         "CREATE USER mesh@'%' IDENTIFIED BY 'mesh';\nGRANT ALL ON *.* TO mesh@'%';\nCREATE DATABASE mesh;\n",
     )?;
 

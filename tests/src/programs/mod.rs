@@ -1,6 +1,6 @@
-//! How do real servers from Debian's packages run inside a pod?
+//! Real servers from Debian's packages, run inside a pod.
 //!
-//! Each has its data in a directory of its own that goes with it, and no configuration of the host's is read.
+//! Each has its data in a temporary directory; the host's configuration is not read.
 
 mod mariadb;
 mod nginx;
@@ -25,16 +25,16 @@ use tempfile::TempDir;
 pub use self::{mariadb::mariadb, nginx::nginx, openssh::openssh, postgres::postgres, redis::redis};
 use crate::{mesh::Pod, wait};
 
-/// A running server program. Dropped: it is ended and its data deleted.
+/// A running server. It is stopped, and its data deleted, when this is dropped.
 pub struct Program {
     name: &'static str,
     child: Child,
-    /// The signal that ends it at once, but in order.
-    farewell: Signal,
+    /// The signal that makes it shut down.
+    stop_signal: Signal,
     home: Home,
 }
 
-/// A directory for one program's configuration, data and log.
+/// The directory of a program's configuration, data and log.
 pub struct Home {
     directory: TempDir,
 }
@@ -47,12 +47,12 @@ impl Program {
         port: u16,
         mut command: Command,
         home: Home,
-        farewell: Signal,
+        stop_signal: Signal,
     ) -> Result<Self> {
         let log = File::create(home.path("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let child = command.spawn().with_context(|| format!("{name}: is its Debian package installed?"))?;
-        let mut program = Self { name, child, farewell, home };
+        let mut program = Self { name, child, stop_signal, home };
         let listens = wait::until_ok(&format!("{name} listens on {port}"), || {
             if let Some(status) = program.child.try_wait()? {
                 return Ok(Err(status));
@@ -62,17 +62,16 @@ impl Program {
         });
         match listens {
             Ok(Ok(())) => Ok(program),
-            Ok(Err(status)) => bail!("{name} ended, {status}; it said:\n{}", program.said()),
-            Err(e) => bail!("{e:#}; {name} said:\n{}", program.said()),
+            Ok(Err(status)) => bail!("{name} ended, {status}; its output:\n{}", program.output()),
+            Err(e) => bail!("{e:#}; output of {name}:\n{}", program.output()),
         }
     }
 
-    /// What it wrote to its output.
-    pub fn said(&self) -> String {
+    pub fn output(&self) -> String {
         fs::read_to_string(self.home.path("log")).unwrap_or_default()
     }
 
-    /// A file of its directory.
+    /// A file in its directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.home.path(name)
     }
@@ -81,10 +80,10 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let leader = Pid::from_raw(self.child.id().cast_signed());
-        let _ = kill(leader, self.farewell);
+        let _ = kill(leader, self.stop_signal);
         let ended = wait::until("its end", || self.child.try_wait().is_ok_and(|status| status.is_some()));
         if let Err(e) = ended {
-            eprintln!("{} does not end ({e}); killed", self.name);
+            eprintln!("{} does not stop ({e}); killed", self.name);
             let _ = kill(Pid::from_raw(-leader.as_raw()), Signal::SIGKILL);
             let _ = self.child.wait();
         }
@@ -94,7 +93,7 @@ impl Drop for Program {
 // === impl Home ===
 
 impl Home {
-    /// A new directory, owned by `user`: servers that refuse to be root have one of their own.
+    /// A new directory, owned by `user` for servers that do not run as root.
     fn new(user: Option<&str>) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("weft-scenario-").tempdir()?;
         if let Some(user) = user {
@@ -120,13 +119,13 @@ impl Home {
     }
 }
 
-/// Runs a step of a server's installation to its end.
+/// Runs a command that prepares a server.
 fn prepare(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("{program:?}: is its package there?"))?;
+        .with_context(|| format!("{program:?}: is its package installed?"))?;
     ensure!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How is nginx started?
+//! Starts nginx.
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
@@ -28,7 +28,7 @@ http {{
         ),
     )?;
     let mut command = pod.command("nginx")?;
-    // -e: before it has read the configuration it would write to the host's log.
+    // -e: until it has read the configuration it would write to the host's log.
     command.arg("-e").arg("stderr").arg("-c").arg(configuration);
     Program::start("nginx", pod, port, command, home, Signal::SIGTERM)
 }

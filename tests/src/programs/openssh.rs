@@ -1,4 +1,4 @@
-//! How is OpenSSH's server started?
+//! Starts OpenSSH's server.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
@@ -16,7 +16,7 @@ pub fn openssh(pod: &Pod, port: u16) -> Result<Program> {
         prepare(generate.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(home.path(key)))?;
     }
     fs::copy(home.path("user_key.pub"), home.path("authorized_keys"))?;
-    // Its place for chroots; sshd does not start without it.
+    // sshd does not start without its chroot directory.
     fs::create_dir_all("/run/sshd")?;
     fs::set_permissions("/run/sshd", fs::Permissions::from_mode(0o755))?;
     let root = home.root().display();

@@ -1,4 +1,4 @@
-//! How is PostgreSQL started?
+//! Starts PostgreSQL.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -26,11 +26,11 @@ pub fn postgres(pod: &Pod, port: u16) -> Result<Program> {
 
     let mut command = as_postgres(pod.command("setpriv")?);
     command.arg(binaries.join("postgres")).arg("-D").arg(&data).arg("-p").arg(port.to_string());
-    // No Unix socket; durability is not what is looked at here.
+    // No Unix socket; durability is not tested.
     for setting in ["listen_addresses=*", "unix_socket_directories=", "fsync=off", "max_connections=50"] {
         command.args(["-c", setting]);
     }
-    // SIGINT: disconnect the clients and end.
+    // SIGINT: disconnect the clients and shut down.
     Program::start("postgres", pod, port, command, home, Signal::SIGINT)
 }
 
@@ -39,7 +39,7 @@ fn as_postgres(mut command: Command) -> Command {
     command
 }
 
-/// Debian keeps each major version's programs in a directory of its own.
+/// Debian has a directory for the programs of each major version.
 fn binaries() -> Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").context("Debian package postgresql")?;
     let newest = versions.filter_map(Result::ok).map(|version| version.path().join("bin")).max();

@@ -1,4 +1,4 @@
-//! How is redis started?
+//! Starts redis.
 
 use anyhow::Result;
 use nix::sys::signal::Signal;

@@ -1,4 +1,4 @@
-//! What is done to the cluster during a soak? What operators, schedulers and accidents do.
+//! The events of the soak test: what operators, schedulers and accidents do to a cluster.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -7,19 +7,18 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     Soak,
-    ground::{ECHO, Place, Role, of},
-    oracle::Site,
+    model::Fault,
     rotation::Rotation,
+    testbed::{ECHO, Role, TestPod, of},
 };
 use crate::{
     capture::WIRE,
-    load::Manner,
+    load::CloseMode,
     mesh::{NODES, Proxy},
     metrics::Labels,
     wait,
 };
 
-/// Everything that may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     ProxyKilled,
@@ -33,8 +32,8 @@ pub(super) enum Event {
     WireCut,
 }
 
-/// What is counted of connections that do not only pass the proxy, and what it is called.
-const WAYS: [(&str, Labels, &str); 3] = [
+/// Counters of connections that do not only go through the proxy, with their names.
+const PATHS: [(&str, Labels, &str); 3] = [
     ("weft_direct_connections_total", &[("side", "source")], "direct connections"),
     ("weft_splice_connections_total", &[], "spliced connections"),
     ("weft_splice_bytes_total", &[], "bytes moved from application to application by the kernel"),
@@ -52,43 +51,42 @@ const EVENTS: [(Event, u32); 9] = [
     (Event::WireCut, 2),
 ];
 
-/// How long after a change was seen to hold everybody has heard of it.
-const SETTLED: Duration = Duration::from_millis(1500);
+/// How long after a change took effect for one client it has taken effect for all.
+const SETTLE_TIME: Duration = Duration::from_millis(1500);
 
-/// How long after the control plane is back the last watch is: pauses of up to ten seconds, and half as much again, so
-/// that not all of them come at once.
-const HEARD: Duration = Duration::from_secs(15);
+/// How long after the return of the control plane the last watch reconnects: a backoff of up to ten seconds and half of
+/// that as jitter.
+const RECONNECT_TIME: Duration = Duration::from_secs(15);
 
-/// What has been done, and what of it holds at present.
 pub(super) struct Events<'a> {
     soak: &'a Soak,
     random: StdRng,
     rotation: Rotation,
-    shut: Vec<Place>,
-    outside: Vec<Place>,
-    delisted: Vec<Place>,
+    denying: Vec<TestPod>,
+    unmeshed: Vec<TestPod>,
+    delisted: Vec<TestPod>,
     counts: BTreeMap<&'static str, u64>,
-    /// Of processes that are no more.
-    ways: BTreeMap<&'static str, u64>,
+    /// Includes processes that have ended.
+    paths: BTreeMap<&'static str, u64>,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(soak: &'a Soak, seed: u64) -> Result<Self> {
         let rotation = Rotation::of(&soak.mesh)?;
         let random = StdRng::seed_from_u64(seed);
-        let (shut, outside, delisted, counts, ways) = Default::default();
-        Ok(Self { soak, random, rotation, shut, outside, delisted, counts, ways })
+        let (denying, unmeshed, delisted, counts, paths) = Default::default();
+        Ok(Self { soak, random, rotation, denying, unmeshed, delisted, counts, paths })
     }
 
-    /// Lets something happen, and then nothing for a moment.
+    /// Causes a random event, then pauses.
     pub(super) fn next(&mut self) {
         let event = EVENTS.choose_weighted(&mut self.random, |(_, weight)| *weight);
         let event = event.map_or(Event::WireCut, |(event, _)| *event);
-        self.happen(event);
+        self.cause(event);
         self.rest(0..2000);
     }
 
-    fn happen(&mut self, event: Event) {
+    fn cause(&mut self, event: Event) {
         let done = match event {
             Event::ProxyKilled => self.kill_proxy(),
             Event::ProxyUpgraded => self.upgrade_proxy(),
@@ -101,46 +99,46 @@ impl<'a> Events<'a> {
             Event::WireCut => self.cut_wire(),
         };
         if let Err(e) = done {
-            self.soak.oracle.wrong(format!("{event:?} did not come about: {e:#}"));
+            self.soak.model.violation(format!("{event:?} failed: {e:#}"));
         }
     }
 
-    /// Makes everything as it was in the beginning.
+    /// Restores the initial state.
     pub(super) fn undo(&mut self) -> Result<()> {
-        while let Some(place) = self.shut.pop() {
-            self.open(place)?;
+        while let Some(test_pod) = self.denying.pop() {
+            self.open(test_pod)?;
         }
-        for place in self.outside.drain(..) {
-            self.soak.mesh.change_pod(place.name, |pod| pod.meshed())?;
+        for test_pod in self.unmeshed.drain(..) {
+            self.soak.mesh.change_pod(test_pod.name, |pod| pod.meshed())?;
         }
-        for place in self.delisted.drain(..) {
-            self.soak.mesh.change_pod(place.name, |pod| place.specify(pod))?;
+        for test_pod in self.delisted.drain(..) {
+            self.soak.mesh.change_pod(test_pod.name, |pod| test_pod.specify(pod))?;
         }
         self.soak.mesh.until_enrolled()
     }
 
     fn kill_proxy(&mut self) -> Result<()> {
         let proxy = self.proxy()?;
-        let site = Site::Node(NODES.into_iter().find(|node| *node == proxy.node()).context("its node")?);
-        self.tell(format!("{proxy} is killed"));
+        let fault = Fault::Proxy(NODES.into_iter().find(|node| *node == proxy.node()).context("its node")?);
+        self.log(format!("{proxy} is killed"));
         self.count("kills of a proxy");
-        self.note_ways(proxy)?;
-        self.soak.oracle.begins(site.clone());
+        self.note_paths(proxy)?;
+        self.soak.model.begin(fault.clone());
         proxy.kill()?;
         self.rest(0..1500);
         proxy.revive()?;
         self.soak.mesh.until_enrolled()?;
-        thread::sleep(SETTLED);
-        self.soak.oracle.over(&site);
-        self.tell(format!("{proxy} is back"));
+        thread::sleep(SETTLE_TIME);
+        self.soak.model.end(&fault);
+        self.log(format!("{proxy} is back"));
         Ok(())
     }
 
     fn upgrade_proxy(&mut self) -> Result<()> {
         let proxy = self.proxy()?;
-        self.tell(format!("{proxy} is relieved by a successor"));
+        self.log(format!("{proxy} is replaced by a successor"));
         self.count("takeovers by a successor");
-        self.note_ways(proxy)?;
+        self.note_paths(proxy)?;
         proxy.take_over()
     }
 
@@ -153,107 +151,107 @@ impl<'a> Events<'a> {
 
     fn kill_control(&mut self) -> Result<()> {
         let control = self.soak.mesh.control();
-        self.tell("control is killed".to_owned());
+        self.log("control is killed".to_owned());
         self.count("kills of the control plane");
-        self.soak.oracle.begins(Site::Control);
-        self.soak.oracle.begins(Site::Word);
+        self.soak.model.begin(Fault::Control);
+        self.soak.model.begin(Fault::StaleEndpoints);
         control.kill()?;
         self.rest(0..3000);
         control.revive()?;
         self.soak.mesh.until_enrolled()?;
-        thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Control);
-        self.soak.oracle.over_in(&Site::Word, HEARD);
+        thread::sleep(SETTLE_TIME);
+        self.soak.model.end(&Fault::Control);
+        self.soak.model.end_after(&Fault::StaleEndpoints, RECONNECT_TIME);
         Ok(())
     }
 
     fn change_policy(&mut self) -> Result<()> {
         self.count("policy changes");
-        let place = self.pick(Role::Ruled)?;
-        if let Some(at) = self.shut.iter().position(|shut| shut.name == place.name) {
-            self.shut.remove(at);
-            return self.open(place);
+        let test_pod = self.pick(Role::PolicyChanges)?;
+        if let Some(at) = self.denying.iter().position(|denying| denying.name == test_pod.name) {
+            self.denying.remove(at);
+            return self.open(test_pod);
         }
-        self.tell(format!("{} lets nobody in", place.name));
-        self.shut.push(place);
-        self.soak.oracle.begins(Site::Pod(place.name));
-        self.soak.mesh.change_pod(place.name, |pod| pod.policy("deny"))?;
-        self.until(place, "nobody is let in", Manner::Denied)?;
-        thread::sleep(SETTLED);
-        self.soak.oracle.shut(place.name);
+        self.log(format!("{} denies everybody", test_pod.name));
+        self.denying.push(test_pod);
+        self.soak.model.begin(Fault::Pod(test_pod.name));
+        self.soak.mesh.change_pod(test_pod.name, |pod| pod.policy("deny"))?;
+        self.until(test_pod, "everybody is denied", CloseMode::Denied)?;
+        thread::sleep(SETTLE_TIME);
+        self.soak.model.denies(test_pod.name);
         Ok(())
     }
 
-    fn open(&self, place: Place) -> Result<()> {
-        self.tell(format!("{} lets everybody in", place.name));
-        self.soak.oracle.opening(place.name);
-        self.soak.mesh.change_pod(place.name, |pod| pod.policy("all-unauthenticated"))?;
-        self.until(place, "somebody is let in", Manner::HalfClose)?;
-        thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Pod(place.name));
+    fn open(&self, test_pod: TestPod) -> Result<()> {
+        self.log(format!("{} accepts everybody", test_pod.name));
+        self.soak.model.allows(test_pod.name);
+        self.soak.mesh.change_pod(test_pod.name, |pod| pod.policy("all-unauthenticated"))?;
+        self.until(test_pod, "clients are accepted", CloseMode::HalfClose)?;
+        thread::sleep(SETTLE_TIME);
+        self.soak.model.end(&Fault::Pod(test_pod.name));
         Ok(())
     }
 
-    /// Waits until clients of both nodes fare so.
-    fn until(&self, place: Place, what: &str, manner: Manner) -> Result<()> {
-        of(Role::Steady).into_iter().try_for_each(|client| {
-            let (netns, to) = (self.soak.netns(client), self.soak.addresses(place));
+    /// Waits until clients of both nodes see this.
+    fn until(&self, test_pod: TestPod, what: &str, mode: CloseMode) -> Result<()> {
+        of(Role::Stable).into_iter().try_for_each(|client| {
+            let (netns, to) = (self.soak.netns(client), self.soak.addresses(test_pod));
             let (netns, (v4, _)) = netns.zip(to).context("a pod is missing")?;
             let target = (v4, ECHO).into();
-            wait::until_ok(what, || netns.run(|| manner.go(target, 1))?.map_err(Into::into))
+            wait::until_ok(what, || netns.run(|| mode.run(target, 1))?.map_err(Into::into))
         })
     }
 
     fn join_or_leave(&mut self) -> Result<()> {
-        let place = self.pick(Role::Roamer)?;
-        match self.outside.iter().position(|outside| outside.name == place.name) {
+        let test_pod = self.pick(Role::Joining)?;
+        match self.unmeshed.iter().position(|unmeshed| unmeshed.name == test_pod.name) {
             Some(at) => {
-                self.outside.remove(at);
-                self.tell(format!("{} joins", place.name));
+                self.unmeshed.remove(at);
+                self.log(format!("{} joins", test_pod.name));
                 self.count("joins");
-                self.soak.mesh.change_pod(place.name, |pod| pod.meshed())?;
+                self.soak.mesh.change_pod(test_pod.name, |pod| pod.meshed())?;
             }
             None => {
-                self.outside.push(place);
-                self.tell(format!("{} leaves", place.name));
+                self.unmeshed.push(test_pod);
+                self.log(format!("{} leaves", test_pod.name));
                 self.count("leaves");
-                self.soak.mesh.change_pod(place.name, |pod| pod.unmeshed())?;
+                self.soak.mesh.change_pod(test_pod.name, |pod| pod.unmeshed())?;
             }
         }
         self.soak.mesh.until_enrolled()
     }
 
     fn replace_pod(&mut self) -> Result<()> {
-        let place = self.pick(Role::Mortal)?;
-        self.tell(format!("{} is deleted", place.name));
+        let test_pod = self.pick(Role::Replaced)?;
+        self.log(format!("{} is deleted", test_pod.name));
         self.count("pods replaced");
-        self.soak.oracle.begins(Site::Pod(place.name));
-        self.soak.buried(place);
-        self.soak.mesh.remove_pod(place.name)?;
+        self.soak.model.begin(Fault::Pod(test_pod.name));
+        self.soak.pod_stopping(test_pod);
+        self.soak.mesh.remove_pod(test_pod.name)?;
         self.rest(0..2000);
-        self.soak.mesh.add_pod(place.name, |pod| place.specify(pod))?;
-        self.soak.born(place)?;
-        self.until(place, "the new pod answers", Manner::HalfClose)?;
-        thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Pod(place.name));
-        self.tell(format!("{} is there anew", place.name));
+        self.soak.mesh.add_pod(test_pod.name, |pod| test_pod.specify(pod))?;
+        self.soak.pod_started(test_pod)?;
+        self.until(test_pod, "the new pod answers", CloseMode::HalfClose)?;
+        thread::sleep(SETTLE_TIME);
+        self.soak.model.end(&Fault::Pod(test_pod.name));
+        self.log(format!("{} runs again", test_pod.name));
         Ok(())
     }
 
     fn change_endpoints(&mut self) -> Result<()> {
         self.count("changes of a service's endpoints");
-        if let Some(place) = self.delisted.pop() {
-            self.tell(format!("{} serves again", place.name));
-            return self.soak.mesh.change_pod(place.name, |pod| place.specify(pod));
+        if let Some(test_pod) = self.delisted.pop() {
+            self.log(format!("{} joins the service", test_pod.name));
+            return self.soak.mesh.change_pod(test_pod.name, |pod| test_pod.specify(pod));
         }
-        let place = self.pick(Role::Shop)?;
-        self.tell(format!("{} serves no more", place.name));
-        self.delisted.push(place);
-        self.soak.mesh.change_pod(place.name, |pod| pod.app("nobody"))?;
-        // Nobody comes to it but by the service: it has peace once everybody has heard.
-        let accepted = || self.soak.accepted(place);
+        let test_pod = self.pick(Role::Shop)?;
+        self.log(format!("{} leaves the service", test_pod.name));
+        self.delisted.push(test_pod);
+        self.soak.mesh.change_pod(test_pod.name, |pod| pod.app("nobody"))?;
+        // Clients use only the service: connections stop once every proxy knows.
+        let accepted = || self.soak.accepted(test_pod);
         let (mut last, mut quiet) = (accepted(), 0);
-        wait::until("a pod that serves no more is left in peace", || {
+        wait::until("a pod that left the service gets no connections", || {
             thread::sleep(Duration::from_millis(200));
             let now = accepted();
             quiet = if now == last { quiet + 1 } else { 0 };
@@ -264,14 +262,14 @@ impl<'a> Events<'a> {
 
     fn cut_wire(&mut self) -> Result<()> {
         let node = NODES.choose(&mut self.random).copied().context("a node")?;
-        self.tell(format!("the wire of node {node} is cut"));
+        self.log(format!("the wire of node {node} is cut"));
         self.count("cuts of a wire");
-        self.soak.oracle.begins(Site::Wire);
+        self.soak.model.begin(Fault::Wire);
         self.wire(node, "down")?;
         self.rest(50..500);
         self.wire(node, "up")?;
-        thread::sleep(SETTLED);
-        self.soak.oracle.over(&Site::Wire);
+        thread::sleep(SETTLE_TIME);
+        self.soak.model.end(&Fault::Wire);
         Ok(())
     }
 
@@ -288,7 +286,7 @@ impl<'a> Events<'a> {
         Ok(proxy)
     }
 
-    fn pick(&mut self, role: Role) -> Result<Place> {
+    fn pick(&mut self, role: Role) -> Result<TestPod> {
         of(role).choose(&mut self.random).copied().with_context(|| format!("no pod is {role:?}"))
     }
 
@@ -300,27 +298,27 @@ impl<'a> Events<'a> {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Adds what a process counted that is about to end.
-    fn note_ways(&mut self, proxy: &Proxy) -> Result<()> {
+    /// Adds the counters of a process that is about to end.
+    fn note_paths(&mut self, proxy: &Proxy) -> Result<()> {
         let metrics = proxy.metrics()?;
-        for (name, labels, what) in WAYS {
-            *self.ways.entry(what).or_default() += metrics.value(name, labels) as u64;
+        for (name, labels, what) in PATHS {
+            *self.paths.entry(what).or_default() += metrics.value(name, labels) as u64;
         }
         Ok(())
     }
 
-    /// What was done, in figures.
+    /// How often each event occurred.
     pub(super) fn counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
     }
 
-    /// How many connections went in which way, as the proxies counted them.
-    pub(super) fn ways(&mut self) -> Result<&BTreeMap<&'static str, u64>> {
-        self.soak.mesh.proxies().iter().try_for_each(|proxy| self.note_ways(proxy))?;
-        Ok(&self.ways)
+    /// How many connections took which path, as the proxies counted them.
+    pub(super) fn paths(&mut self) -> Result<&BTreeMap<&'static str, u64>> {
+        self.soak.mesh.proxies().iter().try_for_each(|proxy| self.note_paths(proxy))?;
+        Ok(&self.paths)
     }
 
-    fn tell(&self, what: String) {
-        self.soak.tell(&what);
+    fn log(&self, what: String) {
+        self.soak.log(&what);
     }
 }

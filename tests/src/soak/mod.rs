@@ -1,13 +1,12 @@
-//! Does weft hold for long, while everything that can happen to it does?
+//! The soak test: traffic for a long time while the cluster changes and fails.
 //!
-//! A cluster of two nodes under traffic of every kind, and a generator of events: [`ground`] is the cluster,
-//! [`traffic`] who talks, [`events`] what happens, [`oracle`] who judges every single connection. In the end nothing may
-//! be left behind.
+//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`events`] the changes and failures; [`model`] checks
+//! every single connection. At the end, no resources may be left behind.
 
 mod events;
-mod ground;
-mod oracle;
+mod model;
 mod rotation;
+mod testbed;
 mod traffic;
 
 use std::{
@@ -26,121 +25,120 @@ use anyhow::{Context, Result, ensure};
 
 use self::{
     events::Events,
-    ground::{PLACES, Place, Role},
-    oracle::Oracle,
+    model::Model,
+    testbed::{Role, TEST_PODS, TestPod},
 };
 use crate::{
     backends::Server,
     capture::Capture,
-    holdings::{self, Holdings},
+    census::{self, ResourceCensus},
     load::Plan,
     mesh::{Mesh, NODES, artefacts},
     netns::Netns,
 };
 
-/// How long, and which one.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long things happen.
+    /// How long events are caused.
     pub length: Duration,
-    /// From which all chance comes.
+    /// The seed of all random decisions.
     pub seed: u64,
 }
 
-/// Talkers in each pod.
-const TALKERS: u64 = 2;
+/// In each pod.
+const CLIENTS: u64 = 2;
 
-/// So long everybody talks before the first event.
+/// Traffic before the first event.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// Until the last connection, the last draining process and the last vanished peer are gone.
-const LEFT: Duration = Duration::from_secs(120);
+/// Until the last connection, draining process and vanished peer are gone.
+const CLEANUP_TIME: Duration = Duration::from_secs(120);
 
-/// So often in a row is sent again what nobody acknowledges: a pod that vanished is given up within a minute, and not
-/// only after a quarter of an hour, which is how long keepalive has no say where something is unacknowledged.
+/// Retransmissions before a connection is given up: a minute for a pod that has vanished, not a quarter of an hour.
+/// Keepalive does not apply to connections with unacknowledged data.
 const RETRIES: &str = "7";
 
-/// The cluster at work.
 struct Soak {
     mesh: Mesh,
-    oracle: Arc<Oracle>,
+    model: Arc<Model>,
     begun: Instant,
     over: AtomicBool,
-    pods: Mutex<BTreeMap<&'static str, Alive>>,
+    pods: Mutex<BTreeMap<&'static str, RunningPod>>,
 }
 
-/// A pod that exists.
-struct Alive {
+struct RunningPod {
     v4: Ipv4Addr,
     v6: Ipv6Addr,
     netns: Netns,
     servers: Vec<Server>,
 }
 
-/// Runs it and shows its figures; an error says what was wrong.
+/// Runs the soak test and prints its figures; fails on any violation.
 pub fn run(settings: Settings) -> Result<()> {
     let soak = Soak {
-        mesh: ground::description().start()?,
-        oracle: Arc::default(),
+        mesh: testbed::description().start()?,
+        model: Arc::default(),
         begun: Instant::now(),
         over: AtomicBool::new(false),
         pods: Mutex::default(),
     };
-    let done = soak.go(settings);
-    let wrongs = soak.oracle.wrongs();
-    if done.is_err() || !wrongs.is_empty() {
+    let done = soak.run(settings);
+    let violations = soak.model.violations();
+    if done.is_err() || !violations.is_empty() {
         let kept = artefacts::keep(&soak.mesh, "soak");
         println!("{}", kept.lines().last().unwrap_or_default());
     }
-    soak.mesh.stop().context("the cluster did not end cleanly")?;
+    soak.mesh.stop().context("the cluster did not stop cleanly")?;
     done?;
-    ensure!(wrongs.is_empty(), "{} things were wrong; the first: {}", wrongs.len(), wrongs[0]);
+    ensure!(violations.is_empty(), "{} violations; the first: {}", violations.len(), violations[0]);
     Ok(())
 }
 
 impl Soak {
-    fn go(&self, settings: Settings) -> Result<()> {
-        PLACES.into_iter().try_for_each(|place| self.born(place))?;
-        let wires = NODES.map(|node| self.eavesdrop(node));
-        // Applications that listen before their pod joins are found in another way.
-        for place in ground::of(Role::Roamer) {
-            self.mesh.change_pod(place.name, |pod| pod.unmeshed())?;
+    fn run(&self, settings: Settings) -> Result<()> {
+        TEST_PODS.into_iter().try_for_each(|test_pod| self.pod_started(test_pod))?;
+        let wires = NODES.map(|node| self.capture_plaintext(node));
+        // Listeners that are older than the enrolment are found in another way.
+        for test_pod in testbed::of(Role::Joining) {
+            self.mesh.change_pod(test_pod.name, |pod| pod.unmeshed())?;
             self.mesh.until_enrolled()?;
-            self.mesh.change_pod(place.name, |pod| pod.meshed())?;
+            self.mesh.change_pod(test_pod.name, |pod| pod.meshed())?;
         }
         self.mesh.until_enrolled()?;
-        // Once to everything that there is, then quiet: what that leaves is what may be left in the end.
+        // After this, everything that is created only once exists: that much may be left at the end.
         thread::scope(|scope| {
-            for (place, number) in PLACES.into_iter().zip(0..) {
-                scope.spawn(move || traffic::tour(self, place, settings.seed.wrapping_add(number)));
+            for (test_pod, number) in TEST_PODS.into_iter().zip(0..) {
+                scope.spawn(move || {
+                    traffic::use_everything_once(self, test_pod, settings.seed.wrapping_add(number))
+                });
             }
         });
-        self.talk_for(WARM_UP, settings.seed, || ());
-        let before = Holdings::settled(&self.mesh)?;
-        self.tell("warmed up");
+        self.run_traffic(WARM_UP, settings.seed, || ());
+        let before = ResourceCensus::settled(&self.mesh)?;
+        self.log("warmed up");
         let mut events = Events::new(self, settings.seed)?;
-        self.talk_for(settings.length, settings.seed ^ 1, || events.next());
-        self.tell("no more connections and events");
+        self.run_traffic(settings.length, settings.seed ^ 1, || events.next());
+        self.log("traffic and events have stopped");
         events.undo()?;
         self.show(&mut events)?;
-        // What may be counted of everything that may happen is more than the warm-up has seen.
-        Holdings::until_nothing_more(&self.mesh, &before, LEFT, &[holdings::SERIES])?;
-        self.tell("nothing is left behind");
+        // Events create series that the warm-up has not created.
+        ResourceCensus::until_no_increase(&self.mesh, &before, CLEANUP_TIME, &[census::SERIES])?;
+        self.log("nothing is left behind");
         for wire in wires {
-            self.judge_wire(wire?)?;
+            self.check_wire(wire?)?;
         }
         Ok(())
     }
 
-    /// Lets every pod talk for so long, and `meanwhile` happen again and again.
-    fn talk_for(&self, length: Duration, seed: u64, mut meanwhile: impl FnMut()) {
+    /// Runs the traffic of all pods for `length` and repeats `meanwhile`.
+    fn run_traffic(&self, length: Duration, seed: u64, mut meanwhile: impl FnMut()) {
         self.over.store(false, Ordering::Relaxed);
         let end = Instant::now() + length;
         thread::scope(|scope| {
-            for (place, number) in PLACES.into_iter().zip(0..) {
-                for talker in 0..TALKERS {
-                    let seed = seed.wrapping_add((number * TALKERS + talker).wrapping_mul(0x9e37_79b9));
-                    scope.spawn(move || traffic::talk(self, place, seed));
+            for (test_pod, number) in TEST_PODS.into_iter().zip(0..) {
+                for client in 0..CLIENTS {
+                    let seed = seed.wrapping_add((number * CLIENTS + client).wrapping_mul(0x9e37_79b9));
+                    scope.spawn(move || traffic::keep_talking(self, test_pod, seed));
                 }
             }
             while Instant::now() < end {
@@ -151,11 +149,11 @@ impl Soak {
         });
     }
 
-    /// Captures what comes in plaintext from one who fails closed to another: nothing that may happen is a reason.
-    fn eavesdrop(&self, node: &str) -> Result<Capture> {
-        let closed = PLACES.into_iter().filter(|place| !place.fails_open());
+    /// Captures plaintext between pods that fail closed: no event may cause it.
+    fn capture_plaintext(&self, node: &str) -> Result<Capture> {
+        let closed = TEST_PODS.into_iter().filter(|test_pod| !test_pod.fails_open());
         let closed: HashSet<IpAddr> = closed
-            .filter_map(|place| self.addresses(place))
+            .filter_map(|test_pod| self.addresses(test_pod))
             .flat_map(|(v4, v6)| [v4.into(), v6.into()])
             .collect();
         Capture::start_for(&self.mesh.node(node), move |packet| {
@@ -164,17 +162,17 @@ impl Soak {
         })
     }
 
-    fn judge_wire(&self, wire: Capture) -> Result<()> {
+    fn check_wire(&self, wire: Capture) -> Result<()> {
         for packet in wire.finish()?.packets {
             let (from, to) = (packet.source, packet.destination);
-            self.oracle.wrong(format!("{from:?} spoke to {to:?} in plaintext, and both fail closed"));
+            self.model.violation(format!("plaintext from {from:?} to {to:?}, although both fail closed"));
         }
         Ok(())
     }
 
-    /// Shows what happened; fails if something that a soak is there for did not.
+    /// Prints the figures; fails if a path was not used at all.
     fn show(&self, events: &mut Events) -> Result<()> {
-        let totals = self.oracle.totals();
+        let totals = self.model.totals();
         println!();
         for ((kind, outcome), count) in &totals.by_kind {
             println!("{count:>9} {kind}: {outcome}");
@@ -183,58 +181,58 @@ impl Soak {
         for (event, count) in events.counts() {
             println!("{count:>9} {event}");
         }
-        for (way, count) in events.ways()? {
+        for (way, count) in events.paths()? {
             println!("{count:>9} {way}");
             ensure!(*count > 0, "there were no {way}");
         }
         let gib = totals.bytes as f64 / f64::from(1 << 30);
         println!("{:>9} connections, {gib:.2} GiB checked:", totals.connections);
-        println!("{:>9} went well", totals.well);
-        println!("{:>9} refused, as policy has it", totals.refused);
-        println!("{:>9} broken, by what was done to them", totals.broken);
+        println!("{:>9} succeeded", totals.succeeded);
+        println!("{:>9} refused by policy", totals.refused);
+        println!("{:>9} broken by events", totals.broken);
         println!("{:>9} violations", totals.violations);
-        self.oracle.wrongs().iter().for_each(|wrong| println!("          {wrong}"));
+        self.model.violations().iter().for_each(|wrong| println!("          {wrong}"));
         Ok(())
     }
 
-    /// The pod is there: it serves, and is known.
-    fn born(&self, place: Place) -> Result<()> {
-        let pod = self.mesh.pod(place.name);
+    /// Starts the servers of a pod that has been created.
+    fn pod_started(&self, test_pod: TestPod) -> Result<()> {
+        let pod = self.mesh.pod(test_pod.name);
         pod.netns().run(|| fs::write("/proc/sys/net/ipv4/tcp_retries2", RETRIES))??;
-        let serve = traffic::behaviours(&self.oracle, place).into_iter();
+        let serve = traffic::behaviours(&self.model, test_pod).into_iter();
         let servers = serve.map(|(port, behaviour)| pod.serve(port, behaviour)).collect::<Result<_>>()?;
-        let alive = Alive { v4: pod.v4, v6: pod.v6, netns: pod.netns().clone(), servers };
-        self.pods().insert(place.name, alive);
+        let running = RunningPod { v4: pod.v4, v6: pod.v6, netns: pod.netns().clone(), servers };
+        self.pods().insert(test_pod.name, running);
         Ok(())
     }
 
-    /// The pod is about to go.
-    fn buried(&self, place: Place) {
-        self.pods().remove(place.name);
+    /// The pod is about to be deleted.
+    fn pod_stopping(&self, test_pod: TestPod) {
+        self.pods().remove(test_pod.name);
     }
 
-    fn netns(&self, place: Place) -> Option<Netns> {
-        self.pods().get(place.name).map(|alive| alive.netns.clone())
+    fn netns(&self, test_pod: TestPod) -> Option<Netns> {
+        self.pods().get(test_pod.name).map(|running| running.netns.clone())
     }
 
-    fn addresses(&self, place: Place) -> Option<(Ipv4Addr, Ipv6Addr)> {
-        self.pods().get(place.name).map(|alive| (alive.v4, alive.v6))
+    fn addresses(&self, test_pod: TestPod) -> Option<(Ipv4Addr, Ipv6Addr)> {
+        self.pods().get(test_pod.name).map(|running| (running.v4, running.v6))
     }
 
-    /// How many connections the pod's applications have seen.
-    fn accepted(&self, place: Place) -> u64 {
-        self.pods().get(place.name).map_or(0, |alive| alive.servers.iter().map(Server::accepted).sum())
+    /// The number of connections that the pod's servers have accepted.
+    fn accepted(&self, test_pod: TestPod) -> u64 {
+        self.pods().get(test_pod.name).map_or(0, |running| running.servers.iter().map(Server::accepted).sum())
     }
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, what: &str) {
+    fn log(&self, what: &str) {
         println!("{:8.1} s  {what}", self.begun.elapsed().as_secs_f64());
     }
 
-    fn pods(&self) -> MutexGuard<'_, BTreeMap<&'static str, Alive>> {
+    fn pods(&self) -> MutexGuard<'_, BTreeMap<&'static str, RunningPod>> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! How does an authority relieve another, step by step, while everything goes on?
+//! Replaces the certificate authority step by step under traffic.
 
 use std::{
     fs,
@@ -13,12 +13,11 @@ use anyhow::Result;
 use super::Soak;
 use crate::{attack::Authority, mesh::Mesh};
 
-/// By then every certificate was renewed: a lifetime with what clocks may differ by.
+/// Every certificate has been renewed after this time: a lifetime and the clock tolerance.
 const RENEWED: Duration = Duration::from_secs(85);
 
-/// Where a rotation stands.
 pub(super) struct Rotation {
-    /// The anchor of who issues.
+    /// The anchor of the current issuer.
     old: String,
     next: Option<(Authority, Step)>,
     number: u64,
@@ -35,26 +34,26 @@ impl Rotation {
         Ok(Self { old, next: None, number: 0 })
     }
 
-    /// Takes the next step: both are trusted, the new one issues, only the new one is trusted.
-    /// False: it is too early for it.
+    /// Takes the next step: both are trusted, the new one issues, only the new one is trusted. Returns false if it is too
+    /// early.
     pub(super) fn step(&mut self, soak: &Soak) -> Result<bool> {
         let state = |file| soak.mesh.control().state(file);
         match self.next.take() {
             None => {
                 self.number += 1;
                 let new = Authority::foreign(&format!("authority {}", self.number))?;
-                soak.tell("a new authority is trusted");
+                soak.log("a new authority is trusted");
                 replace(&state("anchors.pem"), &format!("{}\n{}", self.old, new.certificate_pem))?;
                 self.next = Some((new, Step::Trusted));
             }
             Some((new, Step::Trusted)) => {
-                soak.tell("the new authority issues");
+                soak.log("the new authority issues");
                 replace(&state("issuer-key.pem"), &new.key_pem())?;
                 replace(&state("issuer.pem"), &new.certificate_pem)?;
                 self.next = Some((new, Step::Issues(Instant::now())));
             }
             Some((new, Step::Issues(since))) if since.elapsed() > RENEWED => {
-                soak.tell("the old authority is trusted no more");
+                soak.log("the old authority is no longer trusted");
                 replace(&state("anchors.pem"), &new.certificate_pem)?;
                 self.old = new.certificate_pem;
             }
@@ -67,7 +66,7 @@ impl Rotation {
     }
 }
 
-/// In one step, as an operator's tools do.
+/// Replaces the file atomically, as an operator's tools do.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let draft = path.with_extension("draft");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;

@@ -1,4 +1,4 @@
-//! Who talks to whom during a soak, and how?
+//! The traffic of the soak test.
 
 use std::{
     io::{self, Read, Write},
@@ -13,17 +13,16 @@ use socket2::SockRef;
 
 use super::{
     Soak,
-    ground::{ECHOES, EXCHANGES, GREETER, GREETING, PLACES, Place, Role, SHOP, of},
-    oracle::{Connection, Oracle},
+    model::{Connection, Model},
+    testbed::{ECHOES, EXCHANGES, GREETER, GREETING, Role, SHOP, TEST_PODS, TestPod, of},
 };
 use crate::{
     backends::{self, Behaviour},
-    dial::{self, Steadfast},
-    load::{Pattern, Plan, having_heard},
+    dial::{self, RetryingReader},
+    load::{Pattern, Plan, after_receiving},
     netns::Netns,
 };
 
-/// One way of talking.
 #[derive(Clone, Copy)]
 enum Kind {
     Short,
@@ -34,26 +33,25 @@ enum Kind {
     Brief,
 }
 
-/// How often each is chosen.
+/// With weights.
 const KINDS: [(Kind, u32); 5] =
     [(Kind::Short, 20), (Kind::Bulk, 1), (Kind::Reset, 3), (Kind::Echo, 3), (Kind::Greeted, 3)];
 
-/// Where a conversation leads.
 struct Target {
-    places: Vec<Place>,
+    pods: Vec<TestPod>,
     address: SocketAddr,
     port: u16,
 }
 
-/// What a pod does with the connections to each of its ports.
-pub(super) fn behaviours(oracle: &Arc<Oracle>, place: Place) -> Vec<(u16, Behaviour)> {
-    let noted = oracle.clone();
+/// The servers of a pod, by port.
+pub(super) fn behaviours(model: &Arc<Model>, test_pod: TestPod) -> Vec<(u16, Behaviour)> {
+    let noted = model.clone();
     let exchange: Behaviour = Arc::new(move |accepted| {
         let (id, result) = match Plan::announced(&accepted.stream) {
             Ok(plan) => (plan.up.0, plan.answer(&accepted.stream).map(|()| plan.up.1)),
             Err(e) => (0, Err(e)),
         };
-        noted.served(place, id, result);
+        noted.served(test_pod, id, result);
         Ok(())
     });
     let greeter = backends::banner(GREETING);
@@ -62,21 +60,21 @@ pub(super) fn behaviours(oracle: &Arc<Oracle>, place: Place) -> Vec<(u16, Behavi
     ports.into_iter().chain(echoes).chain([(GREETER, greeter)]).collect()
 }
 
-/// Talks once from a pod to everybody in every way, so that whatever is made once and for all is made.
-pub(super) fn tour(soak: &Soak, source: Place, seed: u64) {
+/// Connects once from a pod to every other in every way, so that whatever is created only once exists.
+pub(super) fn use_everything_once(soak: &Soak, source: TestPod, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    for place in PLACES {
+    for test_pod in TEST_PODS {
         let exchanges = EXCHANGES.map(|port| (Kind::Short, port));
         let echoes = ECHOES.map(|port| (Kind::Brief, port));
         let once = exchanges.into_iter().chain(echoes).chain([(Kind::Greeted, GREETER)]);
-        // What goes directly does so once a first connection went by the proxy.
+        // Direct pass begins after a first connection through the proxy.
         for (kind, port) in once.chain([exchanges[1], echoes[1]]) {
             for v6 in [false, true] {
                 for by_service in [false, true] {
-                    converse(
+                    talk_once(
                         soak,
                         source,
-                        target(soak, source, place, port, v6, by_service),
+                        target(soak, source, test_pod, port, v6, by_service),
                         kind,
                         &mut random,
                     );
@@ -86,8 +84,8 @@ pub(super) fn tour(soak: &Soak, source: Place, seed: u64) {
     }
 }
 
-/// Talks from a pod until the soak is over.
-pub(super) fn talk(soak: &Soak, source: Place, seed: u64) {
+/// Sends traffic from a pod until the soak is over.
+pub(super) fn keep_talking(soak: &Soak, source: TestPod, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     while !soak.is_over() {
         let kind = KINDS.choose_weighted(&mut random, |(_, weight)| *weight);
@@ -97,19 +95,19 @@ pub(super) fn talk(soak: &Soak, source: Place, seed: u64) {
             Kind::Echo | Kind::Brief => &ECHOES,
             Kind::Greeted => &[GREETER],
         };
-        if let (Some(place), Some(port)) = (PLACES.choose(&mut random), ports.choose(&mut random)) {
+        if let (Some(test_pod), Some(port)) = (TEST_PODS.choose(&mut random), ports.choose(&mut random)) {
             let (v6, by_service) = (random.random_bool(0.3), random.random_bool(0.5));
-            let target = target(soak, source, *place, *port, v6, by_service);
-            converse(soak, source, target, kind, &mut random);
+            let target = target(soak, source, *test_pod, *port, v6, by_service);
+            talk_once(soak, source, target, kind, &mut random);
         }
         thread::sleep(Duration::from_millis(random.random_range(0..30)));
     }
 }
 
-fn converse(soak: &Soak, source: Place, target: Option<Target>, kind: Kind, random: &mut StdRng) {
+fn talk_once(soak: &Soak, source: TestPod, target: Option<Target>, kind: Kind, random: &mut StdRng) {
     let (id, amounts) =
         (random.random::<u64>() | 1, [random.random::<u64>(), random.random(), random.random()]);
-    // A pod that does not exist at present neither talks nor is talked to.
+    // One of the two pods does not exist at present.
     let (Some(target), Some(netns)) = (target, soak.netns(source)) else { return };
     let begun = Instant::now();
     let (name, result) = match kind {
@@ -121,19 +119,26 @@ fn converse(soak: &Soak, source: Place, target: Option<Target>, kind: Kind, rand
         Kind::Greeted => ("server first", echo(&netns, target.address, id, 0, GREETING)),
     };
     if soak.netns(source).is_none() {
-        // It died in the middle: whatever came of it, nobody was there to see it.
+        // The source was deleted meanwhile: its outcome does not count.
         return;
     }
-    let Target { places: destinations, port, .. } = target;
+    let Target { pods: destinations, port, .. } = target;
     let answered = !matches!(kind, Kind::Reset);
-    soak.oracle.judge(Connection { id, kind: name, source, destinations, port, begun, answered, result });
+    soak.model.check(Connection { id, kind: name, source, destinations, port, begun, answered, result });
 }
 
-/// A pod or its service, if the source may call it, by one of its addresses. Who roams is not known to guarded pods.
-fn target(soak: &Soak, source: Place, place: Place, port: u16, v6: bool, by_service: bool) -> Option<Target> {
-    let unsuitable = place.name == source.name
-        || (place.role == Role::Guarded && source.role == Role::Roamer)
-        || (place.role == Role::Shop && source.role == Role::Shop);
+/// An address of a pod or its service, if the source may use it. Guarded pods do not know pods that join and leave.
+fn target(
+    soak: &Soak,
+    source: TestPod,
+    test_pod: TestPod,
+    port: u16,
+    v6: bool,
+    by_service: bool,
+) -> Option<Target> {
+    let unsuitable = test_pod.name == source.name
+        || (test_pod.role == Role::Guarded && source.role == Role::Joining)
+        || (test_pod.role == Role::Shop && source.role == Role::Shop);
     if unsuitable {
         return None;
     }
@@ -141,16 +146,16 @@ fn target(soak: &Soak, source: Place, place: Place, port: u16, v6: bool, by_serv
         let service = soak.mesh.service(name);
         if v6 { service.at6(port) } else { service.at(port) }
     };
-    if place.role == Role::Shop {
-        return Some(Target { places: of(Role::Shop), address: of_service(SHOP), port });
+    if test_pod.role == Role::Shop {
+        return Some(Target { pods: of(Role::Shop), address: of_service(SHOP), port });
     }
-    let pod = soak.addresses(place)?;
+    let pod = soak.addresses(test_pod)?;
     let address = match (by_service, v6) {
-        (true, _) => of_service(place.name),
+        (true, _) => of_service(test_pod.name),
         (false, false) => (pod.0, port).into(),
         (false, true) => (pod.1, port).into(),
     };
-    Some(Target { places: vec![place], address, port })
+    Some(Target { pods: vec![test_pod], address, port })
 }
 
 fn exchange(netns: &Netns, target: SocketAddr, id: u64, amounts: [u64; 3], most: u64) -> io::Result<u64> {
@@ -160,32 +165,38 @@ fn exchange(netns: &Netns, target: SocketAddr, id: u64, amounts: [u64; 3], most:
     Ok(up + down)
 }
 
-/// Says that it will send much, sends some of it, and resets.
+/// Announces much, sends a part of it, and resets.
 fn reset(netns: &Netns, target: SocketAddr, id: u64) -> io::Result<u64> {
     let mut stream = dial::from(netns, target)?;
     let plan = Plan { up: (id, 100_000), down: (!id, 100_000), piece: 4096 };
-    let mut said = vec![0; (id % 50_000) as usize];
-    Pattern::new(id).fill(&mut said);
+    let mut sent = vec![0; (id % 50_000) as usize];
+    Pattern::new(id).fill(&mut sent);
     stream.write_all(&plan.encode())?;
-    stream.write_all(&said)?;
+    stream.write_all(&sent)?;
     SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    Ok(said.len() as u64)
+    Ok(sent.len() as u64)
 }
 
-/// One checked echo after the other, with rests in between, for up to some seconds.
+/// One checked echo after the other with pauses, for up to some seconds.
 fn echo(netns: &Netns, target: SocketAddr, id: u64, length: u64, greeting: &str) -> io::Result<u64> {
     let stream = dial::from(netns, target)?;
-    let mut heard = 0;
-    match echoes(&stream, id, length, greeting, &mut heard) {
-        Ok(sent) => Ok(sent + heard),
-        Err(e) => Err(having_heard(heard, e)),
+    let mut received = 0;
+    match echoes(&stream, id, length, greeting, &mut received) {
+        Ok(sent) => Ok(sent + received),
+        Err(e) => Err(after_receiving(received, e)),
     }
 }
 
-fn echoes(mut stream: &TcpStream, id: u64, length: u64, greeting: &str, heard: &mut u64) -> io::Result<u64> {
+fn echoes(
+    mut stream: &TcpStream,
+    id: u64,
+    length: u64,
+    greeting: &str,
+    received: &mut u64,
+) -> io::Result<u64> {
     let mut greeted = vec![0; greeting.len()];
-    Steadfast(stream).read_exact(&mut greeted)?;
-    *heard += greeted.len() as u64;
+    RetryingReader(stream).read_exact(&mut greeted)?;
+    *received += greeted.len() as u64;
     let wrong = |e: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, e.to_string());
     if greeted != greeting.as_bytes() {
         return Err(wrong(&format_args!("the greeting is {greeted:?}")));
@@ -197,8 +208,8 @@ fn echoes(mut stream: &TcpStream, id: u64, length: u64, greeting: &str, heard: &
     for _ in 0..rounds {
         sent.fill(&mut message);
         stream.write_all(&message)?;
-        Steadfast(stream).read_exact(&mut message)?;
-        *heard += message.len() as u64;
+        RetryingReader(stream).read_exact(&mut message)?;
+        *received += message.len() as u64;
         back.check(&message).map_err(|e| wrong(&e))?;
         thread::sleep(Duration::from_millis(id >> 8 & 31));
     }
@@ -208,7 +219,7 @@ fn echoes(mut stream: &TcpStream, id: u64, length: u64, greeting: &str, heard: &
 }
 
 fn ended(stream: &TcpStream) -> io::Result<()> {
-    match Steadfast(stream).read(&mut [0])? {
+    match RetryingReader(stream).read(&mut [0])? {
         0 => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
     }

@@ -1,12 +1,11 @@
-//! Does a stream survive every way of writing, reading and closing, on sockets that the kernel may splice?
+//! Streams with all ways of writing, reading and closing, for sockets that the kernel may splice.
 //!
-//! - [`writer`] and [`reader`]: the system calls that applications use, in the mixtures that they use;
-//! - [`Stream`]: two applications, two directions, a pattern of closing, each byte checked at its offset.
+//! - [`writer`] and [`reader`]: the system calls that applications use;
+//! - [`Stream`]: two applications, two directions, an order of closing; each byte is checked at its offset.
 //!
-//! Left out is what docs/operations.md says does not work on such sockets: a reader that uses splice(2), which is
-//! told of an end where there is none, and waiting for the completions of MSG_ZEROCOPY, which do not come. Readers
-//! that ask for a least amount (SO_RCVLOWAT, MSG_WAITALL) take what they get, and a blocking read may be told
-//! EAGAIN.
+//! Left out is what does not work on such sockets according to docs/operations.md: reading with splice(2), which returns
+//! a false end of stream, and the completions of MSG_ZEROCOPY, which do not arrive. Readers with a minimum amount
+//! (SO_RCVLOWAT, MSG_WAITALL) accept less, and blocking reads accept EAGAIN.
 
 mod reader;
 mod stream;

@@ -1,4 +1,4 @@
-//! By which system calls does an application receive?
+//! The ways in which applications read.
 
 use std::{
     io,
@@ -15,12 +15,11 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-use super::writer::{breathe, wait_for};
-use crate::{dial::PATIENCE, load::Pattern};
+use super::writer::{maybe_pause, wait_for};
+use crate::{dial::TIMEOUT, load::Pattern};
 
-/// A way of reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)] // named after the system call, option or flag
+/// Named after the system call, option or flag.
 pub enum Reader {
     Blocking,
     Poll,
@@ -33,7 +32,6 @@ pub enum Reader {
     Trunc,
 }
 
-/// All of them.
 pub const READERS: [Reader; 9] = [
     Reader::Blocking,
     Reader::Poll,
@@ -73,7 +71,7 @@ impl Reader {
                 0 if at == length => return Ok(()),
                 0 => return Err(located(at, io::Error::new(io::ErrorKind::UnexpectedEof, "early end"))),
                 n if at + n as u64 > length => {
-                    return Err(located(at, io::Error::other(format!("{n} bytes came"))));
+                    return Err(located(at, io::Error::other(format!("{n} bytes were received"))));
                 }
                 n if self == Self::Trunc => pattern.skip(n as u64),
                 n => pattern
@@ -100,7 +98,7 @@ impl Reader {
             }
             Self::Trunc => blocking(stream, buffer, RecvFlags::TRUNC),
             Self::Slow => {
-                breathe(random);
+                maybe_pause(random);
                 blocking(stream, buffer, RecvFlags::empty())
             }
             Self::Peek => {
@@ -108,7 +106,7 @@ impl Reader {
                 let peeked = buffer[..seen].to_vec();
                 let read = blocking(stream, &mut buffer[..seen.max(1)], RecvFlags::empty())?;
                 if buffer[..read] != peeked[..read.min(seen)] {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "peeked at other bytes"));
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "MSG_PEEK returned other bytes"));
                 }
                 Ok(read)
             }
@@ -116,7 +114,7 @@ impl Reader {
             Self::Fionread => {
                 wait_for(stream, PollFlags::IN)?;
                 let told = rustix::io::ioctl_fionread(stream)? as usize;
-                // 0 where there is something to read: docs/operations.md. Byte by byte it would take minutes.
+                // May be 0 although there is something to read (docs/operations.md). Reading single bytes would take minutes.
                 let want = if told == 0 { buffer.len() } else { told.min(buffer.len()) };
                 polled(stream, &mut buffer[..want])
             }
@@ -129,7 +127,7 @@ impl Reader {
                 match recv(stream, &mut *buffer, RecvFlags::DONTWAIT) {
                     Err(Errno::AGAIN) => {
                         let epoll = epoll.ok_or_else(|| io::Error::other("no epoll"))?;
-                        let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+                        let limit = Timespec { tv_sec: TIMEOUT.as_secs() as i64, tv_nsec: 0 };
                         let mut events = Vec::with_capacity(1);
                         if epoll::wait(epoll, spare_capacity(&mut events), Some(&limit))? == 0 {
                             return Err(io::Error::new(io::ErrorKind::TimedOut, "no edge"));
@@ -142,12 +140,12 @@ impl Reader {
     }
 }
 
-/// A blocking read. On a spliced socket it may be told EAGAIN without having waited.
+/// A blocking read, retried after EAGAIN: a spliced socket may return that without having waited.
 fn blocking(stream: &TcpStream, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
     let begun = Instant::now();
     loop {
         match recv(stream, &mut *buffer, flags) {
-            Err(Errno::AGAIN) if begun.elapsed() < PATIENCE => {}
+            Err(Errno::AGAIN) if begun.elapsed() < TIMEOUT => {}
             read => return Ok(read?.0),
         }
     }

@@ -1,4 +1,4 @@
-//! What do the two ends of one stressed stream do, and in which order do they close?
+//! The two ends of a stream, and the order in which they close.
 
 use std::{
     io,
@@ -8,26 +8,25 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{READERS, Reader, WRITERS, Writer, writer::breathe};
+use super::{READERS, Reader, WRITERS, Writer, writer::maybe_pause};
 
-/// Who closes first, and how.
+/// Which side closes first, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
     /// Both send and receive at once, close their halves, read to the end.
     BothHalves,
-    /// The client says all and closes its half; the server reads to the end, then answers.
+    /// The client sends and closes its half; the server reads to the end, then answers.
     ClientHalf,
-    /// The other way round.
+    /// The server sends and closes its half; the client reads to the end, then answers.
     ServerHalf,
-    /// Both send and receive at once; the client closes when it has got all.
+    /// Both send and receive at once; the client closes when it has received everything.
     ClientClose,
-    /// The server does.
+    /// The same, but the server closes.
     ServerClose,
-    /// The server closes its half, then altogether, while the client reads slowly.
+    /// The server closes its half, then the socket, while the client reads slowly.
     ServerGone,
 }
 
-/// All of them.
 pub const CLOSINGS: [Closing; 6] = [
     Closing::BothHalves,
     Closing::ClientHalf,
@@ -37,7 +36,7 @@ pub const CLOSINGS: [Closing; 6] = [
     Closing::ServerGone,
 ];
 
-/// One connection: what each end sends, how it is written and read, how it ends.
+/// One connection: what each end sends, how it is written and read, how it is closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream {
     seed: u64,
@@ -46,7 +45,6 @@ pub struct Stream {
     down: (Writer, Reader, u64),
 }
 
-/// One end's part.
 struct End<'a> {
     stream: &'a TcpStream,
     seed: u64,
@@ -56,8 +54,8 @@ struct End<'a> {
 }
 
 impl Stream {
-    /// The `number`th of a series that goes through all combinations of one direction's writer and reader and the
-    /// closings, and then again with other sizes and another opposite direction.
+    /// The `number`th stream of a series. It goes through all combinations of writer and reader of one direction and the
+    /// closings, then repeats them with other sizes and another opposite direction.
     pub fn new(number: u64) -> Self {
         let mut random = StdRng::seed_from_u64(number);
         let mut length = |small: bool| {
@@ -77,12 +75,12 @@ impl Stream {
         }
     }
 
-    /// How many bytes it carries, both ways together.
+    /// The number of bytes, both directions together.
     pub fn bytes(&self) -> u64 {
         self.up.2 + self.down.2
     }
 
-    /// The client's part.
+    /// Runs the client's end.
     pub fn client(&self, stream: &TcpStream) -> io::Result<()> {
         let ((writer, _, up), (_, reader, down)) = (self.up, self.down);
         let reader = if self.closing == Closing::ServerGone { Reader::Slow } else { reader };
@@ -102,7 +100,7 @@ impl Stream {
         }
     }
 
-    /// The server's part.
+    /// Runs the server's end.
     pub fn server(&self, stream: &TcpStream) -> io::Result<()> {
         let ((_, reader, up), (writer, _, down)) = (self.up, self.down);
         let end = End {
@@ -124,14 +122,15 @@ impl Stream {
 }
 
 impl End<'_> {
-    /// Two threads on one socket.
+    /// Sends and receives with two threads.
     fn at_once(mut self, close_half: bool, to_end: bool) -> io::Result<()> {
         let mut random = StdRng::from_rng(&mut self.random);
         let (seed, (reader, length), stream) = (self.received(), self.receive, self.stream);
         thread::scope(|scope| {
-            let receiving = scope
-                .spawn(move || fail_loudly(stream, reader.run(stream, seed, length, to_end, &mut random)));
-            let sent = fail_loudly(stream, self.send(close_half));
+            let receiving = scope.spawn(move || {
+                shut_down_on_error(stream, reader.run(stream, seed, length, to_end, &mut random))
+            });
+            let sent = shut_down_on_error(stream, self.send(close_half));
             let received = receiving.join().unwrap_or_else(|_| Err(io::Error::other("the reader panicked")));
             received.and(sent)
         })
@@ -139,7 +138,7 @@ impl End<'_> {
 
     fn send_then_receive(mut self, close_half: bool, to_end: bool) -> io::Result<()> {
         self.send(close_half)?;
-        breathe(&mut self.random);
+        maybe_pause(&mut self.random);
         let (reader, length) = self.receive;
         reader.run(self.stream, self.received(), length, to_end, &mut self.random)
     }
@@ -152,19 +151,19 @@ impl End<'_> {
 
     fn send(&mut self, close_half: bool) -> io::Result<()> {
         let (writer, length) = self.send;
-        breathe(&mut self.random);
+        maybe_pause(&mut self.random);
         writer.run(self.stream, self.seed ^ length, length, &mut self.random)?;
         if close_half { self.stream.shutdown(Shutdown::Write) } else { Ok(()) }
     }
 
-    /// The seed of what the other end sends.
+    /// The seed of the bytes from the other end.
     fn received(&self) -> u64 {
         self.seed ^ self.receive.1
     }
 }
 
-/// The other thread and the other end would wait for what does not come any more.
-fn fail_loudly(stream: &TcpStream, result: io::Result<()>) -> io::Result<()> {
+/// Shuts the connection down after an error, so that the other thread and the other end do not wait.
+fn shut_down_on_error(stream: &TcpStream, result: io::Result<()>) -> io::Result<()> {
     if result.is_err() {
         let _ = stream.shutdown(Shutdown::Both);
     }

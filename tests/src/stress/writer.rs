@@ -1,4 +1,4 @@
-//! By which system calls does an application send?
+//! The ways in which applications write.
 
 use std::{
     fs::File,
@@ -15,11 +15,10 @@ use rustix::{
     pipe::{PipeFlags, SpliceFlags, pipe_with, splice},
 };
 
-use crate::{dial::PATIENCE, load::Pattern};
+use crate::{dial::TIMEOUT, load::Pattern};
 
-/// A way of writing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)] // named after the system call or flag
+/// Named after the system call or flag.
 pub enum Writer {
     Write,
     Writev,
@@ -32,7 +31,6 @@ pub enum Writer {
     Small,
 }
 
-/// All of them.
 pub const WRITERS: [Writer; 8] = [
     Writer::Write,
     Writer::Writev,
@@ -44,7 +42,6 @@ pub const WRITERS: [Writer; 8] = [
     Writer::Small,
 ];
 
-/// The largest piece.
 const PIECE: usize = 256 << 10;
 const MSG_ZEROCOPY: u32 = libc::MSG_ZEROCOPY as u32;
 
@@ -90,7 +87,7 @@ impl Writer {
                 }
                 Self::Sendfile => {
                     let mut file = file.ok_or_else(|| io::Error::other("no file"))?;
-                    // The file's pages may still be on their way: written elsewhere each time.
+                    // The pages of earlier parts may not have been sent yet, so each part is written behind them.
                     let end = file.metadata()?.len();
                     io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
                     file.write_all(rest)?;
@@ -102,7 +99,7 @@ impl Writer {
                     sent
                 }
                 Self::Splice => {
-                    // As much as a pipe holds.
+                    // A pipe holds this much.
                     let size = rest.len().min(32 << 10);
                     rustix::io::write(&pipe.1, &rest[..size])?;
                     let mut left = size;
@@ -113,7 +110,7 @@ impl Writer {
                     size
                 }
                 Self::Zerocopy => {
-                    // Its pages stay as they are until they have been read: nobody tells when that is.
+                    // The bytes must not change until they are sent, and nothing reports when that is.
                     let kept: &'static [u8] = Box::leak(rest.to_vec().into_boxed_slice());
                     let flags = SendFlags::NOSIGNAL | SendFlags::from_bits_retain(MSG_ZEROCOPY);
                     send(stream, kept, flags)?
@@ -136,18 +133,18 @@ impl Writer {
     }
 }
 
-/// Waits until the socket is ready; never for ever.
+/// Waits until the socket is ready, with a timeout.
 pub(super) fn wait_for(stream: &TcpStream, events: PollFlags) -> io::Result<()> {
     let mut fds = [PollFd::from_borrowed_fd(stream.as_fd(), events)];
-    let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let limit = Timespec { tv_sec: TIMEOUT.as_secs() as i64, tv_nsec: 0 };
     match poll(&mut fds, Some(&limit))? {
-        0 => Err(io::Error::new(io::ErrorKind::TimedOut, format!("poll {events:?} waited {PATIENCE:?}"))),
+        0 => Err(io::Error::new(io::ErrorKind::TimedOut, format!("poll {events:?} waited {TIMEOUT:?}"))),
         _ => Ok(()),
     }
 }
 
-/// A pause that other threads use; nothing waits for it.
-pub(super) fn breathe(random: &mut StdRng) {
+/// Sometimes sleeps for a moment, to vary the order of the threads.
+pub(super) fn maybe_pause(random: &mut StdRng) {
     if random.random_ratio(1, 4) {
         std::thread::sleep(Duration::from_micros(random.random_range(0..2000)));
     }

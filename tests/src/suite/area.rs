@@ -1,4 +1,4 @@
-//! Which scenarios share a cluster, and when does it end?
+//! Areas: scenarios that share a cluster.
 
 use std::{
     io::Write,
@@ -18,7 +18,7 @@ use crate::{
     wait,
 };
 
-/// Scenarios that belong together and share a cluster.
+/// Related scenarios and their shared cluster.
 pub struct Area {
     name: &'static str,
     describe: Option<fn() -> Description>,
@@ -35,45 +35,45 @@ pub(super) struct Scenario {
 
 #[derive(Clone, Copy)]
 enum Work {
-    /// On the area's cluster.
+    /// On the area's shared cluster.
     Shared(fn(&Mesh) -> Result<()>),
-    /// On a cluster of its own.
+    /// On its own cluster.
     Alone(fn() -> Description, fn(&Mesh) -> Result<()>),
-    /// Without a cluster of ours.
+    /// Without a cluster.
     Bare(fn() -> Result<()>),
 }
 
-/// The scenarios of an area that still have to run: after the last one its cluster ends.
+/// How many selected scenarios of an area remain; its cluster is stopped after the last.
 #[derive(Clone)]
 pub(super) struct Selection(Arc<AtomicUsize>);
 
-/// What one scenario may take, its cluster's start included, unless it says more.
+/// The default time limit of a scenario, with the start of its cluster.
 const LIMIT: Duration = Duration::from_secs(90);
 
 const NOT_STARTED: &str = "the cluster did not start";
 
 impl Area {
-    /// An area whose scenarios share the cluster that `describe` describes.
+    /// An area whose scenarios share a cluster.
     pub fn new(name: &'static str, describe: fn() -> Description) -> Self {
         Self { describe: Some(describe), ..Self::without_cluster(name) }
     }
 
-    /// An area whose scenarios bring what they need.
+    /// An area without a shared cluster.
     pub fn without_cluster(name: &'static str) -> Self {
         Self { name, describe: None, scenarios: Vec::new(), cluster: Mutex::new(None) }
     }
 
-    /// Adds a scenario: its name, the sentence that it proves, and how.
+    /// Adds a scenario: its name, the sentence that it proves, and the function that proves it.
     pub fn scenario(self, name: &'static str, proves: &'static str, run: fn(&Mesh) -> Result<()>) -> Self {
         self.add(Scenario { name, proves, limit: LIMIT, work: Work::Shared(run) })
     }
 
-    /// Adds a scenario that needs no cluster of the suite's.
+    /// Adds a scenario that needs no cluster.
     pub fn bare(self, name: &'static str, proves: &'static str, run: fn() -> Result<()>) -> Self {
         self.add(Scenario { name, proves, limit: LIMIT, work: Work::Bare(run) })
     }
 
-    /// Adds a scenario that harms its cluster or needs a special one: it has one of its own.
+    /// Adds a scenario that gets its own cluster, because it damages it or needs a special one.
     pub fn alone(
         self,
         name: &'static str,
@@ -84,7 +84,7 @@ impl Area {
         self.add(Scenario { name, proves, limit: LIMIT, work: Work::Alone(describe, run) })
     }
 
-    /// Gives the scenario that was added last another time limit.
+    /// Sets the time limit of the scenario that was added last.
     pub fn within(mut self, limit: Duration) -> Self {
         if let Some(last) = self.scenarios.last_mut() {
             last.limit = limit;
@@ -104,13 +104,14 @@ impl Area {
     pub(super) fn run(self: &Arc<Self>, index: usize, left: &Selection) -> Result<(), String> {
         let scenario = &self.scenarios[index];
         print!("\n     {}\n     ", scenario.proves);
-        // The line is for whoever watches; that it cannot be shown is no reason to fail.
+        // A line that cannot be shown is no reason to fail.
         let _ = std::io::stdout().flush();
         let begun = Instant::now();
         let name = self.full_name(index);
         let area = self.clone();
-        let outcome =
-            watchdog::run(&name, wait::here(scenario.limit), move |progress| area.act(index, progress));
+        let outcome = watchdog::run(&name, wait::here(scenario.limit), move |progress| {
+            area.run_scenario(index, progress)
+        });
         print!("{:5.1} s ", begun.elapsed().as_secs_f64());
         let last = left.0.fetch_sub(1, Ordering::SeqCst) == 1;
         if last || outcome.is_err() {
@@ -119,8 +120,8 @@ impl Area {
         outcome
     }
 
-    /// On the scenario's own thread.
-    fn act(&self, index: usize, progress: &watchdog::Progress) -> Result<()> {
+    /// Runs on the scenario's own thread.
+    fn run_scenario(&self, index: usize, progress: &watchdog::Progress) -> Result<()> {
         match self.scenarios[index].work {
             Work::Bare(run) => run(),
             Work::Shared(run) => {
@@ -133,7 +134,7 @@ impl Area {
                 let mesh = Arc::new(describe().start().context(NOT_STARTED)?);
                 progress.on(&mesh);
                 run(&mesh)?;
-                mesh.stop().context("the cluster did not end cleanly")
+                mesh.stop().context("the cluster did not stop cleanly")
             }
         }
     }
@@ -148,11 +149,11 @@ impl Area {
         Ok(cluster.insert(mesh).clone())
     }
 
-    /// Ends the shared cluster, if there is one.
+    /// Stops the shared cluster, if there is one.
     pub(super) fn end(&self) {
         let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(e)) = cluster.map(|mesh| mesh.stop()) {
-            eprintln!("the cluster of {} did not end cleanly: {e:#}", self.name);
+            eprintln!("the cluster of {} did not stop cleanly: {e:#}", self.name);
         }
     }
 }
@@ -166,7 +167,7 @@ impl Selection {
     }
 }
 
-/// Whether the command line selects this name, by libtest's rules.
+/// Whether the command line selects this name, by the rules of libtest.
 pub(super) fn selected(arguments: &Arguments, name: &str) -> bool {
     let fits = |pattern: &String| if arguments.exact { name == pattern } else { name.contains(pattern) };
     arguments.filter.as_ref().is_none_or(fits) && !arguments.skip.iter().any(fits)

@@ -1,7 +1,7 @@
-//! How are scenarios run: who gets which cluster, how long may it take, and what is kept of a failure?
+//! The runner of scenarios.
 //!
-//! A scenario is a sentence and a function. Those of one [`Area`] share a cluster while they succeed: a failure keeps
-//! the cluster's logs and ends it, so that the next scenario starts on a fresh one and cannot inherit the damage.
+//! A scenario is a sentence and a function. The scenarios of an [`Area`] share a cluster as long as they succeed: after a
+//! failure the logs are kept and the cluster is stopped, so that the next scenario starts on a new one.
 
 mod area;
 mod watchdog;
@@ -17,24 +17,22 @@ use nix::{
 pub use self::area::Area;
 use self::area::Selection;
 
-/// Runs what the command line selects.
+/// Runs the scenarios that the command line selects.
 pub fn main(areas: Vec<Area>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Scenarios load the machine and look at all of it: one at a time, unless somebody knows better.
+    // Scenarios load the whole machine and measure it: one at a time, unless told otherwise.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     if arguments.list {
         return list(&arguments, &areas);
     }
     if !Uid::effective().is_root() {
         eprintln!(
-            "scenarios make network namespaces and load eBPF programs: run them as root (cargo xtask test)"
+            "scenarios create network namespaces and load eBPF programs: run them as root (cargo xtask test)"
         );
         return ExitCode::FAILURE;
     }
     if let Err(e) = raise_descriptor_limit() {
-        eprintln!(
-            "the limit of open files could not be raised ({e}): scenarios with many connections will fail"
-        );
+        eprintln!("cannot raise the limit of open files ({e}): scenarios with many connections will fail");
     }
     let areas: Vec<_> = areas.into_iter().map(Arc::new).collect();
     let mut trials = Vec::new();
@@ -51,7 +49,7 @@ pub fn main(areas: Vec<Area>) -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Clients and servers of thousands of connections are all in this process.
+/// This process has both ends of thousands of connections.
 fn raise_descriptor_limit() -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)

@@ -1,4 +1,4 @@
-//! What if a scenario never ends, or fails?
+//! Runs a scenario with a time limit, and keeps the logs of a failure.
 
 use std::{
     any::Any,
@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 
 use crate::mesh::{Mesh, artefacts};
 
-/// Which cluster a scenario has come to work on.
+/// The cluster that a scenario runs on, once it is known.
 #[derive(Clone, Default)]
 pub(super) struct Progress(Arc<Mutex<Option<Arc<Mesh>>>>);
 
@@ -26,8 +26,8 @@ impl Progress {
     }
 }
 
-/// Runs a scenario on a thread of its own for at most `limit`. A failure's text has the tails of all logs, which are
-/// kept, and its cluster is stopped: that also frees a thread which hangs on a connection.
+/// Runs a scenario on its own thread for at most `limit`. After a failure the logs are kept, the error contains their last
+/// lines, and the cluster is stopped, which also ends a thread that hangs on a connection.
 pub(super) fn run(
     name: &str,
     limit: Duration,
@@ -38,12 +38,12 @@ pub(super) fn run(
     let running = progress.clone();
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
         let caught = panic::catch_unwind(AssertUnwindSafe(|| scenario(&running)));
-        // Nobody listens any more once the limit has passed.
+        // After the limit nobody receives this.
         let _ =
             done.send(caught.unwrap_or_else(|panicked| Err(anyhow!("panicked: {}", text_of(&*panicked)))));
     });
     let outcome = match spawned {
-        Ok(_) => ended.recv_timeout(limit).unwrap_or_else(|_| Err(anyhow!("still not over after {limit:?}"))),
+        Ok(_) => ended.recv_timeout(limit).unwrap_or_else(|_| Err(anyhow!("not finished after {limit:?}"))),
         Err(e) => Err(e.into()),
     };
     outcome.map_err(|e| {
@@ -51,7 +51,7 @@ pub(super) fn run(
         if let Some(mesh) = progress.mesh() {
             text += &artefacts::keep(&mesh, name);
             if let Err(e) = mesh.stop() {
-                text += &format!("\nand the cluster did not end cleanly: {e:#}");
+                text += &format!("\nand the cluster did not stop cleanly: {e:#}");
             }
         }
         text
@@ -68,14 +68,14 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(200);
-    /// For who is to be done before: a busy machine takes long to show a panic.
+    /// For scenarios that end: a busy machine takes long to print a panic.
     const AMPLE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_scenario_that_hangs_is_given_up() {
+    fn a_scenario_that_hangs_fails() {
         let (_never, gate) = mpsc::channel::<()>();
         let outcome = run("hangs", LIMIT, move |_| Ok(gate.recv()?));
-        assert!(outcome.unwrap_err().contains("still not over"));
+        assert!(outcome.unwrap_err().contains("not finished"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How many bytes go through, counted where they arrive?
+//! Bulk transfer in one direction, counted where the bytes arrive.
 
 use std::{
     io::{ErrorKind, Write},
@@ -14,16 +14,16 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    Done, Load, PATIENCE, Target,
+    Done, Load, TIMEOUT, Target,
     poller::{Poller, WRITE},
 };
 use crate::bench::{case::BULK_OPERATION, samples::Samples};
 
-/// Connections that are always full.
+/// Connections whose send buffers are kept full.
 pub(super) struct Bulk {
     poller: Poller,
     streams: Vec<TcpStream>,
-    swallowed: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
     bytes: Vec<u8>,
 }
 
@@ -31,8 +31,8 @@ impl Bulk {
     pub(super) fn start(target: &Target, streams: usize) -> Result<Self> {
         let poller = Poller::new()?;
         let open = || -> Result<_> {
-            let stream = TcpStream::connect_timeout(&target.sink, PATIENCE)
-                .with_context(|| target.sink.to_string())?;
+            let stream =
+                TcpStream::connect_timeout(&target.sink, TIMEOUT).with_context(|| target.sink.to_string())?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
@@ -40,19 +40,19 @@ impl Bulk {
         for (number, stream) in streams.iter().enumerate() {
             poller.add(stream, WRITE, number)?;
         }
-        Ok(Self { poller, streams, swallowed: target.swallowed.clone(), bytes: vec![7; 256 << 10] })
+        Ok(Self { poller, streams, received: target.received.clone(), bytes: vec![7; 256 << 10] })
     }
 
     /// Waits until all that was sent has arrived.
     fn drain(&self, expected: u64) -> Result<()> {
-        let mut last = (self.swallowed.load(Ordering::Acquire), Instant::now());
+        let mut last = (self.received.load(Ordering::Acquire), Instant::now());
         while last.0 < expected {
             thread::sleep(Duration::from_micros(200));
-            let now = self.swallowed.load(Ordering::Acquire);
+            let now = self.received.load(Ordering::Acquire);
             if now > last.0 {
                 last = (now, Instant::now());
-            } else if last.1.elapsed() > PATIENCE {
-                bail!("{} of the bytes never arrived", expected - now);
+            } else if last.1.elapsed() > TIMEOUT {
+                bail!("{} bytes did not arrive", expected - now);
             }
         }
         Ok(())
@@ -61,7 +61,7 @@ impl Bulk {
 
 impl Load for Bulk {
     fn run(&mut self, duration: Duration, _: &mut Samples) -> Result<Done> {
-        let before = self.swallowed.load(Ordering::Acquire);
+        let before = self.received.load(Ordering::Acquire);
         let start = Instant::now();
         let mut sent = 0;
         while start.elapsed() < duration {

@@ -1,4 +1,4 @@
-//! How long does a connection with one message take, from connect to the answer, and how many go?
+//! New connections with one message each, timed from connect to the answer.
 
 use std::{
     collections::HashMap,
@@ -18,17 +18,16 @@ use super::{
 };
 use crate::bench::{case::MESSAGE, samples::Samples};
 
-/// How many are under way at once when as many as go are wanted.
-const AT_ONCE: usize = 8;
-/// How many may be under way because others are late.
-const MOST: usize = 1024;
+/// Connections open at once when no rate is given.
+const CONCURRENT: usize = 8;
+/// With a rate, more open connections than this mean that the rate cannot be kept.
+const MAX_OPEN: usize = 1024;
 
-/// Connections that come and go.
 pub(super) struct Connects {
     poller: Poller,
     target: SocketAddr,
     rate: Option<u32>,
-    under_way: HashMap<usize, Call>,
+    calls: HashMap<usize, Call>,
     next: usize,
 }
 
@@ -42,7 +41,7 @@ struct Call {
 
 impl Connects {
     pub(super) fn new(target: SocketAddr, rate: Option<u32>) -> Result<Self> {
-        Ok(Self { poller: Poller::new()?, target, rate, under_way: HashMap::new(), next: 0 })
+        Ok(Self { poller: Poller::new()?, target, rate, calls: HashMap::new(), next: 0 })
     }
 
     fn paced(&mut self, rate: u32, duration: Duration, samples: &mut Samples) -> Result<Done> {
@@ -51,33 +50,33 @@ impl Connects {
         let mut answered = 0;
         loop {
             while let Some(due) = schedule.take(Instant::now()) {
-                if self.under_way.len() >= MOST {
-                    bail!("{MOST} connections are under way: too slow for {rate} in a second");
+                if self.calls.len() >= MAX_OPEN {
+                    bail!("{MAX_OPEN} connections are open: too slow for {rate} a second");
                 }
                 self.open(due)?;
             }
             let found = match schedule.next_due() {
                 Some(due) => self.poller.wait_until(due)?,
-                None if self.under_way.is_empty() => break,
+                None if self.calls.is_empty() => break,
                 None => self.poller.expect()?,
             };
-            answered += self.go_on(found, samples)?;
+            answered += self.advance(found, samples)?;
         }
         Ok(Done { operations: answered, elapsed: start.elapsed() })
     }
 
-    fn flat_out(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done> {
+    fn unpaced(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done> {
         let start = Instant::now();
         let mut answered = 0;
         loop {
-            while self.under_way.len() < AT_ONCE && start.elapsed() < duration {
+            while self.calls.len() < CONCURRENT && start.elapsed() < duration {
                 self.open(Instant::now())?;
             }
-            if self.under_way.is_empty() {
+            if self.calls.is_empty() {
                 return Ok(Done { operations: answered, elapsed: start.elapsed() });
             }
             let found = self.poller.expect()?;
-            answered += self.go_on(found, samples)?;
+            answered += self.advance(found, samples)?;
         }
     }
 
@@ -90,24 +89,24 @@ impl Connects {
         }
         let stream = TcpStream::from(socket);
         self.poller.add(&stream, WRITE, self.next)?;
-        self.under_way.insert(self.next, Call { stream, due, is_sent: false, received: 0 });
+        self.calls.insert(self.next, Call { stream, due, is_sent: false, received: 0 });
         self.next += 1;
         Ok(())
     }
 
-    /// Goes on with those that have something, and gives how many are through.
-    fn go_on(&mut self, found: usize, samples: &mut Samples) -> Result<u64> {
+    /// Serves the connections that are ready and returns how many were answered.
+    fn advance(&mut self, found: usize, samples: &mut Samples) -> Result<u64> {
         let mut answered = 0;
         for index in 0..found {
             let number = self.poller.number(index);
-            let Some(call) = self.under_way.get_mut(&number) else { continue };
+            let Some(call) = self.calls.get_mut(&number) else { continue };
             if !call.is_sent {
                 call.stream.write_all(&[7; MESSAGE]).context("connecting")?;
                 call.is_sent = true;
                 self.poller.change(&call.stream, READ, number)?;
             } else if call.receive()? {
                 samples.push(call.due.elapsed());
-                self.under_way.remove(&number);
+                self.calls.remove(&number);
                 answered += 1;
             }
         }
@@ -119,13 +118,13 @@ impl Load for Connects {
     fn run(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done> {
         match self.rate {
             Some(rate) => self.paced(rate, duration, samples),
-            None => self.flat_out(duration, samples),
+            None => self.unpaced(duration, samples),
         }
     }
 }
 
 impl Call {
-    /// Reads what is there, and gives whether that is all.
+    /// Reads what has arrived; true if the answer is complete.
     fn receive(&mut self) -> Result<bool> {
         match self.stream.read(&mut [0; MESSAGE]) {
             Ok(0) => bail!("the connection was closed before the answer"),

@@ -1,4 +1,4 @@
-//! How long does a message take there and back, and how many go?
+//! Messages and their echoes on open connections, timed each way and back.
 
 use std::{
     collections::VecDeque,
@@ -10,49 +10,48 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    Done, Load, PATIENCE,
+    Done, Load, TIMEOUT,
     poller::{Poller, READ},
     schedule::Schedule,
 };
 use crate::bench::{case::MESSAGE, samples::Samples};
 
-/// Connections on which messages go to and fro.
 pub(super) struct Echo {
     poller: Poller,
-    lines: Vec<Line>,
+    connections: Vec<Connection>,
     rate: Option<u32>,
 }
 
-/// A connection and what is under way on it.
-struct Line {
+/// A connection and its unanswered messages.
+struct Connection {
     stream: TcpStream,
     /// When each unanswered message was due, the oldest first.
     unanswered: VecDeque<Instant>,
-    /// How many bytes of the newest there was no room for.
+    /// Bytes that did not fit into the send buffer yet.
     unsent: usize,
-    /// How much has come of the answer to the oldest.
+    /// Bytes of the answer to the oldest message.
     received: usize,
 }
 
 impl Echo {
     pub(super) fn start(target: SocketAddr, rate: Option<u32>, connections: usize) -> Result<Self> {
         let poller = Poller::new()?;
-        let lines: Vec<_> = (0..connections).map(|_| Line::open(target)).collect::<Result<_>>()?;
-        for (number, line) in lines.iter().enumerate() {
-            poller.add(&line.stream, READ, number)?;
+        let open: Vec<_> = (0..connections).map(|_| Connection::open(target)).collect::<Result<_>>()?;
+        for (number, connection) in open.iter().enumerate() {
+            poller.add(&connection.stream, READ, number)?;
         }
-        Ok(Self { poller, lines, rate })
+        Ok(Self { poller, connections: open, rate })
     }
 
-    /// Messages at their due times, on one connection after the other.
+    /// Messages at their due times, on the connections in turn.
     fn paced(&mut self, rate: u32, duration: Duration, samples: &mut Samples) -> Result<Done> {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, rate, duration);
         let (mut sent, mut answered) = (0, 0);
         loop {
             while let Some(due) = schedule.take(Instant::now()) {
-                let line = sent as usize % self.lines.len();
-                self.lines[line].send(due)?;
+                let next = sent as usize % self.connections.len();
+                self.connections[next].send(due)?;
                 sent += 1;
             }
             let found = match schedule.next_due() {
@@ -61,31 +60,31 @@ impl Echo {
                 None => self.poller.expect()?,
             };
             for index in 0..found {
-                answered += self.lines[self.poller.number(index)].receive(samples)?;
+                answered += self.connections[self.poller.number(index)].receive(samples)?;
             }
         }
         Ok(Done { operations: answered, elapsed: start.elapsed() })
     }
 
-    /// One message after the other, on all connections at once.
-    fn flat_out(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done> {
+    /// On every connection, each message as soon as the last is answered.
+    fn unpaced(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done> {
         let start = Instant::now();
-        for line in &mut self.lines {
-            line.send(Instant::now())?;
+        for connection in &mut self.connections {
+            connection.send(Instant::now())?;
         }
-        let (mut under_way, mut answered) = (self.lines.len() as u64, 0);
-        while under_way > 0 {
+        let (mut unanswered, mut answered) = (self.connections.len() as u64, 0);
+        while unanswered > 0 {
             for index in 0..self.poller.expect()? {
-                let line = &mut self.lines[self.poller.number(index)];
-                if line.receive(samples)? == 0 {
+                let connection = &mut self.connections[self.poller.number(index)];
+                if connection.receive(samples)? == 0 {
                     continue;
                 }
                 answered += 1;
                 let now = Instant::now();
                 if now - start < duration {
-                    line.send(now)?;
+                    connection.send(now)?;
                 } else {
-                    under_way -= 1;
+                    unanswered -= 1;
                 }
             }
         }
@@ -97,27 +96,27 @@ impl Load for Echo {
     fn run(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done> {
         match self.rate {
             Some(rate) => self.paced(rate, duration, samples),
-            None => self.flat_out(duration, samples),
+            None => self.unpaced(duration, samples),
         }
     }
 }
 
-impl Line {
+impl Connection {
     fn open(target: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&target, PATIENCE).with_context(|| target.to_string())?;
+        let stream = TcpStream::connect_timeout(&target, TIMEOUT).with_context(|| target.to_string())?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Self { stream, unanswered: VecDeque::with_capacity(1 << 12), unsent: 0, received: 0 })
     }
 
-    /// One more message, as soon as there is room for it; it counts from when it was due.
+    /// Sends a message, or queues it if the send buffer is full. Its latency counts from when it was due.
     fn send(&mut self, due: Instant) -> Result<()> {
         self.unanswered.push_back(due);
         self.unsent += MESSAGE;
         self.flush()
     }
 
-    /// Sends what there was no room for. There will be, before the next answer.
+    /// Sends what is queued. There is room again before the next answer.
     fn flush(&mut self) -> Result<()> {
         while self.unsent > 0 {
             match self.stream.write(&[7; MESSAGE][..self.unsent.min(MESSAGE)]) {
@@ -129,7 +128,7 @@ impl Line {
         Ok(())
     }
 
-    /// Reads what is there, and gives how many answers that completes.
+    /// Reads what has arrived and returns how many answers that completes.
     fn receive(&mut self, samples: &mut Samples) -> Result<u64> {
         let mut buffer = [0; 16 << 10];
         match self.stream.read(&mut buffer) {
@@ -142,7 +141,7 @@ impl Line {
         let answers = self.received / MESSAGE;
         self.received %= MESSAGE;
         for _ in 0..answers {
-            let due = self.unanswered.pop_front().context("an answer to nothing")?;
+            let due = self.unanswered.pop_front().context("an answer without a message")?;
             samples.push(now - due);
         }
         self.flush()?;

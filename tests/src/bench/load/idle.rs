@@ -1,4 +1,4 @@
-//! What does a connection cost that does nothing?
+//! Connections that carried one message and stay open.
 
 use std::{
     io::{Read, Write},
@@ -9,17 +9,16 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Done, Load, PATIENCE};
+use super::{Done, Load, TIMEOUT};
 use crate::bench::{case::MESSAGE, samples::Samples};
 
-/// Connections that have been used once.
 pub(super) struct Idle {
     streams: Vec<TcpStream>,
 }
 
 impl Idle {
     pub(super) fn start(target: SocketAddr, connections: usize) -> Result<Self> {
-        let streams = (0..connections).map(|_| used_once(target)).collect::<Result<_>>();
+        let streams = (0..connections).map(|_| open_and_use(target)).collect::<Result<_>>();
         Ok(Self { streams: streams.with_context(|| target.to_string())? })
     }
 }
@@ -32,9 +31,9 @@ impl Load for Idle {
     }
 }
 
-fn used_once(target: SocketAddr) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn open_and_use(target: SocketAddr) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&target, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(&[7; MESSAGE])?;
     stream.read_exact(&mut [0; MESSAGE])?;
     Ok(stream)

@@ -1,6 +1,4 @@
-//! What makes the work, cheaply enough not to be what is measured?
-//!
-//! One thread for all clients, one for all servers of a pod, each on a processor of its own, both with epoll.
+//! The load generator: one thread for all clients and one for the servers of each pod, pinned to a processor, with epoll.
 
 mod bulk;
 mod connects;
@@ -27,36 +25,30 @@ use nix::{
 pub use self::server::{Kind, Server};
 use super::{case::Work, samples::Samples};
 
-/// Nothing takes longer; a stuck connection becomes an error.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the work goes, as dialled by the client.
+/// The addresses that the client dials.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Echoes.
     pub echo: SocketAddr,
-    /// Swallows.
     pub sink: SocketAddr,
-    /// What the sink has swallowed, in bytes.
-    pub swallowed: Arc<AtomicU64>,
+    /// Bytes that the sink has received.
+    pub received: Arc<AtomicU64>,
 }
 
-/// Work that can go on for a while, pause and go on. To be made, and used, by a thread inside the client's namespace.
+/// Work that can be run repeatedly, by a thread inside the client's namespace.
 pub trait Load {
-    /// Goes on for `duration`; nothing is under way when it returns.
+    /// Works for `duration` and waits until everything is answered.
     fn run(&mut self, duration: Duration, samples: &mut Samples) -> Result<Done>;
 }
 
-/// What was done.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
-    /// How many operations.
     pub operations: u64,
-    /// In which time.
     pub elapsed: Duration,
 }
 
-/// Opens what `work` needs.
+/// Opens the connections that `work` needs.
 pub fn start(work: Work, target: &Target) -> Result<Box<dyn Load + Send>> {
     Ok(match work {
         Work::Echo { rate, connections } => Box::new(echo::Echo::start(target.echo, rate, connections)?),
@@ -67,18 +59,17 @@ pub fn start(work: Work, target: &Target) -> Result<Box<dyn Load + Send>> {
     })
 }
 
-/// Who wants a processor.
 #[derive(Clone, Copy, Debug)]
 pub enum Side {
-    /// The first one.
+    /// Runs on the first processor.
     Client,
-    /// The last one.
+    /// Runs on the last processor.
     Server,
 }
 
-/// Gives the calling thread its processor, for stable figures: whether two threads meet on one is otherwise a matter of
-/// luck that changes latencies by half. Timers become exact, too.
-pub fn settle(side: Side) -> io::Result<()> {
+/// Pins the calling thread to a processor and makes its timers exact. Without pinning, latencies change by half depending
+/// on whether two threads happen to share a processor.
+pub fn pin(side: Side) -> io::Result<()> {
     let usable = sched_getaffinity(Pid::from_raw(0))?;
     let mut usable = (0..CpuSet::count()).filter(|cpu| usable.is_set(*cpu).unwrap_or(false));
     let chosen = match side {

@@ -1,4 +1,4 @@
-//! How does one thread wait for many sockets, and for a moment, to the microsecond?
+//! Waits for many sockets in one thread, and for a point in time to the microsecond.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use nix::{
     },
 };
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
-/// A processor that sleeps wakes up late, and by how much is no property of what is measured. So much before a moment,
-/// the one that waits for it is awake.
-const AWAKE: Duration = Duration::from_micros(100);
+/// A sleeping processor wakes up late, by an amount that has nothing to do with what is measured. The thread therefore
+/// stops sleeping this long before a due time and polls.
+const SPIN: Duration = Duration::from_micros(100);
 
-/// Many sockets, each with a number.
+/// Sockets, each with a number.
 pub(super) struct Poller {
     epoll: Epoll,
     events: Vec<EpollEvent>,
@@ -34,34 +34,34 @@ impl Poller {
         Ok(Self { epoll, events: vec![EpollEvent::empty(); 256] })
     }
 
-    /// Something of `interest` on `socket` will be told with `number`.
+    /// Events of `interest` on `socket` will be reported with `number`.
     pub(super) fn add(&self, socket: impl AsFd, interest: EpollFlags, number: usize) -> Result<()> {
         Ok(self.epoll.add(socket, EpollEvent::new(interest, number as u64))?)
     }
 
-    /// Another interest.
+    /// Replaces the interest.
     pub(super) fn change(&self, socket: impl AsFd, interest: EpollFlags, number: usize) -> Result<()> {
         Ok(self.epoll.modify(socket, &mut EpollEvent::new(interest, number as u64))?)
     }
 
-    /// Waits as long as it takes, and gives how many sockets have something.
+    /// Waits without a limit; returns how many sockets are ready.
     pub(super) fn wait(&mut self) -> Result<usize> {
         self.collect(EpollTimeout::NONE)
     }
 
-    /// Waits for what must come; an error if it does not for too long.
+    /// Waits for at most the timeout, whose end is an error.
     pub(super) fn expect(&mut self) -> Result<usize> {
-        let milliseconds = u16::try_from(PATIENCE.as_millis()).unwrap_or(u16::MAX);
+        let milliseconds = u16::try_from(TIMEOUT.as_millis()).unwrap_or(u16::MAX);
         match self.collect(milliseconds.into())? {
-            0 => bail!("no answer for {PATIENCE:?}"),
+            0 => bail!("no answer for {TIMEOUT:?}"),
             found => Ok(found),
         }
     }
 
-    /// Waits until `moment` at most; the last of it awake.
+    /// Waits until `moment` at most; polls at the end.
     pub(super) fn wait_until(&mut self, moment: Instant) -> Result<usize> {
-        let asleep = moment.saturating_duration_since(Instant::now()).saturating_sub(AWAKE);
-        // epoll_wait alone knows only milliseconds.
+        let asleep = moment.saturating_duration_since(Instant::now()).saturating_sub(SPIN);
+        // epoll_wait takes milliseconds only.
         if asleep > Duration::ZERO && wait_for(&self.epoll.0, PollFlags::POLLIN, asleep)? {
             return self.collect(EpollTimeout::ZERO);
         }
@@ -73,7 +73,7 @@ impl Poller {
         }
     }
 
-    /// The number of the socket that the `index`-th thing to tell is about.
+    /// The number of the `index`-th ready socket.
     pub(super) fn number(&self, index: usize) -> usize {
         self.events[index].data() as usize
     }
@@ -86,15 +86,14 @@ impl Poller {
     }
 }
 
-/// Waits until `socket` is ready for what is asked for; false: not for so long.
-pub(super) fn wait_for(socket: &impl AsFd, flags: PollFlags, long: Duration) -> io::Result<bool> {
-    match ppoll(&mut [PollFd::new(socket.as_fd(), flags)], Some(TimeSpec::from_duration(long)), None) {
+/// Waits until `socket` is ready; false after `timeout`.
+pub(super) fn wait_for(socket: &impl AsFd, flags: PollFlags, timeout: Duration) -> io::Result<bool> {
+    match ppoll(&mut [PollFd::new(socket.as_fd(), flags)], Some(TimeSpec::from_duration(timeout)), None) {
         Ok(0) => Ok(false),
         Ok(_) | Err(Errno::EINTR) => Ok(true),
         Err(e) => Err(e.into()),
     }
 }
 
-/// Interests in a word each.
 pub(super) const READ: EpollFlags = EpollFlags::EPOLLIN;
 pub(super) const WRITE: EpollFlags = EpollFlags::EPOLLOUT;

@@ -1,9 +1,9 @@
-//! When is which operation due? At times that were fixed before, however late the ones before it are.
+//! Due times at a fixed rate, independent of how late earlier operations are.
 
 use std::time::{Duration, Instant};
 
-/// Due times at a fixed rate. A request that is sent late counts from when it was due: what would have been sent while
-/// everything stood still is not omitted from the figures.
+/// Due times at a fixed rate. The latency of a request that is sent late counts from when it was due, so that requests
+/// delayed by a stall are not missing from the figures (no coordinated omission).
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     start: Instant,
@@ -13,20 +13,20 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `rate` operations in a second, for `duration`, the first one at `start`.
+    /// `rate` operations per second, for `duration`, the first one at `start`.
     pub fn new(start: Instant, rate: u32, duration: Duration) -> Self {
         let count = (duration.as_secs_f64() * f64::from(rate)).round() as u64;
         Self { start, rate, count, taken: 0 }
     }
 
-    /// When the next operation is due; none: there are no more.
+    /// When the next operation is due; `None` after the last.
     pub fn next_due(&self) -> Option<Instant> {
-        // From the start each time: no error adds up.
+        // Computed from the start, so that rounding does not add up.
         let after = || Duration::from_nanos(self.taken * 1_000_000_000 / u64::from(self.rate));
         (self.taken < self.count).then(|| self.start + after())
     }
 
-    /// Takes the next operation if it is due, and gives the time when it was.
+    /// Takes the next operation if it is due and returns its due time.
     pub fn take(&mut self, now: Instant) -> Option<Instant> {
         let due = self.next_due().filter(|due| *due <= now)?;
         self.taken += 1;
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_due_waits() {
+    fn an_operation_waits_until_it_is_due() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, 100, Duration::from_secs(1));
         assert_eq!(schedule.take(start), Some(start));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_made_up_for_and_counts_from_when_it_was_due() {
+    fn after_a_pause_all_due_operations_are_returned_with_their_due_times() {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, 1000, Duration::from_secs(1));
         let now = start + Duration::from_millis(5);

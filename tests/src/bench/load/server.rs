@@ -1,4 +1,4 @@
-//! Who serves all ports of a pod?
+//! The server: one thread for all ports of a pod.
 
 use std::{
     collections::HashMap,
@@ -19,39 +19,38 @@ use nix::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    PATIENCE, Side,
+    Side, TIMEOUT, pin,
     poller::{Poller, READ, wait_for},
-    settle,
 };
 use crate::netns::Netns;
 
-/// What is done with what comes.
+/// What a port does with the bytes that it receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Sends it back.
+    /// Sends them back.
     Echo,
-    /// Counts it.
+    /// Counts them.
     Sink,
 }
 
-/// One thread for all ports of a pod. Dropped: it ends.
+/// The thread ends when this is dropped.
 pub struct Server {
-    swallowed: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
     end: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Serving {
     poller: Poller,
     listeners: Vec<(TcpListener, Kind)>,
     streams: HashMap<usize, (TcpStream, Kind)>,
     next: usize,
-    swallowed: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
     buffer: Vec<u8>,
 }
 
-/// The number of what ends the thread.
+/// The poller's number for the event that ends the thread.
 const END: usize = usize::MAX;
 
 impl Server {
@@ -60,20 +59,20 @@ impl Server {
         let listeners =
             netns.run(|| ports.iter().map(|(port, kind)| Ok((listen(*port)?, *kind))).collect())?;
         let listeners: io::Result<Vec<_>> = listeners;
-        let swallowed = Arc::new(AtomicU64::new(0));
+        let received = Arc::new(AtomicU64::new(0));
         let end = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
-        let mut serving = Serving::new(listeners.context("listening")?, swallowed.clone(), &end)?;
+        let mut serving = Serving::new(listeners.context("listening")?, received.clone(), &end)?;
         let thread = thread::Builder::new().name("bench-server".to_owned()).spawn(move || {
-            if let Err(e) = settle(Side::Server).map_err(Into::into).and_then(|()| serving.run()) {
-                eprintln!("the server of the benchmark has ended: {e:#}");
+            if let Err(e) = pin(Side::Server).map_err(Into::into).and_then(|()| serving.run()) {
+                eprintln!("the benchmark's server failed: {e:#}");
             }
         })?;
-        Ok(Self { swallowed, end, thread: Some(thread) })
+        Ok(Self { received, end, thread: Some(thread) })
     }
 
-    /// How many bytes the sinks have swallowed; goes on counting.
-    pub fn swallowed(&self) -> Arc<AtomicU64> {
-        self.swallowed.clone()
+    /// The counter of bytes that the sinks have received.
+    pub fn received(&self) -> Arc<AtomicU64> {
+        self.received.clone()
     }
 }
 
@@ -88,7 +87,7 @@ impl Drop for Server {
 }
 
 impl Serving {
-    fn new(listeners: Vec<(TcpListener, Kind)>, swallowed: Arc<AtomicU64>, end: &EventFd) -> Result<Self> {
+    fn new(listeners: Vec<(TcpListener, Kind)>, received: Arc<AtomicU64>, end: &EventFd) -> Result<Self> {
         let poller = Poller::new()?;
         poller.add(end, READ, END)?;
         for (number, (listener, _)) in listeners.iter().enumerate() {
@@ -96,7 +95,7 @@ impl Serving {
         }
         let next = listeners.len();
         let buffer = vec![0; 256 << 10];
-        Ok(Self { poller, listeners, streams: HashMap::new(), next, swallowed, buffer })
+        Ok(Self { poller, listeners, streams: HashMap::new(), next, received, buffer })
     }
 
     fn run(&mut self) -> Result<()> {
@@ -110,7 +109,7 @@ impl Serving {
                     let (accepted, kind) = (listener.accept(), *kind);
                     self.accepted(accepted.map(|(stream, _)| stream), kind)?;
                 } else if self.serve(number).is_err() {
-                    // Closing takes it out of epoll too.
+                    // Closing it removes it from epoll.
                     self.streams.remove(&number);
                 }
             }
@@ -118,7 +117,7 @@ impl Serving {
     }
 
     fn accepted(&mut self, stream: io::Result<TcpStream>, kind: Kind) -> Result<()> {
-        // A client that is gone again already is no news.
+        // The client has already closed the connection.
         let Ok(stream) = stream else { return Ok(()) };
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
@@ -128,7 +127,7 @@ impl Serving {
         Ok(())
     }
 
-    /// An error is the end of the connection.
+    /// An error ends the connection.
     fn serve(&mut self, number: usize) -> io::Result<()> {
         let Some((stream, kind)) = self.streams.get_mut(&number) else { return Ok(()) };
         let length = match stream.read(&mut self.buffer) {
@@ -139,20 +138,20 @@ impl Serving {
         match kind {
             Kind::Echo => send(stream, &self.buffer[..length]),
             Kind::Sink => {
-                self.swallowed.fetch_add(length as u64, Ordering::Release);
+                self.received.fetch_add(length as u64, Ordering::Release);
                 Ok(())
             }
         }
     }
 }
 
-/// Sends all of it: clients always make room.
+/// Sends everything; clients always read.
 fn send(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
             Ok(length) => bytes = &bytes[length..],
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                wait_for(stream, PollFlags::POLLOUT, PATIENCE).map(drop)?
+                wait_for(stream, PollFlags::POLLOUT, TIMEOUT).map(drop)?
             }
             Err(e) => return Err(e),
         }

@@ -23,7 +23,7 @@ fn both_sides_agree_on_a_clean_connection() {
 }
 
 #[test]
-fn a_missing_tail_is_noticed() {
+fn missing_last_bytes_are_found() {
     let (client, server) = pair();
     thread::scope(|scope| {
         scope.spawn(|| write_pattern(&server, (1, 999), 64));
@@ -33,7 +33,7 @@ fn a_missing_tail_is_noticed() {
 }
 
 #[test]
-fn a_byte_too_many_is_noticed() {
+fn an_additional_byte_is_found() {
     let (client, server) = pair();
     thread::scope(|scope| {
         scope.spawn(|| write_pattern(&server, (1, 1001), 64));
@@ -41,8 +41,8 @@ fn a_byte_too_many_is_noticed() {
     });
 }
 
-/// Says much and waits for much, of a peer that waits for the header and then does something.
-fn told(peer: impl Fn(TcpStream) + Send) -> io::ErrorKind {
+/// The error of a client whose peer reads the announcement and then does `peer`.
+fn error_after(peer: impl Fn(TcpStream) + Send) -> io::ErrorKind {
     let (client, server) = pair();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -54,9 +54,9 @@ fn told(peer: impl Fn(TcpStream) + Send) -> io::ErrorKind {
 }
 
 #[test]
-fn a_reset_is_no_early_end_whoever_is_told_of_it() {
+fn a_reset_is_reported_as_a_reset_and_not_as_an_early_end() {
     for _ in 0..500 {
-        let kind = told(|server| {
+        let kind = error_after(|server| {
             SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
         });
         assert_eq!(kind, io::ErrorKind::ConnectionReset);
@@ -64,9 +64,9 @@ fn a_reset_is_no_early_end_whoever_is_told_of_it() {
 }
 
 #[test]
-fn an_early_end_is_one_even_if_a_reset_follows() {
+fn an_early_end_is_reported_even_if_a_reset_follows() {
     for _ in 0..500 {
-        let kind = told(|server| {
+        let kind = error_after(|server| {
             SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
             server.shutdown(Shutdown::Write).unwrap();
         });

@@ -1,4 +1,4 @@
-//! In which ways does a client use a connection to an echo server, and leave it?
+//! The ways in which a client uses and closes a connection to an echo server.
 
 use std::{
     io::{self, Read, Write},
@@ -9,39 +9,39 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Pattern;
-use crate::dial::{self, Steadfast};
+use crate::dial::{self, RetryingReader};
 
-/// What the client does, from the namespace of the calling thread.
+/// What the client does, in the namespace of the calling thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Sends, reads it all back, and both sides close.
+pub enum CloseMode {
+    /// Sends, reads the echo, and both sides close.
     Echo,
     /// Sends, closes its half, and only then reads.
     HalfClose,
-    /// Closes while the answer lies unread, which is a reset on its way.
+    /// Closes with unread bytes, which sends a reset.
     LeaveUnread,
     /// Connects and resets.
     ResetAtOnce,
-    /// Resets with bytes on their way in both directions.
-    ResetUnderWay,
-    /// Gives up connecting before it is connected.
+    /// Resets with bytes in flight in both directions.
+    ResetInFlight,
+    /// Closes the socket before it is connected.
     AbortConnect,
-    /// Says something that no server expects, and resets.
-    Babble(Vec<u8>),
-    /// Must not get a byte: refused, reset or closed.
+    /// Sends unexpected bytes and resets.
+    Garbage(Vec<u8>),
+    /// Expects to be refused, reset or closed without receiving a byte.
     Denied,
 }
 
-impl Manner {
-    /// Does it once; an error is one that the manner does not explain.
-    pub fn go(&self, target: SocketAddr, seed: u64) -> io::Result<()> {
+impl CloseMode {
+    /// Runs it once; fails on errors that this mode does not cause itself.
+    pub fn run(&self, target: SocketAddr, seed: u64) -> io::Result<()> {
         match self {
             Self::Echo => {
                 let mut stream = dial::here(target)?;
                 let message = message(seed);
                 stream.write_all(&message)?;
                 let mut answer = vec![0; message.len()];
-                Steadfast(&stream).read_exact(&mut answer)?;
+                RetryingReader(&stream).read_exact(&mut answer)?;
                 check(seed, &answer)?;
                 stream.shutdown(Shutdown::Write)?;
                 end(&stream)
@@ -52,28 +52,28 @@ impl Manner {
                 stream.write_all(&message)?;
                 stream.shutdown(Shutdown::Write)?;
                 let mut answer = vec![0; message.len()];
-                Steadfast(&stream).read_exact(&mut answer)?;
+                RetryingReader(&stream).read_exact(&mut answer)?;
                 check(seed, &answer)?;
                 end(&stream)
             }
             Self::LeaveUnread => {
                 let mut stream = dial::here(target)?;
                 stream.write_all(&message(seed))?;
-                Steadfast(&stream).read_exact(&mut [0])
+                RetryingReader(&stream).read_exact(&mut [0])
             }
             Self::ResetAtOnce => reset(dial::here(target)?),
-            Self::ResetUnderWay => {
+            Self::ResetInFlight => {
                 let mut stream = dial::here(target)?;
                 for part in 0..4 {
                     stream.write_all(&message(seed + part))?;
                 }
-                Steadfast(&stream).read_exact(&mut [0; 16])?;
+                RetryingReader(&stream).read_exact(&mut [0; 16])?;
                 reset(stream)
             }
             Self::AbortConnect => abort(target),
-            Self::Babble(bytes) => {
+            Self::Garbage(bytes) => {
                 let mut stream = dial::here(target)?;
-                // A peer that has had enough before all is said is right.
+                // The peer may have closed already.
                 let _ = stream.write_all(bytes);
                 reset(stream)
             }
@@ -94,7 +94,7 @@ fn check(seed: u64, answer: &[u8]) -> io::Result<()> {
 }
 
 fn end(stream: &TcpStream) -> io::Result<()> {
-    match Steadfast(stream).read(&mut [0])? {
+    match RetryingReader(stream).read(&mut [0])? {
         0 => Ok(()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a byte after the end")),
     }
@@ -115,10 +115,10 @@ fn abort(target: SocketAddr) -> io::Result<()> {
 
 fn denied(target: SocketAddr) -> io::Result<()> {
     let Ok(mut stream) = dial::here(target) else { return Ok(()) };
-    // A client that waits until it is told; it may be told while it still writes.
-    let asked = stream.write_all(b"may I?").and_then(|()| Steadfast(&stream).read(&mut [0]));
+    // The refusal may arrive before the write.
+    let asked = stream.write_all(b"may I?").and_then(|()| RetryingReader(&stream).read(&mut [0]));
     match asked {
-        Ok(1..) => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer where none may come")),
+        Ok(1..) => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer, though access is denied")),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
             Err(io::Error::new(io::ErrorKind::TimedOut, "neither an answer nor an end"))
         }

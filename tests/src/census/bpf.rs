@@ -1,5 +1,5 @@
-//! How many entries has an eBPF map, and what if it is full? By the system call itself: any map, whatever program
-//! made it.
+//! Counts and fills the entries of eBPF maps with the bpf system call: it works for any map, whichever program created
+//! it.
 
 use std::{
     ffi::CString,
@@ -27,19 +27,18 @@ const OBJ_GET_INFO_BY_FD: i64 = 15;
 const LINK_CREATE: i64 = 28;
 const ITER_CREATE: i64 = 33;
 
-/// Types of maps (include/uapi/linux/bpf.h) whose entries come and go: hashes, the prefix tree, the hash of sockets.
+/// Types of maps (include/uapi/linux/bpf.h) with entries that are added and removed: hashes, prefix tree, socket hash.
 const KEYED: [u32; 6] = [1, 5, 9, 10, 11, 18];
 const SK_STORAGE: u32 = 24;
 
 const PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The head of `union bpf_attr`, zeroed; its words as the commands here lay it out.
+/// The beginning of `union bpf_attr`, zeroed; the commands here set its words.
 #[derive(Default)]
 #[repr(C)]
 struct Attr([u64; 20]);
 
-/// A map.
 pub(super) struct Map {
     descriptor: OwnedFd,
     pub(super) number: u32,
@@ -59,8 +58,8 @@ impl Map {
         opened.with_context(|| path.display().to_string())
     }
 
-    /// The map of this number.
-    pub(super) fn numbered(number: u32) -> Result<Self> {
+    /// The map with this id.
+    pub(super) fn by_id(number: u32) -> Result<Self> {
         let mut attr = Attr::default();
         attr.0[0] = u64::from(number);
         let opened = descriptor(MAP_GET_FD_BY_ID, &mut attr).and_then(Self::of);
@@ -76,15 +75,15 @@ impl Map {
         Ok(Self { descriptor, number, name, kind, key_size, value_size })
     }
 
-    /// How many entries it has; none: it is always full (an array) or a queue, or the kernel does not list it.
+    /// The number of entries. `None` for arrays, which are always full, for queues, and where the kernel does not list them.
     pub(super) fn entries(&self) -> Result<Option<u64>> {
         if self.kind == SK_STORAGE {
-            return sockets(&self.descriptor).context("listing a map of sockets' storage");
+            return sockets(&self.descriptor).context("listing a socket storage map");
         }
         Ok(KEYED.contains(&self.kind).then(|| keys(&self.descriptor, self.key_size)).transpose()?)
     }
 
-    /// Takes all the room that is left: how many entries.
+    /// Fills all the room that is left; returns how many entries that took.
     pub(super) fn fill(&self) -> io::Result<u32> {
         let value = vec![0u8; self.value_size];
         for n in 0.. {
@@ -96,13 +95,13 @@ impl Map {
         Ok(u32::MAX)
     }
 
-    /// Takes the entries out again that [`Map::fill`] put in.
+    /// Removes the entries of [`Map::fill`].
     pub(super) fn clear(&self, filled: u32) -> io::Result<()> {
         (0..filled).try_for_each(|n| self.change(MAP_DELETE_ELEM, n, None))
     }
 
     fn change(&self, command: i64, n: u32, value: Option<&[u8]>) -> io::Result<()> {
-        // No namespace, address or socket is known by such a number.
+        // No namespace, address or socket has such a key.
         let mut key = vec![0xee; self.key_size];
         for (byte, of) in key.iter_mut().zip(n.to_ne_bytes()) {
             *byte = of;
@@ -125,10 +124,10 @@ fn info(map: &OwnedFd) -> io::Result<[u32; 20]> {
     Ok(info)
 }
 
-/// Walks over the keys. Others may write meanwhile, and then the walk may begin anew: it is bounded, and a map that
-/// is at rest is counted exactly.
+/// Iterates over the keys. If others write at the same time the iteration may restart, so it is bounded; a map that
+/// nobody changes is counted exactly.
 fn keys(map: &OwnedFd, size: usize) -> io::Result<u64> {
-    const MOST: u64 = 1 << 20;
+    const MAX: u64 = 1 << 20;
     let (mut last, mut next) = (vec![0u8; size], vec![0u8; size]);
     let mut count = 0;
     loop {
@@ -137,7 +136,7 @@ fn keys(map: &OwnedFd, size: usize) -> io::Result<u64> {
         attr.0[1] = if count == 0 { 0 } else { last.as_ptr() as u64 };
         attr.0[2] = next.as_mut_ptr() as u64;
         match call(MAP_GET_NEXT_KEY, &mut attr) {
-            Ok(_) if count < MOST => count += 1,
+            Ok(_) if count < MAX => count += 1,
             Err(e) if e.raw_os_error() != Some(libc::ENOENT) => return Err(e),
             _ => return Ok(count),
         }
@@ -145,14 +144,14 @@ fn keys(map: &OwnedFd, size: usize) -> io::Result<u64> {
     }
 }
 
-/// How many sockets have something kept with them: an iterator program (kernel 5.9) writes a byte for each, also for
-/// one that nobody can see any more because a reference to it was lost. Some kernels, hardened ones, let nobody have it,
-/// root included: then only sockets that can be seen are counted, with the TCP sockets of every pod.
+/// Counts the sockets that have an entry in a storage map: an iterator program (kernel 5.9) writes a byte for each, also
+/// for sockets that are not visible any more because a reference was leaked. Some hardened kernels refuse it even to
+/// root: then only visible sockets are counted, among the TCP sockets of every pod.
 fn sockets(map: &OwnedFd) -> Result<Option<u64>> {
     static NOT_LISTED: Once = Once::new();
     let Some(program) = load_iterator()? else {
         NOT_LISTED
-            .call_once(|| println!("this kernel lists no storage of sockets: what they keep is not counted"));
+            .call_once(|| println!("this kernel does not list socket storage: its entries are not counted"));
         return Ok(None);
     };
     let target = map.as_raw_fd() as u32;
@@ -185,7 +184,7 @@ const ITERATOR: [u64; 11] = [
     instruction(0x95, 0, 0, 0, 0),   // exit
 ];
 
-/// None: the kernel does not let this iterator be used.
+/// `None`: the kernel refuses this iterator.
 fn load_iterator() -> Result<Option<OwnedFd>> {
     let hook = btf::function("bpf_iter_bpf_sk_storage_map")?;
     let (license, mut log) = (c"GPL", vec![0u8; 64 << 10]);
@@ -202,12 +201,12 @@ fn load_iterator() -> Result<Option<OwnedFd>> {
         loaded => loaded.map(Some),
     };
     loaded.with_context(|| {
-        let said = String::from_utf8_lossy(&log);
-        format!("loading the iterator: {}", said.trim_end_matches('\0'))
+        let text = String::from_utf8_lossy(&log);
+        format!("loading the iterator: {}", text.trim_end_matches('\0'))
     })
 }
 
-/// An instruction (include/uapi/linux/bpf.h, struct bpf_insn) on a little-endian machine.
+/// A struct bpf_insn (include/uapi/linux/bpf.h) on a little-endian machine.
 const fn instruction(code: u8, to: u8, from: u8, offset: i16, value: i32) -> u64 {
     code as u64 | ((from << 4 | to) as u64) << 8 | (offset as u16 as u64) << 16 | (value as u32 as u64) << 32
 }
@@ -218,13 +217,13 @@ const fn pair(low: u32, high: u32) -> u64 {
 
 fn descriptor(command: i64, attr: &mut Attr) -> io::Result<OwnedFd> {
     let fd = call(command, attr)?;
-    // SAFETY: these commands give a descriptor that is new, and nobody else's.
+    // SAFETY: these commands return a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn call(command: i64, attr: &mut Attr) -> io::Result<i32> {
-    // SAFETY: the kernel reads and writes the words, whose size it is told; what they point to outlives the call, and
-    // is as large as the words beside it say (callers).
+    // SAFETY: the kernel reads and writes the words, whose size is passed; what they point to outlives the call and is as
+    // large as the words beside the pointers say (callers).
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }

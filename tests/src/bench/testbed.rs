@@ -1,4 +1,4 @@
-//! On which cluster does it happen, and where is what?
+//! The cluster that everything is measured on: a client, two servers and the haproxy pairs.
 
 use std::{
     fs, io,
@@ -13,41 +13,42 @@ use tempfile::TempDir;
 use weft_vm::{Cluster, ClusterConfig, Daemon, Manifests, link::Links};
 
 use super::{
-    haproxy::{Lane, Pair},
+    haproxy::{Forward, Pair},
     load::{Kind, Server, Target},
     variant::{Place, Route, VARIANTS},
 };
 use crate::{metrics, netns::Netns, wait};
 
-/// Both nodes, in the order of [`Ground::metrics`].
+/// Both nodes, in the order of [`Testbed::metrics`].
 const NODES: [&str; 2] = ["a", "b"];
 const NAMESPACE: &str = "bench";
 const CLIENT: &str = "client";
-/// What weft serves.
+/// Ports that weft's proxies carry.
 pub(super) const ECHO: u16 = 7000;
 const SINK: u16 = 7001;
-/// The same two, exempt from the mesh.
+/// Exempt from the mesh.
 const EXEMPT_ECHO: u16 = 7100;
 const EXEMPT_SINK: u16 = 7101;
-/// The same two, opted in to splicing.
+/// Opted in to splicing.
 const SPLICED_ECHO: u16 = 7200;
 const SPLICED_SINK: u16 = 7201;
 const SPLICED: &str = "7200-7201";
-/// The same two, declared opaque. The others are not, and their applications do not speak first: the proxy carries them.
-const PASSED_ECHO: u16 = 7300;
-const PASSED_SINK: u16 = 7301;
-const PASSED: &str = "7300-7301";
-/// From here on, a port for each application of each haproxy pair.
-const FIRST_LANE: u16 = 7110;
+/// Opaque: direct pass applies. It does not to the other ports, which are not opaque and whose applications do not send
+/// first.
+const DIRECT_PASS_ECHO: u16 = 7300;
+const DIRECT_PASS_SINK: u16 = 7301;
+const DIRECT_PASS: &str = "7300-7301";
+/// From here on, one port for each application of each haproxy pair.
+const FIRST_HAPROXY_PORT: u16 = 7110;
 const EXEMPT: &str = "7100-7199";
-/// Hundreds of pods take their time on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// Connections that the kernel sends past the proxy, among what it decided.
-pub(super) const DIRECTLY: [(&str, &str); 2] = [("hook", "connect"), ("outcome", "direct")];
+/// Hundreds of pods take long on a busy machine.
+const SERVED_TIMEOUT: Duration = Duration::from_secs(180);
+/// Labels of `weft_capture_total`: connections that went directly, not through the proxy.
+pub(super) const DIRECT: [(&str, &str); 2] = [("hook", "connect"), ("outcome", "direct")];
 
-/// A client and two servers, each in one and the same network namespace for all variants.
-pub struct Ground {
-    pairs: Vec<(Option<u8>, Pair, [Lane; 2])>,
+/// A client and two servers, in the same three network namespaces for all variants.
+pub struct Testbed {
+    pairs: Vec<(Option<u8>, Pair, [Forward; 2])>,
     servers: Vec<(Place, Ipv4Addr, Server)>,
     client: Netns,
     cluster: Cluster,
@@ -55,8 +56,8 @@ pub struct Ground {
     folder: TempDir,
 }
 
-impl Ground {
-    /// Starts everything, with weft's programs from `binaries`.
+impl Testbed {
+    /// Starts everything, with weft-proxy and weft-control from `binaries`.
     pub fn start(binaries: &Path, links: Links) -> Result<Self> {
         let cluster = start("bench", binaries, links, vec![("bench.yaml".to_owned(), manifests())])?;
         until_served(&cluster, &[2, 1])?;
@@ -74,8 +75,8 @@ impl Ground {
                 (EXEMPT_SINK, Kind::Sink),
                 (SPLICED_ECHO, Kind::Echo),
                 (SPLICED_SINK, Kind::Sink),
-                (PASSED_ECHO, Kind::Echo),
-                (PASSED_SINK, Kind::Sink),
+                (DIRECT_PASS_ECHO, Kind::Echo),
+                (DIRECT_PASS_SINK, Kind::Sink),
             ];
             servers.push((place, address(&cluster, pod)?, Server::start(&netns(pod)?, &ports)?));
         }
@@ -85,19 +86,18 @@ impl Ground {
         Ok(ground)
     }
 
-    /// The client's namespace.
     pub fn client(&self) -> &Netns {
         &self.client
     }
 
-    /// Where the client finds its servers by way of `route`.
+    /// The addresses that the client dials for `route`.
     pub fn target(&self, route: Route) -> Result<Target> {
         let server = self.servers.iter().find(|(place, ..)| *place == route.place());
         let (_, ip, server) = server.context("no server there")?;
         let (ip, echo, sink) = match route {
             Route::Weft(_) => (*ip, ECHO, SINK),
-            Route::Spliced => (*ip, SPLICED_ECHO, SPLICED_SINK),
-            Route::Passed => (*ip, PASSED_ECHO, PASSED_SINK),
+            Route::Spliced(_) => (*ip, SPLICED_ECHO, SPLICED_SINK),
+            Route::DirectPass => (*ip, DIRECT_PASS_ECHO, DIRECT_PASS_SINK),
             Route::Direct(_) => (*ip, EXEMPT_ECHO, EXEMPT_SINK),
             Route::Haproxy { threads } => {
                 let [echo, sink] = self.pair(threads)?.1;
@@ -105,109 +105,118 @@ impl Ground {
             }
         };
         let at = |port| SocketAddr::from((ip, port));
-        Ok(Target { echo: at(echo), sink: at(sink), swallowed: server.swallowed() })
+        Ok(Target { echo: at(echo), sink: at(sink), received: server.received() })
     }
 
-    /// The processes that `route` has on the way, all of them on both nodes.
+    /// The proxy processes of `route`, of both nodes.
     pub fn proxies(&self, route: Route) -> Result<Vec<u32>> {
         Ok(match route {
             Route::Direct(_) => Vec::new(),
-            Route::Weft(_) | Route::Spliced | Route::Passed => {
+            Route::Weft(_) | Route::Spliced(_) | Route::DirectPass => {
                 NODES.iter().map(|node| self.cluster.pid(&proxy(node))).collect::<Result<_, _>>()?
             }
             Route::Haproxy { threads } => self.pair(threads)?.0.pids(),
         })
     }
 
-    /// What is known about a failure on `route`.
-    pub fn complaints(&self, route: Route) -> String {
+    /// What the proxies of `route` logged last.
+    pub fn logs(&self, route: Route) -> String {
         match route {
-            Route::Direct(_) => "nothing is on the way".to_owned(),
-            Route::Weft(_) | Route::Spliced | Route::Passed => {
+            Route::Direct(_) => "no proxy is involved".to_owned(),
+            Route::Weft(_) | Route::Spliced(_) | Route::DirectPass => {
                 NODES.map(|node| self.cluster.log_tail(&proxy(node))).join("\n")
             }
             Route::Haproxy { threads } => {
-                self.pair(threads).map_or_else(|e| e.to_string(), |(pair, _)| pair.complaints())
+                self.pair(threads).map_or_else(|e| e.to_string(), |(pair, _)| pair.log())
             }
         }
     }
 
-    /// Gives `route` proxies that have not worked yet, as far as that is weft's.
-    pub fn refresh(&self, route: Route) -> Result<()> {
-        if let Route::Weft(_) | Route::Spliced | Route::Passed = route {
+    /// Restarts weft's proxies, so that memory is that of fresh ones.
+    pub fn restart_proxies(&self, route: Route) -> Result<()> {
+        if route.is_weft() {
             NODES.iter().try_for_each(|node| self.cluster.restart(&proxy(node)))?;
             until_served(&self.cluster, &[2, 1])?;
         }
         Ok(())
     }
 
-    /// Sees to it that the next connections by `route` go its way. A first one, through the proxy, is what opens the
-    /// direct way; and the proxy forgets a destination that it has not been asked for in ten minutes.
-    pub fn pave(&self, route: Route) -> Result<()> {
-        if route != Route::Passed {
+    /// Makes the next connections of a direct-pass route go directly. The first one goes through the proxy, which then
+    /// grants the direct path, and forgets it again if nobody uses it for ten minutes.
+    pub fn establish_direct_path(&self, route: Route) -> Result<()> {
+        if route != Route::DirectPass {
             return Ok(());
         }
         let target = self.target(route)?;
         for address in [target.echo, target.sink] {
-            if !self.goes_directly(address).with_context(|| self.complaints(route))? {
-                let second = self.goes_directly(address).with_context(|| self.complaints(route))?;
-                ensure!(second, "connections to {address} do not go directly\n{}", self.complaints(route));
+            if !self.goes_directly(address).with_context(|| self.logs(route))? {
+                let second = self.goes_directly(address).with_context(|| self.logs(route))?;
+                ensure!(second, "connections to {address} do not go directly\n{}", self.logs(route));
             }
         }
         Ok(())
     }
 
-    /// Whether a connection went past the proxy; if not, the next one does.
+    /// Whether a connection went directly; if not, the next one does.
     fn goes_directly(&self, address: SocketAddr) -> Result<bool> {
         let [before, _] = self.metrics()?;
         let since = || Ok::<_, anyhow::Error>(self.metrics()?[0].since(&before));
         let stream = self.client.run(|| TcpStream::connect(address))??;
-        let directly = since()?.value("weft_capture_total", &DIRECTLY) > 0.0;
+        let directly = since()?.value("weft_capture_total", &DIRECT) > 0.0;
         drop(stream);
-        // What the proxy has to count of it is counted before the next one.
+        // The proxy must have counted it before the next one begins.
         wait::until_ok("the proxy knows of the connection", || {
             let known = match directly {
                 true => since()?.value("weft_direct_connections_total", &[]) >= 2.0,
                 false => since()?.value("weft_direct_pass_changes_total", &[("change", "granted")]) >= 1.0,
             };
-            ensure!(known, "{}", if directly { "not told" } else { "no pass was granted" });
+            ensure!(
+                known,
+                "{}",
+                if directly {
+                    "the direct connection was not reported"
+                } else {
+                    "no direct pass was granted"
+                }
+            );
             Ok(())
         })?;
         Ok(directly)
     }
 
-    /// What the proxies of both nodes count.
+    /// The metrics of both proxies, in the order of the nodes.
     pub fn metrics(&self) -> Result<[metrics::Metrics; 2]> {
         let of = |node| metrics::Metrics::of(self.cluster.admin(&proxy(node))?);
         Ok([of(NODES[0])?, of(NODES[1])?])
     }
 
-    /// Ends it; an error if something is left.
+    /// Stops everything; fails if something is left behind.
     pub fn stop(self) -> Result<()> {
         let Self { pairs, servers, cluster, .. } = self;
         drop((pairs, servers));
         Ok(cluster.stop()?)
     }
 
-    fn pair(&self, threads: Option<u8>) -> Result<(&Pair, [Lane; 2])> {
+    fn pair(&self, threads: Option<u8>) -> Result<(&Pair, [Forward; 2])> {
         let found = self.pairs.iter().find(|(of, ..)| *of == threads);
-        found.map(|(_, pair, lanes)| (pair, *lanes)).context("no such pair of haproxy")
+        found.map(|(_, pair, forwards)| (pair, *forwards)).context("no such pair of haproxy")
     }
 
     fn start_pairs(&mut self) -> Result<()> {
         let far = address(&self.cluster, Place::Far.pod())?;
-        let mut entry = FIRST_LANE;
+        let mut entry = FIRST_HAPROXY_PORT;
         for variant in VARIANTS {
             let Route::Haproxy { threads } = variant.route else { continue };
-            let lanes = [Lane { entry, application: ECHO }, Lane { entry: entry + 1, application: SINK }];
+            let forwards =
+                [Forward { entry, application: ECHO }, Forward { entry: entry + 1, application: SINK }];
             entry += 2;
             let inside = |side: &str| -> Result<Command> {
                 let pod = if side == CLIENT { CLIENT } else { Place::Far.pod() };
                 Ok(self.cluster.command(&key(pod), "haproxy")?)
             };
             let folder = self.folder.path().join(variant.name);
-            let pair = Pair::start(&folder, threads, far, &lanes, inside)?;
-            self.pairs.push((threads, pair, lanes));
+            let pair = Pair::start(&folder, threads, far, &forwards, inside)?;
+            self.pairs.push((threads, pair, forwards));
         }
         Ok(())
     }
@@ -223,8 +232,7 @@ impl Place {
     }
 }
 
-/// A cluster of two nodes.
-/// On a bridge connections go directly only by the operator's word.
+/// Starts a cluster of two nodes. On a bridge, direct pass has to be switched on.
 pub(super) fn start(
     name: &str,
     binaries: &Path,
@@ -236,12 +244,12 @@ pub(super) fn start(
     config.binaries = PathBuf::from(binaries);
     config.links = links;
     config.proxy_args = vec!["--direct-pass=on".to_owned()];
-    Cluster::start(config).context("the cluster")
+    Cluster::start(config).context("start the cluster")
 }
 
-/// Waits until the proxies serve so many workloads each.
+/// Waits until the proxies serve as many workloads as `expected` for each node.
 pub(super) fn until_served(cluster: &Cluster, expected: &[usize; 2]) -> Result<()> {
-    wait::until_ok_for(PATIENCE, "the proxies serve the pods", || {
+    wait::until_ok_for(SERVED_TIMEOUT, "the proxies serve the pods", || {
         for (node, expected) in NODES.iter().zip(expected) {
             let config: serde_json::Value =
                 serde_json::from_str(&metrics::get(cluster.admin(&proxy(node))?, "/config")?)?;
@@ -253,7 +261,6 @@ pub(super) fn until_served(cluster: &Cluster, expected: &[usize; 2]) -> Result<(
     })
 }
 
-/// The proxy of a node.
 pub(super) fn proxy(node: &str) -> Daemon {
     Daemon::Proxy(node.to_owned())
 }
@@ -269,9 +276,9 @@ pub(super) fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
         .context("no IPv4 address")
 }
 
-/// Prepares the calling thread's namespace, for all variants alike. Connections that are over do not keep their ports
-/// for a minute, so that many fit in one after another. Congestion control is the plain one of every kernel: a machine's
-/// BBR paces by estimates, and one would measure its clock instead of what it costs to move the bytes.
+/// Sets the calling thread's namespace up, for all variants alike. Closed connections do not keep their ports for a minute,
+/// so that the ports suffice. Congestion control is reno: BBR, the default of some machines, paces by estimates, and
+/// bulk would measure those instead of the cost of moving bytes.
 pub(super) fn prepare() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")?;
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")?;
@@ -285,11 +292,11 @@ fn manifests() -> String {
 
 fn annotations() -> String {
     format!(
-        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\"\n    config.weft.dev/splice-ports: \"{SPLICED}\"\n    config.linkerd.io/opaque-ports: \"{PASSED}\""
+        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\"\n    config.weft.dev/splice-ports: \"{SPLICED}\"\n    config.linkerd.io/opaque-ports: \"{DIRECT_PASS}\""
     )
 }
 
-/// A meshed pod with a service account of its own, and nothing running in it.
+/// A meshed pod with its own service account; nothing runs in it.
 pub(super) fn pod(name: &str, node: &str, annotations: &str) -> String {
     format!(
         "---

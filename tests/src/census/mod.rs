@@ -1,7 +1,7 @@
-//! What does a mesh hold of the machine, so that two looks at it can be compared?
+//! Counts the resources that a mesh uses, to find leaks by comparing two counts.
 //!
-//! Everything that connections and pods could leave behind and that can be counted exactly: descriptors, threads,
-//! mounts, entries of eBPF maps, sockets. For memory, which cannot, there is [`Memory`].
+//! Counted are descriptors, threads, mounts, entries of eBPF maps, sockets and series of metrics. Memory cannot be counted
+//! exactly: [`Memory`] estimates its growth.
 
 mod bpf;
 mod btf;
@@ -20,20 +20,20 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use self::{bpf::Map, process::THREADS};
-pub use self::{full::Full, memory::Memory, memory::frugal, process::memory as memory_of};
+pub use self::{full::Full, memory::Memory, memory::low_memory, process::memory as memory_of};
 use crate::{mesh::Mesh, wait};
 
-/// Counts by what is counted, for example `node a: entries of RENDEZVOUS`.
+/// Counts by name, for example `node a: entries of RENDEZVOUS`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Holdings(BTreeMap<String, u64>);
+pub struct ResourceCensus(BTreeMap<String, u64>);
 
-impl Holdings {
-    /// What the mesh holds now.
+impl ResourceCensus {
+    /// Counts now.
     pub fn of(mesh: &Mesh) -> Result<Self> {
         let mut all = Self::default();
         let folder = mesh.folder()?;
         for (name, pid) in mesh.processes()? {
-            all.add(&name, process::holdings(pid, &folder)?);
+            all.add(&name, process::resources(pid, &folder)?);
         }
         for proxy in mesh.proxies() {
             let node = format!("node {}", proxy.node());
@@ -51,11 +51,11 @@ impl Holdings {
         Ok(all)
     }
 
-    /// What the mesh holds once that has not changed for a while.
+    /// Counts once the counts have stopped changing.
     pub fn settled(mesh: &Mesh) -> Result<Self> {
         let mut last = Self::of(mesh)?;
         let mut since = Instant::now();
-        wait::until_ok("what the mesh holds settles", || {
+        wait::until_ok("the resources in use stop changing", || {
             let now = Self::of(mesh)?;
             if now != last {
                 since = Instant::now();
@@ -67,14 +67,14 @@ impl Holdings {
         Ok(last)
     }
 
-    /// What there may be if something that is counted under `what` has become more, and rightly so.
-    pub fn and(mut self, what: &str, more: u64) -> Self {
+    /// Raises the counts whose names end with `what` by an increase that is expected.
+    pub fn allowing(mut self, what: &str, more: u64) -> Self {
         self.0.iter_mut().filter(|(name, _)| name.ends_with(what)).for_each(|(_, count)| *count += more);
         self
     }
 
-    fn nothing_more(&self, before: &Self) -> Result<()> {
-        let most = |what: &String| {
+    fn no_increase(&self, before: &Self) -> Result<()> {
+        let limit = |what: &String| {
             let spare = if what.ends_with(SERIES) {
                 RARE_SERIES
             } else if what.ends_with(THREADS) {
@@ -87,24 +87,24 @@ impl Holdings {
         let more: Vec<_> = self
             .0
             .iter()
-            .filter(|(what, now)| **now > most(what))
-            .map(|(what, now)| format!("{what}: at most {} expected, {now} now", most(what)))
+            .filter(|(what, now)| **now > limit(what))
+            .map(|(what, now)| format!("{what}: {now}, at most {} expected", limit(what)))
             .collect();
         ensure!(more.is_empty(), "{}", more.join("; "));
         Ok(())
     }
 
-    /// Waits until there is nothing more than there was in `before`, but for `exempt`.
-    pub fn until_nothing_more(mesh: &Mesh, before: &Self, limit: Duration, exempt: &[&str]) -> Result<()> {
+    /// Waits until no count is above that in `before`, except those whose names end with one of `exempt`.
+    pub fn until_no_increase(mesh: &Mesh, before: &Self, limit: Duration, exempt: &[&str]) -> Result<()> {
         wait::until_ok_for(limit, "nothing is left behind", || {
-            // To look is work, which also needs something.
+            // Counting uses resources itself.
             thread::sleep(Duration::from_secs(1));
             for proxy in mesh.proxies() {
                 ensure!(proxy.draining()? == 0, "an old process of {proxy} still runs");
             }
             let mut now = Self::of(mesh)?;
             now.0.retain(|what, _| !exempt.iter().any(|exempt| what.ends_with(exempt)));
-            now.nothing_more(before)
+            now.no_increase(before)
         })
     }
 
@@ -115,7 +115,7 @@ impl Holdings {
     }
 }
 
-/// Gauges of what is in use, which must agree with what there is.
+/// Gauges of open connections.
 const OPEN: [&str; 5] = [
     "tcp_open_connections",
     "weft_connections_open",
@@ -124,19 +124,18 @@ const OPEN: [&str; 5] = [
     "weft_splice_flows",
 ];
 
-/// How many series of metrics there are.
 pub const SERIES: &str = "series of metrics";
-/// What ends in a way that nothing ended in before has a series of its own, and there are only so many ways.
+/// A connection that ends in a new way creates a series, and there are few such ways.
 const RARE_SERIES: u64 = 20;
 
-/// Threads for blocking work come as they are needed, on a busy machine one for each of the pods that join at a time,
-/// and periodic work keeps those that are there awake. A leak would be one for each of a thousand pods.
+/// Threads for blocking work are started when needed, on a busy machine one for each pod that joins at the same time, and
+/// periodic work keeps them alive. A leak would be one for each of a thousand pods.
 const SPARE_THREADS: u64 = 40;
 
-/// So long nothing changes once it has settled.
+/// How long the counts must not have changed.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The entries of the maps that are pinned below `folder` or held by the process, and how many links are pinned.
+/// The entries of the maps that are pinned below `folder` or open in the process, and the number of pinned links.
 fn kernel(folder: &Path, pid: u32) -> Result<Vec<(String, u64)>> {
     let (maps, links) = maps(folder, pid)?;
     let mut found = vec![("pinned links".to_owned(), links)];
@@ -147,10 +146,10 @@ fn kernel(folder: &Path, pid: u32) -> Result<Vec<(String, u64)>> {
     Ok(found)
 }
 
-/// Those maps, and how many links there are.
+/// Those maps, and the number of pinned links.
 fn maps(folder: &Path, pid: u32) -> Result<(BTreeMap<u32, Map>, u64)> {
     let (mut links, mut maps) = (0, BTreeMap::new());
-    let held = process::maps(pid)?.into_iter().map(Map::numbered);
+    let held = process::maps(pid)?.into_iter().map(Map::by_id);
     for map in held {
         let map = map?;
         maps.insert(map.number, map);
@@ -178,7 +177,7 @@ fn interfaces() -> Result<[(String, u64); 1]> {
     Ok([("network interfaces".to_owned(), devices.lines().count() as u64)])
 }
 
-/// TCP sockets of the namespace that the thread is in, but for those in TIME_WAIT, which the kernel ends in its time.
+/// TCP sockets of the thread's namespace, except those in TIME_WAIT, which the kernel removes by itself.
 fn sockets() -> Result<Vec<(String, u64)>> {
     const TIME_WAIT: &str = "06";
     let mut found = 0;

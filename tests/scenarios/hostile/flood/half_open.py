@@ -1,4 +1,4 @@
-# Sends SYNs with made-up sources (198.18.0.0/15, RFC 2544). Arguments: destination, port, how many.
+# Sends SYNs with invented source addresses (198.18.0.0/15, RFC 2544). Arguments: destination, port, number.
 import random, socket, struct, sys
 
 to, port, count = socket.inet_aton(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -1,25 +1,25 @@
-//! What if the kernel has no room for another entry of a map?
+//! Fills an eBPF map, so that the kernel has no room for another entry.
 
 use anyhow::{Context, Result, ensure};
 
 use super::bpf::Map;
 use crate::mesh::Mesh;
 
-/// A map that is full of what means nothing to anybody, until this is dropped.
+/// A map that is full of meaningless entries until this is dropped.
 pub struct Full {
     map: Map,
     entries: u32,
 }
 
 impl Full {
-    /// Fills the map of this name of a node's proxy.
+    /// Fills a map of a node's proxy.
     pub fn of(mesh: &Mesh, node: &str, name: &str) -> Result<Self> {
         let (maps, _) = super::maps(&mesh.pins(node)?, mesh.proxy(node).pid()?)?;
         let map = maps.into_values().find(|map| map.name == name);
         let map = map.with_context(|| format!("the proxy of node {node} has no map {name}"))?;
         let mut full = Self { map, entries: 0 };
         full.entries = full.map.fill().with_context(|| name.to_owned())?;
-        ensure!(full.entries > 0, "{name} was full already");
+        ensure!(full.entries > 0, "{name} was already full");
         Ok(full)
     }
 }

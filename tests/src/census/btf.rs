@@ -1,4 +1,4 @@
-//! Which number has a function in the kernel's own type information (BTF, Documentation/bpf/btf.rst)?
+//! Finds functions in the kernel's type information (BTF, Documentation/bpf/btf.rst).
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 
 const FUNC: u32 = 12;
 
-/// The number of the function of this name, by which programs attach to it.
+/// The BTF id of a function, by which programs attach to it.
 pub(super) fn function(name: &str) -> Result<u32> {
     const FILE: &str = "/sys/kernel/btf/vmlinux";
-    let btf = fs::read(FILE).with_context(|| format!("{FILE}: the kernel tells nothing about its types"))?;
+    let btf = fs::read(FILE).with_context(|| format!("{FILE}: the kernel has no type information"))?;
     find(&btf, name).with_context(|| format!("the kernel has no {name}"))
 }
 
@@ -30,7 +30,7 @@ fn find(btf: &[u8], wanted: &str) -> Option<u32> {
     None
 }
 
-/// The bytes behind a type's head.
+/// The length of what follows the header of a type.
 fn trailer(kind: u32, members: usize) -> usize {
     match kind {
         // Integers, variables, tags of declarations.

@@ -1,4 +1,4 @@
-//! What does a process hold?
+//! The resources of one process.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use anyhow::{Context, Result};
 
 pub(super) const THREADS: &str = "threads";
 
-/// Its descriptors by kind, its threads, and the mounts below `folder` that it sees: other clusters have theirs.
-pub(super) fn holdings(pid: u32, folder: &Path) -> Result<BTreeMap<String, u64>> {
+/// Its descriptors by kind, its threads, and the mounts below `folder` that it sees: others belong to other clusters.
+pub(super) fn resources(pid: u32, folder: &Path) -> Result<BTreeMap<String, u64>> {
     let of = PathBuf::from(format!("/proc/{pid}"));
     let mut counts = BTreeMap::new();
     for entry in fs::read_dir(of.join("fd")).with_context(|| of.display().to_string())? {
         match fs::read_link(entry?.path()) {
             Ok(target) => *counts.entry(format!("descriptors of {}", kind(&target))).or_default() += 1,
-            // Closed since.
+            // Closed in the meantime.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e.into()),
         }
@@ -32,12 +32,12 @@ fn mounts(table: &str, folder: &Path) -> u64 {
     places.filter(|place| Path::new(place).starts_with(folder)).count() as u64
 }
 
-/// The numbers of the eBPF maps that it holds.
+/// The ids of the eBPF maps that it has open.
 pub(super) fn maps(pid: u32) -> Result<BTreeSet<u32>> {
     let of = PathBuf::from(format!("/proc/{pid}/fdinfo"));
     let mut numbers = BTreeSet::new();
     for entry in fs::read_dir(&of).with_context(|| of.display().to_string())? {
-        // Closed since: then it is no map, which are held for good.
+        // Closed in the meantime, so it is not a map: those stay open.
         let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
         let number = text.lines().find_map(|line| line.strip_prefix("map_id:"));
         numbers.extend(number.and_then(|number| number.trim().parse::<u32>().ok()));
@@ -50,7 +50,7 @@ pub fn memory(pid: u32) -> Result<u64> {
     status(pid, "VmRSS:")
 }
 
-/// What of it is neither a file's nor shared: heap and stacks.
+/// Resident memory that is neither file-backed nor shared: heap and stacks.
 pub(super) fn anonymous_memory(pid: u32) -> Result<u64> {
     status(pid, "RssAnon:")
 }
@@ -62,7 +62,7 @@ fn status(pid: u32, field: &'static str) -> Result<u64> {
     Ok(kibibytes << 10)
 }
 
-/// `socket:[1234]` is a socket, `anon_inode:[eventpoll]` what it says, and anything else a file.
+/// `socket:[1234]` is a socket, `anon_inode:[eventpoll]` an eventpoll, anything else a file.
 fn kind(target: &Path) -> String {
     let target = target.to_string_lossy();
     match target.split_once(':') {
@@ -90,16 +90,16 @@ mod tests {
     }
 
     #[test]
-    fn the_own_process_is_known() {
+    fn the_resources_of_this_process_are_counted() {
         let pid = std::process::id();
-        let own = holdings(pid, Path::new("/")).unwrap();
+        let own = resources(pid, Path::new("/")).unwrap();
         assert!(own[THREADS] >= 1 && own["mounts"] >= 1);
         let (all, anonymous) = (memory(pid).unwrap(), anonymous_memory(pid).unwrap());
         assert!(all > anonymous && anonymous > 1 << 10);
     }
 
     #[test]
-    fn mounts_of_others_do_not_count() {
+    fn mounts_of_other_clusters_do_not_count() {
         let table = "36 35 98:0 / /run/weft/t1/netns/a rw - nsfs nsfs rw\n\
                      37 35 98:0 / /run/weft/t10/netns/a rw - nsfs nsfs rw\n";
         assert_eq!(mounts(table, Path::new("/run/weft/t1")), 1);
