@@ -28,7 +28,7 @@ pub fn connect(
     if !workload.is(Workload::CAPTURE_OUTBOUND) {
         return Verdict::Pass(Outcome::ConnectNotCaptured);
     }
-    if to.is_loopback() || to.is_unspecified() {
+    if to.is_loopback() || to.is_unspecified() || to.is_v6_target() {
         return Verdict::Pass(Outcome::ConnectLoopback);
     }
     if to.is_link_local() {
@@ -85,7 +85,7 @@ pub fn unserved(workload: &Workload, open: Outcome, closed: Outcome) -> Verdict 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PortRange, PortRanges};
+    use crate::{PortRange, PortRanges, RedirectTargets};
 
     const POD: Ip = Ip::v4(u32::from_ne_bytes([10, 0, 0, 1]));
     const OTHER: Ip = Ip::v4(u32::from_ne_bytes([10, 0, 0, 2]));
@@ -116,6 +116,8 @@ mod tests {
         assert_eq!(connects(flags, POD, 80, true), Verdict::Pass(ConnectOwnAddress));
         assert_eq!(connects(flags, Ip::LOCALHOST_V4, 80, true), Verdict::Pass(ConnectLoopback));
         assert_eq!(connects(flags, Ip::ANY_V6, 80, true), Verdict::Pass(ConnectLoopback));
+        let target = RedirectTargets::new(&[1, 2], 3, &OTHER, 80).v6();
+        assert_eq!(connects(flags, target, 80, true), Verdict::Pass(ConnectLoopback));
         assert_eq!(connects(flags, OTHER, 26, false), Verdict::Pass(ConnectSkippedPort));
         assert_eq!(connects(flags, OTHER, 28, true), Verdict::Redirect(ConnectRedirected));
         let skips = flags | Workload::SKIP_SUBNETS;

@@ -8,6 +8,7 @@ mod decide;
 mod listener;
 mod outcome;
 mod pass;
+mod redirect;
 mod socket;
 mod splice;
 mod workload;
@@ -18,6 +19,7 @@ pub use self::{
     listener::{ListenKey, SubnetKey, listener_key},
     outcome::Outcome,
     pass::{DirectEvent, DirectFlow, DirectLive, DirectSocket, Pass, PassBackend, PassKey, PortKey},
+    redirect::{ATTEMPTS, RedirectKey, RedirectTargets, SLOTS, V6_PREFIX_LENGTH},
     socket::{Rendezvous, SocketState},
     splice::{Flow, Opener, Pair, Route, SpliceConfig, SplicePorts},
     workload::{Config, PortRange, PortRanges, Workload},

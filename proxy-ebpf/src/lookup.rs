@@ -6,10 +6,13 @@
 //! refused (RST) or, in fail-open workloads, passed to the application.
 
 use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
-use weft_common::{Addr, Ip, Outcome, Tuple, Verdict, Workload, inbound as decide, unserved};
+use weft_common::{Addr, Ip, Outcome, Tuple, Verdict, Workload, inbound as decide, listener_key, unserved};
 
 use crate::{
-    maps::{ADDRESSES, HOST, INBOUND, beating, count, listens, skipped_subnet, workload},
+    maps::{
+        ADDRESSES, HOST, INBOUND, NETNS_BY_SLOT, OUTBOUND, RENDEZVOUS, beating, count, listens,
+        skipped_subnet, workload,
+    },
     pass,
 };
 
@@ -53,10 +56,11 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         } else {
             (Ip(local6), Ip(remote6))
         };
+        let (here, there) = (Addr { ip: local, port }, Addr { ip: remote, port: remote_port });
         // By address, not by interface: a pod's packet to its own address does not always come over lo. The
         // proxy's own connections to the application come this way.
-        if local.is_loopback() || local == remote {
-            return PASS;
+        if local.is_loopback() || local.is_v6_target() || local == remote {
+            return redirected(&ctx, &here, &there);
         }
         let Some(netns) = ADDRESSES.get(local) else {
             // Passed, it would be a way around the policies of the pod's known addresses.
@@ -73,11 +77,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             count(Outcome::InboundOwnAddress);
             return PASS;
         }
-        let opener = Tuple {
-            netns: 0,
-            local: Addr { ip: remote, port: remote_port },
-            remote: Addr { ip: local, port },
-        };
+        let opener = Tuple { netns: 0, local: there, remote: here };
         if pass::passes(&opener, netns) && beating() {
             count(Outcome::InboundDirect);
             return PASS;
@@ -104,6 +104,37 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             verdict => finish(verdict),
         }
     }
+}
+
+/// What connect.rs has redirected goes to the proxy's listener and to nobody else. All other connections to these
+/// addresses are the application's own.
+#[inline(always)]
+fn redirected(ctx: &SkLookupContext, here: &Addr, there: &Addr) -> u32 {
+    let slot = here.ip.slot();
+    // Slot 0 is nobody's.
+    let netns = if slot == 0 { 0 } else { NETNS_BY_SLOT.get(slot).copied().unwrap_or(0) };
+    if netns != 0 {
+        let tuple = Tuple { netns, local: *there, remote: *here };
+        // SAFETY: only whether there is one is asked.
+        if unsafe { RENDEZVOUS.get(tuple).is_some() } {
+            if OUTBOUND.redirect_sk_lookup(ctx, listener_key(netns, !here.ip.is_v4()), 0).is_ok() {
+                return PASS;
+            }
+            // The listener was closed a moment ago.
+            count(Outcome::InboundFailClosed);
+            return DROP;
+        }
+    }
+    if here.ip.is_v6_target() && !there.ip.is_loopback() {
+        // SAFETY: values are plain integers.
+        let is_own = unsafe { ADDRESSES.get(there.ip).is_some_and(|owner| *owner == netns) };
+        // The route to the targets makes them the pod's for whoever sends a packet there.
+        if !is_own {
+            count(Outcome::InboundUnknown);
+            return DROP;
+        }
+    }
+    PASS
 }
 
 #[inline(always)]

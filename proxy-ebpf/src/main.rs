@@ -19,10 +19,12 @@ mod connect;
 mod crowd;
 mod lookup;
 mod maps;
+mod mptcp;
 mod msg;
 mod names;
 mod pass;
 mod quota;
+mod redirect;
 mod sockops;
 mod splice;
 

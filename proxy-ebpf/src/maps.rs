@@ -12,7 +12,9 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{Array, HashMap, LpmTrie, PerCpuArray, SockHash, lpm_trie::Key},
 };
-use weft_common::{Config, Ip, ListenKey, Outcome, Rendezvous, SocketState, SubnetKey, Tuple, Workload};
+use weft_common::{
+    Config, Ip, ListenKey, Outcome, Rendezvous, SLOTS, SocketState, SubnetKey, Tuple, Workload,
+};
 
 /// Workloads by netns cookie.
 #[map]
@@ -47,6 +49,9 @@ pub static SEEDED: HashMap<ListenKey, u64> = HashMap::with_max_entries(65536, BP
 /// Subnets that workloads leave alone.
 #[map]
 pub static SUBNETS: LpmTrie<SubnetKey, u8> = LpmTrie::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// Workloads (netns cookies) by the slot of their redirect targets; 0: nobody's.
+#[map]
+pub static NETNS_BY_SLOT: Array<u64> = Array::with_max_entries(SLOTS, 0);
 /// The proxy's own cgroups; more than one while one generation relieves another.
 #[map]
 pub static PROXIES: HashMap<u64, u8> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);

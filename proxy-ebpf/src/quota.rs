@@ -21,6 +21,13 @@ pub fn take(counts: &HashMap<u64, u64>, netns: u64, most: u64) -> bool {
     true
 }
 
+/// Whether the workload has as many as it may.
+#[inline(always)]
+pub fn is_used_up(counts: &HashMap<u64, u64>, netns: u64, most: u64) -> bool {
+    // SAFETY: values are plain integers.
+    unsafe { counts.get(netns).is_some_and(|count| *count as i64 >= most as i64) }
+}
+
 /// One entry less.
 #[inline(always)]
 pub fn give_back(counts: &HashMap<u64, u64>, netns: u64) {

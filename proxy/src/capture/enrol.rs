@@ -9,10 +9,12 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use weft_common::{Ip, PortRange, PortRanges, Workload};
 
-use super::{Capture, CaptureError, Listeners, Netns, Side, diag};
+use super::{Capture, CaptureError, Listeners, Netns, Side, diag, v6_targets};
 
 /// Subnets that one workload may leave alone: the map is shared by all of the node.
 const MOST_SUBNETS: usize = 256;
+/// A pod with fewer ephemeral ports than a source may have open direct connections, and as many that rest after their end.
+const FEW_PORTS: u32 = 16_384;
 
 /// What the kernel is to know of a workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,10 +71,12 @@ impl Enrolled {
             let kept = Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND | Workload::SEEDED;
             enrolled.workload.flags |= before.flags & kept;
         }
+        enrolled.prepare_targets();
         enrolled.adopt(terms)?;
         {
             let mut maps = capture.maps.lock();
             maps.set_listeners(cookie, &terms.ips, listeners)?;
+            enrolled.workload.slot = maps.assign_slot(cookie)?;
             maps.set_quotas(cookie)?;
             maps.set_workload(cookie, enrolled.workload)?;
             maps.set_addresses(cookie, &terms.ips)?;
@@ -146,6 +150,19 @@ impl Enrolled {
         self.capture.passes.forget(self.netns.cookie())?;
         self.capture.splice.set_source(self.netns.cookie(), &[])?;
         self.capture.maps.lock().forget(self.netns.cookie(), &self.ips)
+    }
+
+    /// Looks at what redirect targets the namespace has, and at how many connections can share one.
+    fn prepare_targets(&mut self) {
+        if self.workload.outbound_v6 != 0 {
+            let added = v6_targets::add_route(&self.netns);
+            if let Err(error) = &added {
+                let netns = self.netns.cookie();
+                tracing::warn!(netns, %error, "no route for IPv6 redirect targets: the pod's IPv6 connections share one, and a source address and port can only have one connection at a time");
+            }
+            self.set(Workload::V6_TARGETS, added.is_ok());
+        }
+        self.set(Workload::FEW_PORTS, self.netns.ephemeral_ports().is_some_and(|ports| ports < FEW_PORTS));
     }
 
     fn adopt(&mut self, terms: &Terms) -> Result<(), CaptureError> {

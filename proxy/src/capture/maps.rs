@@ -13,7 +13,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SockHash, lpm_trie::Key as LpmKey},
 };
 use ipnet::IpNet;
-use weft_common::{Config, Ip, ListenKey, Outcome, SocketState, SubnetKey, Workload, listener_key};
+use weft_common::{Config, Ip, ListenKey, Outcome, SLOTS, SocketState, SubnetKey, Workload, listener_key};
 
 use super::{CaptureError, Listeners, Outcomes, Side, sys};
 
@@ -32,6 +32,7 @@ pub(super) const PINNED: &[&str] = &[
     "SUBNETS",
     "PROXIES",
     "CONFIG",
+    "NETNS_BY_SLOT",
     "HEARTBEAT",
     "OUTCOMES",
     "SOCKETS",
@@ -55,6 +56,7 @@ pub(super) struct Maps {
     subnets: LpmTrie<MapData, SubnetKey, u8>,
     proxies: HashMap<MapData, u64, u8>,
     config: Array<MapData, Config>,
+    netns_by_slot: Array<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
 }
 
@@ -80,12 +82,16 @@ impl Maps {
             subnets: take(ebpf, "SUBNETS")?,
             proxies: take(ebpf, "PROXIES")?,
             config: take(ebpf, "CONFIG")?,
+            netns_by_slot: take(ebpf, "NETNS_BY_SLOT")?,
             outcomes: take(ebpf, "OUTCOMES")?,
         })
     }
 
     pub(super) fn configure(&mut self, host_netns: u64, stale_after: Duration) -> Result<(), CaptureError> {
-        let config = Config { host_netns, stale_after_ns: stale_after.as_nanos() as u64 };
+        // A predecessor's stays: connections are being opened by it.
+        let known = self.config.get(&0, 0).map_or([0; 2], |config| config.redirect_key);
+        let redirect_key = if known == [0; 2] { rand::random() } else { known };
+        let config = Config { host_netns, stale_after_ns: stale_after.as_nanos() as u64, redirect_key };
         self.config.set(0, config, 0).map_err(CaptureError::map("CONFIG"))
     }
 
@@ -109,6 +115,34 @@ impl Maps {
             .into_iter()
             .try_for_each(|id| self.proxies.insert(id, 1, 0))
             .map_err(CaptureError::map("PROXIES"))
+    }
+
+    /// Gives the workload a slot of redirect targets that no other one has: the one it had before, if any.
+    ///
+    /// # Errors
+    /// The map cannot be written. All slots taken is none: the workload's connections share one target.
+    pub(super) fn assign_slot(&mut self, netns: u64) -> Result<u32, CaptureError> {
+        let known = self.workload(netns).map_or(0, |workload| workload.slot);
+        let slot = if known != 0 {
+            known
+        } else {
+            let taken: HashSet<u32> =
+                self.workloads.iter().flatten().map(|(_, workload)| workload.slot).collect();
+            (1..SLOTS).find(|slot| !taken.contains(slot)).unwrap_or(0)
+        };
+        if slot != 0 {
+            self.netns_by_slot.set(slot, netns, 0).map_err(CaptureError::map("NETNS_BY_SLOT"))?;
+        }
+        Ok(slot)
+    }
+
+    fn release_slot(&mut self, netns: u64) -> Result<(), CaptureError> {
+        match self.workload(netns).map(|workload| workload.slot) {
+            Some(slot) if slot != 0 => {
+                self.netns_by_slot.set(slot, 0, 0).map_err(CaptureError::map("NETNS_BY_SLOT"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn set_workload(&mut self, netns: u64, workload: Workload) -> Result<(), CaptureError> {
@@ -266,6 +300,7 @@ impl Maps {
             absent_is_fine(self.outbound.remove(&listener_key(netns, v6)))
                 .map_err(CaptureError::map("OUTBOUND"))?;
         }
+        self.release_slot(netns)?;
         absent_is_fine(self.workloads.remove(&netns)).map_err(CaptureError::map("WORKLOADS"))?;
         self.set_subnets(netns, &[])?;
         for counts in [&mut self.handshakes, &mut self.listening] {

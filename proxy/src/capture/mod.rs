@@ -15,11 +15,13 @@ mod kernel;
 mod listen;
 mod load;
 mod maps;
+mod netlink;
 mod netns;
 mod pass;
 mod splice;
 mod stock;
 mod sys;
+mod v6_targets;
 mod wiring;
 
 use std::{

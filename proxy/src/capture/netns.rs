@@ -54,6 +54,14 @@ impl Netns {
             .is_ok_and(|value| value.trim().parse::<u32>().is_ok_and(|bits| bits & 2 != 0))
     }
 
+    /// How many ports the kernel chooses from for connections (net.ipv4.ip_local_port_range; IPv6 has the same).
+    pub(super) fn ephemeral_ports(&self) -> Option<u32> {
+        let range = self.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")).ok()?;
+        let mut bounds = range.split_whitespace().map(|bound| bound.parse::<u32>().ok());
+        let (low, high) = (bounds.next()??, bounds.next()??);
+        (high + 1).checked_sub(low)
+    }
+
     /// Whether the path still leads to this namespace: if not, the pod is gone or another one.
     pub fn is_current(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|now| now.ino() == self.inode)

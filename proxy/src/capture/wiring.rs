@@ -8,19 +8,20 @@ use std::{
     collections::BTreeSet,
     fmt, io,
     net::IpAddr,
+    ops::ControlFlow,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
     nsid::{NsidAttribute, NsidMessage},
 };
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::Netns;
+use super::{Netns, netlink};
 
 /// Addresses of a namespace that are looked at: a pod can have any number.
 const MOST: usize = 4_096;
@@ -178,41 +179,10 @@ fn ask(
     flags: u16,
     mut each: impl FnMut(RouteNetlinkMessage),
 ) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
-    let mut buffer = vec![0; 32 * 1024];
-    loop {
-        let size = socket.recv(&mut &mut buffer[..], 0)?;
-        let mut rest = buffer.get(..size).unwrap_or_default();
-        while !rest.is_empty() {
-            let message =
-                NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(answer) => each(answer),
-                _ => {}
-            }
-            // Without a dump there is one answer.
-            if flags & NLM_F_DUMP == 0 {
-                return Ok(());
-            }
-            // Messages are aligned to 4 bytes (NLMSG_ALIGN).
-            let length = (message.header.length as usize).next_multiple_of(4);
-            match rest.get(length..) {
-                Some(next) if length > 0 => rest = next,
-                _ => break,
-            }
-        }
-    }
+    netlink::request(NETLINK_ROUTE, message, flags, |answer| {
+        each(answer);
+        ControlFlow::Continue(())
+    })
 }
 
 #[cfg(test)]

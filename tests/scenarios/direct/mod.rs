@@ -60,7 +60,7 @@ pub(super) fn on_a_trusted_bridge() -> Description {
 }
 
 /// What the kernel's side decided.
-pub(super) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 2] {
+pub(crate) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 2] {
     [("hook", hook), ("outcome", outcome)]
 }
 
