@@ -88,16 +88,16 @@ impl Workload {
     /// It has entries in the map of skipped subnets.
     pub const SKIP_SUBNETS: u32 = 4;
     /// It has listeners that are older than its joining, in the map of seeded listeners.
-    pub const SEEDED: u32 = 8;
+    pub const PREEXISTING: u32 = 8;
     /// Its namespace has the route to IPv6 redirect targets.
     pub const V6_TARGETS: u32 = 32;
     /// It has few ephemeral ports: a direct connection must not take the place of one to another service.
     pub const FEW_PORTS: u32 = 64;
 
     /// Listening addresses that the kernel follows for one workload; more are not reached.
-    pub const MOST_LISTENERS: u64 = 2048;
+    pub const MAX_LISTENERS: u64 = 2048;
     /// Handshakes with the proxy that one workload may have under way.
-    pub const MOST_HANDSHAKES: u64 = 16384;
+    pub const MAX_HANDSHAKES: u64 = 16384;
 
     /// Whether all bits of `flag` are set.
     #[inline(always)]

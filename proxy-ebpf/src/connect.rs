@@ -17,8 +17,9 @@ use aya_log_ebpf::debug;
 use weft_common::{Addr, Ip, Outcome, SocketState, Verdict, Workload, connect as decide, listener_key};
 
 use crate::{
-    maps::{HANDSHAKES, PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
-    mptcp, pass, quota, redirect, splice,
+    direct,
+    maps::{HANDSHAKES_BY_NETNS, PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
+    mptcp, quota, redirect, splice,
 };
 
 const PASS: i32 = 1;
@@ -79,9 +80,9 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
         match verdict {
             Verdict::Redirect(outcome) => {
                 // Told now, and not by a listener of the application's that the connection could come to.
-                if quota::is_used_up(&HANDSHAKES, netns, Workload::MOST_HANDSHAKES) {
+                if quota::is_used_up(&HANDSHAKES_BY_NETNS, netns, Workload::MAX_HANDSHAKES) {
                     forget(socket.cast(), multipath);
-                    count(Outcome::RendezvousQuota);
+                    count(Outcome::HandshakeQuota);
                     bpf_set_retval(-ECONNREFUSED);
                     return REFUSE;
                 }
@@ -98,9 +99,9 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                 // By the proxy's leave, and while it lives: as a dead one's fail mode says, otherwise. A port that
                 // opted in to splicing is spliced.
                 if splice == 0
-                    && let Some(chosen) = pass::choose(netns, &to, port)
+                    && let Some(chosen) = direct::choose(netns, &to, port)
                     && is_free(ctx, socket, workload, &chosen.backend.addr, &peer)
-                    && pass::mark(socket.cast(), &chosen)
+                    && direct::mark(socket.cast(), &chosen)
                 {
                     let addr = chosen.backend.addr;
                     let rewritten = addr != peer;
@@ -133,7 +134,7 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                 debug!(ctx, "connect of netns {} to port {} redirected", netns, port);
                 PASS
             }
-            Verdict::Pass(outcome) => {
+            Verdict::Bypass(outcome) => {
                 forget(socket.cast(), multipath);
                 count(outcome);
                 debug!(ctx, "connect of netns {} to port {} passed: {}", netns, port, outcome as u32);

@@ -9,11 +9,11 @@ use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
 use weft_common::{Addr, Ip, Outcome, Tuple, Verdict, Workload, inbound as decide, listener_key, unserved};
 
 use crate::{
+    direct,
     maps::{
-        ADDRESSES, HOST, INBOUND, NETNS_BY_SLOT, OUTBOUND, RENDEZVOUS, beating, count, listens,
-        skipped_subnet, workload,
+        HOST_CONNECTIONS, INBOUND_LISTENERS, NETNS_BY_IP, NETNS_BY_SLOT, ORIGINAL_DST_BY_TUPLE,
+        OUTBOUND_LISTENERS, beating, count, listens, skipped_subnet, workload,
     },
-    pass,
 };
 
 const PASS: u32 = 1;
@@ -62,7 +62,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         if local.is_loopback() || local.is_v6_target() || local == remote {
             return redirected(&ctx, &here, &there);
         }
-        let Some(netns) = ADDRESSES.get(local) else {
+        let Some(netns) = NETNS_BY_IP.get(local) else {
             // Passed, it would be a way around the policies of the pod's known addresses.
             count(Outcome::InboundUnknown);
             return DROP;
@@ -73,16 +73,16 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             count(Outcome::InboundNotCaptured);
             return PASS;
         }
-        if ADDRESSES.get(remote).is_some_and(|owner| *owner == netns) || remote.is_loopback() {
+        if NETNS_BY_IP.get(remote).is_some_and(|owner| *owner == netns) || remote.is_loopback() {
             count(Outcome::InboundOwnAddress);
             return PASS;
         }
         let opener = Tuple { netns: 0, local: there, remote: here };
-        if pass::passes(&opener, netns) && beating() {
+        if direct::is_expected(&opener, netns) && beating() {
             count(Outcome::InboundDirect);
             return PASS;
         }
-        if HOST.get(opener).is_some() {
+        if HOST_CONNECTIONS.get(opener).is_some() {
             count(Outcome::InboundHost);
             return PASS;
         }
@@ -95,7 +95,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         );
         match verdict {
             Verdict::Redirect(outcome) => {
-                if INBOUND.redirect_sk_lookup(&ctx, local, 0).is_ok() {
+                if INBOUND_LISTENERS.redirect_sk_lookup(&ctx, local, 0).is_ok() {
                     count(outcome);
                     return PASS;
                 }
@@ -116,8 +116,8 @@ fn redirected(ctx: &SkLookupContext, here: &Addr, there: &Addr) -> u32 {
     if netns != 0 {
         let tuple = Tuple { netns, local: *there, remote: *here };
         // SAFETY: only whether there is one is asked.
-        if unsafe { RENDEZVOUS.get(tuple).is_some() } {
-            if OUTBOUND.redirect_sk_lookup(ctx, listener_key(netns, !here.ip.is_v4()), 0).is_ok() {
+        if unsafe { ORIGINAL_DST_BY_TUPLE.get(tuple).is_some() } {
+            if OUTBOUND_LISTENERS.redirect_sk_lookup(ctx, listener_key(netns, !here.ip.is_v4()), 0).is_ok() {
                 return PASS;
             }
             // The listener was closed a moment ago.
@@ -127,7 +127,7 @@ fn redirected(ctx: &SkLookupContext, here: &Addr, there: &Addr) -> u32 {
     }
     if here.ip.is_v6_target() && !there.ip.is_loopback() {
         // SAFETY: values are plain integers.
-        let is_own = unsafe { ADDRESSES.get(there.ip).is_some_and(|owner| *owner == netns) };
+        let is_own = unsafe { NETNS_BY_IP.get(there.ip).is_some_and(|owner| *owner == netns) };
         // The route to the targets makes them the pod's for whoever sends a packet there.
         if !is_own {
             count(Outcome::InboundUnknown);
@@ -140,7 +140,7 @@ fn redirected(ctx: &SkLookupContext, here: &Addr, there: &Addr) -> u32 {
 #[inline(always)]
 fn finish(verdict: Verdict) -> u32 {
     match verdict {
-        Verdict::Redirect(outcome) | Verdict::Pass(outcome) => {
+        Verdict::Redirect(outcome) | Verdict::Bypass(outcome) => {
             count(outcome);
             PASS
         }

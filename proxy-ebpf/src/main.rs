@@ -16,13 +16,13 @@
 #![feature(asm_experimental_arch)]
 
 mod connect;
-mod crowd;
+mod direct;
+mod direct_quota;
 mod lookup;
 mod maps;
 mod mptcp;
 mod msg;
 mod names;
-mod pass;
 mod quota;
 mod redirect;
 mod sockops;

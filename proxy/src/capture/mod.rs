@@ -2,8 +2,8 @@
 //!
 //! Loads and attaches the programs of `proxy-ebpf`, keeps their maps, opens sockets in pods' namespaces.
 
-mod alarm;
 mod attach;
+mod bypass;
 mod cgroup;
 mod check;
 mod counters;
@@ -12,17 +12,17 @@ mod diag;
 mod enrol;
 mod error;
 mod kernel;
+mod limit_warnings;
+mod link_isolation;
 mod listen;
 mod load;
 mod maps;
 mod netlink;
 mod netns;
-mod pass;
+mod socket_pool;
 mod splice;
-mod stock;
 mod sys;
 mod v6_targets;
-mod wiring;
 
 use std::{
     collections::HashMap,
@@ -37,20 +37,28 @@ use parking_lot::Mutex;
 use weft_common::{SocketState, SplicePorts};
 
 pub use self::{
-    alarm::alarms,
+    bypass::DirectEvents,
     cgroup::default_attach_point,
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
-    enrol::{Enrolled, Terms},
+    enrol::{Enrolled, KernelConfig},
     error::CaptureError,
     kernel::Unsupported,
+    limit_warnings::warn_of_limits,
+    link_isolation::NotIsolated,
     listen::{Listener, Listeners, Side},
     netns::Netns,
-    pass::DirectEvents,
-    splice::{Full, Refused, Routed, Splice},
-    stock::Stock,
+    socket_pool::SocketPool,
+    splice::{Full, InstalledRedirect, Refused, Splice},
     sys::{owned_fd, socket_cookie, tcp_info},
-    wiring::Shared,
+};
+
+// Names that the proxy's other modules still use; they go with these.
+#[doc(hidden)]
+pub use self::{
+    enrol::KernelConfig as Terms, limit_warnings::warn_of_limits as alarms,
+    link_isolation::NotIsolated as Shared, socket_pool::SocketPool as Stock,
+    splice::InstalledRedirect as Routed,
 };
 
 /// Where and how the programs are attached.
@@ -89,7 +97,7 @@ pub struct Capture {
     heartbeat: Mutex<maps::Heartbeat>,
     programs: Mutex<attach::Programs>,
     sockets: maps::Sockets,
-    passes: pass::Passes,
+    direct: bypass::DirectConnections,
     splice: Splice,
     host: Netns,
     stale_after: Duration,
@@ -109,7 +117,7 @@ impl Capture {
         let mut maps = maps::Maps::take(&mut ebpf)?;
         let heartbeat = maps::Heartbeat::take(&mut ebpf)?;
         let sockets = maps::Sockets::take(&mut ebpf)?;
-        let passes = pass::Passes::take(&mut ebpf)?;
+        let direct = bypass::DirectConnections::take(&mut ebpf)?;
         let splice = Splice::start(&mut ebpf, offsets.err(), !config.takeover)?;
         maps.configure(host.cookie(), config.stale_after)?;
         let others = if config.takeover { pins.proxies_of_others() } else { Vec::new() };
@@ -123,7 +131,7 @@ impl Capture {
             heartbeat: Mutex::new(heartbeat),
             programs: Mutex::new(programs),
             sockets,
-            passes,
+            direct,
             splice,
             host,
             stale_after: config.stale_after,
@@ -183,7 +191,7 @@ impl Capture {
     /// somebody asks for it first.
     pub fn set_splice_targets(&self, targets: &HashMap<IpAddr, SplicePorts>) -> Result<(), CaptureError> {
         if !targets.is_empty() {
-            splice::try_out(self);
+            splice::run_once(self);
         }
         self.splice.set_targets(targets)
     }

@@ -94,7 +94,7 @@ fn handshakes(mesh: &Mesh) -> Result<()> {
         (far.serve(mesh.unused_port(), backends::echo())?, far.serve(mesh.unused_port(), backends::echo())?);
     let mut open = call(client.netns(), far.at(server.port()))?;
     let proxy = mesh.proxy("a").watch()?;
-    let full = Full::of(mesh, "a", "RENDEZVOUS")?;
+    let full = Full::of(mesh, "a", "ORIGINAL_DST_BY_TUPLE")?;
     refused(client.netns(), far.at(unheard.port()))?;
     said(mesh, "a", &proxy, "map_full_rendezvous")?;
     proxy.expect_some(
@@ -112,7 +112,7 @@ fn listeners(mesh: &Mesh) -> Result<()> {
     let older = far.serve(mesh.unused_port(), backends::echo())?;
     call(client.netns(), far.at(older.port()))?;
     let proxy = mesh.proxy("b").watch()?;
-    let full = Full::of(mesh, "b", "LISTENERS")?;
+    let full = Full::of(mesh, "b", "LISTENERS_BY_ADDR")?;
     let newer = far.serve(mesh.unused_port(), backends::echo())?;
     said(mesh, "b", &proxy, "map_full_listeners")?;
     for from in [client.netns(), stranger.netns()] {
@@ -153,7 +153,7 @@ fn direct_connections(mesh: &Mesh) -> Result<()> {
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
     let mut open = call(client.netns(), near.at(OPAQUE))?;
     let proxy = mesh.proxy("a").watch()?;
-    let full = Full::of(mesh, "a", "FLOWS")?;
+    let full = Full::of(mesh, "a", "DIRECT_BY_TUPLE")?;
     refused(client.netns(), near.at(OPAQUE))?;
     said(mesh, "a", &proxy, "map_full_flows")?;
     talk(&mut open)?;
@@ -169,7 +169,7 @@ fn spliced_connections(mesh: &Mesh) -> Result<()> {
     let (client, near) = (mesh.pod("client"), mesh.pod("near"));
     let _server = near.serve(SPLICED, backends::echo())?;
     let proxy = mesh.proxy("a").watch()?;
-    let full = Full::of(mesh, "a", "PAIRS")?;
+    let full = Full::of(mesh, "a", "PAIR_BY_COOKIE")?;
     let mut relayed = call(client.netns(), near.at(SPLICED))?;
     // A kernel on which nothing is spliced has nothing to run out of.
     if mesh.proxy("a").metrics()?.value("weft_splice_available", &[]) == 1.0 {

@@ -23,7 +23,7 @@ use self::{bpf::Map, process::THREADS};
 pub use self::{full::Full, memory::Memory, memory::frugal, process::memory as memory_of};
 use crate::{mesh::Mesh, wait};
 
-/// Counts by what is counted, for example `node a: entries of RENDEZVOUS`.
+/// Counts by what is counted, for example `node a: entries of ORIGINAL_DST_BY_TUPLE`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holdings(BTreeMap<String, u64>);
 

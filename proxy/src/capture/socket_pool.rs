@@ -27,13 +27,13 @@ const LARGEST_BATCH: usize = 128;
 
 /// Unconnected, non-blocking TCP sockets of one namespace, tuned, and to end by reset until told otherwise.
 #[derive(Debug)]
-pub struct Stock {
-    v4: Arc<Shelf>,
-    v6: Arc<Shelf>,
+pub struct SocketPool {
+    v4: Arc<FamilyPool>,
+    v6: Arc<FamilyPool>,
 }
 
 #[derive(Debug)]
-struct Shelf {
+struct FamilyPool {
     netns: Netns,
     domain: Domain,
     budget: Arc<Budget>,
@@ -45,11 +45,11 @@ struct Shelf {
     runtime: Handle,
 }
 
-impl Stock {
+impl SocketPool {
     /// An empty stock; nothing is made until the first is taken. To be called within a tokio runtime.
     pub fn new(netns: &Netns, budget: &Arc<Budget>) -> Self {
         let shelf = |domain| {
-            let shelf = Arc::new(Shelf {
+            let shelf = Arc::new(FamilyPool {
                 netns: netns.clone(),
                 domain,
                 budget: budget.clone(),
@@ -63,7 +63,7 @@ impl Stock {
             budget.borrower(Arc::downgrade(&spare));
             shelf
         };
-        Stock { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
+        SocketPool { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
     }
 
     /// A socket for addresses of one family.
@@ -95,7 +95,7 @@ impl Stock {
     }
 }
 
-impl Spare for Shelf {
+impl Spare for FamilyPool {
     fn give_back(&self) {
         let unused = std::mem::take(&mut *self.sockets.lock());
         self.batch.store(SMALLEST_BATCH, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Spare for Shelf {
     }
 }
 
-impl Shelf {
+impl FamilyPool {
     fn pop(self: &Arc<Self>) -> Option<OwnedFd> {
         let mut sockets = self.sockets.lock();
         let (socket, _) = sockets.pop()?;

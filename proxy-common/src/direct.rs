@@ -8,7 +8,7 @@ use crate::{Addr, Tuple};
 /// Whose connections, to where.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct PassKey {
+pub struct DirectKey {
     /// The source's netns cookie.
     pub netns: u64,
     /// What the application dials.
@@ -17,12 +17,12 @@ pub struct PassKey {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<PassKey>() == 32);
+const _: () = assert!(size_of::<DirectKey>() == 32);
 
 /// An application that a pass leads to.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct PassBackend {
+pub struct DirectBackend {
     /// The netns cookie of its workload.
     pub netns: u64,
     /// Where it listens.
@@ -31,12 +31,12 @@ pub struct PassBackend {
     pub learned: u32,
 }
 
-const _: () = assert!(size_of::<PassBackend>() == 32);
+const _: () = assert!(size_of::<DirectBackend>() == 32);
 
 /// A pass: one of its backends is chosen at random for each connection.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Pass {
+pub struct DirectGrant {
     /// Never used twice by one proxy; never 0.
     pub id: u64,
     /// How many of `backends` count.
@@ -44,12 +44,12 @@ pub struct Pass {
     /// Zero.
     pub pad: u32,
     /// The backends.
-    pub backends: [PassBackend; Self::BACKENDS],
+    pub backends: [DirectBackend; Self::BACKENDS],
 }
 
-const _: () = assert!(size_of::<Pass>() == 16 + 32 * Pass::BACKENDS);
+const _: () = assert!(size_of::<DirectGrant>() == 16 + 32 * DirectGrant::BACKENDS);
 
-impl Pass {
+impl DirectGrant {
     /// The most backends of a pass; a power of two, for the verifier.
     pub const BACKENDS: usize = 8;
 }
@@ -57,7 +57,7 @@ impl Pass {
 /// A port of a workload.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct PortKey {
+pub struct ListenerPort {
     /// The workload's netns cookie.
     pub netns: u64,
     /// The port, host byte order.
@@ -66,15 +66,15 @@ pub struct PortKey {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<PortKey>() == 16);
+const _: () = assert!(size_of::<ListenerPort>() == 16);
 
 /// A connection that is being opened directly, by its opener's [`Tuple`] with `netns` 0 (each end knows the
 /// addresses, neither the other's namespace). Lives until it is accepted or given up.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct DirectFlow {
+pub struct PendingDirect {
     /// The pass; 0: withdrawn, its SYN is to be treated as a stranger's.
-    pub pass: u64,
+    pub grant: u64,
     /// The source's netns cookie.
     pub source: u64,
     /// The destination's netns cookie.
@@ -89,13 +89,13 @@ pub struct DirectFlow {
     pub expected: u32,
 }
 
-const _: () = assert!(size_of::<DirectFlow>() == 40);
+const _: () = assert!(size_of::<PendingDirect>() == 40);
 
 /// An end of a direct connection that is established, by its socket's cookie: what can be looked through when
 /// policy changes, or when events were lost.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct DirectLive {
+pub struct OpenDirect {
     /// The netns cookie of the socket's own workload.
     pub netns: u64,
     /// The netns cookie of the destination.
@@ -110,14 +110,14 @@ pub struct DirectLive {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<DirectLive>() == 64);
+const _: () = assert!(size_of::<OpenDirect>() == 64);
 
 /// Kept in the storage of both sockets of a direct connection.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectSocket {
     /// The pass; 0: none.
-    pub pass: u64,
+    pub grant: u64,
     /// The netns cookie of the destination.
     pub destination: u64,
     /// When it was opened: nanoseconds of CLOCK_MONOTONIC.

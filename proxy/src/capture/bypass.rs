@@ -8,106 +8,104 @@ use aya::{
 };
 use parking_lot::Mutex;
 use tokio::io::{Interest, unix::AsyncFd};
-use weft_common::{DirectEvent, DirectFlow, DirectLive, Outcome, Pass, PassKey, PortKey, Tuple};
+use weft_common::{
+    DirectEvent, DirectGrant, DirectKey, ListenerPort, OpenDirect, Outcome, PendingDirect, Tuple,
+};
 
 use super::{Capture, CaptureError, maps::absent_is_fine, maps::take};
 
 /// The maps of direct connections; used by connections that are being opened, so under locks of their own.
-pub(super) struct Passes {
+pub(super) struct DirectConnections {
     maps: Mutex<Maps>,
     // Walked through, which takes its time.
-    live: Mutex<HashMap<MapData, u64, DirectLive>>,
+    live: Mutex<HashMap<MapData, u64, OpenDirect>>,
     events: Mutex<Option<RingBuf<MapData>>>,
 }
 
 struct Maps {
-    passes: HashMap<MapData, PassKey, Pass>,
+    passes: HashMap<MapData, DirectKey, DirectGrant>,
     granted: HashMap<MapData, u64, u8>,
-    learned: HashMap<MapData, PortKey, u8>,
+    learned: HashMap<MapData, ListenerPort, u8>,
     crowds: HashMap<MapData, u64, u64>,
     // Kept open until the programs are loaded.
-    _flows: HashMap<MapData, Tuple, DirectFlow>,
+    _flows: HashMap<MapData, Tuple, PendingDirect>,
 }
 
-impl Passes {
+impl DirectConnections {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
         let maps = Maps {
-            passes: take(ebpf, "PASSES")?,
-            granted: take(ebpf, "GRANTED")?,
-            learned: take(ebpf, "LEARNED")?,
-            crowds: take(ebpf, "CROWDS")?,
-            _flows: take(ebpf, "FLOWS")?,
+            passes: take(ebpf, "DIRECT_GRANTS")?,
+            granted: take(ebpf, "VALID_GRANTS")?,
+            learned: take(ebpf, "SERVER_FIRST_PORTS")?,
+            crowds: take(ebpf, "DIRECT_COUNT_BY_NETNS")?,
+            _flows: take(ebpf, "DIRECT_BY_TUPLE")?,
         };
-        Ok(Passes {
+        Ok(DirectConnections {
             maps: Mutex::new(maps),
-            live: Mutex::new(take(ebpf, "LIVE")?),
-            events: Mutex::new(Some(take(ebpf, "EVENTS")?)),
+            live: Mutex::new(take(ebpf, "OPEN_DIRECT_BY_COOKIE")?),
+            events: Mutex::new(Some(take(ebpf, "DIRECT_EVENTS")?)),
         })
     }
 
     /// Forgets how many flows and connections a source has.
     pub(super) fn forget(&self, netns: u64) -> Result<(), CaptureError> {
-        absent_is_fine(self.maps.lock().crowds.remove(&netns)).map_err(CaptureError::map("CROWDS"))
+        absent_is_fine(self.maps.lock().crowds.remove(&netns))
+            .map_err(CaptureError::map("DIRECT_COUNT_BY_NETNS"))
     }
 }
 
 impl Capture {
     /// From now on such connections go directly.
-    pub fn grant(&self, key: &PassKey, pass: &Pass) -> Result<(), CaptureError> {
-        let mut maps = self.passes.maps.lock();
-        maps.granted.insert(pass.id, 1, 0).map_err(CaptureError::map("GRANTED"))?;
-        let granted = maps.passes.insert(key, pass, 0).map_err(CaptureError::map("PASSES"));
+    pub fn grant(&self, key: &DirectKey, pass: &DirectGrant) -> Result<(), CaptureError> {
+        let mut maps = self.direct.maps.lock();
+        maps.granted.insert(pass.id, 1, 0).map_err(CaptureError::map("VALID_GRANTS"))?;
+        let granted = maps.passes.insert(key, pass, 0).map_err(CaptureError::map("DIRECT_GRANTS"));
         if granted.is_err() {
-            absent_is_fine(maps.granted.remove(&pass.id)).map_err(CaptureError::map("GRANTED"))?;
+            absent_is_fine(maps.granted.remove(&pass.id)).map_err(CaptureError::map("VALID_GRANTS"))?;
         }
         granted
     }
 
-    /// Passes whose numbers are not to `stay` were other proxies': SYNs by them are strangers' from now on.
+    /// DirectConnections whose numbers are not to `stay` were other proxies': SYNs by them are strangers' from now on.
     pub fn withdraw_others(&self, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
-        let mut maps = self.passes.maps.lock();
+        let mut maps = self.direct.maps.lock();
         let others: Vec<u64> = maps.granted.keys().flatten().filter(|id| !stay(*id)).collect();
-        others
-            .iter()
-            .try_for_each(|id| absent_is_fine(maps.granted.remove(id)).map_err(CaptureError::map("GRANTED")))
+        others.iter().try_for_each(|id| {
+            absent_is_fine(maps.granted.remove(id)).map_err(CaptureError::map("VALID_GRANTS"))
+        })
     }
 
     /// From now on such connections take the proxy again, and SYNs of pass `id` are strangers'.
-    pub fn withdraw(&self, key: &PassKey, id: u64) -> Result<(), CaptureError> {
-        let mut maps = self.passes.maps.lock();
-        absent_is_fine(maps.passes.remove(key)).map_err(CaptureError::map("PASSES"))?;
-        absent_is_fine(maps.granted.remove(&id)).map_err(CaptureError::map("GRANTED"))
+    pub fn withdraw(&self, key: &DirectKey, id: u64) -> Result<(), CaptureError> {
+        let mut maps = self.direct.maps.lock();
+        absent_is_fine(maps.passes.remove(key)).map_err(CaptureError::map("DIRECT_GRANTS"))?;
+        absent_is_fine(maps.granted.remove(&id)).map_err(CaptureError::map("VALID_GRANTS"))
     }
 
     /// The application behind a port speaks first. Holds until it stops listening.
     pub fn learn(&self, netns: u64, port: u16) -> Result<(), CaptureError> {
-        let key = PortKey { netns, port: port.into(), pad: 0 };
-        self.passes.maps.lock().learned.insert(key, 1, 0).map_err(CaptureError::map("LEARNED"))
-    }
-
-    /// Whether the application behind a port is known to speak first.
-    pub fn is_learned(&self, netns: u64, port: u16) -> bool {
-        let key = PortKey { netns, port: port.into(), pad: 0 };
-        self.passes.maps.lock().learned.get(&key, 0).is_ok()
+        let key = ListenerPort { netns, port: port.into(), pad: 0 };
+        self.direct.maps.lock().learned.insert(key, 1, 0).map_err(CaptureError::map("SERVER_FIRST_PORTS"))
     }
 
     /// What was learned of a workload's ports, or of all, is forgotten.
     pub fn unlearn(&self, netns: u64) -> Result<(), CaptureError> {
-        let mut maps = self.passes.maps.lock();
-        let keys: Vec<PortKey> = maps.learned.keys().flatten().filter(|key| key.netns == netns).collect();
+        let mut maps = self.direct.maps.lock();
+        let keys: Vec<ListenerPort> =
+            maps.learned.keys().flatten().filter(|key| key.netns == netns).collect();
         keys.iter().try_for_each(|key| {
-            absent_is_fine(maps.learned.remove(key)).map_err(CaptureError::map("LEARNED"))
+            absent_is_fine(maps.learned.remove(key)).map_err(CaptureError::map("SERVER_FIRST_PORTS"))
         })
     }
 
     /// The ends of direct connections that are open, with their sockets' cookies.
-    pub fn live(&self) -> Vec<(u64, DirectLive)> {
-        self.passes.live.lock().iter().flatten().collect()
+    pub fn live(&self) -> Vec<(u64, OpenDirect)> {
+        self.direct.live.lock().iter().flatten().collect()
     }
 
     /// Whether the socket with this cookie is an end of an open direct connection.
     pub fn is_live(&self, cookie: u64) -> bool {
-        self.passes.live.lock().get(&cookie, 0).is_ok()
+        self.direct.live.lock().get(&cookie, 0).is_ok()
     }
 
     /// How many events of direct connections found no room.
@@ -118,7 +116,7 @@ impl Capture {
     /// What happens to direct connections from now on; `None` if somebody has it already. To be called within a
     /// tokio runtime.
     pub fn direct_events(&self) -> io::Result<Option<DirectEvents>> {
-        let Some(ring) = self.passes.events.lock().take() else { return Ok(None) };
+        let Some(ring) = self.direct.events.lock().take() else { return Ok(None) };
         // SAFETY: the ring owns its descriptor and keeps it open and the same as long as it lives.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| io::Error::other(error.to_string()))?;

@@ -28,7 +28,7 @@ const MOST: usize = 4_096;
 
 /// Why others may read and change the packets of a pod, or nobody knows whether they can.
 #[derive(Debug)]
-pub enum Shared {
+pub enum NotIsolated {
     /// The pod's address is on none of its links.
     Nowhere(IpAddr),
     /// The link is not one of two ends of which the other one is at the node.
@@ -42,20 +42,26 @@ pub enum Shared {
     Unknown(io::Error),
 }
 
-impl fmt::Display for Shared {
+impl fmt::Display for NotIsolated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Shared::Nowhere(ip) => write!(f, "no link of the pod has the address {ip}"),
-            Shared::Kind => f.write_str("the pod's link is no veth or netkit pair that ends at this node"),
-            Shared::Bridge { port } => write!(f, "the node's end of the pod's link, {port}, is on a bridge"),
-            Shared::Unknown(error) => write!(f, "the kernel does not tell how the pod is linked: {error}"),
+            NotIsolated::Nowhere(ip) => write!(f, "no link of the pod has the address {ip}"),
+            NotIsolated::Kind => {
+                f.write_str("the pod's link is no veth or netkit pair that ends at this node")
+            }
+            NotIsolated::Bridge { port } => {
+                write!(f, "the node's end of the pod's link, {port}, is on a bridge")
+            }
+            NotIsolated::Unknown(error) => {
+                write!(f, "the kernel does not tell how the pod is linked: {error}")
+            }
         }
     }
 }
 
-impl From<io::Error> for Shared {
+impl From<io::Error> for NotIsolated {
     fn from(error: io::Error) -> Self {
-        Shared::Unknown(error)
+        NotIsolated::Unknown(error)
     }
 }
 
@@ -65,7 +71,7 @@ impl Netns {
     ///
     /// # Errors
     /// They do not, or it cannot be told.
-    pub fn has_links_of_its_own(&self, node: &Netns, ips: &[IpAddr]) -> Result<(), Shared> {
+    pub fn has_links_of_its_own(&self, node: &Netns, ips: &[IpAddr]) -> Result<(), NotIsolated> {
         let mut other_ends = BTreeSet::new();
         let told = self.inside(|| other_ends_at(node.as_fd(), ips, &mut other_ends));
         told??;
@@ -78,12 +84,12 @@ fn other_ends_at(
     node: BorrowedFd<'_>,
     ips: &[IpAddr],
     found: &mut BTreeSet<u32>,
-) -> io::Result<Result<(), Shared>> {
+) -> io::Result<Result<(), NotIsolated>> {
     let id = namespace_id(node)?;
     let addresses = addresses()?;
     for ip in ips {
         let Some((_, index)) = addresses.iter().find(|(address, _)| address == ip) else {
-            return Ok(Err(Shared::Nowhere(*ip)));
+            return Ok(Err(NotIsolated::Nowhere(*ip)));
         };
         let link = link(*index)?;
         let mut end = None;
@@ -97,17 +103,17 @@ fn other_ends_at(
         }
         match end {
             Some(end) if is_there && is_pair(&link) => found.insert(end),
-            _ => return Ok(Err(Shared::Kind)),
+            _ => return Ok(Err(NotIsolated::Kind)),
         };
     }
     Ok(Ok(()))
 }
 
 /// What another end is; runs at the node.
-fn at_the_node(index: u32) -> Result<(), Shared> {
+fn at_the_node(index: u32) -> Result<(), NotIsolated> {
     let link = link(index)?;
     if !is_pair(&link) {
-        return Err(Shared::Kind);
+        return Err(NotIsolated::Kind);
     }
     let is_port = link.attributes.iter().any(|a| matches!(a, LinkAttribute::Controller(of) if *of != 0));
     if !is_port {
@@ -117,7 +123,7 @@ fn at_the_node(index: u32) -> Result<(), Shared> {
         LinkAttribute::IfName(name) => Some(name),
         _ => None,
     });
-    Err(Shared::Bridge { port: name.unwrap_or_else(|| index.to_string()) })
+    Err(NotIsolated::Bridge { port: name.unwrap_or_else(|| index.to_string()) })
 }
 
 fn is_pair(link: &LinkMessage) -> bool {
@@ -193,8 +199,8 @@ mod tests {
     fn loopback_is_a_link_of_no_pair() {
         let Ok(own) = Netns::open(std::path::Path::new("/proc/self/ns/net")) else { return };
         let told = own.has_links_of_its_own(&own, &["127.0.0.1".parse().unwrap()]);
-        assert!(matches!(told, Err(Shared::Kind)), "{told:?}");
+        assert!(matches!(told, Err(NotIsolated::Kind)), "{told:?}");
         let told = own.has_links_of_its_own(&own, &["203.0.113.77".parse().unwrap()]);
-        assert!(matches!(told, Err(Shared::Nowhere(_))), "{told:?}");
+        assert!(matches!(told, Err(NotIsolated::Nowhere(_))), "{told:?}");
     }
 }

@@ -16,21 +16,21 @@ use std::{
 
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
-use weft_common::{Route, Workload};
+use weft_common::{SpliceRedirect, Workload};
 
-use super::{Routed, State};
+use super::{InstalledRedirect, State};
 use crate::capture::{Capture, sys};
 
 const BYTES: usize = 4000;
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tries it out unless that has been done; if it does not work, splicing is off.
-pub(in crate::capture) fn try_out(capture: &Capture) {
+pub(in crate::capture) fn run_once(capture: &Capture) {
     if *capture.splice.state.read() != State::Untried {
         return;
     }
     let result = std::thread::scope(|scope| {
-        scope.spawn(|| trial(capture)).join().unwrap_or_else(|_| Err("the trial panicked".to_owned()))
+        scope.spawn(|| self_test(capture)).join().unwrap_or_else(|_| Err("the trial panicked".to_owned()))
     });
     match result {
         Ok(()) => {
@@ -41,7 +41,7 @@ pub(in crate::capture) fn try_out(capture: &Capture) {
     }
 }
 
-fn trial(capture: &Capture) -> Result<(), String> {
+fn self_test(capture: &Capture) -> Result<(), String> {
     let step =
         |what: &'static str| move |error: std::io::Error| format!("the trial of splicing: {what}: {error}");
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| step("a network namespace")(error.into()))?;
@@ -69,7 +69,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
     let pair =
         splice.pair(cookie).ok_or("the trial of splicing: the kernel side did not see the connection")?;
     splice.join(source.as_fd(), cookie).map_err(|error| error.to_string())?;
-    let to_source = Route {
+    let to_source = SpliceRedirect {
         sender: pair.app,
         sender_sock: pair.app_sock,
         target: cookie,
@@ -77,9 +77,9 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         feeder: pair.app,
         feeder_sock: pair.app_sock,
         may_sleep: 1,
-        ..Route::default()
+        ..SpliceRedirect::default()
     };
-    let back = Route {
+    let back = SpliceRedirect {
         sender: cookie,
         sender_sock: pair.proxy_sock,
         target: pair.app,
@@ -87,9 +87,9 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         feeder: cookie,
         feeder_sock: pair.proxy_sock,
         may_sleep: 1,
-        ..Route::default()
+        ..SpliceRedirect::default()
     };
-    let spliced = |check: &mut dyn FnMut(Routed) -> Result<(), String>| {
+    let spliced = |check: &mut dyn FnMut(InstalledRedirect) -> Result<(), String>| {
         let routed = splice.begin([to_source, back], [0; 2]).map_err(|error| error.to_string())?;
         let result = check(routed[0]);
         for routed in routed {
@@ -98,7 +98,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         result
     };
     let mut source = TcpStream::from(OwnedFd::from(source));
-    source.set_read_timeout(Some(PATIENCE)).map_err(step("a time limit"))?;
+    source.set_read_timeout(Some(TIMEOUT)).map_err(step("a time limit"))?;
     let sent: Vec<u8> = (0..BYTES).map(|i| i as u8).collect();
     spliced(&mut |routed| {
         application.write_all(&sent).map_err(step("sending"))?;
@@ -141,7 +141,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
 /// Waits until the task whose status this is sleeps.
 fn until_asleep(mut status: File) -> std::io::Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         let mut text = String::new();
         status.rewind()?;
         status.read_to_string(&mut text)?;

@@ -8,53 +8,57 @@ use crate::quota;
 
 /// How many flows a source has (low half) and how many open connections (high half).
 #[map]
-static CROWDS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+static DIRECT_COUNT_BY_NETNS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
-/// Flows of one source at a time.
-const FLOWS: i32 = 1024;
-/// Open direct connections of one source at a time, each of which has two entries in `LIVE`.
-const OPEN: i32 = 8192;
-const ONE_FLOW: u64 = 1;
+/// FlowTable of one source at a time.
+const MAX_PENDING: i32 = 1024;
+/// Open direct connections of one source at a time, each of which has two entries in `OPEN_DIRECT_BY_COOKIE`.
+const MAX_OPEN: i32 = 8192;
+const ONE_PENDING: u64 = 1;
 const ONE_OPEN: u64 = 1 << 32;
 const BPF_NOEXIST: u64 = 1;
 
 /// Whether further connections of the source are to take the proxy.
 #[inline(always)]
-pub fn is_too_large(netns: u64) -> bool {
+pub fn is_used_up(netns: u64) -> bool {
     // SAFETY: values are plain integers.
-    unsafe { CROWDS.get(netns).is_some_and(|n| *n as i32 >= FLOWS || (*n >> 32) as i32 >= OPEN) }
+    unsafe {
+        DIRECT_COUNT_BY_NETNS
+            .get(netns)
+            .is_some_and(|n| *n as i32 >= MAX_PENDING || (*n >> 32) as i32 >= MAX_OPEN)
+    }
 }
 
 /// A connection of the source is on its way.
 #[inline(always)]
-pub fn begins_flow(netns: u64) {
-    if !add(netns, ONE_FLOW) && CROWDS.insert(netns, ONE_FLOW, BPF_NOEXIST).is_err() {
-        add(netns, ONE_FLOW);
+pub fn add_pending(netns: u64) {
+    if !add(netns, ONE_PENDING) && DIRECT_COUNT_BY_NETNS.insert(netns, ONE_PENDING, BPF_NOEXIST).is_err() {
+        add(netns, ONE_PENDING);
     }
 }
 
 /// It has arrived, or never will.
 #[inline(always)]
-pub fn ends_flow(netns: u64) {
-    add(netns, ONE_FLOW.wrapping_neg());
+pub fn remove_pending(netns: u64) {
+    add(netns, ONE_PENDING.wrapping_neg());
 }
 
 /// A connection of the source is open.
 #[inline(always)]
-pub fn opens(netns: u64) {
+pub fn add_open(netns: u64) {
     add(netns, ONE_OPEN);
 }
 
 /// It is no more.
 #[inline(always)]
-pub fn closes(netns: u64) {
+pub fn remove_open(netns: u64) {
     add(netns, ONE_OPEN.wrapping_neg());
 }
 
 /// Adds modulo 2^64; false: nothing is counted of the source.
 #[inline(always)]
 fn add(netns: u64, n: u64) -> bool {
-    let Some(value) = CROWDS.get_ptr_mut(netns) else { return false };
+    let Some(value) = DIRECT_COUNT_BY_NETNS.get_ptr_mut(netns) else { return false };
     // SAFETY: a live map value, aligned, changed in this way only.
     unsafe { quota::add(value, n) };
     true
