@@ -1,4 +1,4 @@
-//! Is a connection brought to the proxy, left alone or refused?
+//! Decides whether a connection is redirected to the proxy, left alone or refused.
 //!
 //! Pure, so that the rules can be tested without a kernel. What costs a map lookup is asked for only when the
 //! cheaper rules have not decided.
@@ -66,7 +66,7 @@ pub fn inbound(
     if workload.is(Workload::SKIP_SUBNETS) && skipped_subnet() {
         return Verdict::Bypass(Outcome::InboundSkippedSubnet);
     }
-    // Refused rather than passed: were the map of listeners ever incomplete, a pass would let plaintext by.
+    // Refused, not bypassed: if the map of listeners were incomplete, a bypass would let plaintext through.
     if !listens() {
         return Verdict::Refuse(Outcome::InboundNoListener);
     }

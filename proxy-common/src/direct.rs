@@ -1,7 +1,7 @@
-//! What do the kernel and the proxy tell each other of connections that go directly?
+//! Types that the programs and the proxy share for direct connections.
 //!
-//! A pass lets the connections of one workload to one address go straight to a backend on the same node. The
-//! proxy grants and withdraws passes; a flow is one connection on its way; events tell the proxy of each.
+//! A grant lets the connections of one workload to one address go straight to a backend on the same node. The proxy
+//! makes and withdraws grants; events report each connection to it.
 
 use crate::{Addr, Tuple};
 
@@ -19,7 +19,7 @@ pub struct DirectKey {
 
 const _: () = assert!(size_of::<DirectKey>() == 32);
 
-/// An application that a pass leads to.
+/// An application that a grant leads to.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectBackend {
@@ -27,13 +27,13 @@ pub struct DirectBackend {
     pub netns: u64,
     /// Where it listens.
     pub addr: Addr,
-    /// Not 0: its port is opaque only as long as the map of learned ports has it.
+    /// Not 0: its port is opaque only as long as `SERVER_FIRST_PORTS` has it.
     pub learned: u32,
 }
 
 const _: () = assert!(size_of::<DirectBackend>() == 32);
 
-/// A pass: one of its backends is chosen at random for each connection.
+/// A grant: one of its backends is chosen at random for each connection.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectGrant {
@@ -50,7 +50,7 @@ pub struct DirectGrant {
 const _: () = assert!(size_of::<DirectGrant>() == 16 + 32 * DirectGrant::BACKENDS);
 
 impl DirectGrant {
-    /// The most backends of a pass; a power of two, for the verifier.
+    /// The most backends of a grant; a power of two, for the verifier.
     pub const BACKENDS: usize = 8;
 }
 
@@ -73,13 +73,13 @@ const _: () = assert!(size_of::<ListenerPort>() == 16);
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PendingDirect {
-    /// The pass; 0: withdrawn, its SYN is to be treated as a stranger's.
+    /// The grant; 0: withdrawn, the SYN is treated as any other.
     pub grant: u64,
     /// The source's netns cookie.
     pub source: u64,
     /// The destination's netns cookie.
     pub destination: u64,
-    /// Which backend of the pass.
+    /// Which backend of the grant.
     pub backend: u32,
     /// Not 0: the opener has had the answer to its SYN; the two numbers below hold.
     pub answered: u32,
@@ -91,8 +91,8 @@ pub struct PendingDirect {
 
 const _: () = assert!(size_of::<PendingDirect>() == 40);
 
-/// An end of a direct connection that is established, by its socket's cookie: what can be looked through when
-/// policy changes, or when events were lost.
+/// An end of an established direct connection, by its socket's cookie. The proxy goes through them when policy changes
+/// and when events were lost.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct OpenDirect {
@@ -116,7 +116,7 @@ const _: () = assert!(size_of::<OpenDirect>() == 64);
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectSocket {
-    /// The pass; 0: none.
+    /// The grant; 0: none.
     pub grant: u64,
     /// The netns cookie of the destination.
     pub destination: u64,
@@ -124,7 +124,7 @@ pub struct DirectSocket {
     pub since: u64,
     /// Bytes received when its own end had been acknowledged.
     pub received: u64,
-    /// Which backend of the pass.
+    /// Which backend of the grant.
     pub backend: u32,
     /// `DirectSocket::SOURCE`, …
     pub flags: u32,
@@ -149,7 +149,7 @@ impl DirectSocket {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectEvent {
-    /// The pass.
+    /// The grant.
     pub pass: u64,
     /// The socket's cookie.
     pub cookie: u64,
@@ -159,7 +159,7 @@ pub struct DirectEvent {
     pub kind: u32,
     /// `DirectSocket::SOURCE` or `DirectSocket::DESTINATION`.
     pub side: u32,
-    /// Which backend of the pass.
+    /// Which backend of the grant.
     pub backend: u32,
     /// The state that the socket was in before it closed (include/net/tcp_states.h).
     pub state: u32,
@@ -184,6 +184,6 @@ impl DirectEvent {
     pub const CLOSED: u32 = 2;
     /// It was given up before it was established.
     pub const FAILED: u32 = 3;
-    /// Somebody else finished the handshake that the source had begun: the accepted socket was cut off.
+    /// The handshake was completed by somebody else than the source (possible spoofing): the socket was cut off.
     pub const FORGED: u32 = 4;
 }

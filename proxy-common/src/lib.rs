@@ -1,6 +1,6 @@
-//! What do the kernel side and the node proxy agree on?
+//! The types of the eBPF maps and the decisions that programs and proxy share.
 //!
-//! The types of the maps and the decisions that the programs make, as pure functions without a kernel.
+//! The decisions are pure functions, so they are tested without a kernel.
 #![cfg_attr(not(test), no_std)]
 
 mod addr;

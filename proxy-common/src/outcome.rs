@@ -1,4 +1,4 @@
-//! What can become of a connection in the kernel?
+//! The outcomes that the programs count.
 
 /// Every way that a program can decide, each with a counter. The discriminant is the index of the counter.
 #[repr(u32)]
@@ -66,7 +66,7 @@ pub enum Outcome {
     InboundFailOpen,
     /// sk_lookup: no proxy, refused.
     InboundFailClosed,
-    /// connect: goes directly to a backend on this node, by the proxy's leave.
+    /// connect: goes directly to a backend on this node; the proxy has granted it.
     ConnectDirect,
     /// connect: could have gone directly, but the source has too many such connections half open; redirected.
     DirectQuota,
@@ -96,7 +96,7 @@ pub enum Outcome {
     SpliceQueued,
     /// sk_msg: the target may be in a read that waits for what comes by TCP; relayed.
     SpliceReading,
-    /// sk_msg: the target is gone or going; relayed.
+    /// sk_msg: the target is closed or closing; relayed.
     SpliceGone,
 }
 
@@ -152,7 +152,7 @@ impl Outcome {
         (Outcome::SpliceGone, "sk_msg", "relayed_target_gone"),
     ];
 
-    /// Those that tell of a bound that was reached: each is somebody's connection or listener that was not served.
+    /// Those that tell of a limit that was reached: each is a connection or listener that was not served.
     pub const ALARMING: &[Outcome] = &[
         Outcome::ConnectNoStorage,
         Outcome::PeerInfoFull,

@@ -1,4 +1,4 @@
-//! What does weft keep with a socket?
+//! What is kept in a socket's storage.
 
 use crate::Addr;
 

@@ -1,4 +1,4 @@
-//! What do the kernel side and the node proxy tell each other about spliced connections?
+//! Types that the programs and the proxy share for spliced connections.
 //!
 //! An application A connects to an application B through the proxy: `A -> PA | PB -> B`, where PA and PB are the
 //! proxy's own two sockets. What one application sends is either put into the other's receive queue by the kernel
@@ -88,7 +88,7 @@ pub struct SpliceRedirect {
     pub back_feeder_sock: u64,
     /// The sequence number of the sender's first byte.
     pub first: u32,
-    /// Which [`SpliceCounters`] is the route's.
+    /// The index of its [`SpliceCounters`].
     pub flow: u32,
     /// Which is that of the way back.
     pub back_flow: u32,

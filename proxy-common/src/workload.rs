@@ -1,4 +1,4 @@
-//! What does the kernel know of a workload?
+//! What the programs know of a workload and of the node.
 
 use crate::{Ip, RedirectKey};
 
@@ -116,7 +116,7 @@ impl Workload {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Config {
-    /// Cookie of the node's own network namespace; connections from there (kubelet's probes) pass.
+    /// Cookie of the node's own network namespace; connections from there (kubelet's probes) are not redirected.
     pub host_netns: u64,
     /// A heartbeat older than this counts as no proxy; nanoseconds of CLOCK_MONOTONIC.
     pub stale_after_ns: u64,

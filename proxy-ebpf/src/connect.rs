@@ -1,4 +1,4 @@
-//! How does an application's connect() reach the proxy?
+//! Redirects an application's connect() to the proxy.
 //!
 //! cgroup/connect4 and connect6, kernel 6.1 (bpf_set_retval). Runs in the connecting task, before a source
 //! port is chosen. A workload's connection that must be captured and cannot be is refused (ECONNREFUSED) or,
@@ -79,7 +79,7 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
         let multipath = mptcp::socket_of(socket);
         match verdict {
             Verdict::Redirect(outcome) => {
-                // Told now, and not by a listener of the application's that the connection could come to.
+                // Without an entry sk_lookup would take the connection for the application's own.
                 if quota::is_used_up(&HANDSHAKES_BY_NETNS, netns, Workload::MAX_HANDSHAKES) {
                     forget(socket.cast(), multipath);
                     count(Outcome::HandshakeQuota);
@@ -96,9 +96,10 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                 // The kernel before 6.18 takes a multipath socket's subflow for another kind of socket once it is in a
                 // map of sockets.
                 let splice = if multipath.is_null() { splice::wanted(netns, &to, port) } else { 0 };
-                // By the proxy's leave, and while it lives: as a dead one's fail mode says, otherwise. A port that
-                // opted in to splicing is spliced.
-                if splice == 0
+                // Only with a grant of a running proxy; without one the fail mode decides. A port that opted in to
+                // splicing is spliced.
+                if protocol == IPPROTO_TCP
+                    && splice == 0
                     && let Some(chosen) = direct::choose(netns, &to, port)
                     && is_free(ctx, socket, workload, &chosen.backend.addr, &peer)
                     && direct::mark(socket.cast(), &chosen)
@@ -187,8 +188,7 @@ unsafe fn show(multipath: *mut c_void, peer: &Addr, hide: u32) {
     }
 }
 
-/// A socket that was redirected once and is used again after connect(AF_UNSPEC) must not go on telling the
-/// old story.
+/// Clears what was kept with a socket that is used again after connect(AF_UNSPEC).
 #[inline(always)]
 unsafe fn forget(socket: *mut c_void, multipath: *mut c_void) {
     // SAFETY: the context's socket.

@@ -1,7 +1,7 @@
-//! Which connections go straight to an application of the same node, and who counts them?
+//! Direct connections: from application to application on one node, without the proxy.
 //!
 //! No program of its own: called by connect (the choice), sockops (flows, figures) and sk_lookup (this very
-//! connection passes). Kernel 5.8 (ring buffer). Whatever fails on the way leaves the connection to the proxy, or
+//! connection passes). Kernel 5.8 (ring buffer). If a step fails, the connection goes through the proxy or is
 //! to be treated as a stranger's.
 
 use core::{
@@ -30,16 +30,16 @@ use crate::{
     maps::{NETNS_BY_IP, count, listens, socket_state, workload},
 };
 
-/// What may go directly. Not pinned: each proxy grants its own passes, and a dead one's are worth nothing.
+/// What may go directly. Not pinned: a grant ends with the proxy that made it.
 #[map]
 static DIRECT_GRANTS: HashMap<DirectKey, DirectGrant> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
-/// The numbers of the passes in force, those of a predecessor that is just being relieved included.
+/// The numbers of the grants in force, including a predecessor's during a takeover.
 #[map]
 static VALID_GRANTS: HashMap<u64, u8> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
-/// Ports whose applications speak first. Not pinned: a successor finds out for itself.
+/// Ports whose applications speak first. Not pinned: a successor detects it anew.
 #[map]
 static SERVER_FIRST_PORTS: HashMap<ListenerPort, u8> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
-/// What happens to direct connections, for the proxy to count. Not pinned: each proxy reads its own.
+/// Events of direct connections, for the proxy to count. Not pinned: each proxy reads its own.
 #[map]
 static DIRECT_EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Connections between connect() and accept().
@@ -61,12 +61,6 @@ const TCP_CLOSE: u32 = 7;
 const TCP_CLOSE_WAIT: u32 = 8;
 const TCP_LAST_ACK: u32 = 9;
 const TCP_CLOSING: u32 = 11;
-
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
 
 /// Where a connection may go directly.
 pub struct Chosen {
@@ -92,7 +86,7 @@ pub fn choose(netns: u64, to: &Ip, port: u32) -> Option<Chosen> {
     let (there, addr) = (backend.netns, &backend.addr);
     // SAFETY: as above.
     unsafe {
-        // The books of the kernel have the last word: the pod may have gone, its application too.
+        // The pod or its application may have gone since the grant.
         if NETNS_BY_IP.get(addr.ip).is_none_or(|owner| *owner != there) {
             return None;
         }

@@ -1,6 +1,6 @@
-//! How many direct connections may one workload have on the way and open?
+//! Limits how many direct connections one workload may have pending and open.
 //!
-//! None can use up the maps of all. What is older than a count makes it negative when it ends.
+//! So no workload can fill the shared maps. Connections older than the counter make it negative when they end.
 
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, macros::map, maps::HashMap};
 
@@ -10,7 +10,7 @@ use crate::quota;
 #[map]
 static DIRECT_COUNT_BY_NETNS: HashMap<u64, u64> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
-/// FlowTable of one source at a time.
+/// Connections of one source that may be pending at a time.
 const MAX_PENDING: i32 = 1024;
 /// Open direct connections of one source at a time, each of which has two entries in `OPEN_DIRECT_BY_COOKIE`.
 const MAX_OPEN: i32 = 8192;

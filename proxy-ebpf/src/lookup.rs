@@ -1,8 +1,8 @@
-//! How do connections to a pod reach the proxy?
+//! Steers connections to the proxy's listeners: those to a pod, and the pod's own that connect.rs redirected.
 //!
 //! netns/sk_lookup, kernel 5.9, one link per pod. Runs for packets that match no connection, before the search
 //! for a listener. The chosen listener is bound to loopback and thus not reachable by itself; the accepted
-//! socket keeps the address that the client dialled. If the proxy is gone, its listener has left the map:
+//! socket keeps the address that the client dialled. If the proxy has terminated, its listener has left the map:
 //! refused (RST) or, in fail-open workloads, passed to the application.
 
 use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
@@ -21,12 +21,6 @@ const DROP: u32 = 0;
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
 
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
-
 #[sk_lookup]
 pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
     let lookup = ctx.lookup;
@@ -37,7 +31,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         }
         let port = field!((*lookup).local_port);
         let remote_port = u32::from(u16::from_be(field!((*lookup).remote_port)));
-        // All fields before the choice between them: see sockops.rs.
+        // All fields before the choice between them: see `ends` in sockops.rs.
         let (local4, remote4) = (field!((*lookup).local_ip4), field!((*lookup).remote_ip4));
         let local6 = [
             field!((*lookup).local_ip6[0]),

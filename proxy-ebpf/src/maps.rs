@@ -1,4 +1,4 @@
-//! What do the programs keep, and how full may it get?
+//! The maps that the programs share, and how many entries each has.
 //!
 //! All maps are pinned, so that they outlive a restart of the proxy. None of them evicts: a full map is an
 //! outcome with a counter.
@@ -52,7 +52,7 @@ pub static SKIPPED_SUBNETS: LpmTrie<SubnetKey, u8> = LpmTrie::with_max_entries(1
 /// Workloads (netns cookies) by the slot of their redirect targets; 0: nobody's.
 #[map]
 pub static NETNS_BY_SLOT: Array<u64> = Array::with_max_entries(SLOTS, 0);
-/// The proxy's own cgroups; more than one while one generation relieves another.
+/// The proxy's own cgroups; more than one during a takeover. Other versions read it by this name.
 #[map]
 pub static PROXIES: HashMap<u64, u8> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);
 #[map]

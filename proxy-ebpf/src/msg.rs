@@ -1,4 +1,4 @@
-//! May a message be put straight into the other application's receive queue?
+//! Moves a message into the other application's receive queue, if that is safe.
 //!
 //! sk_msg, kernel 4.17 (bpf_probe_read_kernel in it 5.8). Runs for each message that a member sends, under its
 //! socket's lock. It only ever says "pass", with or without a redirection: where anything is in doubt the message

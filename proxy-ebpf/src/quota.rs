@@ -1,4 +1,4 @@
-//! How much of the shared maps may one workload fill?
+//! Limits how many entries of a shared map one workload may have.
 //!
 //! Counters by netns cookie, made by user space when a workload joins. Without one nothing is limited: the workload is
 //! leaving, or of a version before.

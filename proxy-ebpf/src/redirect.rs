@@ -20,12 +20,6 @@ const TCP_LISTEN: u32 = 10;
 const TUPLE_V4: u32 = 12;
 const TUPLE_V6: u32 = 36;
 
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
-
 /// The target of the connection that the context's socket opens to `to`.
 ///
 /// # Safety

@@ -1,4 +1,4 @@
-//! How does the proxy's accepted socket learn the original destination, and who listens where?
+//! Hands the original destination to the socket that the proxy accepts, and records who listens where.
 //!
 //! cgroup/sock_ops, kernel 5.15 (netns cookie). TCP_CONNECT_CB runs with the source port chosen and before the
 //! SYN leaves, PASSIVE_ESTABLISHED_CB before accept() can return the child: the hand-over cannot be late. When
@@ -32,14 +32,6 @@ const AF_INET: u32 = 2;
 const BPF_ANY: u64 = 0;
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
-
-// LLVM merges neighbouring reads of the context into forms that the verifier refuses ("dereference of
-// modified ctx ptr", seen with 6.18): each field is read for itself.
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
 
 #[sock_ops]
 pub fn weft_sockops(ctx: SockOpsContext) -> u32 {
@@ -236,7 +228,7 @@ unsafe fn on_state(ctx: &SockOpsContext) {
     }
 }
 
-/// Notes what the other end's accepted socket is to get.
+/// Publishes what the accepted socket at the other end is to get.
 #[inline(always)]
 fn publish(tuple: &Tuple, info: &PeerInfo) {
     if !quota::take(&HANDSHAKES_BY_NETNS, tuple.netns, Workload::MAX_HANDSHAKES) {

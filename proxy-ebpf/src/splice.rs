@@ -1,4 +1,4 @@
-//! Which sockets may be spliced, and who belongs to whom?
+//! Chooses the sockets whose bytes the kernel may move (sk_msg), and records which belong together.
 //!
 //! Called by connect.rs and sockops.rs. Only applications' sockets whose port opted in become members of the
 //! socket map: membership alone changes what an application sees (docs/operations.md). Whatever does not work
@@ -41,10 +41,10 @@ static SPLICE: SpliceConfig = SpliceConfig {
 
 /// Ports that a workload (netns cookie) opted in for its own connections.
 #[map]
-static SPLICE_PORTS_BY_NETNS: HashMap<u64, PortRanges> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+static SPLICE_BY_NETNS: HashMap<u64, PortRanges> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Ports of dialled addresses that opted in. Empty while splicing is off.
 #[map]
-static SPLICE_PORTS_BY_IP: HashMap<Ip, SplicePorts> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+static SPLICE_BY_IP: HashMap<Ip, SplicePorts> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
 /// Opted-in connections between connect() and accept().
 #[map]
 static OPENER_BY_TUPLE: HashMap<Tuple, SpliceOpener> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
@@ -88,8 +88,8 @@ pub unsafe fn cookie_of(socket: *mut c_void, create: bool) -> *mut u64 {
 pub fn wanted(netns: u64, to: &Ip, port: u32) -> u32 {
     // SAFETY: entries are replaced whole by user space.
     unsafe {
-        let Some(ports) = SPLICE_PORTS_BY_IP.get(*to) else { return 0 };
-        let from = || SPLICE_PORTS_BY_NETNS.get(netns).is_some_and(|own| own.contains(port));
+        let Some(ports) = SPLICE_BY_IP.get(*to) else { return 0 };
+        let from = || SPLICE_BY_NETNS.get(netns).is_some_and(|own| own.contains(port));
         if ports.allow(port, from) { SocketState::SPLICE } else { 0 }
     }
 }

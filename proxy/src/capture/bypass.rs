@@ -1,4 +1,4 @@
-//! How are passes for direct connections given to the kernel, and what does it tell of them?
+//! Grants direct connections to the kernel and reads what it reports of them.
 
 use std::io;
 
@@ -14,10 +14,10 @@ use weft_common::{
 
 use super::{Capture, CaptureError, maps::absent_is_fine, maps::take};
 
-/// The maps of direct connections; used by connections that are being opened, so under locks of their own.
+/// The maps of direct connections, with locks of their own because connections that are being opened use them.
 pub(super) struct DirectConnections {
     maps: Mutex<Maps>,
-    // Walked through, which takes its time.
+    // Iterating over it takes long.
     live: Mutex<HashMap<MapData, u64, OpenDirect>>,
     events: Mutex<Option<RingBuf<MapData>>>,
 }
@@ -47,7 +47,7 @@ impl DirectConnections {
         })
     }
 
-    /// Forgets how many flows and connections a source has.
+    /// Removes a source's counters of pending and open connections.
     pub(super) fn forget(&self, netns: u64) -> Result<(), CaptureError> {
         absent_is_fine(self.maps.lock().crowds.remove(&netns))
             .map_err(CaptureError::map("DIRECT_COUNT_BY_NETNS"))
@@ -55,7 +55,7 @@ impl DirectConnections {
 }
 
 impl Capture {
-    /// From now on such connections go directly.
+    /// Lets such connections go directly from now on.
     pub fn grant(&self, key: &DirectKey, pass: &DirectGrant) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         maps.granted.insert(pass.id, 1, 0).map_err(CaptureError::map("VALID_GRANTS"))?;
@@ -66,7 +66,7 @@ impl Capture {
         granted
     }
 
-    /// DirectConnections whose numbers are not to `stay` were other proxies': SYNs by them are strangers' from now on.
+    /// Withdraws the grants of other proxies, those that are not to `stay`: their SYNs are treated as any other's.
     pub fn withdraw_others(&self, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         let others: Vec<u64> = maps.granted.keys().flatten().filter(|id| !stay(*id)).collect();
@@ -75,20 +75,20 @@ impl Capture {
         })
     }
 
-    /// From now on such connections take the proxy again, and SYNs of pass `id` are strangers'.
+    /// Sends such connections through the proxy again; SYNs that used grant `id` are treated as any other's.
     pub fn withdraw(&self, key: &DirectKey, id: u64) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         absent_is_fine(maps.passes.remove(key)).map_err(CaptureError::map("DIRECT_GRANTS"))?;
         absent_is_fine(maps.granted.remove(&id)).map_err(CaptureError::map("VALID_GRANTS"))
     }
 
-    /// The application behind a port speaks first. Holds until it stops listening.
+    /// Records that the application on a port speaks first, until it stops listening.
     pub fn learn(&self, netns: u64, port: u16) -> Result<(), CaptureError> {
         let key = ListenerPort { netns, port: port.into(), pad: 0 };
         self.direct.maps.lock().learned.insert(key, 1, 0).map_err(CaptureError::map("SERVER_FIRST_PORTS"))
     }
 
-    /// What was learned of a workload's ports, or of all, is forgotten.
+    /// Removes what was recorded of a workload's ports.
     pub fn unlearn(&self, netns: u64) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         let keys: Vec<ListenerPort> =
@@ -98,7 +98,7 @@ impl Capture {
         })
     }
 
-    /// The ends of direct connections that are open, with their sockets' cookies.
+    /// The ends of open direct connections, with their sockets' cookies.
     pub fn live(&self) -> Vec<(u64, OpenDirect)> {
         self.direct.live.lock().iter().flatten().collect()
     }
@@ -108,13 +108,12 @@ impl Capture {
         self.direct.live.lock().get(&cookie, 0).is_ok()
     }
 
-    /// How many events of direct connections found no room.
+    /// How many events were lost because the ring was full.
     pub fn lost_events(&self) -> u64 {
         self.maps.lock().outcome(Outcome::DirectLost)
     }
 
-    /// What happens to direct connections from now on; `None` if somebody has it already. To be called within a
-    /// tokio runtime.
+    /// The stream of events of direct connections; `None` if it was taken already. Call within a tokio runtime.
     pub fn direct_events(&self) -> io::Result<Option<DirectEvents>> {
         let Some(ring) = self.direct.events.lock().take() else { return Ok(None) };
         // SAFETY: the ring owns its descriptor and keeps it open and the same as long as it lives.

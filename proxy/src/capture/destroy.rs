@@ -1,4 +1,4 @@
-//! How is a connection ended that does not go through the proxy?
+//! Closes connections that do not go through the proxy.
 //!
 //! NETLINK_SOCK_DIAG, SOCK_DESTROY (sock_diag(7), kernel 4.9 with CONFIG_INET_DIAG_DESTROY): the socket's owner
 //! gets ECONNABORTED, the other end a reset.

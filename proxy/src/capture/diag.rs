@@ -1,4 +1,4 @@
-//! Which TCP sockets does a namespace have: those that listened before weft looked, those half open?
+//! Lists TCP sockets of a network namespace.
 //!
 //! NETLINK_SOCK_DIAG (sock_diag(7)): a dump of the namespace's sockets in that state.
 

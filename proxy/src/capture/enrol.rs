@@ -1,8 +1,7 @@
-//! In which order does a pod join and leave, so that no connection is lost?
+//! Enrols and unenrols a pod without losing a connection.
 //!
-//! Joining: listeners open, the kernel observes (new listeners of applications are followed), listeners of
-//! before are looked up, then connections are captured. Leaving: capture stops, what is on its way arrives,
-//! everything is forgotten.
+//! To enrol: open the proxy's listeners, let the programs record new listeners of applications, look up the existing
+//! ones, then redirect connections. To unenrol: stop redirecting, wait for connections that are being opened, remove all.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -33,7 +32,7 @@ pub struct KernelConfig {
     pub splice: Vec<PortRange>,
 }
 
-/// A pod in the kernel's books. Must be ended with [`Enrolled::forget`].
+/// A pod that the kernel side knows. Must be ended with [`Enrolled::forget`].
 #[derive(Debug)]
 pub struct Enrolled {
     capture: Arc<Capture>,
@@ -132,7 +131,7 @@ impl Enrolled {
         Ok(seeded)
     }
 
-    /// Whether so many listeners were opened that the books should be looked through soon.
+    /// Whether the pod has opened so many listeners that stale entries should be removed soon.
     pub fn is_crowded(&self) -> bool {
         self.capture.maps.lock().is_crowded(self.netns.cookie())
     }
@@ -144,7 +143,7 @@ impl Enrolled {
         self.capture.maps.lock().forget_addresses(self.netns.cookie(), &gone)
     }
 
-    /// Takes the pod out of the books.
+    /// Removes everything that the kernel side knows of the pod.
     pub fn forget(self) -> Result<(), CaptureError> {
         self.capture.programs.lock().detach_lookup(self.netns.cookie());
         self.capture.direct.forget(self.netns.cookie())?;
@@ -184,7 +183,7 @@ impl Enrolled {
         self.set(Workload::FAIL_OPEN, config.fail_open);
         if let Err(error) = self.capture.splice.set_source(self.netns.cookie(), &config.splice) {
             // All works without.
-            tracing::warn!(netns = self.netns.cookie(), %error, "the workload's connections are not spliced");
+            tracing::warn!(netns = self.netns.cookie(), %error, "failed to enable splicing for the workload");
         }
         let subnets = &config.skip_subnets[..config.skip_subnets.len().min(MAX_SUBNETS)];
         if subnets.len() < config.skip_subnets.len() {
@@ -224,7 +223,7 @@ impl Capture {
                 .set_source(netns, &[])
                 .and_then(|()| self.direct.forget(netns))
                 .and_then(|()| maps.forget(netns, &ips));
-            tracing::info!(netns, ?result, "forgot a workload of before");
+            tracing::info!(netns, ?result, "removed a workload that a previous proxy left");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Has this kernel what the programs need, and if not, what does it lack?
+//! Checks whether this kernel has what the programs need.
 //!
 //! The kernel itself is asked, by programs of two instructions that are loaded and dropped again: a version number
 //! says little about kernels to which distributions have carried features back.

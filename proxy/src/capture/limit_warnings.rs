@@ -1,7 +1,7 @@
-//! Who says so when the kernel side has come to a bound?
+//! Logs a warning when the programs have reached one of their limits.
 //!
-//! The programs can only count. Their alarming counters are looked at now and then and what has grown is logged, one
-//! line for each however much it was.
+//! The programs can only count. Every two seconds the counters of limits are compared with the last values; each that
+//! grew gives one log line.
 
 use std::{sync::Weak, time::Duration};
 
@@ -12,7 +12,7 @@ use super::Capture;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Looks until the programs' user is gone.
+/// Checks the counters until `capture` is dropped.
 pub async fn warn_of_limits(capture: Weak<Capture>) {
     let counts = |capture: &Capture| -> Vec<u64> {
         let maps = capture.maps.lock();

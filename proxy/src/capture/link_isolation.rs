@@ -1,4 +1,4 @@
-//! Who else is on the link of a pod?
+//! Finds out whether a pod's network link is shared with others.
 //!
 //! NETLINK_ROUTE (rtnetlink(7)). A pair of virtual interfaces, one end in the pod and one at the node, which routes,
 //! carries a pod's packets to nobody else. On a bridge, a switch or a link to the outside, a pod with CAP_NET_RAW
@@ -38,7 +38,7 @@ pub enum NotIsolated {
         /// The node's name for its end.
         port: String,
     },
-    /// The kernel did not say.
+    /// The kernel gave no answer.
     Unknown(io::Error),
 }
 

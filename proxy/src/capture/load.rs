@@ -1,4 +1,4 @@
-//! Where are the maps kept while no proxy runs?
+//! Loads the programs, with maps that are pinned so that they outlive the proxy.
 
 use std::{
     fs,
@@ -125,6 +125,6 @@ fn trace(ebpf: &mut Ebpf) {
                 }
             });
         }
-        Err(error) => tracing::warn!(error, "the eBPF programs' log cannot be read"),
+        Err(error) => tracing::warn!(error, "failed to read the eBPF programs' log"),
     }
 }

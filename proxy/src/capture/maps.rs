@@ -1,4 +1,4 @@
-//! What does the proxy read from and write to the kernel side?
+//! Reads and writes the programs' maps.
 
 use std::{
     collections::HashSet,

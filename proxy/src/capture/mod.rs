@@ -1,4 +1,4 @@
-//! How does weft-proxy speak with the kernel? The only place that does.
+//! Talks to the kernel; nothing else in weft-proxy does.
 //!
 //! Loads and attaches the programs of `proxy-ebpf`, keeps their maps, opens sockets in pods' namespaces.
 
@@ -82,16 +82,16 @@ pub struct Config {
     pub takeover: bool,
 }
 
-/// What the kernel knows of an application's connection.
+/// What the kernel recorded for an application's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Original {
     /// Where it was going.
     pub addr: SocketAddr,
-    /// Its port opted in to splicing.
+    /// The port opted in to splicing.
     pub may_splice: bool,
 }
 
-/// The programs, attached and pinned, and their maps.
+/// The attached and pinned programs and their maps.
 pub struct Capture {
     maps: Mutex<maps::Maps>,
     heartbeat: Mutex<maps::Heartbeat>,
@@ -187,8 +187,8 @@ impl Capture {
         &self.splice
     }
 
-    /// Makes `targets` all addresses whose ports may be spliced. Tries out whether the kernel does it right when
-    /// somebody asks for it first.
+    /// Makes `targets` all addresses whose ports may be spliced. The first time a port
+    /// opts in, tests whether the kernel splices correctly.
     pub fn set_splice_targets(&self, targets: &HashMap<IpAddr, SplicePorts>) -> Result<(), CaptureError> {
         if !targets.is_empty() {
             splice::run_once(self);
@@ -211,12 +211,12 @@ impl Capture {
         self.heartbeat.lock().beat(0)
     }
 
-    /// A successor that has put its programs in this proxy's place was given up. `pods`: the cookies of those served.
+    /// Attaches this proxy's programs again after a takeover failed. `pods`: the cookies of the pods served.
     pub fn attach_again(&self, pods: &[u64]) -> Result<(), CaptureError> {
         self.programs.lock().attach_again(pods)
     }
 
-    /// Whether another version's programs, with maps of their own, are attached as well. They have the first word.
+    /// Whether another version's programs, with maps of their own, are attached as well. Those run first.
     pub fn has_other_versions(&self) -> bool {
         self.programs.lock().has_others()
     }

@@ -1,4 +1,4 @@
-//! How does the proxy act inside a pod's network namespace?
+//! Opens a pod's network namespace and runs code in it.
 
 use std::{
     fs::File,

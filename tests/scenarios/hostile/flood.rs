@@ -308,9 +308,11 @@ sys.stdin.read()",
 fn stuck_handshakes(mesh: &Mesh) -> Result<()> {
     let (mallory, far) = (mesh.pod("mallory"), mesh.pod("far"));
     let server = far.serve(mesh.unused_port(), backends::echo())?;
+    // What is redirected goes to all of 127.0.0.0/8 but its beginning.
     nft(
         &mallory,
-        "table inet mallory { chain in { type filter hook input priority 0; tcp dport 15001 drop; }; }\n",
+        "table inet mallory { chain in { type filter hook input priority 0; \
+         ip daddr 127.0.16.0-127.255.255.255 meta l4proto tcp drop; }; }\n",
     )?;
     let watch = mesh.proxy("a").watch()?;
     let program = Program::start(

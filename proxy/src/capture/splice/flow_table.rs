@@ -1,4 +1,4 @@
-//! How do the proxy and the program count the same bytes without a system call?
+//! Byte counters in memory that the proxy and the sk_msg program share.
 //!
 //! The map of flows is mapped into this process, and into that of a predecessor or successor: who wants a flow
 //! takes one that is free by writing its sender's cookie into it.

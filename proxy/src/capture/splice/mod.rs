@@ -1,4 +1,4 @@
-//! How does the proxy tell the kernel which connections to splice?
+//! Tells the kernel which connections to splice.
 //!
 //! Everything that `proxy-ebpf/src/splice.rs` and `msg.rs` need: offsets of the running kernel, ports that opted
 //! in, the routes of connections. Where the kernel does not allow it, splicing is off and says why; nothing else
@@ -33,8 +33,8 @@ use super::{
 
 /// The maps that outlive the process.
 pub(super) const PINNED: &[&str] = &[
-    "SPLICE_PORTS_BY_NETNS",
-    "SPLICE_PORTS_BY_IP",
+    "SPLICE_BY_NETNS",
+    "SPLICE_BY_IP",
     "OPENER_BY_TUPLE",
     "PAIR_BY_COOKIE",
     "SPLICED_SOCKETS",
@@ -136,8 +136,8 @@ impl Splice {
             None => State::Untried,
         };
         let splice = Splice {
-            from: Mutex::new(take(ebpf, "SPLICE_PORTS_BY_NETNS")?),
-            to: Mutex::new(take(ebpf, "SPLICE_PORTS_BY_IP")?),
+            from: Mutex::new(take(ebpf, "SPLICE_BY_NETNS")?),
+            to: Mutex::new(take(ebpf, "SPLICE_BY_IP")?),
             pairs: Mutex::new(take(ebpf, "PAIR_BY_COOKIE")?),
             routes: Mutex::new(take(ebpf, "REDIRECT_BY_COOKIE")?),
             members: Mutex::new(members),
@@ -162,7 +162,7 @@ impl Splice {
 
     /// The ports that a workload opted in for its own connections.
     pub(super) fn set_source(&self, netns: u64, ports: &[PortRange]) -> Result<(), CaptureError> {
-        let error = CaptureError::map("SPLICE_PORTS_BY_NETNS");
+        let error = CaptureError::map("SPLICE_BY_NETNS");
         let mut from = self.from.lock();
         match PortRanges::new(ports) {
             Some(ranges) if !ports.is_empty() => from.insert(netns, ranges, 0).map_err(error),
@@ -179,10 +179,10 @@ impl Splice {
         let mut to = self.to.lock();
         let gone: Vec<Ip> = to.keys().flatten().filter(|ip| !wanted.contains_key(ip)).collect();
         for ip in gone {
-            absent_is_fine(to.remove(&ip)).map_err(CaptureError::map("SPLICE_PORTS_BY_IP"))?;
+            absent_is_fine(to.remove(&ip)).map_err(CaptureError::map("SPLICE_BY_IP"))?;
         }
         for (ip, ports) in wanted {
-            to.insert(ip, ports, 0).map_err(CaptureError::map("SPLICE_PORTS_BY_IP"))?;
+            to.insert(ip, ports, 0).map_err(CaptureError::map("SPLICE_BY_IP"))?;
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl Splice {
         self.flows.forwarded(routed.flow, routed.sender, before, bytes);
     }
 
-    /// How many bytes the kernel has moved. `None`: the sender has gone, and another has its flow.
+    /// How many bytes the kernel has moved. `None`: the sender was closed, and another one has its counters.
     pub fn moved(&self, routed: InstalledRedirect) -> Option<u64> {
         self.flows.moved(routed.flow, routed.sender)
     }
@@ -264,7 +264,7 @@ impl Splice {
         self.flows.used().count()
     }
 
-    /// What proxies left that are no more: their connections are gone with them. Not those of one that still drains
+    /// Removes what terminated proxies left: their connections ended with them. Not those of one that still drains
     /// although its successor is dead: their senders are members, and have a route until their connection ends. An
     /// application's socket is a member until it closes that, so some are dead only later: gives the flows with their
     /// senders that seem to be, to be asked about again. Of these, only `suspects` of last time are taken: others may be
