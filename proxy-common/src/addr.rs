@@ -1,4 +1,4 @@
-//! How is an address written so that one map key serves both families?
+//! Addresses as map keys, one form for both families.
 
 /// An address of either family, as the kernel holds IPv6: four words, each in network byte order.
 /// IPv4 is v4-mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).

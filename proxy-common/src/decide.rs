@@ -1,4 +1,4 @@
-//! Is a connection brought to the proxy, left alone or refused?
+//! Decides whether a connection is redirected to the proxy, left alone or refused.
 //!
 //! Pure, so that the rules can be tested without a kernel. What costs a map lookup is asked for only when the
 //! cheaper rules have not decided.
@@ -11,7 +11,7 @@ pub enum Verdict {
     /// Bring it to the proxy.
     Redirect(Outcome),
     /// Leave it alone.
-    Pass(Outcome),
+    Bypass(Outcome),
     /// Refuse it, as if nothing listened.
     Refuse(Outcome),
 }
@@ -26,22 +26,22 @@ pub fn connect(
     served: impl FnOnce() -> bool,
 ) -> Verdict {
     if !workload.is(Workload::CAPTURE_OUTBOUND) {
-        return Verdict::Pass(Outcome::ConnectNotCaptured);
+        return Verdict::Bypass(Outcome::ConnectNotCaptured);
     }
-    if to.is_loopback() || to.is_unspecified() {
-        return Verdict::Pass(Outcome::ConnectLoopback);
+    if to.is_loopback() || to.is_unspecified() || to.is_v6_target() {
+        return Verdict::Bypass(Outcome::ConnectLoopback);
     }
     if to.is_link_local() {
-        return Verdict::Pass(Outcome::ConnectLinkLocal);
+        return Verdict::Bypass(Outcome::ConnectLinkLocal);
     }
     if workload.owns(to) {
-        return Verdict::Pass(Outcome::ConnectOwnAddress);
+        return Verdict::Bypass(Outcome::ConnectOwnAddress);
     }
     if workload.skip_outbound.contains(port) {
-        return Verdict::Pass(Outcome::ConnectSkippedPort);
+        return Verdict::Bypass(Outcome::ConnectSkippedPort);
     }
     if workload.is(Workload::SKIP_SUBNETS) && skipped_subnet() {
-        return Verdict::Pass(Outcome::ConnectSkippedSubnet);
+        return Verdict::Bypass(Outcome::ConnectSkippedSubnet);
     }
     if served() {
         return Verdict::Redirect(Outcome::ConnectRedirected);
@@ -61,12 +61,12 @@ pub fn inbound(
     served: impl FnOnce() -> bool,
 ) -> Verdict {
     if workload.skip_inbound.contains(port) {
-        return Verdict::Pass(Outcome::InboundSkippedPort);
+        return Verdict::Bypass(Outcome::InboundSkippedPort);
     }
     if workload.is(Workload::SKIP_SUBNETS) && skipped_subnet() {
-        return Verdict::Pass(Outcome::InboundSkippedSubnet);
+        return Verdict::Bypass(Outcome::InboundSkippedSubnet);
     }
-    // Refused rather than passed: were the map of listeners ever incomplete, a pass would let plaintext by.
+    // Refused, not bypassed: if the map of listeners were incomplete, a bypass would let plaintext through.
     if !listens() {
         return Verdict::Refuse(Outcome::InboundNoListener);
     }
@@ -79,13 +79,13 @@ pub fn inbound(
 /// No proxy serves the workload: its fail mode decides.
 #[inline(always)]
 pub fn unserved(workload: &Workload, open: Outcome, closed: Outcome) -> Verdict {
-    if workload.is(Workload::FAIL_OPEN) { Verdict::Pass(open) } else { Verdict::Refuse(closed) }
+    if workload.is(Workload::FAIL_OPEN) { Verdict::Bypass(open) } else { Verdict::Refuse(closed) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PortRange, PortRanges};
+    use crate::{PortRange, PortRanges, RedirectTargets};
 
     const POD: Ip = Ip::v4(u32::from_ne_bytes([10, 0, 0, 1]));
     const OTHER: Ip = Ip::v4(u32::from_ne_bytes([10, 0, 0, 2]));
@@ -112,15 +112,17 @@ mod tests {
         let flags = Workload::CAPTURE_OUTBOUND;
         assert_eq!(connects(flags, OTHER, 80, true), Verdict::Redirect(ConnectRedirected));
         assert_eq!(connects(flags, OTHER, 80, false), Verdict::Refuse(ConnectFailClosed));
-        assert_eq!(connects(flags | Workload::FAIL_OPEN, OTHER, 80, false), Verdict::Pass(ConnectFailOpen));
-        assert_eq!(connects(flags, POD, 80, true), Verdict::Pass(ConnectOwnAddress));
-        assert_eq!(connects(flags, Ip::LOCALHOST_V4, 80, true), Verdict::Pass(ConnectLoopback));
-        assert_eq!(connects(flags, Ip::ANY_V6, 80, true), Verdict::Pass(ConnectLoopback));
-        assert_eq!(connects(flags, OTHER, 26, false), Verdict::Pass(ConnectSkippedPort));
+        assert_eq!(connects(flags | Workload::FAIL_OPEN, OTHER, 80, false), Verdict::Bypass(ConnectFailOpen));
+        assert_eq!(connects(flags, POD, 80, true), Verdict::Bypass(ConnectOwnAddress));
+        assert_eq!(connects(flags, Ip::LOCALHOST_V4, 80, true), Verdict::Bypass(ConnectLoopback));
+        assert_eq!(connects(flags, Ip::ANY_V6, 80, true), Verdict::Bypass(ConnectLoopback));
+        let target = RedirectTargets::new(&[1, 2], 3, &OTHER, 80).v6();
+        assert_eq!(connects(flags, target, 80, true), Verdict::Bypass(ConnectLoopback));
+        assert_eq!(connects(flags, OTHER, 26, false), Verdict::Bypass(ConnectSkippedPort));
         assert_eq!(connects(flags, OTHER, 28, true), Verdict::Redirect(ConnectRedirected));
         let skips = flags | Workload::SKIP_SUBNETS;
-        assert_eq!(connects(skips, OTHER, 80, true), Verdict::Pass(ConnectSkippedSubnet));
-        assert_eq!(connects(0, OTHER, 80, true), Verdict::Pass(ConnectNotCaptured));
+        assert_eq!(connects(skips, OTHER, 80, true), Verdict::Bypass(ConnectSkippedSubnet));
+        assert_eq!(connects(0, OTHER, 80, true), Verdict::Bypass(ConnectNotCaptured));
     }
 
     #[test]
@@ -133,8 +135,8 @@ mod tests {
         assert_eq!(decide(0, 80, false, true), Verdict::Refuse(InboundNoListener));
         assert_eq!(decide(Workload::FAIL_OPEN, 80, false, false), Verdict::Refuse(InboundNoListener));
         assert_eq!(decide(0, 80, true, false), Verdict::Refuse(InboundFailClosed));
-        assert_eq!(decide(Workload::FAIL_OPEN, 80, true, false), Verdict::Pass(InboundFailOpen));
-        assert_eq!(decide(0, 4567, false, false), Verdict::Pass(InboundSkippedPort));
+        assert_eq!(decide(Workload::FAIL_OPEN, 80, true, false), Verdict::Bypass(InboundFailOpen));
+        assert_eq!(decide(0, 4567, false, false), Verdict::Bypass(InboundSkippedPort));
     }
 
     #[test]

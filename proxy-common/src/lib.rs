@@ -1,13 +1,14 @@
-//! What do the kernel side and the node proxy agree on?
+//! The types of the eBPF maps and the decisions that programs and proxy share.
 //!
-//! The types of the maps and the decisions that the programs make, as pure functions without a kernel.
+//! The decisions are pure functions, so they are tested without a kernel.
 #![cfg_attr(not(test), no_std)]
 
 mod addr;
 mod decide;
+mod direct;
 mod listener;
 mod outcome;
-mod pass;
+mod redirect;
 mod socket;
 mod splice;
 mod workload;
@@ -15,12 +16,25 @@ mod workload;
 pub use self::{
     addr::{Addr, Ip, Tuple},
     decide::{Verdict, connect, inbound, unserved},
+    direct::{
+        DirectBackend, DirectEvent, DirectGrant, DirectKey, DirectSocket, ListenerPort, OpenDirect,
+        PendingDirect,
+    },
     listener::{ListenKey, SubnetKey, listener_key},
     outcome::Outcome,
-    pass::{DirectEvent, DirectFlow, DirectLive, DirectSocket, Pass, PassBackend, PassKey, PortKey},
-    socket::{Rendezvous, SocketState},
-    splice::{Flow, Opener, Pair, Route, SpliceConfig, SplicePorts},
+    redirect::{ATTEMPTS, RedirectKey, RedirectTargets, SLOTS, V6_PREFIX_LENGTH},
+    socket::{PeerInfo, SocketState},
+    splice::{SpliceConfig, SpliceCounters, SpliceOpener, SplicePair, SplicePorts, SpliceRedirect},
     workload::{Config, PortRange, PortRanges, Workload},
+};
+
+// Names that the proxy's other modules still use; they go with these.
+#[doc(hidden)]
+pub use self::{
+    direct::{
+        DirectBackend as PassBackend, DirectGrant as Pass, DirectKey as PassKey, OpenDirect as DirectLive,
+    },
+    splice::{SplicePair as Pair, SpliceRedirect as Route},
 };
 
 /// The proxy's listener for what a pod opens (127.0.0.1 and ::1 in the pod's network namespace).
@@ -38,7 +52,7 @@ mod user {
             unsafe impl aya::Pod for $t {}
         )* };
     }
-    pod!(Addr, Ip, Tuple, SocketState, Rendezvous, Workload, Config, ListenKey, SubnetKey);
-    pod!(DirectEvent, DirectFlow, DirectLive, Pass, PassBackend, PassKey, PortKey);
-    pod!(PortRanges, SpliceConfig, Opener, Pair, Route, Flow, SplicePorts);
+    pod!(Addr, Ip, Tuple, SocketState, PeerInfo, Workload, Config, ListenKey, SubnetKey);
+    pod!(DirectEvent, PendingDirect, OpenDirect, DirectGrant, DirectBackend, DirectKey, ListenerPort);
+    pod!(PortRanges, SpliceConfig, SpliceOpener, SplicePair, SpliceRedirect, SpliceCounters, SplicePorts);
 }

@@ -1,4 +1,4 @@
-//! Under which keys are listeners and subnets found?
+//! Keys of the maps of listeners and skipped subnets.
 
 use crate::Ip;
 

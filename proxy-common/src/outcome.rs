@@ -1,4 +1,4 @@
-//! What can become of a connection in the kernel?
+//! The outcomes that the programs count.
 
 /// Every way that a program can decide, each with a counter. The discriminant is the index of the counter.
 #[repr(u32)]
@@ -29,13 +29,13 @@ pub enum Outcome {
     /// connect: no memory for the socket's storage, refused.
     ConnectNoStorage,
     /// sockops: the original destination was handed to the accepted socket.
-    RendezvousMet,
+    PeerInfoHandedOver,
     /// sockops: the rendezvous map is full; the proxy will refuse the connection.
-    RendezvousFull,
+    PeerInfoFull,
     /// sockops: the workload has as many handshakes under way as one may have; the proxy will refuse the connection.
-    RendezvousQuota,
+    HandshakeQuota,
     /// sockops: no memory for the accepted socket's storage; the proxy will refuse the connection.
-    RendezvousNoStorage,
+    PeerInfoNoStorage,
     /// sockops: an application began to listen.
     ListenerOpened,
     /// sockops: an application stopped listening.
@@ -66,18 +66,18 @@ pub enum Outcome {
     InboundFailOpen,
     /// sk_lookup: no proxy, refused.
     InboundFailClosed,
-    /// connect: goes directly to a backend on this node, by the proxy's leave.
+    /// connect: goes directly to a backend on this node; the proxy has granted it.
     ConnectDirect,
     /// connect: could have gone directly, but the source has too many such connections half open; redirected.
-    DirectCrowded,
+    DirectQuota,
     /// sockops: an accepted socket is the other end of a connection that goes directly.
-    DirectMet,
+    DirectAccepted,
     /// sockops: somebody else finished a direct connection's handshake; the accepted socket was cut off.
     DirectForged,
     /// sockops: the map of flows is full; the connection is treated like a stranger's.
     DirectFull,
     /// sockops: the map of open direct connections is full; this one cannot be ended when policy changes.
-    DirectLiveFull,
+    OpenDirectFull,
     /// sockops: no memory for a direct connection's storage; it is not counted.
     DirectNoStorage,
     /// sockops: the ring of events is full; the connection's figures are lost.
@@ -96,7 +96,7 @@ pub enum Outcome {
     SpliceQueued,
     /// sk_msg: the target may be in a read that waits for what comes by TCP; relayed.
     SpliceReading,
-    /// sk_msg: the target is gone or going; relayed.
+    /// sk_msg: the target is closed or closing; relayed.
     SpliceGone,
 }
 
@@ -115,10 +115,10 @@ impl Outcome {
         (Outcome::ConnectFailOpen, "connect", "bypassed_fail_open"),
         (Outcome::ConnectFailClosed, "connect", "refused_fail_closed"),
         (Outcome::ConnectNoStorage, "connect", "refused_no_storage"),
-        (Outcome::RendezvousMet, "sockops", "handed_over"),
-        (Outcome::RendezvousFull, "sockops", "map_full_rendezvous"),
-        (Outcome::RendezvousQuota, "sockops", "quota_rendezvous"),
-        (Outcome::RendezvousNoStorage, "sockops", "failed_no_storage"),
+        (Outcome::PeerInfoHandedOver, "sockops", "handed_over"),
+        (Outcome::PeerInfoFull, "sockops", "map_full_rendezvous"),
+        (Outcome::HandshakeQuota, "sockops", "quota_rendezvous"),
+        (Outcome::PeerInfoNoStorage, "sockops", "failed_no_storage"),
         (Outcome::ListenerOpened, "sockops", "listener_opened"),
         (Outcome::ListenerClosed, "sockops", "listener_closed"),
         (Outcome::ListenerFull, "sockops", "map_full_listeners"),
@@ -135,11 +135,11 @@ impl Outcome {
         (Outcome::InboundFailOpen, "sk_lookup", "bypassed_fail_open"),
         (Outcome::InboundFailClosed, "sk_lookup", "refused_fail_closed"),
         (Outcome::ConnectDirect, "connect", "direct"),
-        (Outcome::DirectCrowded, "connect", "direct_crowded"),
-        (Outcome::DirectMet, "sockops", "direct_accepted"),
+        (Outcome::DirectQuota, "connect", "direct_crowded"),
+        (Outcome::DirectAccepted, "sockops", "direct_accepted"),
         (Outcome::DirectForged, "sockops", "direct_forged"),
         (Outcome::DirectFull, "sockops", "map_full_flows"),
-        (Outcome::DirectLiveFull, "sockops", "map_full_live"),
+        (Outcome::OpenDirectFull, "sockops", "map_full_live"),
         (Outcome::DirectNoStorage, "sockops", "direct_no_storage"),
         (Outcome::DirectLost, "sockops", "ring_full_events"),
         (Outcome::InboundDirect, "sk_lookup", "direct"),
@@ -152,19 +152,19 @@ impl Outcome {
         (Outcome::SpliceGone, "sk_msg", "relayed_target_gone"),
     ];
 
-    /// Those that tell of a bound that was reached: each is somebody's connection or listener that was not served.
+    /// Those that tell of a limit that was reached: each is a connection or listener that was not served.
     pub const ALARMING: &[Outcome] = &[
         Outcome::ConnectNoStorage,
-        Outcome::RendezvousFull,
-        Outcome::RendezvousQuota,
-        Outcome::RendezvousNoStorage,
+        Outcome::PeerInfoFull,
+        Outcome::HandshakeQuota,
+        Outcome::PeerInfoNoStorage,
         Outcome::ListenerFull,
         Outcome::ListenerQuota,
         Outcome::HostFull,
         Outcome::DirectForged,
-        Outcome::DirectCrowded,
+        Outcome::DirectQuota,
         Outcome::DirectFull,
-        Outcome::DirectLiveFull,
+        Outcome::OpenDirectFull,
         Outcome::DirectNoStorage,
         Outcome::DirectLost,
         Outcome::SpliceFull,

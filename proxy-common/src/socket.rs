@@ -1,4 +1,4 @@
-//! What does weft keep with a socket?
+//! What is kept in a socket's storage.
 
 use crate::Addr;
 
@@ -32,12 +32,12 @@ impl SocketState {
 
     /// What the other end's accepted socket is to get, if this one is weft's.
     #[inline(always)]
-    pub fn handed_over(&self) -> Option<Rendezvous> {
+    pub fn handed_over(&self) -> Option<PeerInfo> {
         let splice = self.flags & Self::SPLICE;
         if self.flags & Self::REDIRECTED != 0 {
-            Some(Rendezvous { addr: self.peer, flags: Self::ORIGINAL | splice })
+            Some(PeerInfo { addr: self.peer, flags: Self::ORIGINAL | splice })
         } else if self.flags & Self::ON_BEHALF != 0 {
-            Some(Rendezvous { addr: self.peer, flags: Self::HIDE_PEER | splice })
+            Some(PeerInfo { addr: self.peer, flags: Self::HIDE_PEER | splice })
         } else {
             None
         }
@@ -47,11 +47,11 @@ impl SocketState {
 /// On its way from a connecting socket to the accepted one.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Rendezvous {
+pub struct PeerInfo {
     /// Becomes the accepted socket's `peer`.
     pub addr: Addr,
     /// Becomes the accepted socket's `flags`.
     pub flags: u32,
 }
 
-const _: () = assert!(size_of::<Rendezvous>() == 24);
+const _: () = assert!(size_of::<PeerInfo>() == 24);

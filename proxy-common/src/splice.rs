@@ -1,4 +1,4 @@
-//! What do the kernel side and the node proxy tell each other about spliced connections?
+//! Types that the programs and the proxy share for spliced connections.
 //!
 //! An application A connects to an application B through the proxy: `A -> PA | PB -> B`, where PA and PB are the
 //! proxy's own two sockets. What one application sends is either put into the other's receive queue by the kernel
@@ -38,20 +38,20 @@ const _: () = assert!(size_of::<SpliceConfig>() == 40);
 /// The end of a connection that began it, on its way to the end that accepts it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Opener {
+pub struct SpliceOpener {
     /// Its cookie.
     pub cookie: u64,
     /// Its `struct sock`, a number.
     pub sock: u64,
 }
 
-const _: () = assert!(size_of::<Opener>() == 16);
+const _: () = assert!(size_of::<SpliceOpener>() == 16);
 
 /// A connection between an application and the proxy, kept under the cookie of the proxy's socket and as long as
 /// that is open.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Pair {
+pub struct SplicePair {
     /// Cookie of the application's socket.
     pub app: u64,
     /// Its `struct sock`.
@@ -64,12 +64,12 @@ pub struct Pair {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Pair>() == 32);
+const _: () = assert!(size_of::<SplicePair>() == 32);
 
 /// Where a member socket's bytes may be put, kept under its cookie.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Route {
+pub struct SpliceRedirect {
     /// The sender's cookie again: an entry that is replaced while it is read shows by it.
     pub sender: u64,
     /// The sender's `struct sock`.
@@ -88,7 +88,7 @@ pub struct Route {
     pub back_feeder_sock: u64,
     /// The sequence number of the sender's first byte.
     pub first: u32,
-    /// Which [`Flow`] is the route's.
+    /// The index of its [`SpliceCounters`].
     pub flow: u32,
     /// Which is that of the way back.
     pub back_flow: u32,
@@ -96,9 +96,9 @@ pub struct Route {
     pub may_sleep: u32,
 }
 
-const _: () = assert!(size_of::<Route>() == 80);
+const _: () = assert!(size_of::<SpliceRedirect>() == 80);
 
-impl Route {
+impl SpliceRedirect {
     /// `sender` and `target` are the two ends of one connection: nothing is relayed between them.
     #[inline(always)]
     pub fn is_hop(&self) -> bool {
@@ -120,7 +120,7 @@ impl Route {
 /// One direction of a connection as both sides count it; shared memory.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Flow {
+pub struct SpliceCounters {
     /// The sender's cookie; 0: free. Written by the proxy.
     pub sender: u64,
     /// Bytes that were read from the sender and written to the target's connection. Written by the proxy, after
@@ -130,15 +130,15 @@ pub struct Flow {
     pub moved: u64,
     /// Messages that took the way through TCP. Written by the program.
     pub passed: u64,
-    /// [`Flow::settled_at`] the feeder's `write_seq` at which the target had read all that came by TCP and was in
+    /// [`SpliceCounters::settled_at`] the feeder's `write_seq` at which the target had read all that came by TCP and was in
     /// no read that waits for more of it; 0: not known. Written by the program.
     pub settled: u64,
 }
 
-const _: () = assert!(size_of::<Flow>() == 40);
+const _: () = assert!(size_of::<SpliceCounters>() == 40);
 
-impl Flow {
-    /// What [`Flow::settled`] is for a position; also what it stays for a target that never sleeps in a read.
+impl SpliceCounters {
+    /// What [`SpliceCounters::settled`] is for a position; also what it stays for a target that never sleeps in a read.
     #[inline(always)]
     pub const fn settled_at(position: u32) -> u64 {
         1 << 32 | position as u64
@@ -172,12 +172,13 @@ mod tests {
 
     #[test]
     fn clear_only_when_all_was_forwarded_and_read() {
-        let splice = Route { sender: 1, feeder: 2, first: u32::MAX - 9, ..Route::default() };
+        let splice =
+            SpliceRedirect { sender: 1, feeder: 2, first: u32::MAX - 9, ..SpliceRedirect::default() };
         // 20 bytes relayed across the wrap of sequence numbers.
         assert!(splice.is_clear(20, 10, 500, 500));
         assert!(!splice.is_clear(19, 10, 500, 500), "one is in the proxy");
         assert!(!splice.is_clear(20, 10, 501, 500), "one has not been read");
-        let hop = Route { sender: 1, feeder: 1, ..Route::default() };
+        let hop = SpliceRedirect { sender: 1, feeder: 1, ..SpliceRedirect::default() };
         assert!(hop.is_clear(0, 7, 7, 7) && !hop.is_clear(0, 7, 7, 6));
     }
 

@@ -1,6 +1,6 @@
-//! What does the kernel know of a workload?
+//! What the programs know of a workload and of the node.
 
-use crate::Ip;
+use crate::{Ip, RedirectKey};
 
 /// A range of ports, both ends included, host byte order.
 #[repr(C)]
@@ -69,9 +69,13 @@ pub struct Workload {
     pub skip_outbound: PortRanges,
     /// Ports on which it is reached directly.
     pub skip_inbound: PortRanges,
+    /// Which part of the redirect targets is its; 0: none, all connections are redirected to one address.
+    pub slot: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Workload>() == 176);
+const _: () = assert!(size_of::<Workload>() == 184);
 
 impl Workload {
     /// Its connections are brought to the proxy. A workload with neither this nor `CAPTURE_INBOUND` is only
@@ -84,12 +88,16 @@ impl Workload {
     /// It has entries in the map of skipped subnets.
     pub const SKIP_SUBNETS: u32 = 4;
     /// It has listeners that are older than its joining, in the map of seeded listeners.
-    pub const SEEDED: u32 = 8;
+    pub const PREEXISTING: u32 = 8;
+    /// Its namespace has the route to IPv6 redirect targets.
+    pub const V6_TARGETS: u32 = 32;
+    /// It has few ephemeral ports: a direct connection must not take the place of one to another service.
+    pub const FEW_PORTS: u32 = 64;
 
     /// Listening addresses that the kernel follows for one workload; more are not reached.
-    pub const MOST_LISTENERS: u64 = 2048;
+    pub const MAX_LISTENERS: u64 = 2048;
     /// Handshakes with the proxy that one workload may have under way.
-    pub const MOST_HANDSHAKES: u64 = 16384;
+    pub const MAX_HANDSHAKES: u64 = 16384;
 
     /// Whether all bits of `flag` are set.
     #[inline(always)]
@@ -108,10 +116,12 @@ impl Workload {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Config {
-    /// Cookie of the node's own network namespace; connections from there (kubelet's probes) pass.
+    /// Cookie of the node's own network namespace; connections from there (kubelet's probes) are not redirected.
     pub host_netns: u64,
     /// A heartbeat older than this counts as no proxy; nanoseconds of CLOCK_MONOTONIC.
     pub stale_after_ns: u64,
+    /// Drawn by the first proxy that loads this layout of maps.
+    pub redirect_key: RedirectKey,
 }
 
-const _: () = assert!(size_of::<Config>() == 16);
+const _: () = assert!(size_of::<Config>() == 32);

@@ -1,4 +1,4 @@
-//! How does an application's connect() reach the proxy?
+//! Redirects an application's connect() to the proxy.
 //!
 //! cgroup/connect4 and connect6, kernel 6.1 (bpf_set_retval). Runs in the connecting task, before a source
 //! port is chosen. A workload's connection that must be captured and cannot be is refused (ECONNREFUSED) or,
@@ -8,16 +8,18 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext,
+    bindings::bpf_sock,
     helpers::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_set_retval, bpf_setsockopt},
     macros::cgroup_sock_addr,
     programs::SockAddrContext,
 };
 use aya_log_ebpf::debug;
-use weft_common::{Addr, Ip, Outcome, SocketState, Verdict, connect as decide, listener_key};
+use weft_common::{Addr, Ip, Outcome, SocketState, Verdict, Workload, connect as decide, listener_key};
 
 use crate::{
-    maps::{PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
-    pass, splice,
+    direct,
+    maps::{HANDSHAKES_BY_NETNS, PROXIES, count, outbound_served, skipped_subnet, socket_state, workload},
+    mptcp, quota, redirect, splice,
 };
 
 const PASS: i32 = 1;
@@ -74,41 +76,50 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
         let port = u32::from(u16::from_be((*sa).user_port as u16));
         let key = listener_key(netns, !to.is_v4());
         let verdict = decide(workload, &to, port, || skipped_subnet(netns, &to), || outbound_served(key));
+        let multipath = mptcp::socket_of(socket);
         match verdict {
             Verdict::Redirect(outcome) => {
+                // Without an entry sk_lookup would take the connection for the application's own.
+                if quota::is_used_up(&HANDSHAKES_BY_NETNS, netns, Workload::MAX_HANDSHAKES) {
+                    forget(socket.cast(), multipath);
+                    count(Outcome::HandshakeQuota);
+                    bpf_set_retval(-ECONNREFUSED);
+                    return REFUSE;
+                }
                 let state = socket_state(socket.cast(), true);
                 if state.is_null() {
                     count(Outcome::ConnectNoStorage);
                     bpf_set_retval(-ENOMEM);
                     return REFUSE;
                 }
-                let splice = splice::wanted(netns, &to, port);
-                // By the proxy's leave, and while it lives: as a dead one's fail mode says, otherwise. A port that
-                // opted in to splicing is spliced.
+                let peer = Addr { ip: to, port };
+                // The kernel before 6.18 takes a multipath socket's subflow for another kind of socket once it is in a
+                // map of sockets.
+                let splice = if multipath.is_null() { splice::wanted(netns, &to, port) } else { 0 };
+                // Only with a grant of a running proxy; without one the fail mode decides. A port that opted in to
+                // splicing is spliced.
                 if protocol == IPPROTO_TCP
                     && splice == 0
-                    && let Some(chosen) = pass::choose(netns, &to, port)
-                    && pass::mark(socket.cast(), &chosen)
+                    && let Some(chosen) = direct::choose(netns, &to, port)
+                    && is_free(ctx, socket, workload, &chosen.backend.addr, &peer)
+                    && direct::mark(socket.cast(), &chosen)
                 {
                     let addr = chosen.backend.addr;
-                    let rewritten = addr.ip != to || addr.port != port;
+                    let rewritten = addr != peer;
                     let hide = if rewritten { SocketState::HIDE_PEER } else { 0 };
-                    *state = SocketState { peer: Addr { ip: to, port }, flags: SocketState::DIRECT | hide };
+                    *state = SocketState { peer, flags: SocketState::DIRECT | hide };
+                    show(multipath, &peer, hide);
                     if rewritten {
-                        point_at(ctx, &addr.ip, addr.port as u16, socket_v6);
+                        point_at(ctx, &addr, socket_v6);
                     }
                     count(Outcome::ConnectDirect);
                     debug!(ctx, "connect of netns {} to port {} goes directly", netns, port);
                     return PASS;
                 }
-                *state = SocketState {
-                    peer: Addr { ip: to, port },
-                    flags: SocketState::REDIRECTED
-                        | SocketState::HIDE_PEER
-                        | SocketState::HIDE_LOCAL
-                        | splice,
-                };
-                point_at_proxy(ctx, &to, workload.outbound_v4, workload.outbound_v6, socket_v6);
+                let hide = SocketState::HIDE_PEER | SocketState::HIDE_LOCAL;
+                *state = SocketState { peer, flags: SocketState::REDIRECTED | hide | splice };
+                show(multipath, &peer, hide);
+                point_at(ctx, &redirect::target(ctx, socket, workload, &peer), socket_v6);
                 if (*socket).bound_dev_if > 1 {
                     // Bound to eth0, it could not reach loopback.
                     let mut any: u32 = 0;
@@ -124,14 +135,14 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
                 debug!(ctx, "connect of netns {} to port {} redirected", netns, port);
                 PASS
             }
-            Verdict::Pass(outcome) => {
-                forget(socket.cast());
+            Verdict::Bypass(outcome) => {
+                forget(socket.cast(), multipath);
                 count(outcome);
                 debug!(ctx, "connect of netns {} to port {} passed: {}", netns, port, outcome as u32);
                 PASS
             }
             Verdict::Refuse(outcome) => {
-                forget(socket.cast());
+                forget(socket.cast(), multipath);
                 count(outcome);
                 debug!(ctx, "connect of netns {} to port {} refused", netns, port);
                 bpf_set_retval(-ECONNREFUSED);
@@ -141,36 +152,64 @@ unsafe fn on_connect(ctx: &SockAddrContext, to: Ip, socket_v6: bool) -> i32 {
     }
 }
 
-/// A socket that was redirected once and is used again after connect(AF_UNSPEC) must not go on telling the
-/// old story.
+/// Whether the connection can go directly to `backend` beside the others of its source. Without a mesh, connections to
+/// two services have two remote ends, even if their backend is the same.
 #[inline(always)]
-unsafe fn forget(socket: *mut c_void) {
+unsafe fn is_free(
+    ctx: &SockAddrContext,
+    socket: *mut bpf_sock,
+    workload: &Workload,
+    backend: &Addr,
+    dialled: &Addr,
+) -> bool {
+    // SAFETY: the context's socket.
+    unsafe {
+        if core::ptr::read_volatile(&raw const (*socket).src_port) == 0 {
+            return !workload.is(Workload::FEW_PORTS) || backend == dialled;
+        }
+        let own = if backend.ip.is_v4() { &workload.ip4 } else { &workload.ip6 };
+        !redirect::is_taken(ctx, socket, own, backend, dialled)
+    }
+}
+
+/// Has a multipath socket (null: there is none) answer getpeername() and getsockname() as its subflow would.
+#[inline(always)]
+unsafe fn show(multipath: *mut c_void, peer: &Addr, hide: u32) {
+    if multipath.is_null() {
+        return;
+    }
+    // SAFETY: the multipath socket of the context's.
+    unsafe {
+        let state = socket_state(multipath, true);
+        // Without memory it shows the kernel's addresses.
+        if !state.is_null() {
+            *state = SocketState { peer: *peer, flags: hide };
+        }
+    }
+}
+
+/// Clears what was kept with a socket that is used again after connect(AF_UNSPEC).
+#[inline(always)]
+unsafe fn forget(socket: *mut c_void, multipath: *mut c_void) {
     // SAFETY: the context's socket.
     unsafe {
         let state = socket_state(socket, false);
         if !state.is_null() {
             (*state).flags = 0;
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn point_at_proxy(ctx: &SockAddrContext, to: &Ip, port_v4: u16, port_v6: u16, socket_v6: bool) {
-    // SAFETY: the caller's context.
-    unsafe {
-        if to.is_v4() {
-            // v4-mapped where the socket is IPv6's.
-            point_at(ctx, &Ip::LOCALHOST_V4, port_v4, socket_v6);
-        } else {
-            point_at(ctx, &Ip::LOCALHOST_V6, port_v6, socket_v6);
+        if !multipath.is_null() {
+            let state = socket_state(multipath, false);
+            if !state.is_null() {
+                (*state).flags = 0;
+            }
         }
     }
 }
 
 /// Rewrites the address: to one of the same family, so that of a v4-mapped one the head is right already.
 #[inline(always)]
-unsafe fn point_at(ctx: &SockAddrContext, ip: &Ip, port: u16, socket_v6: bool) {
-    let sa = ctx.sock_addr;
+unsafe fn point_at(ctx: &SockAddrContext, to: &Addr, socket_v6: bool) {
+    let (sa, ip) = (ctx.sock_addr, &to.ip);
     // SAFETY: writes of whole words to the fields that connect programs may write.
     unsafe {
         if socket_v6 {
@@ -181,6 +220,6 @@ unsafe fn point_at(ctx: &SockAddrContext, ip: &Ip, port: u16, socket_v6: bool) {
         } else {
             (*sa).user_ip4 = ip.0[3];
         }
-        (*sa).user_port = u32::from(port.to_be());
+        (*sa).user_port = u32::from((to.port as u16).to_be());
     }
 }

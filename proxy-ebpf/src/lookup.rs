@@ -1,28 +1,25 @@
-//! How do connections to a pod reach the proxy?
+//! Steers connections to the proxy's listeners: those to a pod, and the pod's own that connect.rs redirected.
 //!
 //! netns/sk_lookup, kernel 5.9, one link per pod. Runs for packets that match no connection, before the search
 //! for a listener. The chosen listener is bound to loopback and thus not reachable by itself; the accepted
-//! socket keeps the address that the client dialled. If the proxy is gone, its listener has left the map:
+//! socket keeps the address that the client dialled. If the proxy has terminated, its listener has left the map:
 //! refused (RST) or, in fail-open workloads, passed to the application.
 
 use aya_ebpf::{macros::sk_lookup, programs::SkLookupContext};
-use weft_common::{Addr, Ip, Outcome, Tuple, Verdict, Workload, inbound as decide, unserved};
+use weft_common::{Addr, Ip, Outcome, Tuple, Verdict, Workload, inbound as decide, listener_key, unserved};
 
 use crate::{
-    maps::{ADDRESSES, HOST, INBOUND, beating, count, listens, skipped_subnet, workload},
-    pass,
+    direct,
+    maps::{
+        HOST_CONNECTIONS, INBOUND_LISTENERS, NETNS_BY_IP, NETNS_BY_SLOT, ORIGINAL_DST_BY_TUPLE,
+        OUTBOUND_LISTENERS, beating, count, listens, skipped_subnet, workload,
+    },
 };
 
 const PASS: u32 = 1;
 const DROP: u32 = 0;
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
-
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
 
 #[sk_lookup]
 pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
@@ -34,7 +31,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         }
         let port = field!((*lookup).local_port);
         let remote_port = u32::from(u16::from_be(field!((*lookup).remote_port)));
-        // All fields before the choice between them: see sockops.rs.
+        // All fields before the choice between them: see `ends` in sockops.rs.
         let (local4, remote4) = (field!((*lookup).local_ip4), field!((*lookup).remote_ip4));
         let local6 = [
             field!((*lookup).local_ip6[0]),
@@ -53,12 +50,13 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         } else {
             (Ip(local6), Ip(remote6))
         };
+        let (here, there) = (Addr { ip: local, port }, Addr { ip: remote, port: remote_port });
         // By address, not by interface: a pod's packet to its own address does not always come over lo. The
         // proxy's own connections to the application come this way.
-        if local.is_loopback() || local == remote {
-            return PASS;
+        if local.is_loopback() || local.is_v6_target() || local == remote {
+            return redirected(&ctx, &here, &there);
         }
-        let Some(netns) = ADDRESSES.get(local) else {
+        let Some(netns) = NETNS_BY_IP.get(local) else {
             // Passed, it would be a way around the policies of the pod's known addresses.
             count(Outcome::InboundUnknown);
             return DROP;
@@ -69,20 +67,16 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             count(Outcome::InboundNotCaptured);
             return PASS;
         }
-        if ADDRESSES.get(remote).is_some_and(|owner| *owner == netns) || remote.is_loopback() {
+        if NETNS_BY_IP.get(remote).is_some_and(|owner| *owner == netns) || remote.is_loopback() {
             count(Outcome::InboundOwnAddress);
             return PASS;
         }
-        let opener = Tuple {
-            netns: 0,
-            local: Addr { ip: remote, port: remote_port },
-            remote: Addr { ip: local, port },
-        };
-        if pass::passes(&opener, netns) && beating() {
+        let opener = Tuple { netns: 0, local: there, remote: here };
+        if direct::is_expected(&opener, netns) && beating() {
             count(Outcome::InboundDirect);
             return PASS;
         }
-        if HOST.get(opener).is_some() {
+        if HOST_CONNECTIONS.get(opener).is_some() {
             count(Outcome::InboundHost);
             return PASS;
         }
@@ -95,7 +89,7 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
         );
         match verdict {
             Verdict::Redirect(outcome) => {
-                if INBOUND.redirect_sk_lookup(&ctx, local, 0).is_ok() {
+                if INBOUND_LISTENERS.redirect_sk_lookup(&ctx, local, 0).is_ok() {
                     count(outcome);
                     return PASS;
                 }
@@ -106,10 +100,41 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
     }
 }
 
+/// What connect.rs has redirected goes to the proxy's listener and to nobody else. All other connections to these
+/// addresses are the application's own.
+#[inline(always)]
+fn redirected(ctx: &SkLookupContext, here: &Addr, there: &Addr) -> u32 {
+    let slot = here.ip.slot();
+    // Slot 0 is nobody's.
+    let netns = if slot == 0 { 0 } else { NETNS_BY_SLOT.get(slot).copied().unwrap_or(0) };
+    if netns != 0 {
+        let tuple = Tuple { netns, local: *there, remote: *here };
+        // SAFETY: only whether there is one is asked.
+        if unsafe { ORIGINAL_DST_BY_TUPLE.get(tuple).is_some() } {
+            if OUTBOUND_LISTENERS.redirect_sk_lookup(ctx, listener_key(netns, !here.ip.is_v4()), 0).is_ok() {
+                return PASS;
+            }
+            // The listener was closed a moment ago.
+            count(Outcome::InboundFailClosed);
+            return DROP;
+        }
+    }
+    if here.ip.is_v6_target() && !there.ip.is_loopback() {
+        // SAFETY: values are plain integers.
+        let is_own = unsafe { NETNS_BY_IP.get(there.ip).is_some_and(|owner| *owner == netns) };
+        // The route to the targets makes them the pod's for whoever sends a packet there.
+        if !is_own {
+            count(Outcome::InboundUnknown);
+            return DROP;
+        }
+    }
+    PASS
+}
+
 #[inline(always)]
 fn finish(verdict: Verdict) -> u32 {
     match verdict {
-        Verdict::Redirect(outcome) | Verdict::Pass(outcome) => {
+        Verdict::Redirect(outcome) | Verdict::Bypass(outcome) => {
             count(outcome);
             PASS
         }

@@ -1,4 +1,4 @@
-//! How do a pod's connections come to the proxy?
+//! The eBPF programs that bring pods' connections to the proxy.
 //!
 //! | program | attach point | since | what it does |
 //! |---|---|---|---|
@@ -15,14 +15,26 @@
 // Atomic addition on map values (quota.rs).
 #![feature(asm_experimental_arch)]
 
+/// Reads one field of the kernel's context.
+///
+/// LLVM merges neighbouring reads of the context into forms that the verifier refuses ("dereference of modified ctx
+/// ptr", seen with 6.18): each field is read for itself.
+macro_rules! field {
+    ($place:expr) => {
+        core::ptr::read_volatile(&raw const $place)
+    };
+}
+
 mod connect;
-mod crowd;
+mod direct;
+mod direct_quota;
 mod lookup;
 mod maps;
+mod mptcp;
 mod msg;
 mod names;
-mod pass;
 mod quota;
+mod redirect;
 mod sockops;
 mod splice;
 

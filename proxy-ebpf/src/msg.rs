@@ -1,22 +1,22 @@
-//! May a message be put straight into the other application's receive queue?
+//! Moves a message into the other application's receive queue, if that is safe.
 //!
 //! sk_msg, kernel 4.17 (bpf_probe_read_kernel in it 5.8). Runs for each message that a member sends, under its
 //! socket's lock. It only ever says "pass", with or without a redirection: where anything is in doubt the message
 //! takes the way through TCP and the proxy, behind all that was sent before.
 //!
 //! What is put into a queue is read before what comes by TCP. So nothing may be put there while an earlier byte
-//! is on its way by TCP or in the proxy (`Route::is_clear`), and everything may go by TCP at any time. Nor may it
+//! is on its way by TCP or in the proxy (`SpliceRedirect::is_clear`), and everything may go by TCP at any time. Nor may it
 //! be put there while the target is in a read that TCP has given a part (MSG_WAITALL, SO_RCVLOWAT): such a read
 //! waits for TCP's own queue and looks nowhere else, for ever ([`settles`]).
 
 use core::arch::asm;
 
 use aya_ebpf::{helpers::bpf_probe_read_kernel, macros::sk_msg, programs::SkMsgContext};
-use weft_common::{Flow, Outcome, Route};
+use weft_common::{Outcome, SpliceCounters, SpliceRedirect};
 
 use crate::{
     maps::count,
-    splice::{MEMBERS, ROUTES, SPLICE_FLOWS, config, cookie_of},
+    splice::{REDIRECT_BY_COOKIE, SPLICE_COUNTERS, SPLICED_SOCKETS, config, cookie_of},
 };
 
 const PASS: u32 = 1;
@@ -44,18 +44,18 @@ unsafe fn splice(ctx: &SkMsgContext) {
             return;
         }
         let cookie = *own;
-        let Some(entry) = ROUTES.get_ptr(cookie) else { return };
+        let Some(entry) = REDIRECT_BY_COOKIE.get_ptr(cookie) else { return };
         let route = core::ptr::read_volatile(entry);
         // Twice: an entry that is removed may become another's while it is read.
         if route.sender != cookie || core::ptr::read_volatile(&raw const (*entry).sender) != cookie {
             return;
         }
-        let Some(flow) = SPLICE_FLOWS.get_ptr_mut(route.flow) else { return };
+        let Some(flow) = SPLICE_COUNTERS.get_ptr_mut(route.flow) else { return };
         let size = u64::from(core::ptr::read_volatile(&raw const (*ctx.msg).size));
         note_own_reads(&route);
         match verdict(&route, flow) {
             Ok(()) => {
-                if MEMBERS.redirect_msg(ctx, route.target, BPF_F_INGRESS) == i64::from(PASS) {
+                if SPLICED_SOCKETS.redirect_msg(ctx, route.target, BPF_F_INGRESS) == i64::from(PASS) {
                     // The sender's lock is held: nobody else writes it.
                     (*flow).moved += size;
                     count(Outcome::SpliceMoved);
@@ -74,7 +74,7 @@ unsafe fn splice(ctx: &SkMsgContext) {
 
 /// The message goes by TCP: how the target will read it is not known.
 #[inline(always)]
-unsafe fn passes(route: &Route, flow: *mut Flow) {
+unsafe fn passes(route: &SpliceRedirect, flow: *mut SpliceCounters) {
     // SAFETY: a live map value; the sender's lock is held.
     unsafe {
         if route.may_sleep != 0 {
@@ -86,7 +86,7 @@ unsafe fn passes(route: &Route, flow: *mut Flow) {
 
 /// Whether nothing of the sender is on its way to the target, and the target's queue is short.
 #[inline(always)]
-unsafe fn verdict(route: &Route, flow: *mut Flow) -> Result<(), Outcome> {
+unsafe fn verdict(route: &SpliceRedirect, flow: *mut SpliceCounters) -> Result<(), Outcome> {
     let offsets = config();
     // SAFETY: a live map value; reads of kernel memory that fault are errors, and what is read of a socket that
     // is gone shows by its cookie, read last.
@@ -114,7 +114,7 @@ unsafe fn verdict(route: &Route, flow: *mut Flow) -> Result<(), Outcome> {
         if !settled {
             return Err(Outcome::SpliceReading);
         }
-        core::ptr::write_volatile(&raw mut (*flow).settled, Flow::settled_at(fed));
+        core::ptr::write_volatile(&raw mut (*flow).settled, SpliceCounters::settled_at(fed));
         Ok(())
     }
 }
@@ -127,11 +127,12 @@ unsafe fn verdict(route: &Route, flow: *mut Flow) -> Result<(), Outcome> {
 /// lock, and leaves with the lock in hand. Neither can be read together with the other; but to be missed by four
 /// looks in turn it would have to wake up and fall asleep again between each two.
 #[inline(always)]
-unsafe fn settles(route: &Route, flow: *mut Flow, fed: u32) -> Result<bool, Outcome> {
+unsafe fn settles(route: &SpliceRedirect, flow: *mut SpliceCounters, fed: u32) -> Result<bool, Outcome> {
     // SAFETY: as in `verdict`.
     unsafe {
         for _ in 0..2 {
-            if route.may_sleep == 0 || read_first(&raw mut (*flow).settled) == Flow::settled_at(fed) {
+            if route.may_sleep == 0 || read_first(&raw mut (*flow).settled) == SpliceCounters::settled_at(fed)
+            {
                 return Ok(true);
             }
             if sleeps(route.target_sock)? || read::<u32>(route.target_sock, config().owned)? != 0 {
@@ -145,10 +146,10 @@ unsafe fn settles(route: &Route, flow: *mut Flow, fed: u32) -> Result<bool, Outc
 /// The sender sends. If it has read all that it got by TCP, and no other thread of it sleeps, its reads wait for
 /// either from now on. It holds its lock, so this is certain.
 #[inline(always)]
-unsafe fn note_own_reads(route: &Route) {
+unsafe fn note_own_reads(route: &SpliceRedirect) {
     // SAFETY: as in `verdict`.
     unsafe {
-        let Some(back) = SPLICE_FLOWS.get_ptr_mut(route.back_flow) else { return };
+        let Some(back) = SPLICE_COUNTERS.get_ptr_mut(route.back_flow) else { return };
         if core::ptr::read_volatile(&raw const (*back).settled) != 0
             || core::ptr::read_volatile(&raw const (*back).sender) != route.target
         {
@@ -156,14 +157,14 @@ unsafe fn note_own_reads(route: &Route) {
         }
         let _ = own_position(route).map(|position| {
             if let Some(position) = position {
-                core::ptr::write_volatile(&raw mut (*back).settled, Flow::settled_at(position));
+                core::ptr::write_volatile(&raw mut (*back).settled, SpliceCounters::settled_at(position));
             }
         });
     }
 }
 
 #[inline(always)]
-unsafe fn own_position(route: &Route) -> Result<Option<u32>, Outcome> {
+unsafe fn own_position(route: &SpliceRedirect) -> Result<Option<u32>, Outcome> {
     let offsets = config();
     // SAFETY: as in `verdict`.
     unsafe {

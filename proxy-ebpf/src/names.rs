@@ -1,4 +1,4 @@
-//! Which addresses does an application see on its sockets?
+//! Shows applications the addresses that they would see without the mesh.
 //!
 //! cgroup/getpeername4, 6 and getsockname4, 6, kernel 5.8. They also run for the address that accept()
 //! returns. If the state is missing, the true kernel address is shown: nothing breaks but the disguise.

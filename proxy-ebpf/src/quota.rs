@@ -1,4 +1,4 @@
-//! How much of the shared maps may one workload fill?
+//! Limits how many entries of a shared map one workload may have.
 //!
 //! Counters by netns cookie, made by user space when a workload joins. Without one nothing is limited: the workload is
 //! leaving, or of a version before.
@@ -19,6 +19,13 @@ pub fn take(counts: &HashMap<u64, u64>, netns: u64, most: u64) -> bool {
     // SAFETY: as above.
     unsafe { add(count, 1) };
     true
+}
+
+/// Whether the workload has as many as it may.
+#[inline(always)]
+pub fn is_used_up(counts: &HashMap<u64, u64>, netns: u64, most: u64) -> bool {
+    // SAFETY: values are plain integers.
+    unsafe { counts.get(netns).is_some_and(|count| *count as i64 >= most as i64) }
 }
 
 /// One entry less.

@@ -1,4 +1,4 @@
-//! How does the proxy's accepted socket learn the original destination, and who listens where?
+//! Hands the original destination to the socket that the proxy accepts, and records who listens where.
 //!
 //! cgroup/sock_ops, kernel 5.15 (netns cookie). TCP_CONNECT_CB runs with the source port chosen and before the
 //! SYN leaves, PASSIVE_ESTABLISHED_CB before accept() can return the child: the hand-over cannot be late. When
@@ -17,27 +17,21 @@ use aya_ebpf::{
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use weft_common::{Addr, Ip, ListenKey, Outcome, Rendezvous, SocketState, Tuple, Workload};
+use weft_common::{Addr, Ip, ListenKey, Outcome, PeerInfo, SocketState, Tuple, Workload};
 
 use crate::{
+    direct,
     maps::{
-        ADDRESSES, CONFIG, HANDSHAKES, HOST, LISTENERS, LISTENING, RENDEZVOUS, count, socket_state, workload,
+        CONFIG, HANDSHAKES_BY_NETNS, HOST_CONNECTIONS, LISTENERS_BY_ADDR, LISTENERS_BY_NETNS, NETNS_BY_IP,
+        ORIGINAL_DST_BY_TUPLE, count, socket_state, workload,
     },
-    pass, quota, splice,
+    quota, splice,
 };
 
 const AF_INET: u32 = 2;
 const BPF_ANY: u64 = 0;
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
-
-// LLVM merges neighbouring reads of the context into forms that the verifier refuses ("dereference of
-// modified ctx ptr", seen with 6.18): each field is read for itself.
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
 
 #[sock_ops]
 pub fn weft_sockops(ctx: SockOpsContext) -> u32 {
@@ -62,10 +56,10 @@ unsafe fn on_connect(ctx: &SockOpsContext) {
         let netns = bpf_get_netns_cookie(ctx.as_ptr());
         if is_host(netns) {
             let (local, remote) = ends(ctx.ops);
-            if ADDRESSES.get(remote.ip).is_none() {
+            if NETNS_BY_IP.get(remote.ip).is_none() {
                 return;
             }
-            if HOST.insert(Tuple { netns: 0, local, remote }, 1, BPF_ANY).is_err() {
+            if HOST_CONNECTIONS.insert(Tuple { netns: 0, local, remote }, 1, BPF_ANY).is_err() {
                 count(Outcome::HostFull);
             }
             watch_state(ctx);
@@ -84,14 +78,14 @@ unsafe fn on_connect(ctx: &SockOpsContext) {
         }
         let (local, remote) = ends(ctx.ops);
         if (*state).flags & SocketState::DIRECT != 0 {
-            pass::on_connect(netns, socket.cast(), local, remote);
+            direct::on_connect(netns, socket.cast(), local, remote);
             watch_state(ctx);
             return;
         }
-        let Some(rendezvous) = (*state).handed_over() else { return };
+        let Some(info) = (*state).handed_over() else { return };
         let tuple = Tuple { netns, local, remote };
-        arrange(&tuple, &rendezvous);
-        if rendezvous.flags & SocketState::SPLICE != 0 {
+        publish(&tuple, &info);
+        if info.flags & SocketState::SPLICE != 0 {
             splice::opening(ctx, socket.cast::<c_void>(), &*state, &tuple);
         }
         watch_state(ctx);
@@ -119,7 +113,7 @@ unsafe fn on_answered(ctx: &SockOpsContext) {
             return;
         }
         let (local, remote) = ends(ctx.ops);
-        pass::on_answered(ctx, netns, socket.cast(), local, remote);
+        direct::on_answered(ctx, netns, socket.cast(), local, remote);
     }
 }
 
@@ -137,26 +131,26 @@ unsafe fn on_accepted(ctx: &SockOpsContext) {
         if socket.is_null() {
             return;
         }
-        let Some(rendezvous) = RENDEZVOUS.get(tuple) else {
+        let Some(info) = ORIGINAL_DST_BY_TUPLE.get(tuple) else {
             let opener = Tuple { netns: 0, ..tuple };
-            if pass::on_accepted(ctx, netns, socket.cast(), opener) {
+            if direct::on_accepted(ctx, netns, socket.cast(), opener) {
                 watch_state(ctx);
             } else {
-                let _ = HOST.remove(opener);
+                let _ = HOST_CONNECTIONS.remove(opener);
             }
             return;
         };
-        let rendezvous = *rendezvous;
-        disarrange(&tuple);
+        let info = *info;
+        withdraw(&tuple);
         let state = socket_state(socket.cast::<c_void>(), true);
         if state.is_null() {
-            count(Outcome::RendezvousNoStorage);
+            count(Outcome::PeerInfoNoStorage);
             return;
         }
-        *state = SocketState { peer: rendezvous.addr, flags: rendezvous.flags };
-        count(Outcome::RendezvousMet);
-        if rendezvous.flags & SocketState::SPLICE != 0 {
-            let by_application = rendezvous.flags & SocketState::ORIGINAL != 0;
+        *state = SocketState { peer: info.addr, flags: info.flags };
+        count(Outcome::PeerInfoHandedOver);
+        if info.flags & SocketState::SPLICE != 0 {
+            let by_application = info.flags & SocketState::ORIGINAL != 0;
             splice::accepted(ctx, socket.cast::<c_void>(), by_application, &tuple);
             watch_state(ctx);
         }
@@ -176,12 +170,12 @@ unsafe fn on_listen(ctx: &SockOpsContext) {
             return;
         }
         if !add(&key, 1) {
-            if !quota::take(&LISTENING, netns, Workload::MOST_LISTENERS) {
+            if !quota::take(&LISTENERS_BY_NETNS, netns, Workload::MAX_LISTENERS) {
                 count(Outcome::ListenerQuota);
                 return;
             }
-            if LISTENERS.insert(key, 1, BPF_NOEXIST).is_err() {
-                quota::give_back(&LISTENING, netns);
+            if LISTENERS_BY_ADDR.insert(key, 1, BPF_NOEXIST).is_err() {
+                quota::give_back(&LISTENERS_BY_NETNS, netns);
                 if !add(&key, 1) {
                     count(Outcome::ListenerFull);
                     return;
@@ -206,7 +200,7 @@ unsafe fn on_state(ctx: &SockOpsContext) {
             // One that could not connect may listen afterwards.
             if !state.is_null() && (*state).flags & SocketState::DIRECT != 0 && old != BPF_TCP_LISTEN {
                 let (local, remote) = ends(ctx.ops);
-                pass::on_state(ctx, netns, socket.cast(), old, new, local, remote);
+                direct::on_state(ctx, netns, socket.cast(), old, new, local, remote);
                 return;
             }
         }
@@ -215,7 +209,7 @@ unsafe fn on_state(ctx: &SockOpsContext) {
         }
         if old == BPF_TCP_LISTEN {
             let key = listen_key(ctx, netns);
-            pass::on_unlisten(netns, key.port);
+            direct::on_unlisten(netns, key.port);
             if add(&key, u64::MAX) {
                 count(Outcome::ListenerClosed);
             }
@@ -225,43 +219,43 @@ unsafe fn on_state(ctx: &SockOpsContext) {
         // still there.
         let (local, remote) = ends(ctx.ops);
         if is_host(netns) {
-            let _ = HOST.remove(Tuple { netns: 0, local, remote });
+            let _ = HOST_CONNECTIONS.remove(Tuple { netns: 0, local, remote });
         } else {
             let tuple = Tuple { netns, local, remote };
-            disarrange(&tuple);
+            withdraw(&tuple);
             splice::closed(ctx, &tuple);
         }
     }
 }
 
-/// Notes what the other end's accepted socket is to get.
+/// Publishes what the accepted socket at the other end is to get.
 #[inline(always)]
-fn arrange(tuple: &Tuple, rendezvous: &Rendezvous) {
-    if !quota::take(&HANDSHAKES, tuple.netns, Workload::MOST_HANDSHAKES) {
-        count(Outcome::RendezvousQuota);
+fn publish(tuple: &Tuple, info: &PeerInfo) {
+    if !quota::take(&HANDSHAKES_BY_NETNS, tuple.netns, Workload::MAX_HANDSHAKES) {
+        count(Outcome::HandshakeQuota);
         return;
     }
-    if RENDEZVOUS.insert(tuple, rendezvous, BPF_NOEXIST).is_ok() {
+    if ORIGINAL_DST_BY_TUPLE.insert(tuple, info, BPF_NOEXIST).is_ok() {
         return;
     }
-    quota::give_back(&HANDSHAKES, tuple.netns);
+    quota::give_back(&HANDSHAKES_BY_NETNS, tuple.netns);
     // One of the same four numbers that was never taken: this one is newer.
-    if RENDEZVOUS.insert(tuple, rendezvous, BPF_EXIST).is_err() {
-        count(Outcome::RendezvousFull);
+    if ORIGINAL_DST_BY_TUPLE.insert(tuple, info, BPF_EXIST).is_err() {
+        count(Outcome::PeerInfoFull);
     }
 }
 
 #[inline(always)]
-fn disarrange(tuple: &Tuple) {
-    if RENDEZVOUS.remove(tuple).is_ok() {
-        quota::give_back(&HANDSHAKES, tuple.netns);
+fn withdraw(tuple: &Tuple) {
+    if ORIGINAL_DST_BY_TUPLE.remove(tuple).is_ok() {
+        quota::give_back(&HANDSHAKES_BY_NETNS, tuple.netns);
     }
 }
 
 /// Adds to the count of a listening address, modulo 2^64; false: there is none.
 #[inline(always)]
 unsafe fn add(key: &ListenKey, n: u64) -> bool {
-    let Some(value) = LISTENERS.get_ptr_mut(key) else { return false };
+    let Some(value) = LISTENERS_BY_ADDR.get_ptr_mut(key) else { return false };
     // Workers that share a port begin to listen at the same time on several CPUs.
     // SAFETY: a live map value, aligned, changed in this way only.
     unsafe { quota::add(value, n) };

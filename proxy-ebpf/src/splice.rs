@@ -1,4 +1,4 @@
-//! Which sockets may be spliced, and who belongs to whom?
+//! Chooses the sockets whose bytes the kernel may move (sk_msg), and records which belong together.
 //!
 //! Called by connect.rs and sockops.rs. Only applications' sockets whose port opted in become members of the
 //! socket map: membership alone changes what an application sees (docs/operations.md). Whatever does not work
@@ -16,7 +16,8 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use weft_common::{
-    Flow, Ip, Opener, Outcome, Pair, PortRanges, Route, SocketState, SpliceConfig, SplicePorts, Tuple,
+    Ip, Outcome, PortRanges, SocketState, SpliceConfig, SpliceCounters, SpliceOpener, SplicePair,
+    SplicePorts, SpliceRedirect, Tuple,
 };
 
 use crate::maps::{count, socket_state};
@@ -40,28 +41,29 @@ static SPLICE: SpliceConfig = SpliceConfig {
 
 /// Ports that a workload (netns cookie) opted in for its own connections.
 #[map]
-static SPLICE_FROM: HashMap<u64, PortRanges> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+static SPLICE_BY_NETNS: HashMap<u64, PortRanges> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 /// Ports of dialled addresses that opted in. Empty while splicing is off.
 #[map]
-static SPLICE_TO: HashMap<Ip, SplicePorts> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+static SPLICE_BY_IP: HashMap<Ip, SplicePorts> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
 /// Opted-in connections between connect() and accept().
 #[map]
-static OPENERS: HashMap<Tuple, Opener> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+static OPENER_BY_TUPLE: HashMap<Tuple, SpliceOpener> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
 /// Opted-in connections between applications and the proxy, by the cookie of the proxy's socket.
 #[map]
-static PAIRS: HashMap<u64, Pair> = HashMap::with_max_entries(32768, BPF_F_NO_PREALLOC);
+static PAIR_BY_COOKIE: HashMap<u64, SplicePair> = HashMap::with_max_entries(32768, BPF_F_NO_PREALLOC);
 /// The members. A closed socket leaves by itself.
 #[map]
-pub static MEMBERS: SockHash<u64> = SockHash::with_max_entries(65536, 0);
+pub static SPLICED_SOCKETS: SockHash<u64> = SockHash::with_max_entries(65536, 0);
 /// Where members' bytes may be put, written by the proxy.
 #[map]
-pub static ROUTES: HashMap<u64, Route> = HashMap::with_max_entries(32768, BPF_F_NO_PREALLOC);
+pub static REDIRECT_BY_COOKIE: HashMap<u64, SpliceRedirect> =
+    HashMap::with_max_entries(32768, BPF_F_NO_PREALLOC);
 /// What both sides count of a route.
 #[map]
-pub static SPLICE_FLOWS: Array<Flow> = Array::with_max_entries(32768, BPF_F_MMAPABLE);
+pub static SPLICE_COUNTERS: Array<SpliceCounters> = Array::with_max_entries(32768, BPF_F_MMAPABLE);
 /// A member's own cookie, which sk_msg cannot ask for.
 #[btf_map]
-static COOKIES: SkStorage<u64> = SkStorage::new();
+static COOKIE_BY_SOCKET: SkStorage<u64> = SkStorage::new();
 
 /// What the loader has set.
 #[inline(always)]
@@ -76,7 +78,7 @@ pub fn config() -> SpliceConfig {
 /// `socket` must be a socket pointer of the program's context.
 #[inline(always)]
 pub unsafe fn cookie_of(socket: *mut c_void, create: bool) -> *mut u64 {
-    let map = core::ptr::addr_of!(COOKIES).cast_mut().cast::<c_void>();
+    let map = core::ptr::addr_of!(COOKIE_BY_SOCKET).cast_mut().cast::<c_void>();
     // SAFETY: the caller's socket, checked by the verifier.
     unsafe { bpf_sk_storage_get(map, socket, core::ptr::null_mut(), create as u64).cast() }
 }
@@ -86,8 +88,8 @@ pub unsafe fn cookie_of(socket: *mut c_void, create: bool) -> *mut u64 {
 pub fn wanted(netns: u64, to: &Ip, port: u32) -> u32 {
     // SAFETY: entries are replaced whole by user space.
     unsafe {
-        let Some(ports) = SPLICE_TO.get(*to) else { return 0 };
-        let from = || SPLICE_FROM.get(netns).is_some_and(|own| own.contains(port));
+        let Some(ports) = SPLICE_BY_IP.get(*to) else { return 0 };
+        let from = || SPLICE_BY_NETNS.get(netns).is_some_and(|own| own.contains(port));
         if ports.allow(port, from) { SocketState::SPLICE } else { 0 }
     }
 }
@@ -101,8 +103,8 @@ pub unsafe fn opening(ctx: &SockOpsContext, socket: *mut c_void, state: &SocketS
     // SAFETY: as demanded of the caller.
     unsafe {
         let cookie = bpf_get_socket_cookie(ctx.as_ptr());
-        let opener = Opener { cookie, sock: socket as u64 };
-        if OPENERS.insert(tuple, opener, BPF_ANY).is_err() {
+        let opener = SpliceOpener { cookie, sock: socket as u64 };
+        if OPENER_BY_TUPLE.insert(tuple, opener, BPF_ANY).is_err() {
             count(Outcome::SpliceFull);
             return;
         }
@@ -136,7 +138,7 @@ pub unsafe fn established(ctx: &SockOpsContext) {
         }
         let own = cookie_of(socket.cast(), false);
         if !own.is_null() {
-            join(ctx, *own);
+            add_to_map(ctx, *own);
         }
     }
 }
@@ -149,14 +151,14 @@ pub unsafe fn established(ctx: &SockOpsContext) {
 pub unsafe fn accepted(ctx: &SockOpsContext, socket: *mut c_void, by_application: bool, tuple: &Tuple) {
     // SAFETY: as demanded of the caller.
     unsafe {
-        let Some(opener) = OPENERS.get(tuple) else { return };
+        let Some(opener) = OPENER_BY_TUPLE.get(tuple) else { return };
         let opener = *opener;
-        let _ = OPENERS.remove(tuple);
+        let _ = OPENER_BY_TUPLE.remove(tuple);
         let cookie = bpf_get_socket_cookie(ctx.as_ptr());
         let received = core::ptr::read_volatile(&raw const (*ctx.ops).rcv_nxt);
         let sent = core::ptr::read_volatile(&raw const (*ctx.ops).snd_nxt);
         let (key, pair) = if by_application {
-            let pair = Pair {
+            let pair = SplicePair {
                 app: opener.cookie,
                 app_sock: opener.sock,
                 proxy_sock: socket as u64,
@@ -171,14 +173,19 @@ pub unsafe fn accepted(ctx: &SockOpsContext, socket: *mut c_void, by_application
                 return;
             }
             *own = cookie;
-            if !join(ctx, cookie) {
+            if !add_to_map(ctx, cookie) {
                 return;
             }
-            let pair =
-                Pair { app: cookie, app_sock: socket as u64, proxy_sock: opener.sock, first: sent, pad: 0 };
+            let pair = SplicePair {
+                app: cookie,
+                app_sock: socket as u64,
+                proxy_sock: opener.sock,
+                first: sent,
+                pad: 0,
+            };
             (opener.cookie, pair)
         };
-        if PAIRS.insert(key, pair, BPF_ANY).is_err() {
+        if PAIR_BY_COOKIE.insert(key, pair, BPF_ANY).is_err() {
             count(Outcome::SpliceFull);
         }
     }
@@ -201,16 +208,16 @@ pub unsafe fn closed(ctx: &SockOpsContext, tuple: &Tuple) {
             return;
         }
         let cookie = bpf_get_socket_cookie(ctx.as_ptr());
-        let _ = OPENERS.remove(tuple);
-        let _ = PAIRS.remove(cookie);
-        let _ = ROUTES.remove(cookie);
+        let _ = OPENER_BY_TUPLE.remove(tuple);
+        let _ = PAIR_BY_COOKIE.remove(cookie);
+        let _ = REDIRECT_BY_COOKIE.remove(cookie);
     }
 }
 
 #[inline(always)]
-unsafe fn join(ctx: &SockOpsContext, cookie: u64) -> bool {
+unsafe fn add_to_map(ctx: &SockOpsContext, cookie: u64) -> bool {
     // SAFETY: the kernel's context.
-    let joined = unsafe { MEMBERS.update(cookie, &mut *ctx.ops, BPF_ANY).is_ok() };
+    let joined = unsafe { SPLICED_SOCKETS.update(cookie, &mut *ctx.ops, BPF_ANY).is_ok() };
     count(if joined { Outcome::SpliceJoined } else { Outcome::SpliceFull });
     joined
 }

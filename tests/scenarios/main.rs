@@ -17,10 +17,12 @@ mod clients;
 mod control;
 mod direct;
 mod first_request;
+mod fixed_source;
 mod fixture;
 mod hostile;
 mod identity;
 mod leaks;
+mod mptcp;
 mod opening;
 mod policy;
 mod restart;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         first_request::area(),
         bytes::area(),
         opening::area(),
+        fixed_source::area(),
+        mptcp::area(),
         addresses::area(),
         boundary::area(),
         clients::area(),

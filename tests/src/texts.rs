@@ -8,7 +8,7 @@ pub mod log {
     pub const DENIED: &str = "denied";
     pub const DETECTION_TIMEOUT: &str = "tls detection timeout";
     pub const DIRECT_CONNECTION_TERMINATED: &str = "terminated";
-    pub const DIRECT_PASS_UNTRUSTED_LINK: &[&str] = &["others may be on the pod's link", "is on a bridge"];
+    pub const DIRECT_PASS_UNTRUSTED_LINK: &[&str] = &["other pods may share the pod's link", "is on a bridge"];
     pub const DRAIN_TIMEOUT: &str = "drain timeout";
     pub const FORGED: &str = "forged";
     pub const KERNEL_LIMIT: &str = "bound of the kernel side";
@@ -17,8 +17,8 @@ pub mod log {
     pub const LISTENERS_DESTROYED: &str = "destroyed";
     pub const NO_ORIGINAL_DESTINATION: &str = "original destination";
     pub const NOT_SPLICED: &str = "not spliced";
-    pub const PROXYS_OWN_PORT: &str = "proxy's own port";
-    pub const REPEATED: &[&str] = &["more of the same", "lines="];
+    pub const PROXYS_OWN_PORT: &str = "the proxy's port";
+    pub const REPEATED: &[&str] = &["more lines of the same kind", "lines="];
     pub const TOO_MANY_RANGES: &str = "too many ranges";
 }
 
@@ -30,7 +30,7 @@ pub mod error {
     pub const IO: &str = "i/o";
     pub const NO_ORIGINAL_DESTINATION: &str = "no original destination";
     pub const NODE_LIMIT: &str = "loadshed node";
-    pub const NOT_STEERED: &str = "not steered";
+    pub const NOT_STEERED: &str = "no original destination";
 }
 
 /// Values of the label `outcome` of `weft_capture_total`.
@@ -58,11 +58,11 @@ pub mod change {
 
 /// Names of eBPF maps.
 pub mod map {
-    pub const DIRECT_CONNECTIONS: &str = "FLOWS";
-    pub const HANDSHAKES: &str = "RENDEZVOUS";
-    pub const HOST_CONNECTIONS: &str = "HOST";
-    pub const LISTENERS: &str = "LISTENERS";
-    pub const SPLICED_PAIRS: &str = "PAIRS";
+    pub const DIRECT_CONNECTIONS: &str = "DIRECT_BY_TUPLE";
+    pub const HANDSHAKES: &str = "ORIGINAL_DST_BY_TUPLE";
+    pub const HOST_CONNECTIONS: &str = "HOST_CONNECTIONS";
+    pub const LISTENERS: &str = "LISTENERS_BY_ADDR";
+    pub const SPLICED_PAIRS: &str = "PAIR_BY_COOKIE";
     /// As `weft_capture_map_entries` calls them.
     pub const LISTENER_LABELS: [&str; 2] = ["listeners", "seeded"];
 }

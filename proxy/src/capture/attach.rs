@@ -1,4 +1,4 @@
-//! How are programs attached so that a restart leaves no gap?
+//! Attaches the programs so that a restart leaves no gap.
 //!
 //! Every link is pinned. A pinned link is given the new program (BPF_LINK_UPDATE); only what is missing is
 //! attached.

@@ -1,4 +1,4 @@
-//! Can this machine's kernel carry weft? What `weft-proxy check` prints.
+//! The report of `weft-proxy check`: whether this kernel can run weft.
 //!
 //! Every need is asked for and every program goes through the verifier; nothing is attached or pinned.
 

@@ -1,4 +1,4 @@
-//! How do the programs' counters become metrics?
+//! Exports the programs' counters as metrics.
 
 use std::sync::Weak;
 

@@ -1,18 +1,18 @@
-//! Which TCP sockets does a namespace have: those that listened before weft looked, those half open?
+//! Lists TCP sockets of a network namespace.
 //!
 //! NETLINK_SOCK_DIAG (sock_diag(7)): a dump of the namespace's sockets in that state.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, ops::ControlFlow};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
-use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::Netns;
+use super::{Netns, netlink};
 
 /// The listening addresses in `netns` that a connection from outside could reach.
 pub(super) fn listening(netns: &Netns) -> io::Result<Vec<SocketAddr>> {
@@ -43,48 +43,20 @@ fn dump_both(states: StateFlags) -> io::Result<Vec<Found>> {
 const MOST: usize = 65_536;
 
 fn dump(family: u8, socket_id: SocketId, states: StateFlags) -> io::Result<Vec<Found>> {
-    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let request =
         InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::empty(), states, socket_id };
-    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
     let mut found = Vec::new();
-    let mut buffer = vec![0; 32 * 1024];
-    loop {
-        let size = socket.recv(&mut &mut buffer[..], 0)?;
-        let mut rest = &buffer[..size];
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(found),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    let id = &response.header.socket_id;
-                    let local = SocketAddr::new(id.source_address, id.source_port);
-                    let remote = SocketAddr::new(id.destination_address, id.destination_port);
-                    // Two words, the low one first.
-                    let [a, b, c, d, e, f, g, h] = id.cookie;
-                    let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
-                    found.push((local, remote, u64::from(high) << 32 | u64::from(low)));
-                    if found.len() >= MOST {
-                        return Ok(found);
-                    }
-                }
-                _ => {}
-            }
-            // Messages are aligned to 4 bytes (NLMSG_ALIGN).
-            let length = (message.header.length as usize).next_multiple_of(4);
-            match rest.get(length..) {
-                Some(next) if length > 0 => rest = next,
-                _ => break,
-            }
+    netlink::request(NETLINK_SOCK_DIAG, SockDiagMessage::InetRequest(request), NLM_F_DUMP, |answer| {
+        if let SockDiagMessage::InetResponse(response) = answer {
+            let id = &response.header.socket_id;
+            let local = SocketAddr::new(id.source_address, id.source_port);
+            let remote = SocketAddr::new(id.destination_address, id.destination_port);
+            // Two words, the low one first.
+            let [a, b, c, d, e, f, g, h] = id.cookie;
+            let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
+            found.push((local, remote, u64::from(high) << 32 | u64::from(low)));
         }
-    }
+        if found.len() < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(found)
 }

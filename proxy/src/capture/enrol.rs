@@ -1,22 +1,23 @@
-//! In which order does a pod join and leave, so that no connection is lost?
+//! Enrols and unenrols a pod without losing a connection.
 //!
-//! Joining: listeners open, the kernel observes (new listeners of applications are followed), listeners of
-//! before are looked up, then connections are captured. Leaving: capture stops, what is on its way arrives,
-//! everything is forgotten.
+//! To enrol: open the proxy's listeners, let the programs record new listeners of applications, look up the existing
+//! ones, then redirect connections. To unenrol: stop redirecting, wait for connections that are being opened, remove all.
 
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use weft_common::{Ip, PortRange, PortRanges, Workload};
 
-use super::{Capture, CaptureError, Listeners, Netns, Side, diag};
+use super::{Capture, CaptureError, Listeners, Netns, Side, diag, v6_targets};
 
 /// Subnets that one workload may leave alone: the map is shared by all of the node.
-const MOST_SUBNETS: usize = 256;
+const MAX_SUBNETS: usize = 256;
+/// A pod with fewer ephemeral ports than a source may have open direct connections, and as many that rest after their end.
+const FEW_PORTS: u32 = 16_384;
 
 /// What the kernel is to know of a workload.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Terms {
+pub struct KernelConfig {
     /// The pod's addresses.
     pub ips: Vec<IpAddr>,
     /// New connections go directly while no proxy serves them.
@@ -31,7 +32,7 @@ pub struct Terms {
     pub splice: Vec<PortRange>,
 }
 
-/// A pod in the kernel's books. Must be ended with [`Enrolled::forget`].
+/// A pod that the kernel side knows. Must be ended with [`Enrolled::forget`].
 #[derive(Debug)]
 pub struct Enrolled {
     capture: Arc<Capture>,
@@ -46,11 +47,11 @@ impl Enrolled {
         capture: &Arc<Capture>,
         netns: &Netns,
         listeners: &Listeners,
-        terms: &Terms,
+        config: &KernelConfig,
     ) -> Result<Self, CaptureError> {
         let cookie = netns.cookie();
         let of_family =
-            |v6| terms.ips.iter().find(|ip| ip.is_ipv6() == v6).map_or(Ip::ANY_V6, |ip| (*ip).into());
+            |v6| config.ips.iter().find(|ip| ip.is_ipv6() == v6).map_or(Ip::ANY_V6, |ip| (*ip).into());
         let mut enrolled = Enrolled {
             capture: capture.clone(),
             netns: netns.clone(),
@@ -61,21 +62,23 @@ impl Enrolled {
                 ip6: of_family(true),
                 ..Workload::default()
             },
-            ips: terms.ips.clone(),
+            ips: config.ips.clone(),
         };
         let before = capture.maps.lock().workload(cookie);
         if let Some(before) = before {
             // A predecessor's: it stays captured throughout.
-            let kept = Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND | Workload::SEEDED;
+            let kept = Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND | Workload::PREEXISTING;
             enrolled.workload.flags |= before.flags & kept;
         }
-        enrolled.adopt(terms)?;
+        enrolled.prepare_targets();
+        enrolled.adopt(config)?;
         {
             let mut maps = capture.maps.lock();
-            maps.set_listeners(cookie, &terms.ips, listeners)?;
+            maps.set_listeners(cookie, &config.ips, listeners)?;
+            enrolled.workload.slot = maps.assign_slot(cookie)?;
             maps.set_quotas(cookie)?;
             maps.set_workload(cookie, enrolled.workload)?;
-            maps.set_addresses(cookie, &terms.ips)?;
+            maps.set_addresses(cookie, &config.ips)?;
         }
         enrolled.seed()?;
         capture.programs.lock().attach_lookup(netns)?;
@@ -104,8 +107,8 @@ impl Enrolled {
     ///
     /// # Errors
     /// A map is full. What it had room for, and what the workload may not do any more, holds all the same.
-    pub fn change(&mut self, terms: &Terms) -> Result<(), CaptureError> {
-        let adopted = self.adopt(terms);
+    pub fn change(&mut self, config: &KernelConfig) -> Result<(), CaptureError> {
+        let adopted = self.adopt(config);
         self.write().and(adopted)
     }
 
@@ -121,14 +124,14 @@ impl Enrolled {
             source,
         })?;
         let seeded = self.capture.maps.lock().seed(netns, &listening)? > 0;
-        if seeded != self.workload.is(Workload::SEEDED) {
-            self.workload.flags ^= Workload::SEEDED;
+        if seeded != self.workload.is(Workload::PREEXISTING) {
+            self.workload.flags ^= Workload::PREEXISTING;
             self.write()?;
         }
         Ok(seeded)
     }
 
-    /// Whether so many listeners were opened that the books should be looked through soon.
+    /// Whether the pod has opened so many listeners that stale entries should be removed soon.
     pub fn is_crowded(&self) -> bool {
         self.capture.maps.lock().is_crowded(self.netns.cookie())
     }
@@ -140,15 +143,28 @@ impl Enrolled {
         self.capture.maps.lock().forget_addresses(self.netns.cookie(), &gone)
     }
 
-    /// Takes the pod out of the books.
+    /// Removes everything that the kernel side knows of the pod.
     pub fn forget(self) -> Result<(), CaptureError> {
         self.capture.programs.lock().detach_lookup(self.netns.cookie());
-        self.capture.passes.forget(self.netns.cookie())?;
+        self.capture.direct.forget(self.netns.cookie())?;
         self.capture.splice.set_source(self.netns.cookie(), &[])?;
         self.capture.maps.lock().forget(self.netns.cookie(), &self.ips)
     }
 
-    fn adopt(&mut self, terms: &Terms) -> Result<(), CaptureError> {
+    /// Looks at what redirect targets the namespace has, and at how many connections can share one.
+    fn prepare_targets(&mut self) {
+        if self.workload.outbound_v6 != 0 {
+            let added = v6_targets::add_route(&self.netns);
+            if let Err(error) = &added {
+                let netns = self.netns.cookie();
+                tracing::warn!(netns, %error, "no route for IPv6 redirect targets: the pod's IPv6 connections share one, and a source address and port can only have one connection at a time");
+            }
+            self.set(Workload::V6_TARGETS, added.is_ok());
+        }
+        self.set(Workload::FEW_PORTS, self.netns.ephemeral_ports().is_some_and(|ports| ports < FEW_PORTS));
+    }
+
+    fn adopt(&mut self, config: &KernelConfig) -> Result<(), CaptureError> {
         let ranges = |what: &str, list: &[PortRange]| {
             PortRanges::new(list).unwrap_or_else(|| {
                 // Fewer ports left alone is the safe side.
@@ -162,21 +178,21 @@ impl Enrolled {
                 PortRanges::new(&list[..PortRanges::MAX]).unwrap_or_default()
             })
         };
-        self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &terms.skip_outbound);
-        self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &terms.skip_inbound);
-        self.set(Workload::FAIL_OPEN, terms.fail_open);
-        if let Err(error) = self.capture.splice.set_source(self.netns.cookie(), &terms.splice) {
+        self.workload.skip_outbound = ranges("config.linkerd.io/skip-outbound-ports", &config.skip_outbound);
+        self.workload.skip_inbound = ranges("config.linkerd.io/skip-inbound-ports", &config.skip_inbound);
+        self.set(Workload::FAIL_OPEN, config.fail_open);
+        if let Err(error) = self.capture.splice.set_source(self.netns.cookie(), &config.splice) {
             // All works without.
-            tracing::warn!(netns = self.netns.cookie(), %error, "the workload's connections are not spliced");
+            tracing::warn!(netns = self.netns.cookie(), %error, "failed to enable splicing for the workload");
         }
-        let subnets = &terms.skip_subnets[..terms.skip_subnets.len().min(MOST_SUBNETS)];
-        if subnets.len() < terms.skip_subnets.len() {
+        let subnets = &config.skip_subnets[..config.skip_subnets.len().min(MAX_SUBNETS)];
+        if subnets.len() < config.skip_subnets.len() {
             // Fewer subnets left alone is the safe side.
-            let (netns, given) = (self.netns.cookie(), terms.skip_subnets.len());
+            let (netns, given) = (self.netns.cookie(), config.skip_subnets.len());
             tracing::error!(
                 netns,
                 given,
-                most = MOST_SUBNETS,
+                most = MAX_SUBNETS,
                 "config.linkerd.io/skip-subnets has too many subnets; the last ones are not skipped"
             );
         }
@@ -205,9 +221,9 @@ impl Capture {
             let result = self
                 .splice
                 .set_source(netns, &[])
-                .and_then(|()| self.passes.forget(netns))
+                .and_then(|()| self.direct.forget(netns))
                 .and_then(|()| maps.forget(netns, &ips));
-            tracing::info!(netns, ?result, "forgot a workload of before");
+            tracing::info!(netns, ?result, "removed a workload that a previous proxy left");
         }
     }
 }

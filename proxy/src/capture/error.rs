@@ -1,4 +1,4 @@
-//! What can go wrong between the proxy and the kernel?
+//! Errors of the kernel side.
 
 use std::{io, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Has this kernel what the programs need, and if not, what does it lack?
+//! Checks whether this kernel has what the programs need.
 //!
 //! The kernel itself is asked, by programs of two instructions that are loaded and dropped again: a version number
 //! says little about kernels to which distributions have carried features back.
@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, UdpSocket},
+    path::Path,
 };
 
 use aya::{
@@ -89,6 +90,14 @@ pub(super) fn release() -> String {
 
 fn helper(program: ProgramType, helper: BpfHelper) -> Option<bool> {
     is_helper_supported(program, helper).ok()
+}
+
+/// Whether programs can find the multipath TCP socket of a subflow. Without CONFIG_MPTCP or type information the helper
+/// is there, but a program that calls it is refused.
+pub(super) fn has_mptcp(btf: &Path) -> bool {
+    Path::new("/proc/sys/net/mptcp").exists()
+        && btf.exists()
+        && helper(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_skc_to_mptcp_sock) == Some(true)
 }
 
 fn socket_option() -> Option<bool> {

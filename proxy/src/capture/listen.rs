@@ -1,4 +1,4 @@
-//! Where does the proxy listen for a pod?
+//! Opens the proxy's listeners in a pod's network namespace.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Where are the maps kept while no proxy runs?
+//! Loads the programs, with maps that are pinned so that they outlive the proxy.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use weft_common::SpliceConfig;
 
-use super::{CaptureError, Config, maps, splice, sys};
+use super::{CaptureError, Config, kernel, maps, splice, sys};
 
 /// Compiled by the build script from `proxy-ebpf`.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEFT_EBPF_OBJECT"));
 
 /// Grows when a map's or program's layout changes: pins of another layout cannot be taken over.
-const LAYOUT: &str = "layout-4";
+const LAYOUT: &str = "layout-5";
 
 /// The folders of one instance in the BPF file system.
 pub(super) struct Pins {
@@ -96,6 +96,8 @@ pub(super) fn load(config: &Config, pins: &Pins, splicing: &SpliceConfig) -> Res
     let mut loader = EbpfLoader::new();
     loader.override_global("AYA_LOG_LEVEL", &level, true);
     loader.override_global("SPLICE", splicing, true);
+    let mptcp = u8::from(kernel::has_mptcp(&config.btf));
+    loader.override_global("MPTCP", &mptcp, true);
     let paths: Vec<(&str, PathBuf)> =
         maps::PINNED.iter().chain(splice::PINNED).map(|name| (*name, pins.maps().join(name))).collect();
     for (name, path) in &paths {
@@ -123,6 +125,6 @@ fn trace(ebpf: &mut Ebpf) {
                 }
             });
         }
-        Err(error) => tracing::warn!(error, "the eBPF programs' log cannot be read"),
+        Err(error) => tracing::warn!(error, "failed to read the eBPF programs' log"),
     }
 }

@@ -1,4 +1,4 @@
-//! What does the proxy read from and write to the kernel side?
+//! Reads and writes the programs' maps.
 
 use std::{
     collections::HashSet,
@@ -13,33 +13,34 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, SockHash, lpm_trie::Key as LpmKey},
 };
 use ipnet::IpNet;
-use weft_common::{Config, Ip, ListenKey, Outcome, SocketState, SubnetKey, Workload, listener_key};
+use weft_common::{Config, Ip, ListenKey, Outcome, SLOTS, SocketState, SubnetKey, Workload, listener_key};
 
 use super::{CaptureError, Listeners, Outcomes, Side, sys};
 
 /// The maps that outlive the process.
 pub(super) const PINNED: &[&str] = &[
-    "WORKLOADS",
-    "ADDRESSES",
-    "OUTBOUND",
-    "INBOUND",
-    "RENDEZVOUS",
-    "HANDSHAKES",
-    "HOST",
-    "LISTENERS",
-    "LISTENING",
-    "SEEDED",
-    "SUBNETS",
+    "WORKLOAD_BY_NETNS",
+    "NETNS_BY_IP",
+    "OUTBOUND_LISTENERS",
+    "INBOUND_LISTENERS",
+    "ORIGINAL_DST_BY_TUPLE",
+    "HANDSHAKES_BY_NETNS",
+    "HOST_CONNECTIONS",
+    "LISTENERS_BY_ADDR",
+    "LISTENERS_BY_NETNS",
+    "PREEXISTING_LISTENERS",
+    "SKIPPED_SUBNETS",
     "PROXIES",
     "CONFIG",
+    "NETNS_BY_SLOT",
     "HEARTBEAT",
     "OUTCOMES",
-    "SOCKETS",
-    "GRANTED",
-    "FLOWS",
-    "CROWDS",
-    "LIVE",
-    "DIRECTS",
+    "STATE_BY_SOCKET",
+    "VALID_GRANTS",
+    "DIRECT_BY_TUPLE",
+    "DIRECT_COUNT_BY_NETNS",
+    "OPEN_DIRECT_BY_COOKIE",
+    "DIRECT_BY_SOCKET",
 ];
 
 /// All but the socket storage, which the data path uses without a lock, and the heartbeat, which must not wait.
@@ -55,6 +56,7 @@ pub(super) struct Maps {
     subnets: LpmTrie<MapData, SubnetKey, u8>,
     proxies: HashMap<MapData, u64, u8>,
     config: Array<MapData, Config>,
+    netns_by_slot: Array<MapData, u64>,
     outcomes: PerCpuArray<MapData, u64>,
 }
 
@@ -69,23 +71,27 @@ pub(super) fn take<M: TryFrom<Map, Error = MapError>>(
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
         Ok(Maps {
-            workloads: take(ebpf, "WORKLOADS")?,
-            addresses: take(ebpf, "ADDRESSES")?,
-            outbound: take(ebpf, "OUTBOUND")?,
-            inbound: take(ebpf, "INBOUND")?,
-            handshakes: take(ebpf, "HANDSHAKES")?,
-            listeners: take(ebpf, "LISTENERS")?,
-            listening: take(ebpf, "LISTENING")?,
-            seeded: take(ebpf, "SEEDED")?,
-            subnets: take(ebpf, "SUBNETS")?,
+            workloads: take(ebpf, "WORKLOAD_BY_NETNS")?,
+            addresses: take(ebpf, "NETNS_BY_IP")?,
+            outbound: take(ebpf, "OUTBOUND_LISTENERS")?,
+            inbound: take(ebpf, "INBOUND_LISTENERS")?,
+            handshakes: take(ebpf, "HANDSHAKES_BY_NETNS")?,
+            listeners: take(ebpf, "LISTENERS_BY_ADDR")?,
+            listening: take(ebpf, "LISTENERS_BY_NETNS")?,
+            seeded: take(ebpf, "PREEXISTING_LISTENERS")?,
+            subnets: take(ebpf, "SKIPPED_SUBNETS")?,
             proxies: take(ebpf, "PROXIES")?,
             config: take(ebpf, "CONFIG")?,
+            netns_by_slot: take(ebpf, "NETNS_BY_SLOT")?,
             outcomes: take(ebpf, "OUTCOMES")?,
         })
     }
 
     pub(super) fn configure(&mut self, host_netns: u64, stale_after: Duration) -> Result<(), CaptureError> {
-        let config = Config { host_netns, stale_after_ns: stale_after.as_nanos() as u64 };
+        // A predecessor's stays: connections are being opened by it.
+        let known = self.config.get(&0, 0).map_or([0; 2], |config| config.redirect_key);
+        let redirect_key = if known == [0; 2] { rand::random() } else { known };
+        let config = Config { host_netns, stale_after_ns: stale_after.as_nanos() as u64, redirect_key };
         self.config.set(0, config, 0).map_err(CaptureError::map("CONFIG"))
     }
 
@@ -111,14 +117,44 @@ impl Maps {
             .map_err(CaptureError::map("PROXIES"))
     }
 
+    /// Gives the workload a slot of redirect targets that no other one has: the one it had before, if any.
+    ///
+    /// # Errors
+    /// The map cannot be written. All slots taken is none: the workload's connections share one target.
+    pub(super) fn assign_slot(&mut self, netns: u64) -> Result<u32, CaptureError> {
+        let known = self.workload(netns).map_or(0, |workload| workload.slot);
+        let slot = if known != 0 {
+            known
+        } else {
+            let taken: HashSet<u32> =
+                self.workloads.iter().flatten().map(|(_, workload)| workload.slot).collect();
+            (1..SLOTS).find(|slot| !taken.contains(slot)).unwrap_or(0)
+        };
+        if slot != 0 {
+            self.netns_by_slot.set(slot, netns, 0).map_err(CaptureError::map("NETNS_BY_SLOT"))?;
+        }
+        Ok(slot)
+    }
+
+    fn release_slot(&mut self, netns: u64) -> Result<(), CaptureError> {
+        match self.workload(netns).map(|workload| workload.slot) {
+            Some(slot) if slot != 0 => {
+                self.netns_by_slot.set(slot, 0, 0).map_err(CaptureError::map("NETNS_BY_SLOT"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn set_workload(&mut self, netns: u64, workload: Workload) -> Result<(), CaptureError> {
-        self.workloads.insert(netns, workload, 0).map_err(CaptureError::map("WORKLOADS"))
+        self.workloads.insert(netns, workload, 0).map_err(CaptureError::map("WORKLOAD_BY_NETNS"))
     }
 
     /// Begins to count what of the shared maps is the workload's.
     pub(super) fn set_quotas(&mut self, netns: u64) -> Result<(), CaptureError> {
         const NOEXIST: u64 = 1;
-        for (name, counts) in [("HANDSHAKES", &mut self.handshakes), ("LISTENING", &mut self.listening)] {
+        for (name, counts) in
+            [("HANDSHAKES_BY_NETNS", &mut self.handshakes), ("LISTENERS_BY_NETNS", &mut self.listening)]
+        {
             match counts.insert(netns, 0, NOEXIST) {
                 Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => {
                 }
@@ -130,7 +166,7 @@ impl Maps {
 
     /// Whether the workload's listeners take half of what they may: it is worth while to look for closed ones.
     pub(super) fn is_crowded(&self, netns: u64) -> bool {
-        self.listening.get(&netns, 0).is_ok_and(|count| count >= Workload::MOST_LISTENERS / 2)
+        self.listening.get(&netns, 0).is_ok_and(|count| count >= Workload::MAX_LISTENERS / 2)
     }
 
     pub(super) fn workload(&self, netns: u64) -> Option<Workload> {
@@ -151,14 +187,14 @@ impl Maps {
             if let Some(socket) = listeners.get(Side::Outbound, v6) {
                 self.outbound
                     .insert(listener_key(netns, v6), socket.as_raw_fd(), 0)
-                    .map_err(CaptureError::map("OUTBOUND"))?;
+                    .map_err(CaptureError::map("OUTBOUND_LISTENERS"))?;
             }
         }
         for ip in ips {
             if let Some(socket) = listeners.get(Side::Inbound, ip.is_ipv6()) {
                 self.inbound
                     .insert(Ip::from(*ip), socket.as_raw_fd(), 0)
-                    .map_err(CaptureError::map("INBOUND"))?;
+                    .map_err(CaptureError::map("INBOUND_LISTENERS"))?;
             }
         }
         Ok(())
@@ -166,7 +202,7 @@ impl Maps {
 
     pub(super) fn set_addresses(&mut self, netns: u64, ips: &[IpAddr]) -> Result<(), CaptureError> {
         for ip in ips {
-            self.addresses.insert(Ip::from(*ip), netns, 0).map_err(CaptureError::map("ADDRESSES"))?;
+            self.addresses.insert(Ip::from(*ip), netns, 0).map_err(CaptureError::map("NETNS_BY_IP"))?;
         }
         Ok(())
     }
@@ -182,16 +218,16 @@ impl Maps {
                 wanted.data() == key.data() && wanted.prefix_len() == key.prefix_len()
             });
             if !kept {
-                absent_is_fine(self.subnets.remove(&key)).map_err(CaptureError::map("SUBNETS"))?;
+                absent_is_fine(self.subnets.remove(&key)).map_err(CaptureError::map("SKIPPED_SUBNETS"))?;
             }
         }
         for key in wanted {
-            self.subnets.insert(&key, 1, 0).map_err(CaptureError::map("SUBNETS"))?;
+            self.subnets.insert(&key, 1, 0).map_err(CaptureError::map("SKIPPED_SUBNETS"))?;
         }
         Ok(())
     }
 
-    /// Makes `SEEDED` hold exactly those of `listening` that sockops does not know. How many those are.
+    /// Makes `PREEXISTING_LISTENERS` hold exactly those of `listening` that sockops does not know. How many those are.
     pub(super) fn seed(&mut self, netns: u64, listening: &[SocketAddr]) -> Result<usize, CaptureError> {
         let key =
             |addr: &SocketAddr| ListenKey { netns, ip: addr.ip().into(), port: addr.port().into(), pad: 0 };
@@ -200,7 +236,7 @@ impl Maps {
             .map(key)
             .filter(|key| !self.listeners.get(key, 0).is_ok_and(|count| count > 0))
             .collect();
-        let most = usize::try_from(Workload::MOST_LISTENERS).unwrap_or(usize::MAX);
+        let most = usize::try_from(Workload::MAX_LISTENERS).unwrap_or(usize::MAX);
         if wanted.len() > most {
             tracing::warn!(
                 netns,
@@ -216,10 +252,10 @@ impl Maps {
         let stale: Vec<ListenKey> =
             self.seeded.keys().flatten().filter(|key| key.netns == netns && !wanted.contains(key)).collect();
         for key in &wanted {
-            self.seeded.insert(key, 1, 0).map_err(CaptureError::map("SEEDED"))?;
+            self.seeded.insert(key, 1, 0).map_err(CaptureError::map("PREEXISTING_LISTENERS"))?;
         }
         for key in stale {
-            absent_is_fine(self.seeded.remove(&key)).map_err(CaptureError::map("SEEDED"))?;
+            absent_is_fine(self.seeded.remove(&key)).map_err(CaptureError::map("PREEXISTING_LISTENERS"))?;
         }
         Ok(wanted.len())
     }
@@ -230,8 +266,8 @@ impl Maps {
             let ip = Ip::from(*ip);
             // Another pod may have been given the address already.
             if self.addresses.get(&ip, 0).is_ok_and(|owner| owner == netns) {
-                absent_is_fine(self.addresses.remove(&ip)).map_err(CaptureError::map("ADDRESSES"))?;
-                absent_is_fine(self.inbound.remove(&ip)).map_err(CaptureError::map("INBOUND"))?;
+                absent_is_fine(self.addresses.remove(&ip)).map_err(CaptureError::map("NETNS_BY_IP"))?;
+                absent_is_fine(self.inbound.remove(&ip)).map_err(CaptureError::map("INBOUND_LISTENERS"))?;
             }
         }
         Ok(())
@@ -247,13 +283,13 @@ impl Maps {
             .map(|(key, _)| key)
             .collect();
         for key in stale {
-            absent_is_fine(self.listeners.remove(&key)).map_err(CaptureError::map("LISTENERS"))?;
+            absent_is_fine(self.listeners.remove(&key)).map_err(CaptureError::map("LISTENERS_BY_ADDR"))?;
         }
         let left = self.listeners.keys().flatten().filter(|key| key.netns == netns).count() as u64;
         // One that begins to listen at this moment may not be counted; the next look does.
         match self.listening.get(&netns, 0) {
             Ok(count) if count != left => {
-                self.listening.insert(netns, left, 0).map_err(CaptureError::map("LISTENING"))
+                self.listening.insert(netns, left, 0).map_err(CaptureError::map("LISTENERS_BY_NETNS"))
             }
             _ => Ok(()),
         }
@@ -264,17 +300,18 @@ impl Maps {
         self.forget_addresses(netns, ips)?;
         for v6 in [false, true] {
             absent_is_fine(self.outbound.remove(&listener_key(netns, v6)))
-                .map_err(CaptureError::map("OUTBOUND"))?;
+                .map_err(CaptureError::map("OUTBOUND_LISTENERS"))?;
         }
-        absent_is_fine(self.workloads.remove(&netns)).map_err(CaptureError::map("WORKLOADS"))?;
+        self.release_slot(netns)?;
+        absent_is_fine(self.workloads.remove(&netns)).map_err(CaptureError::map("WORKLOAD_BY_NETNS"))?;
         self.set_subnets(netns, &[])?;
         for counts in [&mut self.handshakes, &mut self.listening] {
-            absent_is_fine(counts.remove(&netns)).map_err(CaptureError::map("HANDSHAKES"))?;
+            absent_is_fine(counts.remove(&netns)).map_err(CaptureError::map("HANDSHAKES_BY_NETNS"))?;
         }
         for map in [&mut self.listeners, &mut self.seeded] {
             let keys: Vec<ListenKey> = map.keys().flatten().filter(|key| key.netns == netns).collect();
             for key in keys {
-                absent_is_fine(map.remove(&key)).map_err(CaptureError::map("LISTENERS"))?;
+                absent_is_fine(map.remove(&key)).map_err(CaptureError::map("LISTENERS_BY_ADDR"))?;
             }
         }
         Ok(())
@@ -347,7 +384,7 @@ impl Sockets {
             Some(Map::SkStorage(map)) => Ok(map),
             _ => Err(CaptureError::Missing(name)),
         };
-        Ok(Sockets { map: storage("SOCKETS")?, _directs: storage("DIRECTS")? })
+        Ok(Sockets { map: storage("STATE_BY_SOCKET")?, _directs: storage("DIRECT_BY_SOCKET")? })
     }
 
     pub(super) fn get(&self, socket: BorrowedFd<'_>) -> Option<SocketState> {
@@ -356,7 +393,7 @@ impl Sockets {
 
     pub(super) fn set(&self, socket: BorrowedFd<'_>, state: SocketState) -> Result<(), CaptureError> {
         sys::storage_set(self.map.fd().as_fd(), socket, &state).map_err(|source: io::Error| {
-            CaptureError::Path { what: "write map", path: "SOCKETS".into(), source }
+            CaptureError::Path { what: "write map", path: "STATE_BY_SOCKET".into(), source }
         })
     }
 }

@@ -1,9 +1,9 @@
-//! How does weft-proxy speak with the kernel? The only place that does.
+//! Talks to the kernel; nothing else in weft-proxy does.
 //!
 //! Loads and attaches the programs of `proxy-ebpf`, keeps their maps, opens sockets in pods' namespaces.
 
-mod alarm;
 mod attach;
+mod bypass;
 mod cgroup;
 mod check;
 mod counters;
@@ -12,15 +12,17 @@ mod diag;
 mod enrol;
 mod error;
 mod kernel;
+mod limit_warnings;
+mod link_isolation;
 mod listen;
 mod load;
 mod maps;
+mod netlink;
 mod netns;
-mod pass;
+mod socket_pool;
 mod splice;
-mod stock;
 mod sys;
-mod wiring;
+mod v6_targets;
 
 use std::{
     collections::HashMap,
@@ -35,20 +37,28 @@ use parking_lot::Mutex;
 use weft_common::{SocketState, SplicePorts};
 
 pub use self::{
-    alarm::alarms,
+    bypass::DirectEvents,
     cgroup::default_attach_point,
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
-    enrol::{Enrolled, Terms},
+    enrol::{Enrolled, KernelConfig},
     error::CaptureError,
     kernel::Unsupported,
+    limit_warnings::warn_of_limits,
+    link_isolation::NotIsolated,
     listen::{Listener, Listeners, Side},
     netns::Netns,
-    pass::DirectEvents,
-    splice::{Full, Refused, Routed, Splice},
-    stock::Stock,
+    socket_pool::SocketPool,
+    splice::{Full, InstalledRedirect, Refused, Splice},
     sys::{owned_fd, socket_cookie, tcp_info},
-    wiring::Shared,
+};
+
+// Names that the proxy's other modules still use; they go with these.
+#[doc(hidden)]
+pub use self::{
+    enrol::KernelConfig as Terms, limit_warnings::warn_of_limits as alarms,
+    link_isolation::NotIsolated as Shared, socket_pool::SocketPool as Stock,
+    splice::InstalledRedirect as Routed,
 };
 
 /// Where and how the programs are attached.
@@ -72,22 +82,22 @@ pub struct Config {
     pub takeover: bool,
 }
 
-/// What the kernel knows of an application's connection.
+/// What the kernel recorded for an application's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Original {
     /// Where it was going.
     pub addr: SocketAddr,
-    /// Its port opted in to splicing.
+    /// The port opted in to splicing.
     pub may_splice: bool,
 }
 
-/// The programs, attached and pinned, and their maps.
+/// The attached and pinned programs and their maps.
 pub struct Capture {
     maps: Mutex<maps::Maps>,
     heartbeat: Mutex<maps::Heartbeat>,
     programs: Mutex<attach::Programs>,
     sockets: maps::Sockets,
-    passes: pass::Passes,
+    direct: bypass::DirectConnections,
     splice: Splice,
     host: Netns,
     stale_after: Duration,
@@ -107,7 +117,7 @@ impl Capture {
         let mut maps = maps::Maps::take(&mut ebpf)?;
         let heartbeat = maps::Heartbeat::take(&mut ebpf)?;
         let sockets = maps::Sockets::take(&mut ebpf)?;
-        let passes = pass::Passes::take(&mut ebpf)?;
+        let direct = bypass::DirectConnections::take(&mut ebpf)?;
         let splice = Splice::start(&mut ebpf, offsets.err(), !config.takeover)?;
         maps.configure(host.cookie(), config.stale_after)?;
         let others = if config.takeover { pins.proxies_of_others() } else { Vec::new() };
@@ -121,7 +131,7 @@ impl Capture {
             heartbeat: Mutex::new(heartbeat),
             programs: Mutex::new(programs),
             sockets,
-            passes,
+            direct,
             splice,
             host,
             stale_after: config.stale_after,
@@ -177,11 +187,11 @@ impl Capture {
         &self.splice
     }
 
-    /// Makes `targets` all addresses whose ports may be spliced. Tries out whether the kernel does it right when
-    /// somebody asks for it first.
+    /// Makes `targets` all addresses whose ports may be spliced. The first time a port
+    /// opts in, tests whether the kernel splices correctly.
     pub fn set_splice_targets(&self, targets: &HashMap<IpAddr, SplicePorts>) -> Result<(), CaptureError> {
         if !targets.is_empty() {
-            splice::try_out(self);
+            splice::run_once(self);
         }
         self.splice.set_targets(targets)
     }
@@ -201,12 +211,12 @@ impl Capture {
         self.heartbeat.lock().beat(0)
     }
 
-    /// A successor that has put its programs in this proxy's place was given up. `pods`: the cookies of those served.
+    /// Attaches this proxy's programs again after a takeover failed. `pods`: the cookies of the pods served.
     pub fn attach_again(&self, pods: &[u64]) -> Result<(), CaptureError> {
         self.programs.lock().attach_again(pods)
     }
 
-    /// Whether another version's programs, with maps of their own, are attached as well. They have the first word.
+    /// Whether another version's programs, with maps of their own, are attached as well. Those run first.
     pub fn has_other_versions(&self) -> bool {
         self.programs.lock().has_others()
     }

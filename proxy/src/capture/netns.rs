@@ -1,4 +1,4 @@
-//! How does the proxy act inside a pod's network namespace?
+//! Opens a pod's network namespace and runs code in it.
 
 use std::{
     fs::File,
@@ -52,6 +52,14 @@ impl Netns {
         // The sysctl shows the value of the reading thread's namespace.
         self.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen"))
             .is_ok_and(|value| value.trim().parse::<u32>().is_ok_and(|bits| bits & 2 != 0))
+    }
+
+    /// How many ports the kernel chooses from for connections (net.ipv4.ip_local_port_range; IPv6 has the same).
+    pub(super) fn ephemeral_ports(&self) -> Option<u32> {
+        let range = self.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")).ok()?;
+        let mut bounds = range.split_whitespace().map(|bound| bound.parse::<u32>().ok());
+        let (low, high) = (bounds.next()??, bounds.next()??);
+        (high + 1).checked_sub(low)
     }
 
     /// Whether the path still leads to this namespace: if not, the pod is gone or another one.

@@ -1,4 +1,4 @@
-//! Which system calls has no library a safe word for?
+//! System calls that no library wraps.
 
 use std::{
     ffi::CString,

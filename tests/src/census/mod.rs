@@ -23,7 +23,7 @@ use self::{bpf::Map, process::THREADS};
 pub use self::{full::Full, memory::Memory, memory::low_memory, process::memory as memory_of};
 use crate::{mesh::Mesh, wait};
 
-/// Counts by name, for example `node a: entries of RENDEZVOUS`.
+/// Counts by name, for example `node a: entries of ORIGINAL_DST_BY_TUPLE`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResourceCensus(BTreeMap<String, u64>);
 

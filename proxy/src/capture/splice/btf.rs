@@ -1,4 +1,4 @@
-//! Where does this kernel keep a field of a structure?
+//! Finds the offset of a structure's field in this kernel.
 //!
 //! BTF (Documentation/bpf/btf.rst of the kernel), version 1: as much of it as finds a member of a structure.
 

@@ -1,12 +1,12 @@
-//! How does the proxy tell the kernel which connections to splice?
+//! Tells the kernel which connections to splice.
 //!
 //! Everything that `proxy-ebpf/src/splice.rs` and `msg.rs` need: offsets of the running kernel, ports that opted
 //! in, the routes of connections. Where the kernel does not allow it, splicing is off and says why; nothing else
 //! depends on it.
 
 mod btf;
-mod flows;
-mod trial;
+mod flow_table;
+mod self_test;
 
 use std::{
     collections::{HashMap as StdMap, HashSet},
@@ -21,10 +21,10 @@ use aya::{
     programs::SkMsg,
 };
 use parking_lot::{Mutex, RwLock};
-use weft_common::{Ip, Pair, PortRange, PortRanges, Route, SpliceConfig, SplicePorts};
+use weft_common::{Ip, PortRange, PortRanges, SpliceConfig, SplicePair, SplicePorts, SpliceRedirect};
 
-pub(super) use self::trial::try_out;
-use self::{btf::Btf, flows::Flows};
+pub(super) use self::self_test::run_once;
+use self::{btf::Btf, flow_table::FlowTable};
 use super::{
     CaptureError,
     maps::{absent_is_fine, take},
@@ -32,8 +32,16 @@ use super::{
 };
 
 /// The maps that outlive the process.
-pub(super) const PINNED: &[&str] =
-    &["SPLICE_FROM", "SPLICE_TO", "OPENERS", "PAIRS", "MEMBERS", "ROUTES", "SPLICE_FLOWS", "COOKIES"];
+pub(super) const PINNED: &[&str] = &[
+    "SPLICE_BY_NETNS",
+    "SPLICE_BY_IP",
+    "OPENER_BY_TUPLE",
+    "PAIR_BY_COOKIE",
+    "SPLICED_SOCKETS",
+    "REDIRECT_BY_COOKIE",
+    "SPLICE_COUNTERS",
+    "COOKIE_BY_SOCKET",
+];
 pub(super) const PROGRAM: &str = "weft_msg";
 /// As the map has.
 const FLOWS: u32 = 32768;
@@ -44,11 +52,11 @@ const LIMIT: u32 = 6 << 20;
 pub struct Splice {
     from: Mutex<HashMap<MapData, u64, PortRanges>>,
     to: Mutex<HashMap<MapData, Ip, SplicePorts>>,
-    pairs: Mutex<HashMap<MapData, u64, Pair>>,
-    routes: Mutex<HashMap<MapData, u64, Route>>,
+    pairs: Mutex<HashMap<MapData, u64, SplicePair>>,
+    routes: Mutex<HashMap<MapData, u64, SpliceRedirect>>,
     members: Mutex<SockHash<MapData, u64>>,
     cookies: MapData,
-    flows: Flows,
+    flows: FlowTable,
     state: RwLock<State>,
 }
 
@@ -79,7 +87,7 @@ pub enum Refused {
 
 /// A sender's bytes may be put into a target's queue, until [`Splice::end`].
 #[derive(Clone, Copy, Debug)]
-pub struct Routed {
+pub struct InstalledRedirect {
     sender: u64,
     flow: u32,
 }
@@ -111,15 +119,15 @@ impl Splice {
     /// Takes the maps and attaches the program. `refused`: why it must not be (see [`offsets`]). `alone`: no
     /// predecessor hands over.
     pub(super) fn start(ebpf: &mut Ebpf, refused: Option<String>, alone: bool) -> Result<Self, CaptureError> {
-        const COOKIES: &str = "COOKIES";
-        let flows = ebpf.map("SPLICE_FLOWS").ok_or(CaptureError::Missing("SPLICE_FLOWS"))?;
-        let Map::Array(flows) = flows else { return Err(CaptureError::Missing("SPLICE_FLOWS")) };
-        let flows =
-            Flows::map(flows.fd().as_fd(), FLOWS).map_err(CaptureError::path("map", "SPLICE_FLOWS"))?;
-        let Some(Map::SkStorage(cookies)) = ebpf.take_map(COOKIES) else {
-            return Err(CaptureError::Missing(COOKIES));
+        const COOKIE_BY_SOCKET: &str = "COOKIE_BY_SOCKET";
+        let flows = ebpf.map("SPLICE_COUNTERS").ok_or(CaptureError::Missing("SPLICE_COUNTERS"))?;
+        let Map::Array(flows) = flows else { return Err(CaptureError::Missing("SPLICE_COUNTERS")) };
+        let flows = FlowTable::map(flows.fd().as_fd(), FLOWS)
+            .map_err(CaptureError::path("map", "SPLICE_COUNTERS"))?;
+        let Some(Map::SkStorage(cookies)) = ebpf.take_map(COOKIE_BY_SOCKET) else {
+            return Err(CaptureError::Missing(COOKIE_BY_SOCKET));
         };
-        let members: SockHash<MapData, u64> = take(ebpf, "MEMBERS")?;
+        let members: SockHash<MapData, u64> = take(ebpf, "SPLICED_SOCKETS")?;
         let state = match refused.or_else(|| attach(ebpf, &members).err()) {
             Some(reason) => {
                 tracing::warn!(reason, "connections are not spliced, whoever opts in");
@@ -128,10 +136,10 @@ impl Splice {
             None => State::Untried,
         };
         let splice = Splice {
-            from: Mutex::new(take(ebpf, "SPLICE_FROM")?),
-            to: Mutex::new(take(ebpf, "SPLICE_TO")?),
-            pairs: Mutex::new(take(ebpf, "PAIRS")?),
-            routes: Mutex::new(take(ebpf, "ROUTES")?),
+            from: Mutex::new(take(ebpf, "SPLICE_BY_NETNS")?),
+            to: Mutex::new(take(ebpf, "SPLICE_BY_IP")?),
+            pairs: Mutex::new(take(ebpf, "PAIR_BY_COOKIE")?),
+            routes: Mutex::new(take(ebpf, "REDIRECT_BY_COOKIE")?),
             members: Mutex::new(members),
             cookies,
             flows,
@@ -154,7 +162,7 @@ impl Splice {
 
     /// The ports that a workload opted in for its own connections.
     pub(super) fn set_source(&self, netns: u64, ports: &[PortRange]) -> Result<(), CaptureError> {
-        let error = CaptureError::map("SPLICE_FROM");
+        let error = CaptureError::map("SPLICE_BY_NETNS");
         let mut from = self.from.lock();
         match PortRanges::new(ports) {
             Some(ranges) if !ports.is_empty() => from.insert(netns, ranges, 0).map_err(error),
@@ -171,33 +179,37 @@ impl Splice {
         let mut to = self.to.lock();
         let gone: Vec<Ip> = to.keys().flatten().filter(|ip| !wanted.contains_key(ip)).collect();
         for ip in gone {
-            absent_is_fine(to.remove(&ip)).map_err(CaptureError::map("SPLICE_TO"))?;
+            absent_is_fine(to.remove(&ip)).map_err(CaptureError::map("SPLICE_BY_IP"))?;
         }
         for (ip, ports) in wanted {
-            to.insert(ip, ports, 0).map_err(CaptureError::map("SPLICE_TO"))?;
+            to.insert(ip, ports, 0).map_err(CaptureError::map("SPLICE_BY_IP"))?;
         }
         Ok(())
     }
 
     /// The connection of the proxy's own socket, if its port opted in and the kernel knows the other end.
-    pub fn pair(&self, cookie: u64) -> Option<Pair> {
+    pub fn pair(&self, cookie: u64) -> Option<SplicePair> {
         self.pairs.lock().get(&cookie, 0).ok()
     }
 
     /// Lets the kernel move bytes of a connection both ways (the routes' flows and ways back are filled in here), of
     /// which `forwarded` have been relayed.
-    pub fn begin(&self, routes: [Route; 2], forwarded: [u64; 2]) -> Result<[Routed; 2], Full> {
+    pub fn begin(
+        &self,
+        routes: [SpliceRedirect; 2],
+        forwarded: [u64; 2],
+    ) -> Result<[InstalledRedirect; 2], Full> {
         let [there, back] = routes;
-        let take = |route: Route, forwarded: u64| {
+        let take = |route: SpliceRedirect, forwarded: u64| {
             let flow = self.flows.take(route.sender, forwarded, route.may_sleep != 0);
             let sender = route.sender;
-            flow.map(|flow| Routed { sender, flow }).ok_or(Full("SPLICE_FLOWS"))
+            flow.map(|flow| InstalledRedirect { sender, flow }).ok_or(Full("SPLICE_COUNTERS"))
         };
         let first = take(there, forwarded[0])?;
         let second = take(back, forwarded[1]).inspect_err(|_| self.flows.free(first.flow, first.sender))?;
         let routed = [first, second];
         for (at, route, back) in [(0, there, back), (1, back, there)] {
-            let route = Route {
+            let route = SpliceRedirect {
                 flow: routed[at].flow,
                 back_flow: routed[1 - at].flow,
                 back_feeder: back.feeder,
@@ -208,7 +220,7 @@ impl Splice {
                 for routed in routed {
                     self.end(routed);
                 }
-                return Err(Full("ROUTES"));
+                return Err(Full("REDIRECT_BY_COOKIE"));
             }
         }
         Ok(routed)
@@ -216,17 +228,17 @@ impl Splice {
 
     /// Tells how many bytes of the sender have been relayed in all: read from its connection and written to the
     /// target's; `before` were told last.
-    pub fn forwarded(&self, routed: Routed, before: u64, bytes: u64) {
+    pub fn forwarded(&self, routed: InstalledRedirect, before: u64, bytes: u64) {
         self.flows.forwarded(routed.flow, routed.sender, before, bytes);
     }
 
-    /// How many bytes the kernel has moved. `None`: the sender has gone, and another has its flow.
-    pub fn moved(&self, routed: Routed) -> Option<u64> {
+    /// How many bytes the kernel has moved. `None`: the sender was closed, and another one has its counters.
+    pub fn moved(&self, routed: InstalledRedirect) -> Option<u64> {
         self.flows.moved(routed.flow, routed.sender)
     }
 
     /// Nothing is moved any more; how many bytes it was (as [`Self::moved`]).
-    pub fn end(&self, routed: Routed) -> Option<u64> {
+    pub fn end(&self, routed: InstalledRedirect) -> Option<u64> {
         // Gone already where the sender is.
         let _ = self.routes.lock().remove(&routed.sender);
         let moved = self.moved(routed);
@@ -252,7 +264,7 @@ impl Splice {
         self.flows.used().count()
     }
 
-    /// What proxies left that are no more: their connections are gone with them. Not those of one that still drains
+    /// Removes what terminated proxies left: their connections ended with them. Not those of one that still drains
     /// although its successor is dead: their senders are members, and have a route until their connection ends. An
     /// application's socket is a member until it closes that, so some are dead only later: gives the flows with their
     /// senders that seem to be, to be asked about again. Of these, only `suspects` of last time are taken: others may be
@@ -270,7 +282,7 @@ impl Splice {
         // Last: a sender is a member before it has a route. It stays one after a reset, until it is closed.
         let members: HashSet<u64> = self.members.lock().keys().flatten().collect();
         for sender in senders.extract_if(|sender| !members.contains(sender)) {
-            absent_is_fine(routes.remove(&sender)).map_err(CaptureError::map("ROUTES"))?;
+            absent_is_fine(routes.remove(&sender)).map_err(CaptureError::map("REDIRECT_BY_COOKIE"))?;
         }
         let dead = flows.into_iter().filter(|(_, sender)| !senders.contains(sender));
         let (known, new): (Vec<_>, Vec<_>) = dead.partition(|flow| suspects.contains(flow));

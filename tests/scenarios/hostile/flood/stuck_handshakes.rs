@@ -14,7 +14,7 @@ use super::super::{Program, nft, others_are_served};
 
 /// Drops what goes to the proxy's outbound listener.
 const DROP: &str =
-    "table inet mallory { chain in { type filter hook input priority 0; tcp dport 15001 drop; }; }\n";
+    "table inet mallory { chain in { type filter hook input priority 0; ip daddr 127.0.16.0-127.255.255.255 meta l4proto tcp drop; }; }\n";
 
 pub(super) fn stuck_handshakes(mesh: &Mesh) -> Result<()> {
     let (mallory, far, proxy) = (mesh.pod("mallory"), mesh.pod("far"), mesh.proxy("a"));

@@ -1,14 +1,14 @@
-//! What do the kernel and the proxy tell each other of connections that go directly?
+//! Types that the programs and the proxy share for direct connections.
 //!
-//! A pass lets the connections of one workload to one address go straight to a backend on the same node. The
-//! proxy grants and withdraws passes; a flow is one connection on its way; events tell the proxy of each.
+//! A grant lets the connections of one workload to one address go straight to a backend on the same node. The proxy
+//! makes and withdraws grants; events report each connection to it.
 
 use crate::{Addr, Tuple};
 
 /// Whose connections, to where.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct PassKey {
+pub struct DirectKey {
     /// The source's netns cookie.
     pub netns: u64,
     /// What the application dials.
@@ -17,26 +17,26 @@ pub struct PassKey {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<PassKey>() == 32);
+const _: () = assert!(size_of::<DirectKey>() == 32);
 
-/// An application that a pass leads to.
+/// An application that a grant leads to.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct PassBackend {
+pub struct DirectBackend {
     /// The netns cookie of its workload.
     pub netns: u64,
     /// Where it listens.
     pub addr: Addr,
-    /// Not 0: its port is opaque only as long as the map of learned ports has it.
+    /// Not 0: its port is opaque only as long as `SERVER_FIRST_PORTS` has it.
     pub learned: u32,
 }
 
-const _: () = assert!(size_of::<PassBackend>() == 32);
+const _: () = assert!(size_of::<DirectBackend>() == 32);
 
-/// A pass: one of its backends is chosen at random for each connection.
+/// A grant: one of its backends is chosen at random for each connection.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Pass {
+pub struct DirectGrant {
     /// Never used twice by one proxy; never 0.
     pub id: u64,
     /// How many of `backends` count.
@@ -44,20 +44,20 @@ pub struct Pass {
     /// Zero.
     pub pad: u32,
     /// The backends.
-    pub backends: [PassBackend; Self::BACKENDS],
+    pub backends: [DirectBackend; Self::BACKENDS],
 }
 
-const _: () = assert!(size_of::<Pass>() == 16 + 32 * Pass::BACKENDS);
+const _: () = assert!(size_of::<DirectGrant>() == 16 + 32 * DirectGrant::BACKENDS);
 
-impl Pass {
-    /// The most backends of a pass; a power of two, for the verifier.
+impl DirectGrant {
+    /// The most backends of a grant; a power of two, for the verifier.
     pub const BACKENDS: usize = 8;
 }
 
 /// A port of a workload.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-pub struct PortKey {
+pub struct ListenerPort {
     /// The workload's netns cookie.
     pub netns: u64,
     /// The port, host byte order.
@@ -66,20 +66,20 @@ pub struct PortKey {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<PortKey>() == 16);
+const _: () = assert!(size_of::<ListenerPort>() == 16);
 
 /// A connection that is being opened directly, by its opener's [`Tuple`] with `netns` 0 (each end knows the
 /// addresses, neither the other's namespace). Lives until it is accepted or given up.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct DirectFlow {
-    /// The pass; 0: withdrawn, its SYN is to be treated as a stranger's.
-    pub pass: u64,
+pub struct PendingDirect {
+    /// The grant; 0: withdrawn, the SYN is treated as any other.
+    pub grant: u64,
     /// The source's netns cookie.
     pub source: u64,
     /// The destination's netns cookie.
     pub destination: u64,
-    /// Which backend of the pass.
+    /// Which backend of the grant.
     pub backend: u32,
     /// Not 0: the opener has had the answer to its SYN; the two numbers below hold.
     pub answered: u32,
@@ -89,13 +89,13 @@ pub struct DirectFlow {
     pub expected: u32,
 }
 
-const _: () = assert!(size_of::<DirectFlow>() == 40);
+const _: () = assert!(size_of::<PendingDirect>() == 40);
 
-/// An end of a direct connection that is established, by its socket's cookie: what can be looked through when
-/// policy changes, or when events were lost.
+/// An end of an established direct connection, by its socket's cookie. The proxy goes through them when policy changes
+/// and when events were lost.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct DirectLive {
+pub struct OpenDirect {
     /// The netns cookie of the socket's own workload.
     pub netns: u64,
     /// The netns cookie of the destination.
@@ -110,21 +110,21 @@ pub struct DirectLive {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<DirectLive>() == 64);
+const _: () = assert!(size_of::<OpenDirect>() == 64);
 
 /// Kept in the storage of both sockets of a direct connection.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectSocket {
-    /// The pass; 0: none.
-    pub pass: u64,
+    /// The grant; 0: none.
+    pub grant: u64,
     /// The netns cookie of the destination.
     pub destination: u64,
     /// When it was opened: nanoseconds of CLOCK_MONOTONIC.
     pub since: u64,
     /// Bytes received when its own end had been acknowledged.
     pub received: u64,
-    /// Which backend of the pass.
+    /// Which backend of the grant.
     pub backend: u32,
     /// `DirectSocket::SOURCE`, …
     pub flags: u32,
@@ -149,7 +149,7 @@ impl DirectSocket {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DirectEvent {
-    /// The pass.
+    /// The grant.
     pub pass: u64,
     /// The socket's cookie.
     pub cookie: u64,
@@ -159,7 +159,7 @@ pub struct DirectEvent {
     pub kind: u32,
     /// `DirectSocket::SOURCE` or `DirectSocket::DESTINATION`.
     pub side: u32,
-    /// Which backend of the pass.
+    /// Which backend of the grant.
     pub backend: u32,
     /// The state that the socket was in before it closed (include/net/tcp_states.h).
     pub state: u32,
@@ -184,6 +184,6 @@ impl DirectEvent {
     pub const CLOSED: u32 = 2;
     /// It was given up before it was established.
     pub const FAILED: u32 = 3;
-    /// Somebody else finished the handshake that the source had begun: the accepted socket was cut off.
+    /// The handshake was completed by somebody else than the source (possible spoofing): the socket was cut off.
     pub const FORGED: u32 = 4;
 }

@@ -1,4 +1,4 @@
-//! How do the proxy and the program count the same bytes without a system call?
+//! Byte counters in memory that the proxy and the sk_msg program share.
 //!
 //! The map of flows is mapped into this process, and into that of a predecessor or successor: who wants a flow
 //! takes one that is free by writing its sender's cookie into it.
@@ -10,14 +10,14 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use weft_common::Flow;
+use weft_common::SpliceCounters;
 
 /// As many are looked at before the table counts as full.
 const LOOKS: u32 = 256;
 
-/// `weft_common::Flow` as two processes and the kernel share it.
+/// `weft_common::SpliceCounters` as two processes and the kernel share it.
 #[repr(C)]
-struct Cell {
+struct FlowEntry {
     sender: AtomicU64,
     forwarded: AtomicU64,
     moved: AtomicU64,
@@ -25,24 +25,24 @@ struct Cell {
     settled: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Cell>() == size_of::<Flow>());
+const _: () = assert!(size_of::<FlowEntry>() == size_of::<SpliceCounters>());
 
 /// All flows.
-pub(super) struct Flows {
-    cells: NonNull<Cell>,
+pub(super) struct FlowTable {
+    cells: NonNull<FlowEntry>,
     count: u32,
     next: AtomicU32,
 }
 
 // SAFETY: the memory is mapped until the process ends, and every access is atomic.
-unsafe impl Send for Flows {}
+unsafe impl Send for FlowTable {}
 // SAFETY: as above.
-unsafe impl Sync for Flows {}
+unsafe impl Sync for FlowTable {}
 
-impl Flows {
+impl FlowTable {
     /// Maps the map of `count` flows.
     pub(super) fn map(fd: BorrowedFd<'_>, count: u32) -> io::Result<Self> {
-        let length = count as usize * size_of::<Cell>();
+        let length = count as usize * size_of::<FlowEntry>();
         // SAFETY: a new mapping at a place of the kernel's choice; the kernel refuses a length beyond the map's.
         let at = unsafe {
             libc::mmap(
@@ -59,16 +59,16 @@ impl Flows {
         }
         let cells = NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
         // Two generations begin at different places.
-        Ok(Flows { cells, count, next: AtomicU32::new(std::process::id().wrapping_mul(LOOKS)) })
+        Ok(FlowTable { cells, count, next: AtomicU32::new(std::process::id().wrapping_mul(LOOKS)) })
     }
 
-    fn cell(&self, index: u32) -> &Cell {
+    fn cell(&self, index: u32) -> &FlowEntry {
         assert!(index < self.count, "a flow has an index below their number");
         // SAFETY: within the mapping, which outlives `self`; all fields are atomics.
         unsafe { self.cells.add(index as usize).as_ref() }
     }
 
-    /// Takes a free flow for `sender`; `None`: there is none. `may_sleep`: as [`weft_common::Route`] says.
+    /// Takes a free flow for `sender`; `None`: there is none. `may_sleep`: as [`weft_common::SpliceRedirect`] says.
     pub(super) fn take(&self, sender: u64, forwarded: u64, may_sleep: bool) -> Option<u32> {
         (0..LOOKS).find_map(|_| {
             let index = self.next.fetch_add(1, Ordering::Relaxed) % self.count;
@@ -77,7 +77,7 @@ impl Flows {
             cell.forwarded.store(forwarded, Ordering::Release);
             cell.moved.store(0, Ordering::Relaxed);
             cell.passed.store(0, Ordering::Relaxed);
-            cell.settled.store(if may_sleep { 0 } else { Flow::settled_at(0) }, Ordering::Release);
+            cell.settled.store(if may_sleep { 0 } else { SpliceCounters::settled_at(0) }, Ordering::Release);
             Some(index)
         })
     }
@@ -119,9 +119,9 @@ mod tests {
     use super::*;
     use std::{fs::File, os::fd::AsFd};
 
-    fn flows(file: &File, count: u32) -> Flows {
-        file.set_len(u64::from(count) * size_of::<Cell>() as u64).unwrap();
-        Flows::map(file.as_fd(), count).unwrap()
+    fn flows(file: &File, count: u32) -> FlowTable {
+        file.set_len(u64::from(count) * size_of::<FlowEntry>() as u64).unwrap();
+        FlowTable::map(file.as_fd(), count).unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! How does the data path get a socket of a pod's namespace without entering it?
+//! A pool of sockets made in a pod's network namespace.
 //!
-//! Sockets belong to the namespace in which they are made. A thread that enters makes a batch of them; taking
-//! one is a lock and a pop. Batches grow with demand, as far as there is room, and what is not used is dropped.
+//! A socket belongs to the namespace in which it is made. A thread enters the namespace and makes a batch; taking one is
+//! a lock and a pop. Batches grow with demand, within the limits, and unused sockets are dropped.
 
 use std::{
     io,
@@ -27,13 +27,13 @@ const LARGEST_BATCH: usize = 128;
 
 /// Unconnected, non-blocking TCP sockets of one namespace, tuned, and to end by reset until told otherwise.
 #[derive(Debug)]
-pub struct Stock {
-    v4: Arc<Shelf>,
-    v6: Arc<Shelf>,
+pub struct SocketPool {
+    v4: Arc<FamilyPool>,
+    v6: Arc<FamilyPool>,
 }
 
 #[derive(Debug)]
-struct Shelf {
+struct FamilyPool {
     netns: Netns,
     domain: Domain,
     limiter: Arc<NodeLimiter>,
@@ -45,11 +45,11 @@ struct Shelf {
     runtime: Handle,
 }
 
-impl Stock {
-    /// An empty stock; nothing is made until the first is taken. To be called within a tokio runtime.
+impl SocketPool {
+    /// An empty pool; nothing is made until the first socket is taken. Call within a tokio runtime.
     pub fn new(netns: &Netns, limiter: &Arc<NodeLimiter>) -> Self {
-        let shelf = |domain| {
-            let shelf = Arc::new(Shelf {
+        let pool = |domain| {
+            let pool = Arc::new(FamilyPool {
                 netns: netns.clone(),
                 domain,
                 limiter: limiter.clone(),
@@ -59,11 +59,11 @@ impl Stock {
                 filling: tokio::sync::Mutex::default(),
                 runtime: Handle::current(),
             });
-            let spare: Arc<dyn Reclaimable> = shelf.clone();
-            limiter.register_pool(Arc::downgrade(&spare));
-            shelf
+            let reclaimable: Arc<dyn Reclaimable> = pool.clone();
+            limiter.register_pool(Arc::downgrade(&reclaimable));
+            pool
         };
-        Stock { v4: shelf(Domain::IPV4), v6: shelf(Domain::IPV6) }
+        SocketPool { v4: pool(Domain::IPV4), v6: pool(Domain::IPV6) }
     }
 
     /// A socket for addresses of one family.
@@ -71,31 +71,31 @@ impl Stock {
     /// # Errors
     /// Those of socket(2): no descriptors or memory left.
     pub async fn take(&self, v6: bool) -> io::Result<OwnedFd> {
-        let shelf = if v6 { &self.v6 } else { &self.v4 };
-        shelf.used.store(true, Ordering::Relaxed);
-        if let Some(socket) = shelf.pop() {
+        let pool = if v6 { &self.v6 } else { &self.v4 };
+        pool.used.store(true, Ordering::Relaxed);
+        if let Some(socket) = pool.pop() {
             return Ok(socket);
         }
-        let _filling = shelf.filling.lock().await;
-        if let Some((socket, _)) = shelf.sockets.lock().pop() {
+        let _filling = pool.filling.lock().await;
+        if let Some((socket, _)) = pool.sockets.lock().pop() {
             return Ok(socket);
         }
-        // A connection that is let in has room for its socket, whatever the stock may have, and whoever else takes from it.
-        let made = shelf.fill(1).await?;
+        // A connection that is let in has room for its socket, whatever the pool holds, and whoever else takes from it.
+        let made = pool.fill(1).await?;
         made.ok_or_else(|| io::Error::other("no socket was made"))
     }
 
     /// To be called now and then: drops what has not been asked for since the last call.
     pub fn trim(&self) {
-        for shelf in [&self.v4, &self.v6] {
-            if !shelf.used.swap(false, Ordering::Relaxed) {
-                shelf.reclaim();
+        for pool in [&self.v4, &self.v6] {
+            if !pool.used.swap(false, Ordering::Relaxed) {
+                pool.reclaim();
             }
         }
     }
 }
 
-impl Reclaimable for Shelf {
+impl Reclaimable for FamilyPool {
     fn reclaim(&self) {
         let unused = std::mem::take(&mut *self.sockets.lock());
         self.batch.store(SMALLEST_BATCH, Ordering::Relaxed);
@@ -103,20 +103,20 @@ impl Reclaimable for Shelf {
     }
 }
 
-impl Shelf {
+impl FamilyPool {
     fn pop(self: &Arc<Self>) -> Option<OwnedFd> {
         let mut sockets = self.sockets.lock();
         let (socket, _) = sockets.pop()?;
         let low = sockets.len() < self.batch.load(Ordering::Relaxed) / 2;
         drop(sockets);
         if low && self.filling.try_lock().is_ok() {
-            let shelf = self.clone();
+            let pool = self.clone();
             self.runtime.spawn(async move {
-                let _filling = shelf.filling.lock().await;
-                if shelf.sockets.lock().len() < shelf.batch.load(Ordering::Relaxed) / 2
-                    && let Err(error) = shelf.fill(0).await
+                let _filling = pool.filling.lock().await;
+                if pool.sockets.lock().len() < pool.batch.load(Ordering::Relaxed) / 2
+                    && let Err(error) = pool.fill(0).await
                 {
-                    tracing::warn!(netns = shelf.netns.cookie(), %error, "no sockets in stock");
+                    tracing::warn!(netns = pool.netns.cookie(), %error, "failed to refill the socket pool");
                 }
             });
         }
@@ -141,14 +141,14 @@ impl Shelf {
         // What there was no room for is not waited for by the next ones.
         let next = if count < wanted { count.max(SMALLEST_BATCH) } else { (count * 2).min(LARGEST_BATCH) };
         self.batch.store(next, Ordering::Relaxed);
-        let shelf = self.clone();
+        let pool = self.clone();
         let mut made = self
             .runtime
             .spawn_blocking(move || {
-                shelf.netns.inside(|| {
+                pool.netns.inside(|| {
                     let mut made = Vec::with_capacity(count);
                     for _ in 0..count {
-                        match shelf.make() {
+                        match pool.make() {
                             Ok(socket) => made.push(socket),
                             // Out of descriptors: some are better than none.
                             Err(_) if !made.is_empty() => break,

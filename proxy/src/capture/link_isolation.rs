@@ -1,4 +1,4 @@
-//! Who else is on the link of a pod?
+//! Finds out whether a pod's network link is shared with others.
 //!
 //! NETLINK_ROUTE (rtnetlink(7)). A pair of virtual interfaces, one end in the pod and one at the node, which routes,
 //! carries a pod's packets to nobody else. On a bridge, a switch or a link to the outside, a pod with CAP_NET_RAW
@@ -8,26 +8,27 @@ use std::{
     collections::BTreeSet,
     fmt, io,
     net::IpAddr,
+    ops::ControlFlow,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
     nsid::{NsidAttribute, NsidMessage},
 };
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 
-use super::Netns;
+use super::{Netns, netlink};
 
 /// Addresses of a namespace that are looked at: a pod can have any number.
 const MOST: usize = 4_096;
 
 /// Why others may read and change the packets of a pod, or nobody knows whether they can.
 #[derive(Debug)]
-pub enum Shared {
+pub enum NotIsolated {
     /// The pod's address is on none of its links.
     Nowhere(IpAddr),
     /// The link is not one of two ends of which the other one is at the node.
@@ -37,24 +38,30 @@ pub enum Shared {
         /// The node's name for its end.
         port: String,
     },
-    /// The kernel did not say.
+    /// The kernel gave no answer.
     Unknown(io::Error),
 }
 
-impl fmt::Display for Shared {
+impl fmt::Display for NotIsolated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Shared::Nowhere(ip) => write!(f, "no link of the pod has the address {ip}"),
-            Shared::Kind => f.write_str("the pod's link is no veth or netkit pair that ends at this node"),
-            Shared::Bridge { port } => write!(f, "the node's end of the pod's link, {port}, is on a bridge"),
-            Shared::Unknown(error) => write!(f, "the kernel does not tell how the pod is linked: {error}"),
+            NotIsolated::Nowhere(ip) => write!(f, "no link of the pod has the address {ip}"),
+            NotIsolated::Kind => {
+                f.write_str("the pod's link is no veth or netkit pair that ends at this node")
+            }
+            NotIsolated::Bridge { port } => {
+                write!(f, "the node's end of the pod's link, {port}, is on a bridge")
+            }
+            NotIsolated::Unknown(error) => {
+                write!(f, "the kernel does not tell how the pod is linked: {error}")
+            }
         }
     }
 }
 
-impl From<io::Error> for Shared {
+impl From<io::Error> for NotIsolated {
     fn from(error: io::Error) -> Self {
-        Shared::Unknown(error)
+        NotIsolated::Unknown(error)
     }
 }
 
@@ -64,7 +71,7 @@ impl Netns {
     ///
     /// # Errors
     /// They do not, or it cannot be told.
-    pub fn has_links_of_its_own(&self, node: &Netns, ips: &[IpAddr]) -> Result<(), Shared> {
+    pub fn has_links_of_its_own(&self, node: &Netns, ips: &[IpAddr]) -> Result<(), NotIsolated> {
         let mut other_ends = BTreeSet::new();
         let told = self.inside(|| other_ends_at(node.as_fd(), ips, &mut other_ends));
         told??;
@@ -77,12 +84,12 @@ fn other_ends_at(
     node: BorrowedFd<'_>,
     ips: &[IpAddr],
     found: &mut BTreeSet<u32>,
-) -> io::Result<Result<(), Shared>> {
+) -> io::Result<Result<(), NotIsolated>> {
     let id = namespace_id(node)?;
     let addresses = addresses()?;
     for ip in ips {
         let Some((_, index)) = addresses.iter().find(|(address, _)| address == ip) else {
-            return Ok(Err(Shared::Nowhere(*ip)));
+            return Ok(Err(NotIsolated::Nowhere(*ip)));
         };
         let link = link(*index)?;
         let mut end = None;
@@ -96,17 +103,17 @@ fn other_ends_at(
         }
         match end {
             Some(end) if is_there && is_pair(&link) => found.insert(end),
-            _ => return Ok(Err(Shared::Kind)),
+            _ => return Ok(Err(NotIsolated::Kind)),
         };
     }
     Ok(Ok(()))
 }
 
 /// What another end is; runs at the node.
-fn at_the_node(index: u32) -> Result<(), Shared> {
+fn at_the_node(index: u32) -> Result<(), NotIsolated> {
     let link = link(index)?;
     if !is_pair(&link) {
-        return Err(Shared::Kind);
+        return Err(NotIsolated::Kind);
     }
     let is_port = link.attributes.iter().any(|a| matches!(a, LinkAttribute::Controller(of) if *of != 0));
     if !is_port {
@@ -116,7 +123,7 @@ fn at_the_node(index: u32) -> Result<(), Shared> {
         LinkAttribute::IfName(name) => Some(name),
         _ => None,
     });
-    Err(Shared::Bridge { port: name.unwrap_or_else(|| index.to_string()) })
+    Err(NotIsolated::Bridge { port: name.unwrap_or_else(|| index.to_string()) })
 }
 
 fn is_pair(link: &LinkMessage) -> bool {
@@ -178,41 +185,10 @@ fn ask(
     flags: u16,
     mut each: impl FnMut(RouteNetlinkMessage),
 ) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    socket.send(&bytes, 0)?;
-
-    let mut buffer = vec![0; 32 * 1024];
-    loop {
-        let size = socket.recv(&mut &mut buffer[..], 0)?;
-        let mut rest = buffer.get(..size).unwrap_or_default();
-        while !rest.is_empty() {
-            let message =
-                NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(answer) => each(answer),
-                _ => {}
-            }
-            // Without a dump there is one answer.
-            if flags & NLM_F_DUMP == 0 {
-                return Ok(());
-            }
-            // Messages are aligned to 4 bytes (NLMSG_ALIGN).
-            let length = (message.header.length as usize).next_multiple_of(4);
-            match rest.get(length..) {
-                Some(next) if length > 0 => rest = next,
-                _ => break,
-            }
-        }
-    }
+    netlink::request(NETLINK_ROUTE, message, flags, |answer| {
+        each(answer);
+        ControlFlow::Continue(())
+    })
 }
 
 #[cfg(test)]
@@ -223,8 +199,8 @@ mod tests {
     fn loopback_is_a_link_of_no_pair() {
         let Ok(own) = Netns::open(std::path::Path::new("/proc/self/ns/net")) else { return };
         let told = own.has_links_of_its_own(&own, &["127.0.0.1".parse().unwrap()]);
-        assert!(matches!(told, Err(Shared::Kind)), "{told:?}");
+        assert!(matches!(told, Err(NotIsolated::Kind)), "{told:?}");
         let told = own.has_links_of_its_own(&own, &["203.0.113.77".parse().unwrap()]);
-        assert!(matches!(told, Err(Shared::Nowhere(_))), "{told:?}");
+        assert!(matches!(told, Err(NotIsolated::Nowhere(_))), "{told:?}");
     }
 }

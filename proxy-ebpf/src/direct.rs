@@ -1,7 +1,7 @@
-//! Which connections go straight to an application of the same node, and who counts them?
+//! Direct connections: from application to application on one node, without the proxy.
 //!
 //! No program of its own: called by connect (the choice), sockops (flows, figures) and sk_lookup (this very
-//! connection passes). Kernel 5.8 (ring buffer). Whatever fails on the way leaves the connection to the proxy, or
+//! connection passes). Kernel 5.8 (ring buffer). If a step fails, the connection goes through the proxy or is
 //! to be treated as a stranger's.
 
 use core::{
@@ -21,35 +21,35 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use weft_common::{
-    Addr, DirectEvent, DirectFlow, DirectLive, DirectSocket, Ip, Outcome, Pass, PassBackend, PassKey,
-    PortKey, SocketState, Tuple,
+    Addr, DirectBackend, DirectEvent, DirectGrant, DirectKey, DirectSocket, Ip, ListenerPort, OpenDirect,
+    Outcome, PendingDirect, SocketState, Tuple,
 };
 
 use crate::{
-    crowd,
-    maps::{ADDRESSES, count, listens, socket_state, workload},
+    direct_quota,
+    maps::{NETNS_BY_IP, count, listens, socket_state, workload},
 };
 
-/// What may go directly. Not pinned: each proxy grants its own passes, and a dead one's are worth nothing.
+/// What may go directly. Not pinned: a grant ends with the proxy that made it.
 #[map]
-static PASSES: HashMap<PassKey, Pass> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
-/// The numbers of the passes in force, those of a predecessor that is just being relieved included.
+static DIRECT_GRANTS: HashMap<DirectKey, DirectGrant> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// The numbers of the grants in force, including a predecessor's during a takeover.
 #[map]
-static GRANTED: HashMap<u64, u8> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
-/// Ports whose applications speak first. Not pinned: a successor finds out for itself.
+static VALID_GRANTS: HashMap<u64, u8> = HashMap::with_max_entries(16384, BPF_F_NO_PREALLOC);
+/// Ports whose applications speak first. Not pinned: a successor detects it anew.
 #[map]
-static LEARNED: HashMap<PortKey, u8> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
-/// What happens to direct connections, for the proxy to count. Not pinned: each proxy reads its own.
+static SERVER_FIRST_PORTS: HashMap<ListenerPort, u8> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+/// Events of direct connections, for the proxy to count. Not pinned: each proxy reads its own.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+static DIRECT_EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Connections between connect() and accept().
 #[map]
-static FLOWS: HashMap<Tuple, DirectFlow> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
+static DIRECT_BY_TUPLE: HashMap<Tuple, PendingDirect> = HashMap::with_max_entries(65536, BPF_F_NO_PREALLOC);
 /// Both ends of the connections that are open, by socket cookie.
 #[map]
-static LIVE: HashMap<u64, DirectLive> = HashMap::with_max_entries(131072, BPF_F_NO_PREALLOC);
+static OPEN_DIRECT_BY_COOKIE: HashMap<u64, OpenDirect> = HashMap::with_max_entries(131072, BPF_F_NO_PREALLOC);
 #[btf_map]
-static DIRECTS: SkStorage<DirectSocket> = SkStorage::new();
+static DIRECT_BY_SOCKET: SkStorage<DirectSocket> = SkStorage::new();
 
 const LOOPBACK_DEVICE: u32 = 1;
 const SOL_SOCKET: i32 = 1;
@@ -62,53 +62,49 @@ const TCP_CLOSE_WAIT: u32 = 8;
 const TCP_LAST_ACK: u32 = 9;
 const TCP_CLOSING: u32 = 11;
 
-macro_rules! field {
-    ($place:expr) => {
-        core::ptr::read_volatile(&raw const $place)
-    };
-}
-
 /// Where a connection may go directly.
 pub struct Chosen {
-    pass: u64,
+    grant: u64,
     index: u32,
-    pub backend: &'static PassBackend,
+    pub backend: &'static DirectBackend,
 }
 
 /// A backend for a connection of `netns` to `to`:`port`, if it may go directly.
 #[inline(always)]
 pub fn choose(netns: u64, to: &Ip, port: u32) -> Option<Chosen> {
-    let key = PassKey { netns, to: Addr { ip: *to, port }, pad: 0 };
+    let key = DirectKey { netns, to: Addr { ip: *to, port }, pad: 0 };
     // SAFETY: entries are replaced whole by user space.
-    let pass = unsafe { PASSES.get(key)? };
-    let len = pass.len;
+    let grant = unsafe { DIRECT_GRANTS.get(key)? };
+    let len = grant.len;
     if len == 0 {
         return None;
     }
     // SAFETY: the helper has no preconditions.
     let random = unsafe { bpf_get_prandom_u32() };
-    let index = if len == 1 { 0 } else { random % len } & (Pass::BACKENDS as u32 - 1);
-    let backend = &pass.backends[index as usize];
+    let index = if len == 1 { 0 } else { random % len } & (DirectGrant::BACKENDS as u32 - 1);
+    let backend = &grant.backends[index as usize];
     let (there, addr) = (backend.netns, &backend.addr);
     // SAFETY: as above.
     unsafe {
-        // The books of the kernel have the last word: the pod may have gone, its application too.
-        if ADDRESSES.get(addr.ip).is_none_or(|owner| *owner != there) {
+        // The pod or its application may have gone since the grant.
+        if NETNS_BY_IP.get(addr.ip).is_none_or(|owner| *owner != there) {
             return None;
         }
-        if backend.learned != 0 && LEARNED.get(PortKey { netns: there, port: addr.port, pad: 0 }).is_none() {
+        if backend.learned != 0
+            && SERVER_FIRST_PORTS.get(ListenerPort { netns: there, port: addr.port, pad: 0 }).is_none()
+        {
             return None;
         }
         // Where nobody listens the proxy says so, and tries another endpoint.
         if !listens(workload(there)?, there, &addr.ip, addr.port) {
             return None;
         }
-        if crowd::is_too_large(netns) {
-            count(Outcome::DirectCrowded);
+        if direct_quota::is_used_up(netns) {
+            count(Outcome::DirectQuota);
             return None;
         }
     }
-    Some(Chosen { pass: pass.id, index, backend })
+    Some(Chosen { grant: grant.id, index, backend })
 }
 
 /// Marks a socket that is about to connect; false: no memory.
@@ -123,7 +119,7 @@ pub unsafe fn mark(socket: *mut c_void, chosen: &Chosen) -> bool {
         if state.is_null() {
             return false;
         }
-        (*state).pass = chosen.pass;
+        (*state).grant = chosen.grant;
         (*state).destination = chosen.backend.netns;
         (*state).since = bpf_ktime_get_ns();
         (*state).received = 0;
@@ -146,16 +142,16 @@ pub unsafe fn on_connect(netns: u64, socket: *mut c_void, local: Addr, remote: A
             return;
         }
         // Bound to an address that is not the pod's, it does not go by the pod's identity.
-        if ADDRESSES.get(local.ip).is_none_or(|owner| *owner != netns) {
+        if NETNS_BY_IP.get(local.ip).is_none_or(|owner| *owner != netns) {
             return;
         }
         // Withdrawn since connect() looked.
-        let pass = (*state).pass;
-        if GRANTED.get(pass).is_none() {
+        let grant = (*state).grant;
+        if VALID_GRANTS.get(grant).is_none() {
             return;
         }
-        let flow = DirectFlow {
-            pass,
+        let flow = PendingDirect {
+            grant,
             source: netns,
             destination: (*state).destination,
             backend: (*state).backend,
@@ -164,11 +160,11 @@ pub unsafe fn on_connect(netns: u64, socket: *mut c_void, local: Addr, remote: A
             expected: 0,
         };
         let key = Tuple { netns: 0, local, remote };
-        if FLOWS.insert(key, flow, BPF_ANY).is_err() {
+        if DIRECT_BY_TUPLE.insert(key, flow, BPF_ANY).is_err() {
             count(Outcome::DirectFull);
             return;
         }
-        crowd::begins_flow(netns);
+        direct_quota::add_pending(netns);
     }
 }
 
@@ -186,27 +182,27 @@ pub unsafe fn on_answered(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
             return;
         }
         let key = Tuple { netns: 0, local, remote };
-        if let Some(flow) = FLOWS.get_ptr_mut(key) {
+        if let Some(flow) = DIRECT_BY_TUPLE.get_ptr_mut(key) {
             (*flow).sent = sent;
             (*flow).expected = expected;
             (*flow).answered = 1;
         }
         (*state).flags |= DirectSocket::ESTABLISHED;
-        crowd::opens(netns);
-        live(ctx, netns, state, local, remote);
-        tell(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
+        direct_quota::add_open(netns);
+        record_open(ctx, netns, state, local, remote);
+        report(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
     }
 }
 
 /// Whether this SYN (or the last packet of its handshake) is that of a connection that goes directly. Only while a
-/// proxy runs: a SYN can be held back until its pass, or the proxy that granted it, is gone.
+/// proxy runs: a SYN can be held back until its grant, or the proxy that granted it, is gone.
 #[inline(always)]
-pub fn passes(opener: &Tuple, netns: u64) -> bool {
+pub fn is_expected(opener: &Tuple, netns: u64) -> bool {
     // SAFETY: values are plain integers.
     unsafe {
-        let Some(flow) = FLOWS.get(opener) else { return false };
-        let pass = flow.pass;
-        flow.destination == netns && GRANTED.get(pass).is_some()
+        let Some(flow) = DIRECT_BY_TUPLE.get(opener) else { return false };
+        let grant = flow.grant;
+        flow.destination == netns && VALID_GRANTS.get(grant).is_some()
     }
 }
 
@@ -219,7 +215,7 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
     // SAFETY: the caller's socket.
     unsafe {
         let (sent, expected) = (field!((*ctx.ops).snd_nxt), field!((*ctx.ops).rcv_nxt));
-        let Some(flow) = FLOWS.get(opener) else { return false };
+        let Some(flow) = DIRECT_BY_TUPLE.get(opener) else { return false };
         if flow.destination != netns {
             return false;
         }
@@ -232,7 +228,7 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
         let storage = socket_state(socket, true);
         let state = direct_socket(socket, true);
         if genuine {
-            spend(&opener, flow.source);
+            end_pending(&opener, flow.source);
         } else {
             count(Outcome::DirectForged);
             let mut loopback: u32 = LOOPBACK_DEVICE;
@@ -242,9 +238,9 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
             count(Outcome::DirectNoStorage);
             return true;
         }
-        let pass = flow.pass;
-        // By a SYN of before, or by the proxy after all: nobody's pass.
-        (*state).pass = if GRANTED.get(pass).is_some() { pass } else { 0 };
+        let grant = flow.grant;
+        // By a SYN of before, or by the proxy after all: nobody's grant.
+        (*state).grant = if VALID_GRANTS.get(grant).is_some() { grant } else { 0 };
         (*state).destination = netns;
         (*state).since = bpf_ktime_get_ns();
         (*state).received = 0;
@@ -252,13 +248,13 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
         (*state).flags = DirectSocket::DESTINATION | DirectSocket::ESTABLISHED;
         let (local, remote) = (opener.remote, opener.local);
         if !genuine {
-            tell(ctx, DirectEvent::FORGED, netns, state, local, remote, 0);
+            report(ctx, DirectEvent::FORGED, netns, state, local, remote, 0);
             return true;
         }
         (*storage).flags |= SocketState::DIRECT;
-        count(Outcome::DirectMet);
-        live(ctx, netns, state, local, remote);
-        tell(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
+        count(Outcome::DirectAccepted);
+        record_open(ctx, netns, state, local, remote);
+        report(ctx, DirectEvent::OPENED, netns, state, local, remote, 0);
         true
     }
 }
@@ -299,19 +295,19 @@ pub unsafe fn on_state(
                     (*state).flags |= DirectSocket::FIN_RECEIVED;
                 }
                 if (*state).flags & DirectSocket::SOURCE != 0 {
-                    spend(&Tuple { netns: 0, local, remote }, netns);
+                    end_pending(&Tuple { netns: 0, local, remote }, netns);
                 }
                 if (*state).flags & DirectSocket::ESTABLISHED != 0 {
                     if (*state).flags & DirectSocket::SOURCE != 0 {
-                        crowd::closes(netns);
+                        direct_quota::remove_open(netns);
                     }
-                    let _ = LIVE.remove(bpf_get_socket_cookie(ctx.as_ptr()));
-                    tell(ctx, DirectEvent::CLOSED, netns, state, local, remote, old);
+                    let _ = OPEN_DIRECT_BY_COOKIE.remove(bpf_get_socket_cookie(ctx.as_ptr()));
+                    report(ctx, DirectEvent::CLOSED, netns, state, local, remote, old);
                 } else {
-                    tell(ctx, DirectEvent::FAILED, netns, state, local, remote, old);
+                    report(ctx, DirectEvent::FAILED, netns, state, local, remote, old);
                 }
                 (*state).flags = 0;
-                (*state).pass = 0;
+                (*state).grant = 0;
             }
             _ => {}
         }
@@ -321,31 +317,37 @@ pub unsafe fn on_state(
 /// An application has stopped listening: what was learned of the port was learned of that application.
 #[inline(always)]
 pub fn on_unlisten(netns: u64, port: u32) {
-    let _ = LEARNED.remove(PortKey { netns, port, pad: 0 });
+    let _ = SERVER_FIRST_PORTS.remove(ListenerPort { netns, port, pad: 0 });
 }
 
 /// The flow has come to an end.
 #[inline(always)]
-fn spend(opener: &Tuple, source: u64) {
-    if FLOWS.remove(opener).is_ok() {
-        crowd::ends_flow(source);
+fn end_pending(opener: &Tuple, source: u64) {
+    if DIRECT_BY_TUPLE.remove(opener).is_ok() {
+        direct_quota::remove_pending(source);
     }
 }
 
 #[inline(always)]
-unsafe fn live(ctx: &SockOpsContext, netns: u64, state: *const DirectSocket, local: Addr, remote: Addr) {
+unsafe fn record_open(
+    ctx: &SockOpsContext,
+    netns: u64,
+    state: *const DirectSocket,
+    local: Addr,
+    remote: Addr,
+) {
     // SAFETY: the caller's storage.
     unsafe {
         let side = (*state).flags & (DirectSocket::SOURCE | DirectSocket::DESTINATION);
-        let live = DirectLive { netns, destination: (*state).destination, local, remote, side, pad: 0 };
-        if LIVE.insert(bpf_get_socket_cookie(ctx.as_ptr()), live, BPF_ANY).is_err() {
-            count(Outcome::DirectLiveFull);
+        let live = OpenDirect { netns, destination: (*state).destination, local, remote, side, pad: 0 };
+        if OPEN_DIRECT_BY_COOKIE.insert(bpf_get_socket_cookie(ctx.as_ptr()), live, BPF_ANY).is_err() {
+            count(Outcome::OpenDirectFull);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tell(
+unsafe fn report(
     ctx: &SockOpsContext,
     kind: u32,
     netns: u64,
@@ -360,7 +362,7 @@ unsafe fn tell(
         let (acked, received) = (field!((*ops).bytes_acked), field!((*ops).bytes_received));
         let (srtt, retransmits) = (field!((*ops).srtt_us), field!((*ops).total_retrans));
         let cookie = bpf_get_socket_cookie(ctx.as_ptr());
-        let Some(mut room) = EVENTS.reserve::<DirectEvent>(0) else {
+        let Some(mut room) = DIRECT_EVENTS.reserve::<DirectEvent>(0) else {
             count(Outcome::DirectLost);
             return;
         };
@@ -369,7 +371,7 @@ unsafe fn tell(
         // The kernel counts a SYN and a FIN like a byte each; the accepted end's SYN is not in its figures.
         let syn = is(DirectSocket::SOURCE);
         let event = room.as_mut_ptr();
-        (*event).pass = (*state).pass;
+        (*event).pass = (*state).grant;
         (*event).cookie = cookie;
         (*event).ends.netns = netns;
         (*event).ends.local = local;
@@ -391,7 +393,7 @@ unsafe fn tell(
 /// What is kept with a socket of a direct connection; with `create`, made if there is none. Null: none.
 #[inline(always)]
 unsafe fn direct_socket(socket: *mut c_void, create: bool) -> *mut DirectSocket {
-    let map = addr_of!(DIRECTS).cast_mut().cast::<c_void>();
+    let map = addr_of!(DIRECT_BY_SOCKET).cast_mut().cast::<c_void>();
     // SAFETY: the caller's socket, checked by the verifier.
     unsafe { bpf_sk_storage_get(map, socket, core::ptr::null_mut(), create as u64).cast() }
 }

@@ -1,9 +1,8 @@
-//! Does this kernel splice as it should?
+//! Tests once whether this kernel splices correctly.
 //!
-//! Tried out with a connection of the proxy's own, in a network namespace that lives as long as the trial: is
-//! every byte put into the queue, in order, does the queue's length show it, and is a reader that sleeps seen? Kernels before 6.13
-//! (fixed in later stable ones) do not count what is put there: with a reader that does not read it would grow
-//! without bound.
+//! Uses a connection of its own in a temporary network namespace. Checks that every byte is put into the queue in order,
+//! that the queue's length shows it, and that a sleeping reader is seen. Kernels before 6.13 (fixed in later stable
+//! ones) do not count what is put there: the queue of a reader that does not read would grow without bound.
 
 use std::{
     fs::File,
@@ -16,21 +15,21 @@ use std::{
 
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
-use weft_common::{Route, Workload};
+use weft_common::{SpliceRedirect, Workload};
 
-use super::{Routed, State};
+use super::{InstalledRedirect, State};
 use crate::capture::{Capture, sys};
 
 const BYTES: usize = 4000;
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Tries it out unless that has been done; if it does not work, splicing is off.
-pub(in crate::capture) fn try_out(capture: &Capture) {
+/// Runs the test unless it has run already; if it fails, splicing is turned off.
+pub(in crate::capture) fn run_once(capture: &Capture) {
     if *capture.splice.state.read() != State::Untried {
         return;
     }
     let result = std::thread::scope(|scope| {
-        scope.spawn(|| trial(capture)).join().unwrap_or_else(|_| Err("the trial panicked".to_owned()))
+        scope.spawn(|| self_test(capture)).join().unwrap_or_else(|_| Err("the self-test panicked".to_owned()))
     });
     match result {
         Ok(()) => {
@@ -41,9 +40,10 @@ pub(in crate::capture) fn try_out(capture: &Capture) {
     }
 }
 
-fn trial(capture: &Capture) -> Result<(), String> {
-    let step =
-        |what: &'static str| move |error: std::io::Error| format!("the trial of splicing: {what}: {error}");
+fn self_test(capture: &Capture) -> Result<(), String> {
+    let step = |what: &'static str| {
+        move |error: std::io::Error| format!("the self-test of splicing: {what}: {error}")
+    };
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| step("a network namespace")(error.into()))?;
     sys::loopback_up().map_err(step("its loopback"))?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).map_err(step("a socket"))?;
@@ -57,8 +57,9 @@ fn trial(capture: &Capture) -> Result<(), String> {
 
 /// The accepted socket sends, `source` receives.
 fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
-    let step =
-        |what: &'static str| move |error: std::io::Error| format!("the trial of splicing: {what}: {error}");
+    let step = |what: &'static str| {
+        move |error: std::io::Error| format!("the self-test of splicing: {what}: {error}")
+    };
     let splice = &capture.splice;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(step("listening"))?;
     let addr = listener.local_addr().map_err(step("listening"))?;
@@ -67,9 +68,9 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
     let cookie = sys::socket_cookie(&source).map_err(step("a cookie"))?;
     let (mut application, _) = listener.accept().map_err(step("accepting"))?;
     let pair =
-        splice.pair(cookie).ok_or("the trial of splicing: the kernel side did not see the connection")?;
+        splice.pair(cookie).ok_or("the self-test of splicing: the kernel side did not see the connection")?;
     splice.join(source.as_fd(), cookie).map_err(|error| error.to_string())?;
-    let to_source = Route {
+    let to_source = SpliceRedirect {
         sender: pair.app,
         sender_sock: pair.app_sock,
         target: cookie,
@@ -77,9 +78,9 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         feeder: pair.app,
         feeder_sock: pair.app_sock,
         may_sleep: 1,
-        ..Route::default()
+        ..SpliceRedirect::default()
     };
-    let back = Route {
+    let back = SpliceRedirect {
         sender: cookie,
         sender_sock: pair.proxy_sock,
         target: pair.app,
@@ -87,9 +88,9 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         feeder: cookie,
         feeder_sock: pair.proxy_sock,
         may_sleep: 1,
-        ..Route::default()
+        ..SpliceRedirect::default()
     };
-    let spliced = |check: &mut dyn FnMut(Routed) -> Result<(), String>| {
+    let spliced = |check: &mut dyn FnMut(InstalledRedirect) -> Result<(), String>| {
         let routed = splice.begin([to_source, back], [0; 2]).map_err(|error| error.to_string())?;
         let result = check(routed[0]);
         for routed in routed {
@@ -98,7 +99,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         result
     };
     let mut source = TcpStream::from(OwnedFd::from(source));
-    source.set_read_timeout(Some(PATIENCE)).map_err(step("a time limit"))?;
+    source.set_read_timeout(Some(TIMEOUT)).map_err(step("a time limit"))?;
     let sent: Vec<u8> = (0..BYTES).map(|i| i as u8).collect();
     spliced(&mut |routed| {
         application.write_all(&sent).map_err(step("sending"))?;
@@ -106,7 +107,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         let moved = splice.moved(routed);
         if moved != Some(BYTES as u64) {
             let moved = moved.unwrap_or(0);
-            return Err(format!("the trial of splicing: {moved} of {BYTES} bytes were moved"));
+            return Err(format!("the self-test of splicing: {moved} of {BYTES} bytes were moved"));
         }
         if queued < BYTES as u32 {
             return Err(format!(
@@ -115,7 +116,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
         }
         let mut got = vec![0; BYTES];
         source.read_exact(&mut got).map_err(step("receiving"))?;
-        if got == sent { Ok(()) } else { Err("the trial of splicing: bytes arrived damaged".to_owned()) }
+        if got == sent { Ok(()) } else { Err("the self-test of splicing: bytes arrived damaged".to_owned()) }
     })?;
     // Of these routes the program does not know that the sleeper waits for what is put into the queue, too.
     spliced(&mut |routed| {
@@ -132,7 +133,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
             seen.and(sent).and(read).map_err(step("a reader that sleeps"))?;
             match splice.moved(routed) {
                 Some(0) => Ok(()),
-                _ => Err("the trial of splicing: a reader that sleeps was not seen".to_owned()),
+                _ => Err("the self-test of splicing: a reader that sleeps was not seen".to_owned()),
             }
         })
     })
@@ -141,7 +142,7 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
 /// Waits until the task whose status this is sleeps.
 fn until_asleep(mut status: File) -> std::io::Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         let mut text = String::new();
         status.rewind()?;
         status.read_to_string(&mut text)?;

@@ -1,7 +1,7 @@
-//! Who says so when the kernel side has come to a bound?
+//! Logs a warning when the programs have reached one of their limits.
 //!
-//! The programs can only count. Their alarming counters are looked at now and then and what has grown is logged, one
-//! line for each however much it was.
+//! The programs can only count. Every two seconds the counters of limits are compared with the last values; each that
+//! grew gives one log line.
 
 use std::{sync::Weak, time::Duration};
 
@@ -10,20 +10,20 @@ use weft_common::Outcome;
 
 use super::Capture;
 
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Looks until the programs' user is gone.
-pub async fn alarms(capture: Weak<Capture>) {
+/// Checks the counters until `capture` is dropped.
+pub async fn warn_of_limits(capture: Weak<Capture>) {
     let counts = |capture: &Capture| -> Vec<u64> {
         let maps = capture.maps.lock();
         Outcome::ALARMING.iter().map(|outcome| maps.outcome(*outcome)).collect()
     };
     // The counters are older than this process.
     let Some(mut before) = capture.upgrade().map(|capture| counts(&capture)) else { return };
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(POLL_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        look.tick().await;
+        ticks.tick().await;
         let Some(now) = capture.upgrade().map(|capture| counts(&capture)) else { return };
         for ((outcome, before), now) in Outcome::ALARMING.iter().zip(&before).zip(&now) {
             let times = now.saturating_sub(*before);
