@@ -28,15 +28,6 @@ pub use self::{
     workload::{Config, PortRange, PortRanges, Workload},
 };
 
-// Names that the proxy's other modules still use; they go with these.
-#[doc(hidden)]
-pub use self::{
-    direct::{
-        DirectBackend as PassBackend, DirectGrant as Pass, DirectKey as PassKey, OpenDirect as DirectLive,
-    },
-    splice::{SplicePair as Pair, SpliceRedirect as Route},
-};
-
 /// The proxy's listener for what a pod opens (127.0.0.1 and ::1 in the pod's network namespace).
 pub const OUTBOUND_PORT: u16 = 15001;
 /// The proxy's listener for what a pod is sent (127.0.0.1 and ::1 in the pod's network namespace).

@@ -121,7 +121,7 @@ fn ask(mut stream: &TcpStream) -> io::Result<u16> {
     let mut name = [0; 2];
     stream.write_all(b"?")?;
     // A spliced connection may say EAGAIN without having waited.
-    dial::Steadfast(stream).read_exact(&mut name)?;
+    dial::RetryingReader(stream).read_exact(&mut name)?;
     Ok(u16::from_be_bytes(name))
 }
 
@@ -149,7 +149,7 @@ fn by_service(mesh: &Mesh, path: &Path) -> [Vec<SocketAddr>; 2] {
 }
 
 /// Makes the next connections to `target` go directly.
-fn pave(mesh: &Mesh, target: SocketAddr) -> Result<()> {
+fn establish_direct_path(mesh: &Mesh, target: SocketAddr) -> Result<()> {
     let proxy = mesh.proxy("a").watch()?;
     ask(&mesh.pod("client").connect(target)?).context("through the proxy")?;
     proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)
@@ -180,7 +180,7 @@ fn several_destinations(mesh: &Mesh) -> Result<()> {
         let servers = serve(mesh, path)?;
         for targets in by_pod(mesh, path).into_iter().chain(by_service(mesh, path)) {
             if path.direct {
-                targets.iter().try_for_each(|target| pave(mesh, *target))?;
+                targets.iter().try_for_each(|target| establish_direct_path(mesh, *target))?;
             }
             let own = |port| match targets[0] {
                 SocketAddr::V4(_) => client.at(port),
@@ -195,7 +195,7 @@ fn several_destinations(mesh: &Mesh) -> Result<()> {
             }
             drop(streams);
         }
-        servers.iter().try_for_each(Server::flawless)?;
+        servers.iter().try_for_each(Server::no_failures)?;
     }
     Ok(())
 }
@@ -219,7 +219,7 @@ fn few_ephemeral_ports(mesh: &Mesh) -> Result<()> {
         let servers = serve(mesh, path)?;
         for targets in by_pod(mesh, path) {
             if path.direct {
-                targets.iter().try_for_each(|target| pave(mesh, *target))?;
+                targets.iter().try_for_each(|target| establish_direct_path(mesh, *target))?;
             }
             hold_all(&mesh.pod("client"), &targets, false).context(path.name)?;
         }
@@ -282,14 +282,14 @@ fn services_of_one_backend(mesh: &Mesh) -> Result<()> {
         ([one.at(9003), other.at(9003), near.at(9003)], client.at(fresh_port())),
         ([one.at6(9003), other.at6(9003), near.at6(9003)], client.at6(fresh_port())),
     ] {
-        targets.iter().try_for_each(|target| pave(mesh, *target))?;
+        targets.iter().try_for_each(|target| establish_direct_path(mesh, *target))?;
         let proxy = mesh.proxy("a").watch()?;
         drop(from_one_source(&client, own, &targets)?);
         // The backend's end of the first is that of the others: only one of them may have it.
         proxy.expect("weft_capture_total", &hook("connect", "direct"), 1.0)?;
         proxy.expect("weft_capture_total", &hook("connect", "redirected"), 2.0)?;
     }
-    server.flawless()
+    server.no_failures()
 }
 
 /// Where the kernel has `stream`, whose names are hidden: its own end and the other.
@@ -341,8 +341,8 @@ fn own_listeners_are_kept(mesh: &Mesh) -> Result<()> {
         }
         ensure!(own.accepted() == 20, "the listener on {target} got {} connections", own.accepted());
         ensure!(ask(&first)? == 8004);
-        other.flawless()?;
-        own.flawless()?;
+        other.no_failures()?;
+        own.no_failures()?;
     }
     // The same port on all addresses of the pod.
     let first = client.connect(mesh.service("far").at(8004))?;
@@ -350,9 +350,9 @@ fn own_listeners_are_kept(mesh: &Mesh) -> Result<()> {
     let own = client.serve(target.port(), answers(3))?;
     ensure!(ask(&client.connect(mesh.service("far").at(8004))?)? == 8004);
     ensure!(ask(&client.connect(target)?)? == 3 && ask(&client.connect(client.at(target.port()))?)? == 3);
-    own.flawless()?;
+    own.no_failures()?;
     drop(first);
-    far.flawless()
+    far.no_failures()
 }
 
 /// Serves one address, which need not be on any interface.
@@ -394,7 +394,7 @@ fn redirect_targets_by_hand(mesh: &Mesh) -> Result<()> {
         ensure!(refused?.is_err(), "{target} answers from outside the pod");
     }
     own.untouched()?;
-    far.flawless()
+    far.no_failures()
 }
 
 fn after_a_restart(mesh: &Mesh) -> Result<()> {

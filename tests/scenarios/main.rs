@@ -16,6 +16,7 @@ mod churn;
 mod clients;
 mod control;
 mod direct;
+mod dual_stack;
 mod first_request;
 mod fixed_source;
 mod fixture;
@@ -25,10 +26,12 @@ mod leaks;
 mod mptcp;
 mod opening;
 mod policy;
+mod refusals;
 mod restart;
 mod run;
 mod servers;
 mod splice;
+mod supervision;
 mod wire;
 
 fn main() -> ExitCode {
@@ -40,6 +43,9 @@ fn main() -> ExitCode {
         mptcp::area(),
         addresses::area(),
         boundary::area(),
+        dual_stack::area(),
+        refusals::area(),
+        supervision::area(),
         clients::area(),
         servers::area(),
         wire::area(),

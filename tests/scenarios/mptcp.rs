@@ -75,7 +75,7 @@ fn connect(netns: &Netns, target: SocketAddr) -> io::Result<Option<TcpStream>> {
     netns.run(|| {
         let Some(socket) = socket(Domain::for_address(target))? else { return Ok(None) };
         socket.connect_timeout(&SockAddr::from(target), dial::PATIENCE)?;
-        Ok(Some(dial::patient(socket.into())?))
+        Ok(Some(dial::with_timeouts(socket.into())?))
     })?
 }
 
@@ -119,7 +119,7 @@ fn ask(mut stream: &TcpStream) -> Result<Vec<SocketAddr>> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let mut byte = [0; 1];
-        ensure!(dial::Steadfast(stream).read(&mut byte)? == 1, "closed in the middle of {line:?}");
+        ensure!(dial::RetryingReader(stream).read(&mut byte)? == 1, "closed in the middle of {line:?}");
         line.push(byte[0]);
     }
     let line = String::from_utf8(line)?;

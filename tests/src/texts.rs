@@ -8,7 +8,8 @@ pub mod log {
     pub const DENIED: &str = "denied";
     pub const DETECTION_TIMEOUT: &str = "tls detection timeout";
     pub const DIRECT_CONNECTION_TERMINATED: &str = "terminated";
-    pub const DIRECT_PASS_UNTRUSTED_LINK: &[&str] = &["other pods may share the pod's link", "is on a bridge"];
+    pub const DIRECT_PASS_UNTRUSTED_LINK: &[&str] =
+        &["other pods may share the pod's link", "is on a bridge"];
     pub const DRAIN_TIMEOUT: &str = "drain timeout";
     pub const FORGED: &str = "forged";
     pub const KERNEL_LIMIT: &str = "bound of the kernel side";

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, warn};
-use weft_common::{DirectEvent, DirectLive, DirectSocket};
+use weft_common::{DirectEvent, DirectSocket, OpenDirect};
 
 use super::{DirectConnections, REVOKED_KEPT, grant::Grant};
 use crate::{
@@ -146,7 +146,7 @@ impl DirectConnections {
     pub(super) fn end_denied(
         &self,
         workload: &Arc<Workload>,
-        live: &[(u64, DirectLive)],
+        live: &[(u64, OpenDirect)],
         unknown_clients: bool,
     ) {
         let netns = workload.netns.cookie();
@@ -221,7 +221,7 @@ impl DirectConnections {
         let cookies: Vec<u64> = self.open_ends.lock().open.keys().copied().collect();
         let started = Instant::now();
         let closed_ends: Vec<u64> =
-            cookies.into_iter().filter(|cookie| !self.capture.is_live(*cookie)).collect();
+            cookies.into_iter().filter(|cookie| !self.capture.is_open_direct(*cookie)).collect();
         warn!(lost, closed_ends = closed_ends.len(), took = ?started.elapsed(), "events of direct connections were lost: the figures of some are missing");
         let mut open_ends = self.open_ends.lock();
         for cookie in closed_ends {

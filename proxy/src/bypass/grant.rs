@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use weft_common::PassKey;
+use weft_common::DirectKey;
 
 use crate::{
     balance::Endpoint,
@@ -15,7 +15,7 @@ use crate::{
 /// A grant and its counters. It holds no workload, so that workloads can be dropped.
 pub(super) struct Grant {
     pub(super) id: u64,
-    pub(super) key: PassKey,
+    pub(super) key: DirectKey,
     /// What the application dials.
     pub(super) original: SocketAddr,
     backends: Vec<Backend>,
@@ -36,7 +36,7 @@ impl Grant {
     pub(super) fn new(
         metrics: &Metrics,
         id: u64,
-        key: PassKey,
+        key: DirectKey,
         source: &Workload,
         original: SocketAddr,
         backends: &[(Endpoint, Arc<Workload>)],

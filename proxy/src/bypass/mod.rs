@@ -25,7 +25,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tracing::{debug, warn};
-use weft_common::{Pass, PassBackend, PassKey};
+use weft_common::{DirectBackend, DirectGrant, DirectKey};
 
 use self::{events::OpenConnections, grant::Grant, metrics::Counters};
 use crate::{
@@ -84,7 +84,7 @@ pub struct DirectConnections {
 
 #[derive(Default)]
 struct Table {
-    by_key: HashMap<PassKey, Arc<Grant>>,
+    by_key: HashMap<DirectKey, Arc<Grant>>,
     /// Including those that were revoked lately.
     by_id: HashMap<u64, Arc<Grant>>,
     revoked: VecDeque<(Instant, u64)>,
@@ -152,7 +152,7 @@ impl DirectConnections {
         if !self.is_granting() {
             return;
         }
-        let key = PassKey { netns: source.netns.cookie(), to: original.into(), pad: 0 };
+        let key = DirectKey { netns: source.netns.cookie(), to: original.into(), pad: 0 };
         let mut table = self.table.lock();
         if table.by_key.contains_key(&key) {
             return;
@@ -165,10 +165,10 @@ impl DirectConnections {
         }
         table.next += 1;
         let id = table.next;
-        let mut pass = Pass { id, len: backends.len() as u32, ..Pass::default() };
+        let mut pass = DirectGrant { id, len: backends.len() as u32, ..DirectGrant::default() };
         for (slot, (endpoint, workload)) in pass.backends.iter_mut().zip(&backends) {
             let learned = !endpoint.opaque;
-            *slot = PassBackend {
+            *slot = DirectBackend {
                 netns: workload.netns.cookie(),
                 addr: endpoint.addr.into(),
                 learned: learned.into(),
@@ -200,7 +200,7 @@ impl DirectConnections {
         if learned.len() >= MAX_LEARNED && !learned.contains(&(netns, port)) {
             return;
         }
-        match self.capture.learn(netns, port) {
+        match self.capture.add_server_first_port(netns, port) {
             Ok(()) => {
                 learned.insert((netns, port));
             }
@@ -224,7 +224,7 @@ impl DirectConnections {
     fn forget(&self, workload: &Workload, cause: Cause) -> Vec<Arc<Grant>> {
         let netns = workload.netns.cookie();
         self.learned.write().retain(|(of, _)| *of != netns);
-        if let Err(error) = self.capture.unlearn(netns) {
+        if let Err(error) = self.capture.clear_server_first_ports(netns) {
             warn!(workload = %workload.key, %error, "the kernel still takes ports for opaque");
         }
         self.revoke(cause, |grant| grant.is_affected_by(netns))
@@ -239,7 +239,7 @@ impl DirectConnections {
         let mut closed_ends: Vec<Arc<Grant>> =
             table.by_key.values().filter(|grant| which(grant)).cloned().collect();
         closed_ends.retain(|grant| {
-            if let Err(error) = self.capture.withdraw(&grant.key, grant.id) {
+            if let Err(error) = self.capture.revoke(&grant.key, grant.id) {
                 // It stays in the table, to be tried again at the next change; the kernel checks addresses itself.
                 warn!(original = %grant.original, %error, "the kernel was not told that connections take the proxy again");
                 self.counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -281,7 +281,7 @@ impl DirectConnections {
         };
         let first = endpoints.first()?;
         let weight = first.weight;
-        if endpoints.len() > Pass::BACKENDS {
+        if endpoints.len() > DirectGrant::BACKENDS {
             return None;
         }
         // The source may have left the mesh while its connection was on the way.

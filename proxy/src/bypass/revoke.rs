@@ -57,7 +57,7 @@ impl DirectConnections {
         }
         // After the handshakes: what has got through is among the open ones now.
         if is_served {
-            self.end_denied(changed, &self.capture.live(), true);
+            self.end_denied(changed, &self.capture.open_direct(), true);
         }
     }
 

@@ -37,7 +37,7 @@ impl DirectConnections {
     }
 
     fn revoke_others(&self) {
-        if let Err(error) = self.capture.withdraw_others(|id| (id >> 32) as u32 == self.generation) {
+        if let Err(error) = self.capture.revoke_others(|id| (id >> 32) as u32 == self.generation) {
             error!(%error, "passes of earlier proxies are still in the kernel's books");
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -59,7 +59,7 @@ impl DirectConnections {
     }
 
     fn reevaluate_now(&self, unknown_clients: bool) {
-        let live = self.capture.live();
+        let live = self.capture.open_direct();
         let ends = live.iter().filter(|(_, end)| end.side == DirectSocket::DESTINATION);
         let destinations: HashSet<_> = ends.map(|(_, end)| end.local.into()).collect();
         let mut looked_at = HashSet::new();

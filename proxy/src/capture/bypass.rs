@@ -67,7 +67,7 @@ impl Capture {
     }
 
     /// Withdraws the grants of other proxies, those that are not to `stay`: their SYNs are treated as any other's.
-    pub fn withdraw_others(&self, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
+    pub fn revoke_others(&self, stay: impl Fn(u64) -> bool) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         let others: Vec<u64> = maps.granted.keys().flatten().filter(|id| !stay(*id)).collect();
         others.iter().try_for_each(|id| {
@@ -76,20 +76,20 @@ impl Capture {
     }
 
     /// Sends such connections through the proxy again; SYNs that used grant `id` are treated as any other's.
-    pub fn withdraw(&self, key: &DirectKey, id: u64) -> Result<(), CaptureError> {
+    pub fn revoke(&self, key: &DirectKey, id: u64) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         absent_is_fine(maps.passes.remove(key)).map_err(CaptureError::map("DIRECT_GRANTS"))?;
         absent_is_fine(maps.granted.remove(&id)).map_err(CaptureError::map("VALID_GRANTS"))
     }
 
     /// Records that the application on a port speaks first, until it stops listening.
-    pub fn learn(&self, netns: u64, port: u16) -> Result<(), CaptureError> {
+    pub fn add_server_first_port(&self, netns: u64, port: u16) -> Result<(), CaptureError> {
         let key = ListenerPort { netns, port: port.into(), pad: 0 };
         self.direct.maps.lock().learned.insert(key, 1, 0).map_err(CaptureError::map("SERVER_FIRST_PORTS"))
     }
 
     /// Removes what was recorded of a workload's ports.
-    pub fn unlearn(&self, netns: u64) -> Result<(), CaptureError> {
+    pub fn clear_server_first_ports(&self, netns: u64) -> Result<(), CaptureError> {
         let mut maps = self.direct.maps.lock();
         let keys: Vec<ListenerPort> =
             maps.learned.keys().flatten().filter(|key| key.netns == netns).collect();
@@ -99,12 +99,12 @@ impl Capture {
     }
 
     /// The ends of open direct connections, with their sockets' cookies.
-    pub fn live(&self) -> Vec<(u64, OpenDirect)> {
+    pub fn open_direct(&self) -> Vec<(u64, OpenDirect)> {
         self.direct.live.lock().iter().flatten().collect()
     }
 
     /// Whether the socket with this cookie is an end of an open direct connection.
-    pub fn is_live(&self, cookie: u64) -> bool {
+    pub fn is_open_direct(&self, cookie: u64) -> bool {
         self.direct.live.lock().get(&cookie, 0).is_ok()
     }
 

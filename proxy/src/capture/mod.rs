@@ -53,14 +53,6 @@ pub use self::{
     sys::{owned_fd, socket_cookie, tcp_info},
 };
 
-// Names that the proxy's other modules still use; they go with these.
-#[doc(hidden)]
-pub use self::{
-    enrol::KernelConfig as Terms, limit_warnings::warn_of_limits as alarms,
-    link_isolation::NotIsolated as Shared, socket_pool::SocketPool as Stock,
-    splice::InstalledRedirect as Routed,
-};
-
 /// Where and how the programs are attached.
 #[derive(Clone, Debug)]
 pub struct Config {

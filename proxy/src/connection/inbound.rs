@@ -23,7 +23,7 @@ use crate::{
     capture::Capture,
     discovery::Discovery,
     metrics::{ConnectionRecord, Metered, Metrics, Tls},
-    net::{self, AppStream, OverTcp, Peer, Prefixed},
+    net::{self, AppStream, Direction, OverTcp, Peer, Prefixed},
     refusal::Reason,
     splice::{RemoteSplice, Splicing},
     tls::{self, TlsError},
@@ -141,6 +141,7 @@ fn authorize(
         Ok(authorization) => Some(authorization),
         Err(_) => {
             let reason = Reason::DeniedByPolicy;
+            components.metrics.refused(Direction::Inbound, &accepted.workload.labels, reason);
             refuse::count_closed(components.metrics, &accepted.workload, target, tls, Some(reason.errno()));
             net::end_by_reset(stream.tcp());
             None

@@ -15,7 +15,7 @@ use weft_api::node::State;
 
 use super::{Components, Spec, WorkloadSupervisor, netns_owner::HOST_NETWORK, supervisor::RETRY_INTERVAL};
 use crate::{
-    capture::{Enrolled, Listeners, Netns, Stock},
+    capture::{Enrolled, Listeners, Netns, SocketPool},
     connection::Acceptors,
     identity::Lease,
     logging::LogLimiter,
@@ -116,7 +116,7 @@ impl WorkloadSupervisor {
             ips: spec.kernel.ips.clone(),
             labels: Arc::new(WorkloadLabels::new(&spec.key.namespace, &spec.key.name, &spec.labels)),
             log_limiter: LogLimiter::default(),
-            sockets: Stock::new(netns, limiter),
+            sockets: SocketPool::new(netns, limiter),
             fast_open: netns.takes_fast_open(),
             isolated_links: spec.has_isolated_links(netns, capture.host()),
             netns: netns.clone(),

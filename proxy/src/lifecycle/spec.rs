@@ -28,7 +28,7 @@ pub(super) struct Spec {
     pub(super) host_network: bool,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) config: WorkloadConfig,
-    pub(super) kernel: capture::Terms,
+    pub(super) kernel: capture::KernelConfig,
 }
 
 /// A message that cannot be understood.
@@ -134,7 +134,7 @@ impl TryFrom<api::Workload> for Spec {
                 skip_inbound: skip_inbound.clone(),
                 splice: splice.clone(),
             },
-            kernel: capture::Terms {
+            kernel: capture::KernelConfig {
                 ips,
                 fail_open,
                 skip_outbound: ranges("skip_outbound_ports", &workload.skip_outbound_ports)?,

@@ -67,7 +67,7 @@ impl Node {
         let capture = Capture::start(&capture_config(&config, predecessor.is_some()))?;
         let metrics = Metrics::new(&tls::info());
         metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
-        tasks.spawn("kernel limit warnings", capture::alarms(Arc::downgrade(&capture)));
+        tasks.spawn("kernel limit warnings", capture::warn_of_limits(Arc::downgrade(&capture)));
         let heartbeat = tasks.spawn("heartbeat", heartbeat::send(capture.clone()));
         let splicing = splicing(&capture, &metrics, &mut tasks);
         let limiter = NodeLimiter::new(descriptors, config.max_connections);

@@ -11,11 +11,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tracing::warn;
-use weft_common::{Pair, Route};
+use weft_common::{SplicePair, SpliceRedirect};
 
 use super::Splicing;
 use crate::{
-    capture::{Routed, socket_cookie},
+    capture::{InstalledRedirect, socket_cookie},
     metrics::Transport,
     net::Peer,
 };
@@ -34,7 +34,7 @@ pub struct LocalSplice {
     /// Bytes relayed: from the source, from the destination.
     relayed: [AtomicU64; 2],
     tries: AtomicU32,
-    routed: OnceLock<[Routed; 2]>,
+    routed: OnceLock<[InstalledRedirect; 2]>,
     /// How many of the kernel's bytes are in the metrics; `None` after the end.
     counted: Mutex<Option<[u64; 2]>>,
 }
@@ -165,8 +165,8 @@ impl Drop for LocalSpliceGuard {
 }
 
 /// The redirect for what `from` sends to `to`; `feeder` is the proxy's socket to `to`.
-fn route(from: Pair, to: Pair, feeder: u64) -> Route {
-    Route {
+fn route(from: SplicePair, to: SplicePair, feeder: u64) -> SpliceRedirect {
+    SpliceRedirect {
         sender: from.app,
         sender_sock: from.app_sock,
         target: to.app,
@@ -175,6 +175,6 @@ fn route(from: Pair, to: Pair, feeder: u64) -> Route {
         feeder_sock: to.proxy_sock,
         first: from.first,
         may_sleep: 1,
-        ..Route::default()
+        ..SpliceRedirect::default()
     }
 }

@@ -10,10 +10,10 @@ use std::{
 
 use tokio::net::TcpStream;
 use tracing::warn;
-use weft_common::{Pair, Route};
+use weft_common::{SplicePair, SpliceRedirect};
 
 use super::Splicing;
-use crate::capture::{Refused, Routed, socket_cookie};
+use crate::capture::{InstalledRedirect, Refused, socket_cookie};
 
 /// How often to look up the application's socket in the kernel's map.
 const MAX_TRIES: u32 = 16;
@@ -22,7 +22,7 @@ const MAX_TRIES: u32 = 16;
 pub struct RemoteSplice {
     splicing: Arc<Splicing>,
     /// `None`: a map was full; the proxy's socket is in the socket map nevertheless.
-    routed: Option<[Routed; 2]>,
+    routed: Option<[InstalledRedirect; 2]>,
 }
 
 impl RemoteSplice {
@@ -31,16 +31,16 @@ impl RemoteSplice {
         let splice = splicing.capture.splice();
         let own = socket_cookie(&stream.as_fd()).ok()?;
         let pair = pair(splicing, own).await?;
-        let to_proxy = Route {
+        let to_proxy = SpliceRedirect {
             sender: pair.app,
             sender_sock: pair.app_sock,
             target: own,
             target_sock: pair.proxy_sock,
             feeder: pair.app,
             feeder_sock: pair.app_sock,
-            ..Route::default()
+            ..SpliceRedirect::default()
         };
-        let to_application = Route {
+        let to_application = SpliceRedirect {
             sender: own,
             sender_sock: pair.proxy_sock,
             target: pair.app,
@@ -48,7 +48,7 @@ impl RemoteSplice {
             feeder: own,
             feeder_sock: pair.proxy_sock,
             may_sleep: 1,
-            ..Route::default()
+            ..SpliceRedirect::default()
         };
         let counters = &splicing.counters;
         match splice.join(stream.as_fd(), own) {
@@ -74,7 +74,7 @@ impl RemoteSplice {
 }
 
 /// The kernel may learn of the application's socket a moment after the proxy's.
-async fn pair(splicing: &Splicing, own: u64) -> Option<Pair> {
+async fn pair(splicing: &Splicing, own: u64) -> Option<SplicePair> {
     for _ in 0..MAX_TRIES {
         if let Some(pair) = splicing.capture.splice().pair(own) {
             return Some(pair);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::registry::Registry;
 use crate::{
-    capture::{Netns, Stock},
+    capture::{Netns, SocketPool},
     identity::Lease,
     limits::ConnectionLimiter,
     logging::LogLimiter,
@@ -28,7 +28,7 @@ pub struct Workload {
     /// Bounds the log lines that others can cause.
     pub log_limiter: LogLimiter,
     /// Sockets in the pod's network namespace.
-    pub sockets: Stock,
+    pub sockets: SocketPool,
     /// The pod's applications may take TCP Fast Open connections (as of enrollment).
     pub fast_open: bool,
     /// No other pod is on its links (as of enrollment).

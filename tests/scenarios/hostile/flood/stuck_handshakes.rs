@@ -13,8 +13,7 @@ use weft_tests::{
 use super::super::{Program, nft, others_are_served};
 
 /// Drops what goes to the proxy's outbound listener.
-const DROP: &str =
-    "table inet mallory { chain in { type filter hook input priority 0; ip daddr 127.0.16.0-127.255.255.255 meta l4proto tcp drop; }; }\n";
+const DROP: &str = "table inet mallory { chain in { type filter hook input priority 0; ip daddr 127.0.16.0-127.255.255.255 meta l4proto tcp drop; }; }\n";
 
 pub(super) fn stuck_handshakes(mesh: &Mesh) -> Result<()> {
     let (mallory, far, proxy) = (mesh.pod("mallory"), mesh.pod("far"), mesh.proxy("a"));
