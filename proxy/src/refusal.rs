@@ -43,6 +43,25 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All but the causes of failed TLS handshakes.
+    pub const ALL: [Self; 15] = [
+        Self::NoReadyEndpoint,
+        Self::RefusedByEndpoint,
+        Self::EndpointUnreachable,
+        Self::EndpointChanged,
+        Self::DeniedByPolicy,
+        Self::NoCertificate,
+        Self::ControlPlaneUnavailable,
+        Self::TooManyDestinations,
+        Self::WorkloadLimit,
+        Self::NodeLimit,
+        Self::ClientLimit,
+        Self::NoOriginalDestination,
+        Self::DetectionTimeout,
+        Self::ClockChanged,
+        Self::Io,
+    ];
+
     /// The value of the metric label `error`.
     pub const fn as_str(self) -> &'static str {
         match self {

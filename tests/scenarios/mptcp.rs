@@ -74,7 +74,7 @@ fn socket(domain: Domain) -> io::Result<Option<Socket>> {
 fn connect(netns: &Netns, target: SocketAddr) -> io::Result<Option<TcpStream>> {
     netns.run(|| {
         let Some(socket) = socket(Domain::for_address(target))? else { return Ok(None) };
-        socket.connect_timeout(&SockAddr::from(target), dial::PATIENCE)?;
+        socket.connect_timeout(&SockAddr::from(target), dial::TIMEOUT)?;
         Ok(Some(dial::with_timeouts(socket.into())?))
     })?
 }

@@ -61,7 +61,7 @@ fn a_task_panics(mesh: &Mesh, task: &str) -> Result<()> {
     mesh.proxy("b").revive()?;
     mesh.until_enrolled()?;
     wait::until_ok("a connection through the new proxies", || {
-        Plan::random(10_000).run(&client.connect(target)?)
+        Ok(Plan::random(10_000).run(&client.connect(target)?)?)
     })?;
     server.no_failures()
 }
