@@ -53,8 +53,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "slow_reader_slows_the_writer",
-            "A reader that stops reading stops the writer when bounded buffers are full, and loses nothing when it reads \
-             on.",
+            "A reader that stops reading stops the writer when bounded buffers are full, and loses nothing when it \
+             reads on.",
             slow_reader_slows_the_writer,
         )
         .scenario(
@@ -231,7 +231,8 @@ fn every_byte_is_counted(mesh: &Mesh) -> Result<()> {
         plan.run(&mesh.pod("client").connect(mesh.service(place).at(server.port()))?)?;
         server.no_failures()?;
         let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
-        // What the source's proxy reads from its application, the destination's proxy writes to its own, and vice versa.
+        // What the source's proxy reads from its application, the destination's proxy writes to its own, and vice
+        // versa.
         for (proxy, direction, pod, peer, read, wrote) in [
             (source, "outbound", "client", "src", up, down),
             (destination, "inbound", place, "dst", down, up),

@@ -19,7 +19,8 @@ pub(crate) fn area() -> Area {
     Area::new("change", changing)
         .scenario(
             "join_under_load",
-            "A client and a server that join the mesh under load lose no connection, and new connections are encrypted.",
+            "A client and a server that join the mesh under load lose no connection, and new connections are \
+             encrypted.",
             join_under_load,
         )
         .scenario(
@@ -44,8 +45,8 @@ pub(crate) fn area() -> Area {
         )
         .alone(
             "address_changes",
-            "A running pod whose address changes is reached at the new address by mTLS and never in plaintext; clients of \
-             its service lose connections only at the time of the change.",
+            "A running pod whose address changes is reached at the new address by mTLS and never in plaintext; \
+             clients of its service lose connections only at the time of the change.",
             renumbered,
             address_changes,
         )

@@ -61,7 +61,7 @@ pub(super) fn on_a_trusted_bridge() -> Description {
 }
 
 /// Labels of `weft_capture_total`.
-pub(super) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 2] {
+pub(crate) fn hook<'a>(hook: &'a str, outcome: &'a str) -> [(&'a str, &'a str); 2] {
     [("hook", hook), ("outcome", outcome)]
 }
 

@@ -38,8 +38,8 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
     .scenario(
         "when_it_does_not_apply",
-        "Connections to ports that are not opaque, to servers on another node and to pods that disable direct pass go through \
-         the proxy.",
+        "Connections to ports that are not opaque, to servers on another node and to pods that disable direct pass go \
+         through the proxy.",
         when_it_does_not_apply,
     )
     .alone(

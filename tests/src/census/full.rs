@@ -15,7 +15,8 @@ impl Full {
     /// Fills a map of a node's proxy.
     pub fn of(mesh: &Mesh, node: &str, name: &str) -> Result<Self> {
         let (maps, _) = super::maps(&mesh.pins(node)?, mesh.proxy(node).pid()?)?;
-        let map = maps.into_values().find(|map| map.name == name);
+        // The kernel keeps 15 characters of a name.
+        let map = maps.into_values().find(|map| map.name == name.get(..15).unwrap_or(name));
         let map = map.with_context(|| format!("the proxy of node {node} has no map {name}"))?;
         let mut full = Self { map, entries: 0 };
         full.entries = full.map.fill().with_context(|| name.to_owned())?;
