@@ -126,7 +126,7 @@ fn after_end_answer() -> Behaviour {
 
 fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
     each_place(mesh, |place| {
-        let (told, received) = mpsc::channel();
+        let (report, received) = mpsc::channel();
         let (_, server) = serve(
             mesh,
             place,
@@ -137,7 +137,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
                 let mut rest = Vec::new();
                 stream.read_to_end(&mut rest)?;
                 // Fails only if the scenario has already failed.
-                let _ = told.send(rest);
+                let _ = report.send(rest);
                 Ok(())
             }),
         )?;
@@ -158,7 +158,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
 
 fn client_resets(mesh: &Mesh) -> Result<()> {
     each_place(mesh, |place| {
-        let (told, ended) = mpsc::channel();
+        let (report, ended) = mpsc::channel();
         let (_, server) = serve(
             mesh,
             place,
@@ -166,7 +166,7 @@ fn client_resets(mesh: &Mesh) -> Result<()> {
                 let mut stream = &accepted.stream;
                 stream.write_all(b"ready")?;
                 // Fails only if the scenario has already failed.
-                let _ = told.send(stream.read(&mut [0; 16]).map_err(|e| e.kind()));
+                let _ = report.send(stream.read(&mut [0; 16]).map_err(|e| e.kind()));
                 Ok(())
             }),
         )?;

@@ -247,7 +247,7 @@ fn address_changes(mesh: &Mesh) -> Result<()> {
 
     mesh.renumber(pod.v4.into(), to.into())?;
     wait::until("only the new address is announced", || {
-        mesh.announced(&[new, old]).is_ok_and(|told| told == [Some(pod.identity()), None])
+        mesh.announced(&[new, old]).is_ok_and(|identities| identities == [Some(pod.identity()), None])
     })?;
     wait::until_ok("the pod is reached at its new address", || echo(&caller, new))?;
     // Clients may learn the address a moment before the server's proxy does: they are refused, not sent plaintext.

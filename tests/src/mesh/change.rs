@@ -41,7 +41,7 @@ impl Mesh {
     pub fn remove_pod(&self, name: &str) -> Result<()> {
         self.specs().remove(name).with_context(|| format!("no pod {name}"))?;
         self.remove(&pod_file(name))?;
-        wait::until("the pod is gone", || Pod::of(self, name).is_err())
+        wait::until("the pod is deleted", || Pod::of(self, name).is_err())
     }
 
     /// Tells the control plane another address of a running pod, which the cluster itself never does. It lasts until a
