@@ -94,7 +94,7 @@ fn json_logs(mesh: &Mesh) -> Result<()> {
     let mut stream = plain.connect(mesh.pod("web").at(server.port()))?;
     // Either of the two fails, as the race between them goes.
     let refused = stream.write_all(b"?").and_then(|()| stream.read_exact(&mut [0]));
-    ensure!(refused.is_err(), "plaintext was let in");
+    ensure!(refused.is_err(), "plaintext was accepted");
     let log = mesh.proxy("b").log();
     log.expect_line(&["test/web", &plain.v4.to_string()])?;
     for line in log.text().lines() {

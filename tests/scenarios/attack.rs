@@ -21,8 +21,8 @@ pub(crate) fn area() -> Area {
     Area::new("attack", guarded)
         .scenario(
             "control_with_own_certificate",
-            "As a control: the attacker's TLS client is accepted with a certificate of the mesh's issuer, and counted with \
-             the identity in it.",
+            "As a control: the attacker's TLS client is accepted with a certificate of the mesh's issuer, and \
+             counted with the identity in it.",
             own_certificate,
         )
         .scenario(
@@ -48,8 +48,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "own_tls_inside_the_mesh",
-            "An application's own TLS between two meshed pods goes unchanged through the mesh's mTLS, whose identity the \
-             policy checks.",
+            "An application's own TLS between two meshed pods goes unchanged through the mesh's mTLS, whose identity \
+             the policy checks.",
             own_tls_inside_the_mesh,
         )
         .scenario(

@@ -53,8 +53,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "slow_reader_slows_the_writer",
-            "A reader that stops reading stops the writer when bounded buffers are full, and loses nothing when it reads \
-             on.",
+            "A reader that stops reading stops the writer when bounded buffers are full, and loses nothing when it \
+             reads on.",
             slow_reader_slows_the_writer,
         )
         .scenario(
@@ -126,7 +126,7 @@ fn after_end_answer() -> Behaviour {
 
 fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
     each_place(mesh, |place| {
-        let (told, received) = mpsc::channel();
+        let (report, received) = mpsc::channel();
         let (_, server) = serve(
             mesh,
             place,
@@ -137,7 +137,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
                 let mut rest = Vec::new();
                 stream.read_to_end(&mut rest)?;
                 // Fails only if the scenario has already failed.
-                let _ = told.send(rest);
+                let _ = report.send(rest);
                 Ok(())
             }),
         )?;
@@ -158,7 +158,7 @@ fn server_closes_its_half_first(mesh: &Mesh) -> Result<()> {
 
 fn client_resets(mesh: &Mesh) -> Result<()> {
     each_place(mesh, |place| {
-        let (told, ended) = mpsc::channel();
+        let (report, ended) = mpsc::channel();
         let (_, server) = serve(
             mesh,
             place,
@@ -166,7 +166,7 @@ fn client_resets(mesh: &Mesh) -> Result<()> {
                 let mut stream = &accepted.stream;
                 stream.write_all(b"ready")?;
                 // Fails only if the scenario has already failed.
-                let _ = told.send(stream.read(&mut [0; 16]).map_err(|e| e.kind()));
+                let _ = report.send(stream.read(&mut [0; 16]).map_err(|e| e.kind()));
                 Ok(())
             }),
         )?;
@@ -231,7 +231,8 @@ fn every_byte_is_counted(mesh: &Mesh) -> Result<()> {
         plan.run(&mesh.pod("client").connect(mesh.service(place).at(server.port()))?)?;
         server.no_failures()?;
         let (up, down) = ((plan.up.1 + Plan::HEADER as u64) as f64, plan.down.1 as f64);
-        // What the source's proxy reads from its application, the destination's proxy writes to its own, and vice versa.
+        // What the source's proxy reads from its application, the destination's proxy writes to its own, and vice
+        // versa.
         for (proxy, direction, pod, peer, read, wrote) in [
             (source, "outbound", "client", "src", up, down),
             (destination, "inbound", place, "dst", down, up),

@@ -19,7 +19,8 @@ pub(crate) fn area() -> Area {
     Area::new("change", changing)
         .scenario(
             "join_under_load",
-            "A client and a server that join the mesh under load lose no connection, and new connections are encrypted.",
+            "A client and a server that join the mesh under load lose no connection, and new connections are \
+             encrypted.",
             join_under_load,
         )
         .scenario(
@@ -44,8 +45,8 @@ pub(crate) fn area() -> Area {
         )
         .alone(
             "address_changes",
-            "A running pod whose address changes is reached at the new address by mTLS and never in plaintext; clients of \
-             its service lose connections only at the time of the change.",
+            "A running pod whose address changes is reached at the new address by mTLS and never in plaintext; \
+             clients of its service lose connections only at the time of the change.",
             renumbered,
             address_changes,
         )
@@ -246,7 +247,7 @@ fn address_changes(mesh: &Mesh) -> Result<()> {
 
     mesh.renumber(pod.v4.into(), to.into())?;
     wait::until("only the new address is announced", || {
-        mesh.announced(&[new, old]).is_ok_and(|told| told == [Some(pod.identity()), None])
+        mesh.announced(&[new, old]).is_ok_and(|identities| identities == [Some(pod.identity()), None])
     })?;
     wait::until_ok("the pod is reached at its new address", || echo(&caller, new))?;
     // Clients may learn the address a moment before the server's proxy does: they are refused, not sent plaintext.

@@ -14,7 +14,8 @@ pub(crate) fn area() -> Area {
     Area::new("churn", small)
         .scenario(
             "pods_leave_nothing_behind",
-            "Meshed pods that are added, talk and are deleted leave no descriptor, thread, map entry or namespace behind.",
+            "Meshed pods that are added, talk and are deleted leave no descriptor, thread, map entry or namespace \
+             behind.",
             pods_leave_nothing_behind,
         )
         .scenario(
@@ -29,8 +30,9 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "one_namespace_one_pod",
-            "A second pod with the network namespace of another is refused with a clear reason, and the first one is still \
-             served; when the first one leaves the mesh, the second one is served, and later the first one again.",
+            "A second pod with the network namespace of another is refused with a clear reason, and the first one is \
+             still served; when the first one leaves the mesh, the second one is served, and later the first one \
+             again.",
             one_namespace_one_pod,
         )
         .scenario(

@@ -17,17 +17,20 @@ pub(crate) fn area() -> Area {
     Area::new("control", two_pods)
         .scenario(
             "broken_manifest",
-            "A broken manifest is reported with file, line and field; the last valid state stays in effect until it is fixed.",
+            "A broken manifest is reported with file, line and field; the last valid state stays in effect until it is \
+             fixed.",
             broken_manifest,
         )
         .scenario(
             "broken_field",
-            "A manifest with a wrong value is reported with file, line and field; the last valid state stays in effect.",
+            "A manifest with a wrong value is reported with file, line and field; the last valid state stays in \
+             effect.",
             broken_field,
         )
         .scenario(
             "control_plane_is_away",
-            "Without a control plane, known destinations are still reached; when it is back, changes take effect again.",
+            "Without a control plane, known destinations are still reached; when it is back, changes take effect \
+             again.",
             control_plane_is_away,
         )
 }

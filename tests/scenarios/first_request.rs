@@ -18,8 +18,8 @@ pub(crate) fn area() -> Area {
     )
 }
 
-/// Two meshed pods on two nodes, and a service in front of one of them. The server's pod accepts only clients that prove
-/// an identity.
+/// Two meshed pods on two nodes, and a service in front of one of them. The server's pod accepts only clients that
+/// prove an identity.
 fn two_pods() -> Description {
     mesh("first-request")
         .pod("client", |pod| pod.node("a").meshed())

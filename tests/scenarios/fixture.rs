@@ -9,8 +9,8 @@ use weft_tests::{
 /// The ports of every service of [`two_nodes`], which are also the target ports.
 const PORTS: std::ops::Range<u16> = 8000..8060;
 
-/// A client on node `a`; meshed and unmeshed servers on the same node (near) and on node `b` (far), each with a service of
-/// the same name.
+/// A client on node `a`; meshed and unmeshed servers on the same node (near) and on node `b` (far), each with a service
+/// of the same name.
 pub(crate) fn two_nodes() -> Description {
     let servers =
         [("near", "a", true), ("far", "b", true), ("plain-near", "a", false), ("plain-far", "b", false)];

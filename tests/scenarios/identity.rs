@@ -30,8 +30,8 @@ pub(crate) fn area() -> Area {
         )
         .alone(
             "renewal_in_use",
-            "Certificates are renewed well before they expire, and connections that are older than the first certificate's \
-             lifetime go on beside new ones.",
+            "Certificates are renewed well before they expire, and connections that are older than the first \
+             certificate's lifetime go on beside new ones.",
             short_lived,
             renewal_in_use,
         )

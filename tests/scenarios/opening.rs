@@ -28,8 +28,8 @@ pub(crate) fn area() -> Area {
     Area::new("opening", two_nodes)
         .alone(
             "original_destination_at_two_thousand_a_second",
-            "Of 25 000 connections to 96 addresses and ports, made as fast as possible, every one reaches the address and \
-             port that it dialled.",
+            "Of 25 000 connections to 96 addresses and ports, made as fast as possible, every one reaches the \
+             address and port that it dialled.",
             many_services,
             original_destination,
         )

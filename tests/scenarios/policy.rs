@@ -61,8 +61,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "probes_of_the_own_node",
-            "A connection from the pod's own node, such as a probe of the kubelet, is accepted by every policy; one from \
-             another node is not.",
+            "A connection from the pod's own node, such as a probe of the kubelet, is accepted by every policy; one \
+             from another node is not.",
             probes_of_the_own_node,
         )
 }

@@ -37,22 +37,22 @@ pub(crate) fn area() -> Area {
         )
         .alone(
             "two_upgrades_in_a_row",
-            "Two takeovers in a row fail none of hundreds of new connections per second, to the same and to another node; \
-             lasting connections stay with their process, and each process ends after its last one.",
+            "Two takeovers in a row fail none of hundreds of new connections per second, to the same and to another \
+             node; lasting connections stay with their process, and each process ends after its last one.",
             two_modes,
             upgrade::two_in_a_row,
         )
         .alone(
             "successor_is_killed",
-            "A successor that is killed at any time of a takeover breaks only the connections that it has accepted itself; \
-             no connection is refused, and the next successor takes over.",
+            "A successor that is killed at any time of a takeover breaks only the connections that it has accepted \
+             itself; no connection is refused, and the next successor takes over.",
             two_modes,
             killed_in_takeover::successor,
         )
         .alone(
             "predecessor_is_killed",
-            "A proxy that is killed at any time of a takeover leaves a successor that serves, and not one byte of plaintext \
-             is sent.",
+            "A proxy that is killed at any time of a takeover leaves a successor that serves, and not one byte of \
+             plaintext is sent.",
             two_modes,
             killed_in_takeover::predecessor,
         )
@@ -84,15 +84,15 @@ pub(crate) fn area() -> Area {
         )
         .alone(
             "clock_jumps",
-            "When the clock is set forward, by less and by more than the lifetime of a certificate, and back to before it \
-             was issued, certificates are renewed; open connections go on, and later ones do not fail.",
+            "When the clock is set forward, by less and by more than the lifetime of a certificate, and back to \
+             before it was issued, certificates are renewed; open connections go on, and later ones do not fail.",
             clock::description,
             clock::jumps,
         )
         .alone(
             "crash_in_enrolment",
-            "A proxy that is killed repeatedly while pods join and leave leaves nothing behind; in the end every pod is \
-             served or not, as it should be, and a pod that was meshed all the time never sends plaintext.",
+            "A proxy that is killed repeatedly while pods join and leave leaves nothing behind; in the end every pod \
+             is served or not, as it should be, and a pod that was meshed all the time never sends plaintext.",
             enrolment::description,
             enrolment::crash,
         )
@@ -107,8 +107,9 @@ pub(crate) fn area() -> Area {
         .within(Duration::from_secs(150))
         .alone(
             "control_away_and_changed",
-            "While the control plane is away, known destinations are served, also to new connections, and an upgrade is \
-             postponed; when it is back, changed policies, endpoints and pods take effect, and no connection has failed.",
+            "While the control plane is away, known destinations are served, also to new connections, and an upgrade \
+             is postponed; when it is back, changed policies, endpoints and pods take effect, and no connection has \
+             failed.",
             away::description,
             away::changed_meanwhile,
         )
@@ -144,15 +145,16 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "fail_closed_under_load",
-            "While a node's proxy is dead, connections from and to its pods that fail closed are refused at once, under \
-             load; a capture shows nothing but TLS, and not one byte of new connections; a restarted proxy serves the \
-             pods again.",
+            "While a node's proxy is dead, connections from and to its pods that fail closed are refused at once, \
+             under load; a capture shows nothing but TLS, and not one byte of new connections; a restarted proxy \
+             serves the pods again.",
             fail_closed::under_load,
         )
         .scenario(
             "fail_open_under_load",
-            "While a node's proxy is dead, traffic from and to its pods that fail open goes on, also from meshed clients of \
-             other nodes, and is encrypted again afterwards; only connections that were open at the time fail.",
+            "While a node's proxy is dead, traffic from and to its pods that fail open goes on, also from meshed \
+             clients of other nodes, and is encrypted again afterwards; only connections that were open at the time \
+             fail.",
             fail_open::under_load,
         )
         .scenario(
@@ -168,8 +170,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "recovery",
-            "A proxy that is started after kill -9 serves the same pods by mTLS again, with their existing listeners, and \
-             no connection falls back to plaintext in the meantime.",
+            "A proxy that is started after kill -9 serves the same pods by mTLS again, with their existing \
+             listeners, and no connection falls back to plaintext in the meantime.",
             recovery,
         )
 }

@@ -20,8 +20,8 @@ pub(crate) fn area() -> Area {
     Area::without_cluster("run")
         .bare(
             "once",
-            "`run --once` with the default manifests proves mTLS between nodes and the same-node path, prints the table, \
-             exits with 0 and leaves nothing behind.",
+            "`run --once` with the default manifests proves mTLS between nodes and the same-node path, prints the \
+             table, exits with 0 and leaves nothing behind.",
             once,
         )
         .within(Duration::from_secs(120))

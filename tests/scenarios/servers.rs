@@ -45,7 +45,8 @@ fn one_server() -> Description {
         })
 }
 
-/// Runs `check` from the other node and from the server's node, and checks by the metrics that it went through the mesh.
+/// Runs `check` from the other node and from the server's node, and checks by the metrics that it went through the
+/// mesh.
 fn from_both(mesh: &Mesh, mut check: impl FnMut(&Pod) -> Result<()>) -> Result<()> {
     for (client, node, tls) in [("far-client", "a", "true"), ("near-client", "b", "local")] {
         let proxy = mesh.proxy(node).watch()?;

@@ -48,8 +48,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "a_reader_that_does_not_read",
-            "For a reader that does not read, the kernel queues no more than TCP would, and nothing is lost when it reads \
-             on.",
+            "For a reader that does not read, the kernel queues no more than TCP would, and nothing is lost when it \
+             reads on.",
             reading::a_reader_that_does_not_read,
         )
         .scenario(
@@ -65,8 +65,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "cross_node",
-            "On a connection to another node, the kernel moves bytes between each application and its proxy; all of them \
-             arrive, are encrypted between the nodes, and are counted once.",
+            "On a connection to another node, the kernel moves bytes between each application and its proxy; all of \
+             them arrive, are encrypted between the nodes, and are counted once.",
             cross_node,
         )
         .scenario(
@@ -83,8 +83,8 @@ pub(crate) fn area() -> Area {
         .within(Duration::from_secs(120))
         .alone(
             "kill_and_return",
-            "A proxy that is killed resets its spliced connections; its successor splices new ones, and nothing is left \
-             behind.",
+            "A proxy that is killed resets its spliced connections; its successor splices new ones, and nothing is \
+             left behind.",
             opted_in,
             ends::kill_and_return,
         )

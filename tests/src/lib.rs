@@ -3,7 +3,8 @@
 //! A scenario (in `scenarios/`) describes a cluster, acts in its pods and checks bytes, metrics and logs. [`mesh`]
 //! describes and runs the cluster; [`backends`] and [`load`] are servers and clients of this process inside the pods,
 //! [`programs`] real ones; [`attack`] is a TLS client for attacks, [`capture`] records packets, [`census`] counts the
-//! resources in use to find leaks, [`texts`] are what they look for in logs, [`suite`] runs it all. [`bench`] is the benchmark, [`soak`] the soak test.
+//! resources in use to find leaks, [`texts`] are what they look for in logs, [`suite`] runs it all. [`bench`] is the
+//! benchmark, [`soak`] the soak test.
 
 pub mod attack;
 pub mod backends;

@@ -1,7 +1,7 @@
 //! Runs code inside a pod's network namespace.
 //!
-//! A socket belongs to the namespace of the thread that created it. So a short-lived thread enters the namespace, creates
-//! the socket and ends; no other thread of the test process ever changes its namespace.
+//! A socket belongs to the namespace of the thread that created it. So a short-lived thread enters the namespace,
+//! creates the socket and ends; no other thread of the test process ever changes its namespace.
 
 use std::{
     fs::File,

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Result, anyhow, bail};
 
-/// What "promptly" means: long enough for a busy two-core machine, far below the proxy's timeouts, which would cause the
-/// same thing later.
+/// What "promptly" means: long enough for a busy two-core machine, far below the proxy's timeouts, which would cause
+/// the same thing later.
 pub const PROMPTLY: Duration = Duration::from_secs(5);
 
 /// How long an enrolment, a watched change or a start may take.

@@ -38,8 +38,8 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
     .scenario(
         "when_it_does_not_apply",
-        "Connections to ports that are not opaque, to servers on another node and to pods that disable direct pass go through \
-         the proxy.",
+        "Connections to ports that are not opaque, to servers on another node and to pods that disable direct pass go \
+         through the proxy.",
         when_it_does_not_apply,
     )
     .alone(
@@ -197,7 +197,7 @@ fn seen(mesh: &Mesh, target: SocketAddr, mapped: bool) -> Result<()> {
 }
 
 fn when_it_does_not_apply(mesh: &Mesh) -> Result<()> {
-    let ports = [("near", 8000), ("far", 9003), ("shy", 9003)];
+    let ports = [("near", 8000), ("far", 9003), ("disabled", 9003)];
     let servers = ports.map(|(pod, port)| mesh.pod(pod).serve(port, backends::exchange()));
     let proxy = mesh.proxy("a").watch()?;
     for (pod, port) in ports {

@@ -17,8 +17,8 @@ use super::withdrawn::{directly, echo, pairs, talk};
 pub(super) fn scenarios(area: Area) -> Area {
     area.alone(
         "after_dead_successors",
-        "Successors that are killed during a takeover do not affect direct pass: connections go directly and are counted, \
-         and no longer when a policy denies them.",
+        "Successors that are killed during a takeover do not affect direct pass: connections go directly and are \
+         counted, and no longer when a policy denies them.",
         pairs,
         after_dead_successors,
     )

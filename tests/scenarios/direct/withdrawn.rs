@@ -34,8 +34,8 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
     .alone(
         "revoked_by_endpoints",
-        "Connections to a service go directly only while all its endpoints are on the client's node, and then to all of \
-         them.",
+        "Connections to a service go directly only while all its endpoints are on the client's node, and then to all \
+         of them.",
         pairs,
         revoked_by_endpoints,
     )
@@ -176,8 +176,8 @@ fn revoked_by_endpoints(mesh: &Mesh) -> Result<()> {
     third.no_failures()
 }
 
-/// Checks that direct pass was revoked once: because a pod has left, or because the control plane announced the change of
-/// the destination first.
+/// Checks that direct pass was revoked once: because a pod has left, or because the control plane announced the change
+/// of the destination first.
 fn withdrawn(proxy: &Watch) -> Result<()> {
     proxy.eventually(|now| {
         let because = |cause| now.value("weft_direct_pass_changes_total", &[("change", cause)]);

@@ -28,13 +28,14 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "listeners",
-            "A new listener for which there is no room is not reached, also not in plaintext, until the proxy lists the \
-             listeners again; others are reached.",
+            "A new listener for which there is no room is not reached, also not in plaintext, until the proxy lists \
+             the listeners again; others are reached.",
             listeners,
         )
         .scenario(
             "the_nodes_connections",
-            "Without room for the node's own connections, a probe counts as unauthenticated and is refused by a guarded pod.",
+            "Without room for the node's own connections, a probe counts as unauthenticated and is refused by a \
+             guarded pod.",
             the_nodes_connections,
         )
         .scenario(

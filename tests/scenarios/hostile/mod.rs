@@ -23,8 +23,8 @@ pub(crate) fn areas() -> Vec<Area> {
     vec![sockets::area(), ports::area(), network::area(), flood::area(), shares::area(), full::area()]
 }
 
-/// The attacker `mallory` is meshed and on the same node as `bystander` and `near`; `far` is on the other node. `near` and
-/// `far` require an identity. `stranger` is unmeshed.
+/// The attacker `mallory` is meshed and on the same node as `bystander` and `near`; `far` is on the other node. `near`
+/// and `far` require an identity. `stranger` is unmeshed.
 fn attacker_and_victims() -> Description {
     mesh("hostile")
         // The attacker can redirect the packets of pods on the same bridge to itself.

@@ -21,8 +21,8 @@ pub(super) fn area() -> Area {
     Area::new("hostile_network", attacker_and_victims)
         .scenario(
             "own_tcp",
-            "TCP over a raw socket bypasses the capture of the attacker's own connections; it is plaintext, which the destination \
-             refuses.",
+            "TCP over a raw socket bypasses the capture of the attacker's own connections; it is plaintext, which the \
+             destination refuses.",
             own_tcp,
         )
         .scenario(
@@ -42,8 +42,8 @@ pub(super) fn area() -> Area {
         )
         .alone(
             "a_neighbours_address",
-            "A pod that takes a neighbour's address and traffic receives no data of meshed clients and not the neighbour's \
-             identity.",
+            "A pod that takes a neighbour's address and traffic receives no data of meshed clients and not the \
+             neighbour's identity.",
             attacker_and_victims,
             a_neighbours_address,
         )
@@ -245,8 +245,8 @@ fn a_neighbours_address(mesh: &Mesh) -> Result<()> {
                 guard.untouched()?;
             }
         }
-        // In mallory's namespace weft still takes the address for the bystander's: nothing reaches mallory's server. The
-        // stranger's server sees the beginning of a handshake that it cannot answer.
+        // In mallory's namespace weft still takes the address for the bystander's: nothing reaches mallory's server.
+        // The stranger's server sees the beginning of a handshake that it cannot answer.
         if thief == "mallory" {
             server.untouched()?;
         }

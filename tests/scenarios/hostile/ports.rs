@@ -36,8 +36,8 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "destroyed_listeners",
-            "A pod that destroys the proxy's listeners in its namespace (sock_diag) harms only itself, until they are created \
-             again.",
+            "A pod that destroys the proxy's listeners in its namespace (sock_diag) harms only itself, until they are \
+             created again.",
             destroyed_listeners,
         )
         .alone(

@@ -29,12 +29,14 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "a_greedy_client",
-            "A client that opens as many connections to a server as it can, idle or accepted, leaves room for other clients.",
+            "A client that opens as many connections to a server as it can, idle or accepted, leaves room for other \
+             clients.",
             a_greedy_client,
         )
         .scenario(
             "a_flood_of_connections",
-            "While a pod opens and closes connections as fast as it can, no connection of another pod on its node fails.",
+            "While a pod opens and closes connections as fast as it can, no connection of another pod on its node \
+             fails.",
             a_flood_of_connections,
         )
         .scenario(

@@ -33,7 +33,8 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "a_socket_given_away",
-            "A socket that is used from another pod's namespace keeps the identity of the namespace in which it was created.",
+            "A socket that is used from another pod's namespace keeps the identity of the namespace in which it was \
+             created.",
             a_socket_given_away,
         )
         .scenario(

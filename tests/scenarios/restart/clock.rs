@@ -1,7 +1,7 @@
 //! The system clock is set forward and back.
 //!
-//! The machine's clock does not change: libfaketime shows weft's processes another time of day. The offset is in a file that
-//! it reads each time.
+//! The machine's clock does not change: libfaketime shows weft's processes another time of day. The offset is in a file
+//! that it reads each time.
 
 use std::{fs, path::PathBuf, time::Duration};
 

@@ -22,7 +22,8 @@ const UPGRADES: usize = 8;
 /// Pods that join and leave.
 const CHANGING: usize = 6;
 
-/// Pods that stay (`stable`, on the node whose proxy is killed; `server`, on the other) and pods that are unmeshed at first.
+/// Pods that stay (`stable`, on the node whose proxy is killed; `server`, on the other) and pods that are unmeshed at
+/// first.
 pub(super) fn description() -> Description {
     let cluster = mesh("crash")
         .pod("stable", |pod| pod.node("a").meshed().policy("all-authenticated"))

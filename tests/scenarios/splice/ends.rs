@@ -73,8 +73,8 @@ fn answer_at_the_end() -> Behaviour {
     })
 }
 
-/// The result of a read when nothing more arrives. A read that sleeps on a spliced socket when it is reset returns EAGAIN,
-/// and the next one the reset (docs/operations.md).
+/// The result of a read when nothing more arrives. A read that sleeps on a spliced socket when it is reset returns
+/// EAGAIN, and the next one the reset (docs/operations.md).
 fn the_end(mut stream: &TcpStream) -> std::io::Result<usize> {
     match stream.read(&mut [0; 1]) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => stream.read(&mut [0; 1]),

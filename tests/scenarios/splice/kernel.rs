@@ -14,7 +14,8 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
     .alone(
         "refused_with_a_reason",
-        "Without the kernel's type information nothing is spliced, the proxy reports the reason, and all connections work.",
+        "Without the kernel's type information nothing is spliced, the proxy reports the reason, and all connections \
+         work.",
         || opted_in().proxy_arg("--btf=/nonexistent/vmlinux"),
         refused_with_a_reason,
     )

@@ -50,8 +50,8 @@ pub enum Measures {
     Memory,
 }
 
-/// 9 000 connections are about what 20 000 descriptors allow, and more than one workload may have. Memory comes first: a
-/// proxy keeps memory that it has once needed.
+/// 9 000 connections are about what 20 000 descriptors allow, and more than one workload may have. Memory comes first:
+/// a proxy keeps memory that it has once needed.
 pub const CASES: [Case; 14] = [
     case("workloads-100", Work::Workloads { pods: 100, connections: 0 }),
     case("workloads-500", Work::Workloads { pods: 500, connections: 0 }),

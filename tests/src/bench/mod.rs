@@ -1,8 +1,9 @@
 //! The benchmark: what a connection through weft costs, beside a direct one and one through haproxy.
 //!
-//! [`case`] is what is done, [`variant`] the path that it takes; [`run`] measures them in turns on one [`testbed`] with the
-//! generator of [`load`], [`figures`] condenses the measurements, [`table`], [`json`] and [`plot`] show them, [`targets`]
-//! compares them with bounds. `cargo xtask bench` starts it; docs/performance.md has the method and figures.
+//! [`case`] is what is done, [`variant`] the path that it takes; [`run`] measures them in turns on one [`testbed`] with
+//! the generator of [`load`], [`figures`] condenses the measurements, [`table`], [`json`] and [`plot`] show them,
+//! [`targets`] compares them with bounds. `cargo xtask bench` starts it; docs/performance.md has the method and
+//! figures.
 
 pub mod case;
 pub mod figures;

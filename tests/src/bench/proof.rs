@@ -84,8 +84,8 @@ fn expect_splicing(route: Route, rounds: usize, near: &Metrics, far: &Metrics) -
     Ok(())
 }
 
-/// Checks that what was measured on `route` took its path, by what the proxies have counted since `before`. A proxy that
-/// was restarted may have lost it, and a connection that cannot be spliced, or go directly, is relayed silently.
+/// Checks that what was measured on `route` took its path, by what the proxies have counted since `before`. A proxy
+/// that was restarted may have lost it, and a connection that cannot be spliced, or go directly, is relayed silently.
 pub fn check(
     testbed: &Testbed,
     route: Route,

@@ -276,9 +276,9 @@ pub(super) fn address(cluster: &Cluster, pod: &str) -> Result<Ipv4Addr> {
         .context("no IPv4 address")
 }
 
-/// Sets the calling thread's namespace up, for all variants alike. Closed connections do not keep their ports for a minute,
-/// so that the ports suffice. Congestion control is reno: BBR, the default of some machines, paces by estimates, and
-/// bulk would measure those instead of the cost of moving bytes.
+/// Sets the calling thread's namespace up, for all variants alike. Closed connections do not keep their ports for a
+/// minute, so that the ports suffice. Congestion control is reno: BBR, the default of some machines, paces by
+/// estimates, and bulk would measure those instead of the cost of moving bytes.
 pub(super) fn prepare() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")?;
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")?;
@@ -291,9 +291,13 @@ fn manifests() -> String {
 }
 
 fn annotations() -> String {
-    format!(
-        "\n    config.linkerd.io/skip-outbound-ports: \"{EXEMPT}\"\n    config.linkerd.io/skip-inbound-ports: \"{EXEMPT}\"\n    config.weft.dev/splice-ports: \"{SPLICED}\"\n    config.linkerd.io/opaque-ports: \"{DIRECT_PASS}\""
-    )
+    let all = [
+        ("config.linkerd.io/skip-outbound-ports", EXEMPT),
+        ("config.linkerd.io/skip-inbound-ports", EXEMPT),
+        ("config.weft.dev/splice-ports", SPLICED),
+        ("config.linkerd.io/opaque-ports", DIRECT_PASS),
+    ];
+    all.map(|(annotation, ports)| format!("\n    {annotation}: \"{ports}\"")).concat()
 }
 
 /// A meshed pod with its own service account; nothing runs in it.

@@ -75,7 +75,8 @@ impl Map {
         Ok(Self { descriptor, number, name, kind, key_size, value_size })
     }
 
-    /// The number of entries. `None` for arrays, which are always full, for queues, and where the kernel does not list them.
+    /// The number of entries. `None` for arrays, which are always full, for queues, and where the kernel does not list
+    /// them.
     pub(super) fn entries(&self) -> Result<Option<u64>> {
         if self.kind == SK_STORAGE {
             return sockets(&self.descriptor).context("listing a socket storage map");
@@ -144,9 +145,9 @@ fn keys(map: &OwnedFd, size: usize) -> io::Result<u64> {
     }
 }
 
-/// Counts the sockets that have an entry in a storage map: an iterator program (kernel 5.9) writes a byte for each, also
-/// for sockets that are not visible any more because a reference was leaked. Some hardened kernels refuse it even to
-/// root: then only visible sockets are counted, among the TCP sockets of every pod.
+/// Counts the sockets that have an entry in a storage map: an iterator program (kernel 5.9) writes a byte for each,
+/// also for sockets that are not visible any more because a reference was leaked. Some hardened kernels refuse it even
+/// to root: then only visible sockets are counted, among the TCP sockets of every pod.
 fn sockets(map: &OwnedFd) -> Result<Option<u64>> {
     static NOT_LISTED: Once = Once::new();
     let Some(program) = load_iterator()? else {
@@ -222,8 +223,8 @@ fn descriptor(command: i64, attr: &mut Attr) -> io::Result<OwnedFd> {
 }
 
 fn call(command: i64, attr: &mut Attr) -> io::Result<i32> {
-    // SAFETY: the kernel reads and writes the words, whose size is passed; what they point to outlives the call and is as
-    // large as the words beside the pointers say (callers).
+    // SAFETY: the kernel reads and writes the words, whose size is passed; what they point to outlives the call and is
+    // as large as the words beside the pointers say (callers).
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<Attr>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
 }

@@ -1,7 +1,7 @@
 //! Counts the resources that a mesh uses, to find leaks by comparing two counts.
 //!
-//! Counted are descriptors, threads, mounts, entries of eBPF maps, sockets and series of metrics. Memory cannot be counted
-//! exactly: [`Memory`] estimates its growth.
+//! Counted are descriptors, threads, mounts, entries of eBPF maps, sockets and series of metrics. Memory cannot be
+//! counted exactly: [`Memory`] estimates its growth.
 
 mod bpf;
 mod btf;
@@ -128,8 +128,8 @@ pub const SERIES: &str = "series of metrics";
 /// A connection that ends in a new way creates a series, and there are few such ways.
 const RARE_SERIES: u64 = 20;
 
-/// Threads for blocking work are started when needed, on a busy machine one for each pod that joins at the same time, and
-/// periodic work keeps them alive. A leak would be one for each of a thousand pods.
+/// Threads for blocking work are started when needed, on a busy machine one for each pod that joins at the same time,
+/// and periodic work keeps them alive. A leak would be one for each of a thousand pods.
 const SPARE_THREADS: u64 = 40;
 
 /// How long the counts must not have changed.

@@ -1,7 +1,7 @@
 //! A connection on which both sides send a known pattern at the same time and check what they receive.
 //!
-//! The client announces in 48 bytes what it will send and what it wants back. Each side closes its half after its last byte,
-//! and checks that the other's end of stream comes exactly after the last byte.
+//! The client announces in 48 bytes what it will send and what it wants back. Each side closes its half after its last
+//! byte, and checks that the other's end of stream comes exactly after the last byte.
 
 use std::{
     error, fmt,

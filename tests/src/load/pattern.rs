@@ -1,7 +1,7 @@
 //! A stream of bytes that both ends can compute.
 //!
-//! Byte `i` of the stream with seed `s` is byte `i % 8` of a 64-bit mix of `s` and `i / 8`: each position differs from its
-//! neighbours and from the same position of other streams.
+//! Byte `i` of the stream with seed `s` is byte `i % 8` of a 64-bit mix of `s` and `i / 8`: each position differs from
+//! its neighbours and from the same position of other streams.
 
 use std::fmt;
 

@@ -41,11 +41,11 @@ impl Mesh {
     pub fn remove_pod(&self, name: &str) -> Result<()> {
         self.specs().remove(name).with_context(|| format!("no pod {name}"))?;
         self.remove(&pod_file(name))?;
-        wait::until("the pod is gone", || Pod::of(self, name).is_err())
+        wait::until("the pod is deleted", || Pod::of(self, name).is_err())
     }
 
-    /// Tells the control plane another address of a running pod, which the cluster itself never does. It lasts until a pod
-    /// is added or removed.
+    /// Tells the control plane another address of a running pod, which the cluster itself never does. It lasts until a
+    /// pod is added or removed.
     pub fn renumber(&self, from: IpAddr, to: IpAddr) -> Result<()> {
         let path = self.cluster()?.layout().overlay_dir().join("vm.yaml");
         let before = fs::read_to_string(&path)?;
@@ -72,8 +72,8 @@ impl Mesh {
         fs::read_to_string(self.manifest(file)).with_context(|| file.to_owned())
     }
 
-    /// Waits until exactly the pods whose manifests mesh them are served by their nodes' proxies and announced to clients
-    /// as meshed.
+    /// Waits until exactly the pods whose manifests mesh them are served by their nodes' proxies and announced to
+    /// clients as meshed.
     pub fn until_enrolled(&self) -> Result<()> {
         wait::until_ok("the proxies serve the meshed pods", || {
             for proxy in self.proxies() {

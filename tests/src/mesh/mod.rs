@@ -1,7 +1,7 @@
 //! Clusters of scenarios.
 //!
-//! [`mesh`] begins the description of a cluster, [`Mesh`] is a running one; [`Pod`], [`Service`], [`Proxy`] and [`Control`]
-//! are handles on its parts.
+//! [`mesh`] begins the description of a cluster, [`Mesh`] is a running one; [`Pod`], [`Service`], [`Proxy`] and
+//! [`Control`] are handles on its parts.
 
 pub mod artefacts;
 mod change;

@@ -75,7 +75,8 @@ impl<'a> Pod<'a> {
         self.netns.run(|| (0..count).map(|_| dial::here(target)).collect())?
     }
 
-    /// Fails unless something listens on the port. It makes no connection, so servers that count them are not disturbed.
+    /// Fails unless something listens on the port. It makes no connection, so servers that count them are not
+    /// disturbed.
     pub fn listens_on(&self, port: u16) -> Result<()> {
         let tables = self.netns.run(|| {
             let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));

@@ -1,7 +1,7 @@
 //! The soak test: traffic for a long time while the cluster changes and fails.
 //!
-//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`events`] the changes and failures; [`model`] checks
-//! every single connection. At the end, no resources may be left behind.
+//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`events`] the changes and failures; [`model`]
+//! checks every single connection. At the end, no resources may be left behind.
 
 mod events;
 mod model;

@@ -1,7 +1,7 @@
 //! The model of the soak test: decides which outcomes of a connection are correct.
 //!
-//! A connection must succeed, unless a fault that breaks it was active while it was open: then it may be refused or reset.
-//! A wrong byte, an orderly end before the last byte and an answer from a pod that denies the client are always
+//! A connection must succeed, unless a fault that breaks it was active while it was open: then it may be refused or
+//! reset. A wrong byte, an orderly end before the last byte and an answer from a pod that denies the client are always
 //! violations.
 
 use std::{
@@ -249,8 +249,8 @@ impl State {
         }
     }
 
-    /// Whether clients may still take an unserved pod for a meshed one: its proxy is away, or was a moment ago; or it left
-    /// the mesh and not every proxy knows.
+    /// Whether clients may still take an unserved pod for a meshed one: its proxy is away, or was a moment ago; or it
+    /// left the mesh and not every proxy knows.
     fn may_receive_tls(&self, test_pod: TestPod) -> bool {
         let proxy = Fault::Proxy(test_pod.node);
         let is_active = |until: &Option<Instant>| until.is_none_or(|until| until > Instant::now());

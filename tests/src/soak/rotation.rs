@@ -34,8 +34,8 @@ impl Rotation {
         Ok(Self { old, next: None, number: 0 })
     }
 
-    /// Takes the next step: both are trusted, the new one issues, only the new one is trusted. Returns false if it is too
-    /// early.
+    /// Takes the next step: both are trusted, the new one issues, only the new one is trusted. Returns false if it is
+    /// too early.
     pub(super) fn step(&mut self, soak: &Soak) -> Result<bool> {
         let state = |file| soak.mesh.control().state(file);
         match self.next.take() {

@@ -107,7 +107,7 @@ pub(super) fn keep_talking(soak: &Soak, source: TestPod, seed: u64) {
 fn talk_once(soak: &Soak, source: TestPod, target: Option<Target>, kind: Kind, random: &mut StdRng) {
     let (id, amounts) =
         (random.random::<u64>() | 1, [random.random::<u64>(), random.random(), random.random()]);
-    // One of the two pods does not exist at present.
+    // One of the two pods does not exist now.
     let (Some(target), Some(netns)) = (target, soak.netns(source)) else { return };
     let begun = Instant::now();
     let (name, result) = match kind {

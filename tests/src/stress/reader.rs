@@ -113,9 +113,10 @@ impl Reader {
             Self::Poll => polled(stream, buffer),
             Self::Fionread => {
                 wait_for(stream, PollFlags::IN)?;
-                let told = rustix::io::ioctl_fionread(stream)? as usize;
-                // May be 0 although there is something to read (docs/operations.md). Reading single bytes would take minutes.
-                let want = if told == 0 { buffer.len() } else { told.min(buffer.len()) };
+                let available = rustix::io::ioctl_fionread(stream)? as usize;
+                // May be 0 although there is something to read (docs/operations.md). Reading single bytes would take
+                // minutes.
+                let want = if available == 0 { buffer.len() } else { available.min(buffer.len()) };
                 polled(stream, &mut buffer[..want])
             }
             Self::Lowat => {

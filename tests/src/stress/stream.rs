@@ -54,8 +54,8 @@ struct End<'a> {
 }
 
 impl Stream {
-    /// The `number`th stream of a series. It goes through all combinations of writer and reader of one direction and the
-    /// closings, then repeats them with other sizes and another opposite direction.
+    /// The `number`th stream of a series. It goes through all combinations of writer and reader of one direction and
+    /// the closings, then repeats them with other sizes and another opposite direction.
     pub fn new(number: u64) -> Self {
         let mut random = StdRng::seed_from_u64(number);
         let mut length = |small: bool| {

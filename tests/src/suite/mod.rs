@@ -1,7 +1,7 @@
 //! The runner of scenarios.
 //!
-//! A scenario is a sentence and a function. The scenarios of an [`Area`] share a cluster as long as they succeed: after a
-//! failure the logs are kept and the cluster is stopped, so that the next scenario starts on a new one.
+//! A scenario is a sentence and a function. The scenarios of an [`Area`] share a cluster as long as they succeed: after
+//! a failure the logs are kept and the cluster is stopped, so that the next scenario starts on a new one.
 
 mod area;
 mod watchdog;

@@ -26,8 +26,8 @@ impl Progress {
     }
 }
 
-/// Runs a scenario on its own thread for at most `limit`. After a failure the logs are kept, the error contains their last
-/// lines, and the cluster is stopped, which also ends a thread that hangs on a connection.
+/// Runs a scenario on its own thread for at most `limit`. After a failure the logs are kept, the error contains their
+/// last lines, and the cluster is stopped, which also ends a thread that hangs on a connection.
 pub(super) fn run(
     name: &str,
     limit: Duration,

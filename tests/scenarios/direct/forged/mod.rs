@@ -51,8 +51,8 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
     .alone(
         "forged_packets",
-        "Raw packets with the victim's address and port, sent while the victim is connecting, do not reach the server's \
-         application, and the victim gets its connection.",
+        "Raw packets with the victim's address and port, sent while the victim is connecting, do not reach the \
+         server's application, and the victim gets its connection.",
         on_a_trusted_bridge,
         raw_packets::forged_packets,
     )
@@ -64,8 +64,8 @@ pub(super) fn scenarios(area: Area) -> Area {
     )
     .alone(
         "delayed_syn",
-        "A pod that delays its SYN until the policy has changed, and the proxy that allowed it has been replaced, is not \
-         accepted.",
+        "A pod that delays its SYN until the policy has changed, and the proxy that allowed it has been replaced, is \
+         not accepted.",
         on_a_trusted_bridge,
         delayed::syn,
     )

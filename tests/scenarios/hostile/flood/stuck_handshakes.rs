@@ -12,8 +12,10 @@ use weft_tests::{
 
 use super::super::{Program, nft, others_are_served};
 
-/// Drops what goes to the proxy's outbound listener.
-const DROP: &str = "table inet mallory { chain in { type filter hook input priority 0; ip daddr 127.0.16.0-127.255.255.255 meta l4proto tcp drop; }; }\n";
+/// Drops what is redirected to the proxy: its outbound listener is on 127.0.0.1:15001, and redirected connections may
+/// go to any other loopback address but those at the beginning of 127.0.0.0/8.
+const DROP: &str = "table inet mallory { chain in { type filter hook input priority 0; tcp dport 15001 drop; \
+                    ip daddr 127.0.16.0-127.255.255.255 meta l4proto tcp drop; }; }\n";
 
 pub(super) fn stuck_handshakes(mesh: &Mesh) -> Result<()> {
     let (mallory, far, proxy) = (mesh.pod("mallory"), mesh.pod("far"), mesh.proxy("a"));

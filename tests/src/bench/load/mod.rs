@@ -1,4 +1,5 @@
-//! The load generator: one thread for all clients and one for the servers of each pod, pinned to a processor, with epoll.
+//! The load generator: one thread for all clients and one for the servers of each pod, pinned to a processor, with
+//! epoll.
 
 mod bulk;
 mod connects;
@@ -67,8 +68,8 @@ pub enum Side {
     Server,
 }
 
-/// Pins the calling thread to a processor and makes its timers exact. Without pinning, latencies change by half depending
-/// on whether two threads happen to share a processor.
+/// Pins the calling thread to a processor and makes its timers exact. Without pinning, latencies change by half
+/// depending on whether two threads happen to share a processor.
 pub fn pin(side: Side) -> io::Result<()> {
     let usable = sched_getaffinity(Pid::from_raw(0))?;
     let mut usable = (0..CpuSet::count()).filter(|cpu| usable.is_set(*cpu).unwrap_or(false));
