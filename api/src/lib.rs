@@ -7,6 +7,7 @@ pub use linkerd2_proxy_api as linkerd;
 
 /// The workloads of a node (`proto/node.proto`).
 pub mod node {
-    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
-    tonic::include_proto!("weft.node.v1");
+    #![allow(unreachable_pub, unused_qualifications, clippy::all)]
+    // After a change of the proto file: WEFT_GENERATE=1 cargo test -p weft-api-codegen
+    include!("generated/weft.node.v1.rs");
 }

@@ -1,4 +1,4 @@
-//! How are requests made, and when is a response right?
+//! Sends requests at a fixed rate and checks every response.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use crate::report::Report;
 
 /// A connection or a response that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause after a failure, doubled by each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// A connection is used for this long (seconds), then replaced: so the balancer has choices to make.
+/// The pause after a failure. Each further failure doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Seconds for which a connection is used. New connections give the balancer choices to make.
 const LIFETIME: std::ops::Range<f64> = 3.0..12.0;
 
 /// Arguments of `weft-demo client`.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Whom to ask, as NAME:PORT
+    /// The server, as NAME:PORT
     #[arg(long)]
     target: String,
     /// Requests per second, of all connections together
@@ -39,12 +39,12 @@ pub(crate) struct Args {
     connections: u16,
 }
 
-/// Makes requests until it is told to stop.
+/// Sends requests until `stop` changes.
 pub(crate) async fn run(args: Args, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let report = Arc::new(Report::default());
     let mut tasks = JoinSet::new();
     for _ in 0..args.connections {
-        tasks.spawn(keep_asking(args.clone(), report.clone()));
+        tasks.spawn(send_requests(args.clone(), report.clone()));
     }
     let mut second = interval(Duration::from_secs(1));
     second.tick().await;
@@ -55,27 +55,27 @@ pub(crate) async fn run(args: Args, mut stop: watch::Receiver<bool>) -> anyhow::
         }
     }
     tasks.shutdown().await;
-    println!("{}: {}; the client ends", args.target, report.take());
+    println!("{}: {}; stopped", args.target, report.take());
     Ok(())
 }
 
-async fn keep_asking(args: Args, report: Arc<Report>) {
-    let mut pause = FIRST_PAUSE;
+async fn send_requests(args: Args, report: Arc<Report>) {
+    let mut backoff = FIRST_BACKOFF;
     loop {
-        match ask(&args, &report).await {
-            Ok(()) => pause = FIRST_PAUSE,
+        match use_connection(&args, &report).await {
+            Ok(()) => backoff = FIRST_BACKOFF,
             Err(error) => {
                 report.failed(&format!("{error:#}"));
                 let jitter = rand::rng().random_range(0.5..1.5);
-                sleep(pause.mul_f64(jitter)).await;
-                pause = (pause * 2).min(MAX_PAUSE);
+                sleep(backoff.mul_f64(jitter)).await;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
             }
         }
     }
 }
 
 /// Uses one connection for its lifetime.
-async fn ask(args: &Args, report: &Report) -> anyhow::Result<()> {
+async fn use_connection(args: &Args, report: &Report) -> anyhow::Result<()> {
     let mut stream = timeout(TIMEOUT, connect(&args.target)).await.context("connect timed out")??;
     report.connected();
     let end = Instant::now() + Duration::from_secs_f64(rand::rng().random_range(LIFETIME));
@@ -85,11 +85,15 @@ async fn ask(args: &Args, report: &Report) -> anyhow::Result<()> {
     while Instant::now() < end {
         ticks.tick().await;
         rand::rng().fill(payload.as_mut_slice());
-        let asked = Instant::now();
+        let sent = Instant::now();
         let response =
-            timeout(TIMEOUT, exchange(&mut stream, &payload)).await.context("no response in time")??;
-        ensure!(response.payload == payload, "{} answered other bytes than were sent", response.name);
-        report.answered(&response.name, asked.elapsed(), payload.len());
+            timeout(TIMEOUT, exchange(&mut stream, &payload)).await.context("response timed out")??;
+        ensure!(
+            response.payload == payload,
+            "{} answered with bytes that differ from the request",
+            response.name
+        );
+        report.answered(&response.name, sent.elapsed(), payload.len());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What does a message look like, and how is a wrong byte in it noticed?
+//! The messages between client and server, with a checksum that shows a wrong byte.
 //!
 //! A frame is: length of the sender's name (u32, big endian), length of the payload (u32), checksum of the payload
 //! (u64, FNV-1a), name, payload.
@@ -7,21 +7,18 @@ use std::io::{Error, ErrorKind, Result};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The longest payload.
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 const MAX_NAME: usize = 256;
 const HEADER: usize = 16;
 
-/// One message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Frame {
-    /// Who sent it.
+    /// The sender's.
     pub(crate) name: String,
-    /// Its bytes, as they were sent.
     pub(crate) payload: Vec<u8>,
 }
 
-/// Reads a frame and checks its sum; None: the stream ended before one began.
+/// Reads a frame and verifies its checksum. None: the stream ended before the frame began.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>> {
     let mut header = [0; HEADER];
     if stream.read(&mut header[..1]).await? == 0 {
@@ -32,20 +29,22 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
     let name_length = u32::from_be_bytes([a, b, c, d]) as usize;
     let length = u32::from_be_bytes([e, f, g, h]) as usize;
     if name_length > MAX_NAME || length > MAX_PAYLOAD {
-        return Err(Error::new(ErrorKind::InvalidData, format!("no frame: lengths {name_length}, {length}")));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            format!("not a frame: lengths {name_length}, {length}"),
+        ));
     }
     let mut name = vec![0; name_length];
     stream.read_exact(&mut name).await?;
     let mut payload = vec![0; length];
     stream.read_exact(&mut payload).await?;
     if checksum(&payload) != u64::from_be_bytes(sum) {
-        return Err(Error::new(ErrorKind::InvalidData, "bytes were changed on the way: wrong checksum"));
+        return Err(Error::new(ErrorKind::InvalidData, "wrong checksum: bytes were changed on the way"));
     }
     let name = String::from_utf8(name).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
     Ok(Some(Frame { name, payload }))
 }
 
-/// Writes a frame.
 pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), name: &str, payload: &[u8]) -> Result<()> {
     let too_long = |_| Error::new(ErrorKind::InvalidInput, "too long for a frame");
     let mut bytes = Vec::with_capacity(HEADER + name.len() + payload.len());
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_byte_is_noticed() {
+    async fn a_wrong_byte_is_detected() {
         let mut bytes = Vec::new();
         write(&mut bytes, "x", b"hello").await.unwrap();
         *bytes.last_mut().unwrap() ^= 1;

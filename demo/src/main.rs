@@ -1,4 +1,4 @@
-//! weft-demo: which half of the sample application is this process?
+//! weft-demo, the sample application: a client and a server in one program.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -11,11 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 #[derive(Parser)]
-#[command(
-    name = "weft-demo",
-    version,
-    about = "A TCP request/response application whose every byte is checked"
-)]
+#[command(name = "weft-demo", version, about = "A TCP client and server that check every byte")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
             _ = term.recv() => {}
             _ = int.recv() => {}
         }
-        // Nobody listens: main has ended already.
+        // An error means that main has ended already.
         let _ = stop.send(true);
     });
     match command {

@@ -1,16 +1,15 @@
-//! What happened in the last second?
+//! Counts results and prints them once a second.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Latencies kept per second; of more, the first ones count.
+/// Latencies kept per second. Further ones are ignored.
 const MAX_LATENCIES: usize = 100_000;
-/// Different error texts and servers kept per second.
+/// Error texts and servers kept per second.
 const MAX_NAMES: usize = 100;
 
-/// Counts until it is taken.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     counts: Mutex<Counts>,
@@ -44,7 +43,7 @@ impl Report {
         self.with(|counts| count(&mut counts.errors, reason));
     }
 
-    /// One line, and begins anew.
+    /// Returns the results as one line, and starts from zero.
     pub(crate) fn take(&self) -> String {
         let mut counts = self.with(std::mem::take);
         counts.latencies.sort();
@@ -63,7 +62,7 @@ impl Report {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Counts) -> T) -> T {
-        // A panic in between leaves counters that are still counters.
+        // The counters are valid after a panic too.
         act(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_it_all_and_begins_anew() {
+    fn a_line_has_all_results_and_resets_them() {
         let report = Report::default();
         report.connected();
         for milliseconds in 1..=3 {

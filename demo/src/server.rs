@@ -1,4 +1,4 @@
-//! How are requests answered?
+//! Answers requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use crate::frame;
 
-/// Connections at a time; more wait in the kernel's queue.
+/// Further connections wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
-/// How long requests in progress may take once the end is asked for.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long requests in progress may take after a stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Arguments of `weft-demo server`.
 #[derive(clap::Args)]
@@ -28,11 +28,11 @@ pub(crate) struct Args {
     name: String,
 }
 
-/// Serves until it is told to stop.
+/// Serves until `stop` changes.
 pub(crate) async fn run(args: Args, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
-    println!("{} serves on {}", args.name, listener.local_addr()?);
+    println!("{} listens on {}", args.name, listener.local_addr()?);
     let name: Arc<str> = args.name.into();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args, mut stop: watch::Receiver<bool>) -> anyhow::
             accepted = listener.accept() => accepted,
             _ = stop.changed() => break,
         };
-        // Those that ended.
+        // Forgets connections that ended.
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
@@ -55,16 +55,16 @@ pub(crate) async fn run(args: Args, mut stop: watch::Receiver<bool>) -> anyhow::
                 });
             }
             Err(error) => {
-                // Out of descriptors, for example: that passes.
+                // For example no free descriptors, which is temporary.
                 println!("accept: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
     drop(listener);
-    // Whatever has not ended by then is cut off.
-    let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
-    println!("{name} ends");
+    // Connections that have not ended by then are closed.
+    let _ = timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+    println!("{name} stopped");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! How fast is weft, and next to what?
+//! `cargo xtask bench`: measures weft next to direct connections and a pair of haproxy.
 
 use std::process::ExitCode;
 
@@ -9,19 +9,20 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
     arguments: "[--quick] [--routed] [--repetitions N] [--cases A,B] [--variants A,B] [FILTER]",
-    what: "Measures latency, throughput, processor time and memory: direct, through weft, through a pair of haproxy.",
-    why: "The figures of docs/performance.md, on your machine; FILTER is a part of CASE/VARIANT, as echo-2000/weft; --routed: pods on links of their own, not on a bridge.",
+    what: "Measures latency, throughput, CPU and memory: direct, through weft, and through a pair of haproxy.",
+    why: "The figures of docs/performance.md, on your machine. FILTER is a part of CASE/VARIANT, for example \
+          echo-2000/weft. --routed gives each pod its own routed link in place of a bridge.",
     example: "cargo xtask bench --quick",
     run,
 };
 
-/// Where figures and plot are left.
+/// For figures and plot.
 const FOLDER: &str = "bench";
 
 struct Options {
-    /// Debug programs: for those who work on the benchmark itself, not in the list of arguments.
+    /// False is for work on the benchmark itself, and not in the list of arguments.
     is_release: bool,
-    /// What the program that measures is told.
+    /// For the program that measures.
     passed: Vec<String>,
 }
 
@@ -63,30 +64,30 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let options = parse(arguments)?;
     let mut steps = Steps::default();
-    steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
-    steps.step("Debian programs", "networks of the pods, and the proxy to compare with", || {
+    steps.step("this machine", "kernel and rights, which cannot be installed", doctor::musts)?;
+    steps.step("Debian packages", "tools for the pods' networks, and haproxy", || {
         debian::ensure(&debian::RUN)?;
         debian::ensure(&debian::BENCH)
     })?;
     build::prepare(&mut steps)?;
-    build::programs(&mut steps, options.is_release)?;
+    build::programs(&mut steps, &build::WITH_TESTS, options.is_release)?;
     let out = host::target_dir().join(FOLDER);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-    println!("==> bench: variants take turns; a quiet machine makes good figures");
+    println!("==> bench: the variants take turns; keep the machine quiet");
     let program = build::folder(options.is_release).join("weft-bench");
-    let mut bench = host::privileged(program, "making network namespaces")?;
+    let mut bench = host::privileged(program, "creating network namespaces")?;
     bench.args(options.passed).arg("--out").arg(&out).env_remove("LD_LIBRARY_PATH").current_dir(host::root());
     host::stream(&mut bench)?;
     give_back(&out)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What root wrote below target/ would be in the way of the user's next `cargo clean`.
+/// Files that root wrote below target/ would make the user's next `cargo clean` fail.
 fn give_back(folder: &std::path::Path) -> Result<()> {
     if host::is_root() {
         return Ok(());
     }
-    let mut chown = host::privileged_quietly("chown", "giving the figures to you")?;
+    let mut chown = host::privileged_quietly("chown", "giving the results to you")?;
     host::stream(chown.arg("--recursive").arg("--reference").arg(host::target_dir()).arg(folder))
 }
 

@@ -1,4 +1,4 @@
-//! How are weft's programs built, and where are they then?
+//! `cargo xtask build`: builds weft's programs and says where they are.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -9,13 +9,16 @@ use crate::{Command, debian, host, steps::Steps, toolchain};
 pub(crate) const COMMAND: Command = Command {
     name: "build",
     arguments: "[--release]",
-    what: "Sets up the compilers and builds every program, the eBPF object inside weft-proxy.",
-    why: "The first command on a new machine; after it a plain cargo build works too.",
+    what: "Sets up the compilers and builds weft's programs; weft-proxy contains the eBPF object.",
+    why: "The first command on a new machine. After it a plain cargo build works too.",
     example: "cargo xtask build --release",
     run,
 };
 
-const PROGRAMS: [&str; 4] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm"];
+/// weft's own programs, and the packages that have them.
+pub(crate) const PROGRAMS: [&str; 4] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm"];
+/// With weft-bench and weft-soak.
+pub(crate) const WITH_TESTS: [&str; 5] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-tests"];
 
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let mut release = false;
@@ -27,7 +30,7 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     }
     let mut steps = Steps::default();
     prepare(&mut steps)?;
-    programs(&mut steps, release)?;
+    programs(&mut steps, &PROGRAMS, release)?;
     println!("\nBuilt:");
     for program in PROGRAMS {
         println!("  {}", folder(release).join(program).display());
@@ -35,20 +38,22 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a build needs.
+/// Installs the compilers.
 pub(crate) fn prepare(steps: &mut Steps) -> Result<()> {
-    steps.step("C compiler", "the cryptography is C and assembler", || debian::ensure(&debian::BUILD))?;
-    steps.step("eBPF toolchain", "compiles the kernel side", toolchain::ensure).map(drop)
+    steps.step("C compiler", "the cryptography library is written in C and assembler", || {
+        debian::ensure(&debian::BUILD)
+    })?;
+    steps.step("eBPF toolchain", "compiles the eBPF programs", toolchain::ensure).map(drop)
 }
 
-/// Builds the programs.
-pub(crate) fn programs(steps: &mut Steps, release: bool) -> Result<()> {
-    let why =
-        if release { "release, with LTO: takes minutes" } else { "the dev profile; dependencies optimized" };
+/// Builds the programs of packages.
+pub(crate) fn programs(steps: &mut Steps, packages: &[&str], release: bool) -> Result<()> {
+    let why = if release { "release profile with LTO: takes minutes" } else { "dev profile" };
     steps.step("build", why, || {
         let mut cargo = host::cargo();
-        // All of the workspace, as tests are built: the same features, so nothing is compiled twice.
-        cargo.args(["build", "--workspace", "--bins", "--exclude", "xtask"]);
+        // Not the workspace: the tests have more dependencies. Features are the same, so that nothing is compiled again
+        // for `test`.
+        cargo.args(["build", "--bins"]).args(packages.iter().flat_map(|package| ["--package", package]));
         if release {
             cargo.arg("--release");
         }
@@ -56,7 +61,6 @@ pub(crate) fn programs(steps: &mut Steps, release: bool) -> Result<()> {
     })
 }
 
-/// Where cargo puts the programs.
 pub(crate) fn folder(release: bool) -> PathBuf {
     host::target_dir().join(if release { "release" } else { "debug" })
 }

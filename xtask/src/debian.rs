@@ -1,4 +1,4 @@
-//! Which Debian programs does a command need, and how do they come onto the machine?
+//! Lists the Debian packages that commands need, and installs those that are missing.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -6,9 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{host, steps};
 
-/// A program, and the package that has it.
+/// A program and its package.
 pub(crate) struct Tool {
-    /// Its name.
     pub(crate) program: &'static str,
     package: &'static str,
 }
@@ -17,15 +16,15 @@ const fn tool(program: &'static str, package: &'static str) -> Tool {
     Tool { program, package }
 }
 
-/// What a C compiler needs is more than its package: the recommended libc6-dev is asked for too. aws-lc-sys takes
-/// no more than that; it turns to cmake only for FIPS, sanitizers and targets without prepared bindings.
+/// A C compiler needs libc6-dev too, which its package only recommends. aws-lc-sys needs no more than that: it uses
+/// cmake only for FIPS, sanitizers and targets without prepared bindings.
 pub(crate) const BUILD: [Tool; 1] = [tool("cc", "gcc libc6-dev")];
 
-/// Networks of namespaces, and ClusterIPs inside them.
+/// Sets up network namespaces, and ClusterIPs inside them.
 pub(crate) const RUN: [Tool; 3] =
     [tool("ip", "iproute2"), tool("nft", "nftables"), tool("unshare", "util-linux")];
 
-/// Real clients and servers.
+/// Real clients and servers for the scenarios.
 pub(crate) const TEST: [Tool; 15] = [
     tool("curl", "curl"),
     tool("socat", "socat"),
@@ -47,7 +46,7 @@ pub(crate) const TEST: [Tool; 15] = [
 /// The proxy that the benchmark compares with.
 pub(crate) const BENCH: [Tool; 1] = [tool("haproxy", "haproxy")];
 
-/// Emulated machines, what is in their file system, and what unpacks their kernels.
+/// An emulator, the programs in its file system, and what unpacks kernels.
 pub(crate) const KERNELS: [Tool; 7] = [
     tool("qemu-system-x86_64", "qemu-system-x86"),
     tool("busybox", "busybox-static"),
@@ -58,23 +57,22 @@ pub(crate) const KERNELS: [Tool; 7] = [
     tool("nft", "nftables"),
 ];
 
-/// Those that this machine has not.
 pub(crate) fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
     tools.iter().filter(|tool| find(tool.program).is_none()).collect()
 }
 
-/// PostgreSQL keeps its server out of every PATH.
+/// PostgreSQL's server is not in any PATH.
 fn find(program: &str) -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut servers = versions.map(|version| version.path().join("bin").join(program));
     host::which(program).or_else(|| servers.find(|file| file.is_file()))
 }
 
-/// Makes sure of the programs; installs the packages of those that are missing.
+/// Installs the packages of the programs that are missing.
 pub(crate) fn ensure(tools: &'static [Tool]) -> Result<()> {
     let missing = missing(tools);
     if missing.is_empty() {
-        println!("    all there");
+        println!("    all installed");
         return Ok(());
     }
     let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
@@ -82,28 +80,28 @@ pub(crate) fn ensure(tools: &'static [Tool]) -> Result<()> {
     println!("    missing: {}", programs.join(", "));
     install(&packages).with_context(|| format!("missing programs: {}", programs.join(", ")))?;
     match self::missing(tools).first() {
-        Some(tool) => bail!("{} is installed and has no program {}", tool.package, tool.program),
+        Some(tool) => bail!("the package {} has no program {}", tool.package, tool.program),
         None => Ok(()),
     }
 }
 
-/// Installs packages, without starting a service on this machine.
+/// Installs packages without starting their services.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if host::which("apt-get").is_none() {
         bail!(
-            "this is no Debian (no apt-get): install what Debian has in the packages {}",
+            "this is not Debian (no apt-get): install the programs of Debian's packages {}",
             packages.join(" ")
         );
     }
     if !packages.iter().all(|package| candidate(package).is_some()) {
         update()?;
         if let Some(unknown) = packages.iter().find(|package| candidate(package).is_none()) {
-            bail!("apt knows no package {unknown}");
+            bail!("apt has no package {unknown}");
         }
         return install_known(packages);
     }
     install_known(packages).or_else(|first| {
-        println!("    failed; the package lists may be old");
+        println!("    failed; updating the package lists, which may be old");
         update().and_then(|()| install_known(packages)).context(first)
     })
 }
@@ -114,14 +112,14 @@ fn install_known(packages: &[&str]) -> Result<()> {
     steps::quiet(&mut command, "apt-get-install", Duration::from_secs(1800))
 }
 
-/// Reads the package lists if this machine (a fresh container) has none, so that `candidate` can answer.
-pub(crate) fn know_packages() -> Result<()> {
+/// Updates the package lists if there are none, as in a fresh container: `candidate` needs them.
+pub(crate) fn ensure_package_lists() -> Result<()> {
     if host::which("apt-get").is_some() && candidate("gcc").is_none() { update() } else { Ok(()) }
 }
 
 fn update() -> Result<()> {
     let mut command =
-        host::privileged(host::which("apt-get").context("no apt-get")?, "reading package lists")?;
+        host::privileged(host::which("apt-get").context("no apt-get")?, "updating package lists")?;
     command.args(["-q", "-o", "DPkg::Lock::Timeout=120", "update"]);
     steps::quiet(&mut command, "apt-get-update", Duration::from_secs(600))
 }
@@ -137,9 +135,9 @@ fn parse_candidate(policy: &str) -> Option<String> {
     Some(line.trim().to_owned()).filter(|version| version != "(none)")
 }
 
-/// A shell does it, because its traps hold when we are interrupted too. The policy says to packages' scripts that
-/// they must not start services; one of the machine's own is left alone, one left over of ours (a kill -9) is
-/// taken over. `--no-remove`: Debian's rustc would take the place of Debian's rustup.
+/// A shell script, because its traps run also when it is interrupted. policy-rc.d tells the packages' scripts not to
+/// start services. The machine's own file is left alone; one that was left over by a kill -9 is replaced.
+/// `--no-remove`: Debian's rustc would replace Debian's rustup.
 const INSTALL: &str = r#"
 set -eu
 policy=/usr/sbin/policy-rc.d

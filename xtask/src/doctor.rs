@@ -1,4 +1,4 @@
-//! Can this machine carry weft, and how is what it lacks mended?
+//! `cargo xtask doctor`: checks whether this machine can run weft, and says how to fix what is missing.
 
 mod kernel;
 mod rights;
@@ -13,19 +13,17 @@ use crate::Command;
 pub(crate) const COMMAND: Command = Command {
     name: "doctor",
     arguments: "",
-    what: "Looks at the kernel, the rights, the limits and the tools of this machine.",
-    why: "Says what weft needs of each, what is wrong with it and how to mend it; exit code 1 if something is missing.",
+    what: "Checks the kernel, rights, limits and tools of this machine.",
+    why: "Says what is missing and how to fix it. The exit code is 1 if something is missing.",
     example: "cargo xtask doctor",
     run,
 };
 
-/// What came out of looking at one thing.
 enum Verdict {
-    /// As it should be.
     Good,
-    /// Works, with a limit; the text says how to lift it.
+    /// Works, with a limit. The text says how to lift it.
     Limited(String),
-    /// Does not work; the text says how to mend it.
+    /// Does not work. The text says how to fix it.
     Missing(String),
 }
 
@@ -41,23 +39,23 @@ impl Finding {
         Self { what, found: found.into(), verdict: Verdict::Good }
     }
 
-    fn limited(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what, found: found.into(), verdict: Verdict::Limited(mend.into()) }
+    fn limited(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what, found: found.into(), verdict: Verdict::Limited(fix.into()) }
     }
 
-    fn missing(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what, found: found.into(), verdict: Verdict::Missing(mend.into()) }
+    fn missing(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what, found: found.into(), verdict: Verdict::Missing(fix.into()) }
     }
 
     fn print(&self) {
-        let (sign, mend) = match &self.verdict {
+        let (sign, fix) = match &self.verdict {
             Verdict::Good => ('✓', None),
-            Verdict::Limited(mend) => ('‼', Some(mend)),
-            Verdict::Missing(mend) => ('✗', Some(mend)),
+            Verdict::Limited(fix) => ('‼', Some(fix)),
+            Verdict::Missing(fix) => ('✗', Some(fix)),
         };
         println!("{sign} {:<20} {}", self.what, self.found);
-        if let Some(mend) = mend {
-            println!("  {:<20} -> {mend}", "");
+        if let Some(fix) = fix {
+            println!("  {:<20} -> {fix}", "");
         }
     }
 
@@ -84,21 +82,21 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         println!();
     }
     if missing > 0 {
-        println!("{missing} missing: see the lines with ✗");
+        println!("{missing} missing: see the lines marked ✗");
         return Ok(ExitCode::FAILURE);
     }
     println!("This machine can run weft.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// What cannot be installed: `run` and `test` stop here with the reason, rather than in the middle.
+/// Checks what cannot be installed, so that `run` and `test` stop at once, with the reason.
 pub(crate) fn musts() -> Result<()> {
     let findings = kernel::look().into_iter().chain(rights::look());
     let missing: Vec<Finding> = findings.filter(Finding::is_missing).collect();
     if missing.is_empty() {
-        println!("    as needed");
+        println!("    ready");
         return Ok(());
     }
     missing.iter().for_each(Finding::print);
-    bail!("this machine cannot run weft (the whole picture: cargo xtask doctor)");
+    bail!("this machine cannot run weft; cargo xtask doctor shows all checks");
 }

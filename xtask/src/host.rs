@@ -1,4 +1,4 @@
-//! Where are we, who are we, and how is a program started from here?
+//! The checkout, the user's rights, and how other programs are started.
 
 use std::{
     env, fs,
@@ -9,17 +9,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The checkout.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Where cargo puts what it builds.
 pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// Cargo, without what the cargo that started us says to its children: some build scripts would run again for it.
+/// Cargo without the variables that the outer cargo sets for its children: they would make build scripts run again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
@@ -32,14 +30,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// A program's path. Debian leaves the sbin folders out of a user's PATH.
+/// A program's path. On Debian a user's PATH lacks the sbin folders.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(sbin).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Whether we are root.
 pub(crate) fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     effective_uid(&status) == Some(0)
@@ -49,24 +46,24 @@ fn effective_uid(status: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// `program` as root: as it is if we are root, else through sudo. `why` is what the user reads before the password.
+/// Starts `program` as root, through sudo if necessary. The user reads `why` before the password is asked for.
 pub(crate) fn privileged(program: impl AsRef<Path>, why: &str) -> Result<Command> {
     if !is_root() {
-        println!("    not root: {why} goes through sudo");
+        println!("    using sudo for {why}");
     }
     privileged_quietly(program, why)
 }
 
-/// The same without a word, where standard output is another program's.
+/// The same without a message, where standard output belongs to another program.
 pub(crate) fn privileged_quietly(program: impl AsRef<Path>, why: &str) -> Result<Command> {
     let program = program.as_ref();
     if is_root() {
         return Ok(Command::new(program));
     }
     let Some(sudo) = which("sudo") else {
-        bail!("{why} needs root, and there is no sudo: run this as root");
+        bail!("{why} needs root and sudo is not installed: run this as root");
     };
-    // The password is asked for here, where nothing else writes to the terminal.
+    // Asks for the password now, while nothing else writes to the terminal.
     let free = Command::new(&sudo).args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
     if !free {
         stream(Command::new(&sudo).arg("-v"))?;
@@ -76,7 +73,7 @@ pub(crate) fn privileged_quietly(program: impl AsRef<Path>, why: &str) -> Result
     Ok(command)
 }
 
-/// Runs a program that talks to the terminal itself; an error if it fails.
+/// Runs a program that writes to the terminal. An error if it fails.
 pub(crate) fn stream(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
@@ -85,18 +82,18 @@ pub(crate) fn stream(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program that talks to the terminal itself, however it ends.
+/// Runs a program that writes to the terminal, and returns how it ended.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("cannot start {}", shown(command)))
 }
 
-/// Becomes the program: its signals, its terminal and its exit code are ours. Returns only if that fails.
+/// Replaces this process by the program. Returns only if that fails.
 pub(crate) fn become_program(command: &mut Command) -> Result<ExitCode> {
     let error = command.env_remove("LD_LIBRARY_PATH").exec();
     Err(error).with_context(|| format!("cannot start {}", shown(command)))
 }
 
-/// A command in one line; a script among its arguments is left out.
+/// A command in one line, without the text of scripts.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words = words.map(|word| word.to_string_lossy());

@@ -1,4 +1,4 @@
-//! Is the code as this project wants it, as far as a program can tell?
+//! `cargo xtask lint`: format, clippy, licences, import circles and the length of files.
 
 mod files;
 mod licences;
@@ -16,8 +16,8 @@ use crate::{Command, build, ebpf, host, steps, steps::Steps, toolchain};
 pub(crate) const COMMAND: Command = Command {
     name: "lint",
     arguments: "",
-    what: "Checks format, clippy, the eBPF crate's warnings, licences, sizes of files and places of unsafe code.",
-    why: "What CI checks before the tests; goes on after a failure, to show them all.",
+    what: "Checks format, length of files, licences, import circles, and the warnings of eBPF programs and clippy.",
+    why: "CI checks the same before the tests. A failed check does not stop the others.",
     example: "cargo xtask lint",
     run,
 };
@@ -27,13 +27,14 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         bail!("lint takes no arguments, and there is {argument:?}");
     }
     let mut steps = Steps::default();
-    steps.step("rustfmt and clippy", "components of the compiler", components)?;
+    steps.step("rustfmt and clippy", "components of the toolchain", components)?;
     build::prepare(&mut steps)?;
     let results = [
-        steps.step("format", "one layout, by rustfmt.toml", format),
-        steps.step("files", "at most 400 lines; unsafe only where the kernel is spoken to", files::check),
-        steps.step("licences", "every dependency's is allowed by deny.toml", licences::check),
-        steps.step("eBPF", "the kernel side compiles without a warning", kernel_side),
+        steps.step("format", "the rules of rustfmt.toml", format),
+        steps.step("files", "at most 400 lines each", files::check),
+        steps.step("licences", "of all dependencies, also banned crates and sources, by cargo-deny", licences::check),
+        steps.step("imports", "no file depends on itself through others", imports),
+        steps.step("eBPF", "it compiles without a warning", kernel_side),
         steps.step("clippy", "all targets, warnings are errors", clippy),
     ];
     steps.print_times();
@@ -43,16 +44,16 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
         println!("failed: {error:#}");
         failed += 1;
     }
-    println!("lint: {} good, {failed} bad", results.len() - failed);
+    println!("lint: {} passed, {failed} failed", results.len() - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes sure of cargo fmt and cargo clippy.
+/// Installs cargo fmt and cargo clippy if they are missing.
 fn components() -> Result<()> {
     let there =
         |name: &str| host::cargo().args([name, "--version"]).output().is_ok_and(|o| o.status.success());
     if there("fmt") && there("clippy") {
-        println!("    all there");
+        println!("    installed");
         return Ok(());
     }
     let Some(rustup) = host::which("rustup") else {
@@ -68,11 +69,21 @@ fn format() -> Result<()> {
     host::stream(host::cargo().args(["fmt", "--all", "--check", "--manifest-path", "proxy-ebpf/Cargo.toml"]))
 }
 
+/// A program of its own, which alone needs a parser of Rust.
+fn imports() -> Result<()> {
+    let mut cargo = host::cargo();
+    cargo.args(["run", "--quiet", "--package", "xtask-imports", "--", "Cargo.toml", "proxy-ebpf/Cargo.toml"]);
+    if !host::status(&mut cargo)?.success() {
+        bail!("files depend on each other (docs/decisions/0016-import-circles.md)");
+    }
+    Ok(())
+}
+
 fn clippy() -> Result<()> {
     host::stream(host::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-/// In the folder that the build script of the proxy uses too: cargo repeats the warnings of what it need not compile.
+/// Compiles in the folder that the proxy's build script uses too: cargo repeats the warnings of an earlier compilation.
 fn kernel_side() -> Result<()> {
     let tools = toolchain::ensure()?;
     let source: &Path = &host::root().join("proxy-ebpf");

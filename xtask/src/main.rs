@@ -1,4 +1,4 @@
-//! Which commands does `cargo xtask` have, and who carries them out?
+//! The commands of `cargo xtask`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -19,13 +19,11 @@ use std::{env, process::ExitCode};
 
 use anyhow::Result;
 
-/// A command, as the guided list shows it.
+/// A command, as the list of commands shows it.
 struct Command {
     name: &'static str,
     arguments: &'static str,
-    /// What it does.
     what: &'static str,
-    /// Why one would want that.
     why: &'static str,
     example: &'static str,
     run: fn(Vec<String>) -> Result<ExitCode>,
@@ -60,7 +58,7 @@ fn main() -> ExitCode {
         guide();
         return ExitCode::from(2);
     };
-    // What follows `--` is another program's.
+    // Arguments after `--` are another program's.
     let own = arguments.iter().take_while(|argument| *argument != "--");
     if own.into_iter().any(|argument| argument == "--help" || argument == "-h") {
         help(command);
@@ -77,16 +75,16 @@ fn find(name: &str) -> Option<&'static Command> {
 }
 
 fn guide() {
-    println!("weft: a service mesh without sidecars. Everything is done with cargo xtask COMMAND:\n");
+    println!("weft: a service mesh without sidecars. cargo xtask COMMAND does everything:\n");
     for command in &COMMANDS {
         println!("  {:<8}{}", command.name, command.what);
         println!("  {:<8}{}", "", command.why);
         println!("  {:<8}$ {}\n", "", command.example);
     }
     println!(
-        "Commands fetch what they lack (compilers, Debian packages) and say so; they use sudo where root is needed."
+        "Commands install what is missing (compilers, Debian packages) and say so. They use sudo where root is needed."
     );
-    println!("More on one of them: cargo xtask help COMMAND");
+    println!("More about one command: cargo xtask help COMMAND");
 }
 
 fn help(command: &Command) {

@@ -1,4 +1,4 @@
-//! How does one see weft work on this machine?
+//! `cargo xtask run`: builds weft and starts a small cluster on this machine.
 
 use std::process::ExitCode;
 
@@ -9,8 +9,9 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 pub(crate) const COMMAND: Command = Command {
     name: "run",
     arguments: "[--once] [--manifests DIR] [--release]",
-    what: "Starts a small cluster in network namespaces: two nodes, the control plane, the demo; a live table.",
-    why: "Shows who talks to whom and whether it is secured; --once proves it and ends; Ctrl-C leaves nothing behind.",
+    what: "Starts a small cluster in network namespaces: two nodes, the control plane, a demo; shows a live table.",
+    why: "The table shows who talks to whom and whether it is secured. --once checks that and ends. Ctrl-C stops it and \
+          leaves nothing behind.",
     example: "cargo xtask run --once",
     run,
 };
@@ -21,12 +22,13 @@ fn run(mut arguments: Vec<String>) -> Result<ExitCode> {
     let release = arguments.len() < before;
 
     let mut steps = Steps::default();
-    steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
-    steps.step("Debian programs", "they lay the networks of the pods", || debian::ensure(&debian::RUN))?;
+    steps.step("this machine", "kernel and rights, which cannot be installed", doctor::musts)?;
+    steps.step("Debian packages", "tools that set up the pods' networks", || debian::ensure(&debian::RUN))?;
     build::prepare(&mut steps)?;
-    build::programs(&mut steps, release)?;
+    build::programs(&mut steps, &build::PROGRAMS, release)?;
 
-    println!("==> run: the cluster, until Ctrl-C (or --once is through)");
-    let mut vm = host::privileged(build::folder(release).join("weft-vm"), "making network namespaces")?;
+    steps.print_times();
+    println!("==> run: the cluster runs until Ctrl-C; with --once, until its traffic is checked");
+    let mut vm = host::privileged(build::folder(release).join("weft-vm"), "creating network namespaces")?;
     host::become_program(vm.arg("run").args(arguments))
 }

@@ -1,4 +1,4 @@
-//! What is being done, why, and how long does it take?
+//! Announces the steps of a command and measures them.
 
 use std::{
     fs::{self, File},
@@ -12,12 +12,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::host;
 
-/// The steps of a command, with their times.
+/// The steps of a command and their times.
 #[derive(Default)]
 pub(crate) struct Steps(Vec<(&'static str, Duration)>);
 
 impl Steps {
-    /// Announces a step in one line (`what: why`), takes it, and keeps its time, failed or not.
+    /// Prints `what: why`, runs the step, and keeps its time, also if it fails.
     pub(crate) fn step<T>(
         &mut self,
         what: &'static str,
@@ -31,17 +31,16 @@ impl Steps {
         result.with_context(|| what.to_owned())
     }
 
-    /// The time of each step.
     pub(crate) fn print_times(&self) {
         println!("\nTime per step:");
         for (what, time) in &self.0 {
             println!("  {:>7}  {what}", shown(*time));
         }
-        println!("  {:>7}  in all", shown(self.0.iter().map(|(_, time)| *time).sum()));
+        println!("  {:>7}  total", shown(self.0.iter().map(|(_, time)| *time).sum()));
     }
 }
 
-/// A time as people say it.
+/// For example `1.2s`, `2m05s`.
 pub(crate) fn shown(time: Duration) -> String {
     let seconds = time.as_secs();
     if seconds < 60 {
@@ -51,8 +50,8 @@ pub(crate) fn shown(time: Duration) -> String {
     }
 }
 
-/// Runs a program whose output only matters if it fails: into target/xtask/`name`.log, with a sign of life on the
-/// terminal. Ended after `limit`.
+/// Runs a program whose output matters only if it fails: it goes to target/xtask/`name`.log, and the terminal shows
+/// that it is running. Killed after `limit`.
 pub(crate) fn quiet(command: &mut Command, name: &str, limit: Duration) -> Result<()> {
     let folder = host::target_dir().join("xtask");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -61,24 +60,24 @@ pub(crate) fn quiet(command: &mut Command, name: &str, limit: Duration) -> Resul
     println!("    $ {}", host::shown(command));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", host::shown(command)))?;
-    let mut life = Life::new();
+    let mut progress = Progress::new();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if life.start.elapsed() > limit {
+        if progress.start.elapsed() > limit {
             child.kill()?;
             child.wait()?;
-            life.end();
-            bail!("no end after {}, stopped; its output: {}", shown(limit), path.display());
+            progress.end();
+            bail!("killed after {}; its output: {}", shown(limit), path.display());
         }
-        life.show();
+        progress.show();
         thread::sleep(Duration::from_millis(100));
     };
-    life.end();
+    progress.end();
     if !status.success() {
         bail!(
-            "{status}; the end of {}:\n{}",
+            "{status}; last lines of {}:\n{}",
             path.display(),
             tail(&fs::read_to_string(&path).unwrap_or_default())
         );
@@ -92,15 +91,15 @@ fn tail(text: &str) -> String {
     last.iter().map(|line| format!("    | {line}\n")).collect()
 }
 
-/// On a terminal a turning sign with the time, in a log a line every half minute.
-struct Life {
+/// Shows the time: on a terminal beside a rotating sign, in a log as a line every half minute.
+struct Progress {
     start: Instant,
     terminal: bool,
     lines: u64,
 }
 
-impl Life {
-    const EVERY: u64 = 30;
+impl Progress {
+    const INTERVAL: u64 = 30;
 
     fn new() -> Self {
         Self { start: Instant::now(), terminal: io::stdout().is_terminal(), lines: 0 }
@@ -111,9 +110,9 @@ impl Life {
         if self.terminal {
             let sign = ['|', '/', '-', '\\'][(elapsed.as_millis() / 100 % 4) as usize];
             print!("\r    {sign} {} ", shown(elapsed));
-            // A terminal that is gone ends us by SIGHUP, not by this.
+            // If the terminal closes, SIGHUP ends this process.
             let _ = io::stdout().flush();
-        } else if elapsed.as_secs() / Self::EVERY > self.lines {
+        } else if elapsed.as_secs() / Self::INTERVAL > self.lines {
             self.lines += 1;
             println!("    … {}", shown(elapsed));
         }

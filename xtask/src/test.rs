@@ -1,4 +1,4 @@
-//! Does weft do what it says? Unit tests, then scenarios on the real kernel.
+//! `cargo xtask test`: unit tests, then scenarios on the real kernel, then other kernels.
 
 mod soak;
 mod tally;
@@ -22,11 +22,11 @@ use crate::{
 pub(crate) const COMMAND: Command = Command {
     name: "test",
     arguments: "[FILTER] [--list] [--unit | --scenarios | --kernels] | --soak MINUTES [--seed SEED]",
-    what: "Runs all tests, or those whose name contains FILTER: unit tests, then scenarios on the real kernel.",
-    why: "The scenarios start real clusters, servers and clients, as root; what CI runs. Their logs: target/scenarios. \
-          At the end other kernels, from 6.1 to the newest, emulated, load the eBPF programs; with --kernels they go \
-          through smoke tests, or the scenarios of FILTER, and nothing else is run. Their logs: target/kernels. With --soak, traffic of every kind while pods, proxies, policies and authorities \
-          come and go at random.",
+    what: "Runs unit tests, then scenarios on the real kernel; with FILTER, those whose name contains it.",
+    why: "CI runs the same. Scenarios start real clusters, servers and clients as root; logs: target/scenarios. \
+          At the end, emulated machines with other kernels load the eBPF programs. With --kernels only they run: \
+          smoke tests, or the scenarios of FILTER; logs: target/kernels. With --soak, traffic of every kind while \
+          pods, proxies, policies and authorities change at random.",
     example: "cargo xtask test half_close",
     run,
 };
@@ -56,10 +56,10 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
         }
     }
     if !options.unit && !options.scenarios {
-        bail!("--unit and --scenarios leave nothing; without them both are run");
+        bail!("--unit and --scenarios exclude each other; without them both are run");
     }
     if options.kernels && (options.list || !options.unit || !options.scenarios) {
-        bail!("--kernels stands for itself, with a FILTER or without");
+        bail!("--kernels takes a FILTER and no other option");
     }
     Ok(options)
 }
@@ -67,7 +67,7 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
 /// A compiled set of tests.
 struct Suite {
     name: String,
-    /// Its package's folder, where tests expect to be.
+    /// The package's folder: the tests run in it.
     folder: PathBuf,
     program: PathBuf,
 }
@@ -96,15 +96,15 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
 
 fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     if options.kernels {
-        steps.step("kernels", "an emulator, and what is to be tried in it", kernels::prepare)?;
+        steps.step("kernels", "an emulator and the kernels to try", kernels::prepare)?;
         build::prepare(steps)?;
         let suites = steps.step("build", "programs and scenarios", || build_all(&["--test", "scenarios"]))?;
         let extent = options.filter.as_deref().map_or(Extent::Smoke, Extent::Filter);
         return on_kernels(extent, steps, tally, &suites);
     }
     if options.scenarios && !options.list {
-        steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
-        steps.step("Debian programs", "the scenarios use real servers and clients", || {
+        steps.step("this machine", "kernel and rights, which cannot be installed", doctor::musts)?;
+        steps.step("Debian packages", "servers and clients for the scenarios", || {
             debian::ensure(&debian::RUN)?;
             debian::ensure(&debian::TEST)
         })?;
@@ -117,14 +117,14 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     let (scenarios, unit): (Vec<_>, Vec<_>) = suites.into_iter().partition(|suite| suite.name == "scenarios");
 
     if options.unit {
-        steps.step("unit tests", "pure decisions, parsers, state: no kernel, no root", || {
+        steps.step("unit tests", "they need neither the kernel nor root", || {
             for suite in &unit {
                 tally.run(&suite.name, command(suite, process::Command::new(&suite.program), options))?;
             }
             Ok(())
         })?;
         if options.filter.is_none() && !options.list {
-            steps.step("examples", "code in documentation must compile and hold", || {
+            steps.step("examples", "code in documentation", || {
                 let mut cargo = host::cargo();
                 cargo.args(["test", "--workspace", "--doc"]);
                 tally.run("examples", cargo)
@@ -133,11 +133,11 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     }
     if options.scenarios {
         let suite = scenarios_of(&scenarios)?;
-        steps.step("scenarios", "real sockets, real programs, the real kernel; as root", || {
+        steps.step("scenarios", "real sockets, programs and kernel, as root", || {
             let start = if options.list {
                 process::Command::new(&suite.program)
             } else {
-                host::privileged(&suite.program, "the kernel's side of the scenarios")?
+                host::privileged(&suite.program, "the scenarios")?
             };
             tally.run(&suite.name, command(suite, start, options))?;
             give_back_logs()
@@ -145,22 +145,22 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     }
     let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
     if is_whole {
-        let ready = steps.step("kernels", "an emulator, and what is to be tried in it", kernels::prepare);
+        let ready = steps.step("kernels", "an emulator and the kernels to try", kernels::prepare);
         match ready {
             Ok(()) => on_kernels(Extent::Loads, steps, tally, &scenarios)?,
-            // No Debian, or no network: not a fault of weft's, but not to be overlooked either.
+            // Without Debian or a network this is no fault of weft's, but it must be seen.
             Err(error) => println!("    NOT TRIED on other kernels: {error:#}"),
         }
     }
     Ok(())
 }
 
-/// Other kernels than this machine's; each counts as one test.
+/// Each kernel counts as one test.
 fn on_kernels(extent: Extent<'_>, steps: &mut Steps, tally: &mut Tally, suites: &[Suite]) -> Result<()> {
     let scenarios = scenarios_of(suites)?;
     let folder = build::folder(false);
     let programs = kernels::Programs { folder: &folder, scenarios: &scenarios.program };
-    steps.step("emulated machines", "what other kernels make of it", || {
+    steps.step("emulated machines", "weft on other kernels", || {
         let count = kernels::run(&programs, extent)?;
         tally.passed += count.passed;
         tally.failed += count.failed;
@@ -176,7 +176,7 @@ fn scenarios_of(suites: &[Suite]) -> Result<&Suite> {
     scenarios.context("the package weft-tests has no target scenarios")
 }
 
-/// What root wrote below target/ would be in the way of the user's next `cargo clean`.
+/// Files that root wrote below target/ would make the user's next `cargo clean` fail.
 fn give_back_logs() -> Result<()> {
     let logs = host::target_dir().join("scenarios");
     if host::is_root() || !logs.is_dir() {
@@ -194,7 +194,7 @@ fn command(suite: &Suite, mut start: process::Command, options: &Options) -> pro
     start
 }
 
-/// Programs and tests in one go: the same features for both, so that no dependency is compiled twice.
+/// Builds programs and tests together, with the same features: no dependency is compiled twice.
 fn build_all(tests: &[&str]) -> Result<Vec<Suite>> {
     let mut cargo = host::cargo();
     cargo.args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]).args(tests);
@@ -207,7 +207,7 @@ fn build_all(tests: &[&str]) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
-/// The suite that a line of cargo's messages tells of.
+/// The suite that a line of cargo's messages names.
 fn suite(line: &str) -> Option<Suite> {
     let message: Value = serde_json::from_str(line).ok()?;
     let is_test = message["profile"]["test"].as_bool()? || message["target"]["kind"][0].as_str()? == "test";
@@ -219,7 +219,7 @@ fn suite(line: &str) -> Option<Suite> {
     Some(Suite { name, folder, program })
 }
 
-/// Colours survive our reading along.
+/// Keeps colours although the output goes through a pipe.
 fn colour() -> Option<&'static str> {
     use std::io::IsTerminal;
     let wanted = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();

@@ -1,4 +1,4 @@
-//! How does the toolchain for the kernel programs come onto a machine that has none?
+//! Sets up the eBPF toolchain on a machine that has none.
 
 use std::{
     env,
@@ -18,12 +18,12 @@ use crate::{
     host, steps,
 };
 
-/// Finds the toolchain; sets one up if there is none.
+/// Finds the toolchain, or sets one up.
 pub(crate) fn ensure() -> Result<Toolchain> {
     let tools = match find::find() {
         Ok(tools) => tools,
         Err(missing) => {
-            println!("    none yet: {missing}");
+            println!("    not installed: {missing}");
             set_up()?
         }
     };
@@ -31,10 +31,9 @@ pub(crate) fn ensure() -> Result<Toolchain> {
     Ok(tools)
 }
 
-/// The compiler that `$WEFT_EBPF_TOOLCHAIN` names; else first rustup's, which need one component, then Debian's,
-/// which are packages like all others.
+/// Uses the compiler that `$WEFT_EBPF_TOOLCHAIN` names; otherwise rustup's, which lack one component, then Debian's.
 fn set_up() -> Result<Toolchain> {
-    debian::know_packages()?;
+    debian::ensure_package_lists()?;
     let mut reasons = Vec::new();
     let named = find::named();
     let is_named = named.is_some();
@@ -42,21 +41,24 @@ fn set_up() -> Result<Toolchain> {
         match complete(&sysroot, || add_source(&sysroot)) {
             Ok(tools) => return Ok(tools),
             Err(reason) => {
-                println!("    not by {}: {reason:#}", sysroot.display());
+                println!("    {} cannot be used: {reason:#}", sysroot.display());
                 reasons.push(format!("{}: {reason:#}", sysroot.display()));
             }
         }
     }
     if is_named {
-        bail!("WEFT_EBPF_TOOLCHAIN names what does not do, or is not there: {}", reasons.join("; "));
+        bail!(
+            "the toolchain of WEFT_EBPF_TOOLCHAIN cannot be used or does not exist: {}",
+            reasons.join("; ")
+        );
     }
     install_compiler().and_then(|()| complete(Path::new("/usr"), || Ok(()))).map_err(|reason| {
         reasons.push(format!("Debian's packages: {reason:#}"));
-        anyhow!("no way worked: {}", reasons.join("; "))
+        anyhow!("no toolchain can be used: {}", reasons.join("; "))
     })
 }
 
-/// Gives a compiler what it lacks: source by `add_source`, then a linker of its LLVM.
+/// Adds what a compiler lacks: the source of `core`, then a linker for its LLVM.
 fn complete(sysroot: &Path, add_source: impl FnOnce() -> Result<()>) -> Result<Toolchain> {
     let rustc = sysroot.join("bin/rustc");
     let version = probe::version(&rustc).map_err(|reason| anyhow!(reason))?;
@@ -66,7 +68,7 @@ fn complete(sysroot: &Path, add_source: impl FnOnce() -> Result<()>) -> Result<T
     let linked = find::linkers().iter().any(|linker| probe::links(&rustc, linker).is_ok());
     if !linked && llvm_config(version.llvm).is_none() && debian::candidate(&llvm_dev(version.llvm)).is_none()
     {
-        bail!("there is no LLVM {} here to build bpf-linker with", version.llvm);
+        bail!("bpf-linker needs LLVM {}, which apt does not have", version.llvm);
     }
     if !find::has_source(sysroot) {
         add_source()?;
@@ -79,13 +81,13 @@ fn complete(sysroot: &Path, add_source: impl FnOnce() -> Result<()>) -> Result<T
 
 fn add_source(sysroot: &Path) -> Result<()> {
     let name = sysroot.file_name().context("a toolchain without a name")?;
-    let rustup = host::which("rustup").context("there is no rustup")?;
+    let rustup = host::which("rustup").context("rustup is not installed")?;
     let mut command = Command::new(rustup);
     command.args(["component", "add", "rust-src", "--toolchain"]).arg(name);
     steps::quiet(&mut command, "rustup-rust-src", Duration::from_secs(120))
 }
 
-/// Debian's newest compiler: `rustc` where it is new enough, else the one kept fresh for its web browsers.
+/// Debian's newest compiler: `rustc` if it is new enough, otherwise the one that Debian updates for web browsers.
 fn install_compiler() -> Result<()> {
     if find::has_source(Path::new("/usr")) {
         return Ok(());
@@ -111,13 +113,13 @@ fn llvm_dev(llvm: u32) -> String {
     format!("llvm-{llvm}-dev")
 }
 
-/// The folder of an LLVM with its headers.
+/// The folder of an LLVM and its headers.
 fn llvm_config(llvm: u32) -> Option<PathBuf> {
     let prefix = PathBuf::from(format!("/usr/lib/llvm-{llvm}"));
     prefix.join("bin/llvm-config").is_file().then_some(prefix)
 }
 
-/// Into ~/.cache/weft: the user's own bpf-linker, of another LLVM, may be in ~/.cargo/bin.
+/// Installs to ~/.cache/weft: ~/.cargo/bin may have the user's own bpf-linker, for another LLVM.
 fn build_linker(llvm: u32) -> Result<()> {
     if host::which("apt-get").is_some() {
         debian::install(&[&llvm_dev(llvm), &format!("libpolly-{llvm}-dev"), "g++"])?;
@@ -129,7 +131,9 @@ fn build_linker(llvm: u32) -> Result<()> {
         .args(["install", "bpf-linker", "--version", "^0.13", "--locked", "--force", "--no-default-features"])
         .args(["--features", &format!("llvm-{llvm}"), "--root"])
         .arg(Path::new(&home).join(".cache/weft"))
-        .env("LLVM_PREFIX", prefix);
+        .env("LLVM_PREFIX", prefix)
+        // Halves the time to compile it. LLVM, a shared library, does its work.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
     steps::quiet(&mut command, "bpf-linker", Duration::from_secs(1800))
 }
 

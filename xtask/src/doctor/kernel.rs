@@ -1,12 +1,12 @@
-//! Has the kernel what the programs need?
+//! Checks the kernel's version and features.
 
 use std::{fs, io::ErrorKind, path::Path};
 
 use super::Finding;
 
-/// `bpf_set_retval` is the youngest helper in use: by it a refused connect() fails with ECONNREFUSED, as without a
-/// mesh, and not with EPERM. It is of 5.18, but connect programs may call it since 6.1. What the kernel really has,
-/// `weft-proxy check` finds out.
+/// `bpf_set_retval` is the newest helper in use: it makes a refused connect() fail with ECONNREFUSED, as without a
+/// mesh, and not with EPERM. It is from 5.18, but connect programs may call it since 6.1. `weft-proxy check` tests what
+/// the kernel really has.
 const NEEDED: (u32, u32) = (6, 1);
 
 pub(super) fn look() -> Vec<Finding> {
@@ -22,7 +22,7 @@ fn version() -> Finding {
             WHAT,
             if release.is_empty() { "unknown".into() } else { release },
             format!(
-                "boot {}.{} or newer: its bpf_set_retval lets a refused connection fail as it does without a mesh",
+                "boot {}.{} or newer: its bpf_set_retval makes a refused connection fail as it does without a mesh",
                 NEEDED.0, NEEDED.1
             ),
         ),
@@ -81,7 +81,7 @@ fn cgroup() -> Finding {
     Finding::good(WHAT, format!("{place} (beside v1)"))
 }
 
-/// Where the first cgroup2 is mounted, and how. Fields as in proc_pid_mountinfo(5).
+/// Mount point and options of the first cgroup2. Fields as in proc_pid_mountinfo(5).
 fn cgroup2(mounts: &str) -> Option<(&str, &str)> {
     mounts.lines().find_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
@@ -100,7 +100,7 @@ fn jit() -> Finding {
             Finding::limited(WHAT, "off", "sysctl net.core.bpf_jit_enable=1: interpreted programs are slower")
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Finding::good(WHAT, "there (only root can see whether it is on)")
+            Finding::good(WHAT, "present (only root can see whether it is on)")
         }
         Err(_) => Finding::limited(
             WHAT,

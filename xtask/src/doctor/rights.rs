@@ -1,4 +1,4 @@
-//! May we do what weft does, and often enough?
+//! Checks root, capabilities, namespaces and limits.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::host;
 /// The capabilities that are needed, by their bits in capability.h.
 const NEEDED: [(u32, &str); 5] =
     [(12, "NET_ADMIN"), (13, "NET_RAW"), (21, "SYS_ADMIN"), (38, "PERFMON"), (39, "BPF")];
-/// The tests open two sockets in each of four processes for each of 2 000 connections.
+/// For each of 2 000 connections, the tests open two sockets in each of four processes.
 const FILES: u64 = 16_384;
 
 pub(super) fn look() -> Vec<Finding> {
@@ -29,7 +29,7 @@ fn root() -> Finding {
         return Finding::good(WHAT, "yes");
     }
     if host::which("sudo").is_some() {
-        return Finding::good(WHAT, "no; sudo is there, and run, exec and test use it where needed");
+        return Finding::good(WHAT, "no, but sudo is installed; run, exec and test use it where needed");
     }
     Finding::missing(WHAT, "no, and no sudo", "become root (su -), or install sudo")
 }
@@ -47,7 +47,7 @@ fn capabilities() -> Finding {
     let options: String = lacking.iter().map(|name| format!(" --cap-add {name}")).collect();
     Finding::missing(
         WHAT,
-        format!("lacking: {}", lacking.join(" ")),
+        format!("missing: {}", lacking.join(" ")),
         format!("leave the container, or start it with more rights (docker run{options})"),
     )
 }
@@ -58,7 +58,7 @@ fn lacking(status: &str) -> Vec<&'static str> {
     NEEDED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
 }
 
-/// Runs as root, without a question: a report must not stop for a password. The error is what was said.
+/// Runs as root without asking for a password: a report must not stop for one. The error is the program's message.
 fn as_root(program: &str, arguments: &[&str]) -> Result<(), String> {
     let mut command = if host::is_root() {
         Command::new(program)
@@ -72,7 +72,7 @@ fn as_root(program: &str, arguments: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    Err(errors.lines().next().unwrap_or("failed without a word").to_owned())
+    Err(errors.lines().next().unwrap_or("failed without a message").to_owned())
 }
 
 /// Whether sudo would ask first.
@@ -83,10 +83,10 @@ fn must_ask() -> bool {
 fn namespaces() -> Finding {
     const WHAT: &str = "network namespaces";
     if must_ask() {
-        return Finding::limited(WHAT, "not tried: sudo would ask for a password", "sudo -v, then again");
+        return Finding::limited(WHAT, "not tested: sudo would ask for a password", "sudo -v, then again");
     }
     match namespace() {
-        Ok(()) => Finding::good(WHAT, "one was made, mounted and dropped"),
+        Ok(()) => Finding::good(WHAT, "created one, mounted and removed it"),
         Err(reason) => Finding::missing(
             WHAT,
             reason,
@@ -95,7 +95,7 @@ fn namespaces() -> Finding {
     }
 }
 
-/// As a pod's is made: a namespace that a mount keeps alive.
+/// Like a pod's: a namespace that a mount keeps alive.
 fn namespace() -> Result<(), String> {
     let file = PathBuf::from(format!("/run/weft-doctor-{}", process::id()));
     let path = file.to_string_lossy();
@@ -116,7 +116,7 @@ fn nftables() -> Finding {
         );
     }
     if must_ask() {
-        return Finding::limited(WHAT, "not tried: sudo would ask for a password", "sudo -v, then again");
+        return Finding::limited(WHAT, "not tested: sudo would ask for a password", "sudo -v, then again");
     }
     // In a namespace of its own: the machine's rules are not touched.
     match as_root(
@@ -127,7 +127,7 @@ fn nftables() -> Finding {
             "add table inet weft; add chain inet weft nat { type nat hook output priority -100; }",
         ],
     ) {
-        Ok(()) => Finding::good(WHAT, "a nat table was made and dropped"),
+        Ok(()) => Finding::good(WHAT, "created a nat table and removed it"),
         Err(reason) => Finding::missing(
             WHAT,
             reason,

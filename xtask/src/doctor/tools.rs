@@ -1,4 +1,4 @@
-//! Are the compilers and programs there that the commands use?
+//! Checks compilers and programs.
 
 use super::Finding;
 use crate::{debian, debian::Tool, ebpf, host};
@@ -27,11 +27,7 @@ fn programs(what: &'static str, tools: &'static [Tool], command: &str) -> Findin
     }
     let found = format!("missing: {}", missing.join(" "));
     if host::which("apt-get").is_none() {
-        return Finding::missing(
-            what,
-            found,
-            "install them: this is no Debian, where that would be done for you",
-        );
+        return Finding::missing(what, found, "install them (on Debian, cargo xtask does it)");
     }
     Finding::limited(what, found, format!("cargo xtask {command} installs them"))
 }

@@ -1,4 +1,4 @@
-//! Which compiler and linker on this machine can make the kernel programs?
+//! Finds a compiler and a linker on this machine that can build the eBPF programs.
 
 use std::{
     env, fmt, fs,
@@ -10,8 +10,7 @@ use super::probe;
 /// Rust 1.x that the workspace is written for.
 pub(crate) const OLDEST: u32 = 90;
 
-/// A compiler with the source of `core` (no target of the kernel's kind is shipped compiled) and a linker that
-/// reads its bitcode.
+/// A compiler with the source of `core`, which no toolchain ships compiled for BPF, and a linker that reads its bitcode.
 pub(crate) struct Toolchain {
     /// Root of the compiler: `bin/rustc`, `lib/rustlib/src/rust`.
     pub(crate) sysroot: PathBuf,
@@ -33,7 +32,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// No toolchain: what was looked at and why each did not do.
+/// No toolchain: each one that was tried, and why it cannot be used.
 pub(crate) struct Missing(Vec<String>);
 
 impl fmt::Display for Missing {
@@ -45,7 +44,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// The first toolchain that really works, in this order: `$WEFT_EBPF_TOOLCHAIN` (a rustup toolchain's name or a
+/// Returns the first toolchain that works, in this order: `$WEFT_EBPF_TOOLCHAIN` (a rustup toolchain's name or a
 /// sysroot; then only that), rustup's nightly, rustup's others, the distribution's compiler in /usr.
 pub(crate) fn find() -> Result<Toolchain, Missing> {
     let linkers = linkers();
@@ -86,18 +85,18 @@ fn check<'a>(sysroot: &Path, linkers: &'a [PathBuf]) -> Result<(probe::Version, 
     Err(format!("no bpf-linker for LLVM {}: {}", version.llvm, refusals.join(", ")))
 }
 
-/// Whether rust-src is really there: a nightly is often installed without it.
+/// Whether rust-src is installed: a nightly often lacks it.
 pub(crate) fn has_source(sysroot: &Path) -> bool {
     sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
 }
 
-/// Where compilers may be, best first.
+/// The folders of compilers, best first.
 fn sysroots() -> Vec<PathBuf> {
     if let Some(named) = named() {
         return named;
     }
     let mut found = rustup_sysroots();
-    // Here too if rustup has a name for it.
+    // rustup may have a name for it too.
     let system = Path::new("/usr");
     if system.join("bin/rustc").is_file() && !found.iter().any(|path| is_same(path, system)) {
         found.push(system.into());
@@ -105,7 +104,7 @@ fn sysroots() -> Vec<PathBuf> {
     found
 }
 
-/// What `$WEFT_EBPF_TOOLCHAIN` names, if it is set.
+/// The toolchains that `$WEFT_EBPF_TOOLCHAIN` names, if it is set.
 pub(crate) fn named() -> Option<Vec<PathBuf>> {
     let wanted = PathBuf::from(env::var_os("WEFT_EBPF_TOOLCHAIN").filter(|wanted| !wanted.is_empty())?);
     if wanted.components().count() > 1 {
@@ -115,7 +114,7 @@ pub(crate) fn named() -> Option<Vec<PathBuf>> {
     Some(order(rustup_toolchains()).into_iter().filter(is_wanted).collect())
 }
 
-/// Rustup's toolchains, best first; each only once, however many names it has.
+/// Rustup's toolchains, best first. A toolchain with several names counts once.
 pub(crate) fn rustup_sysroots() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for path in order(rustup_toolchains()) {
@@ -138,7 +137,7 @@ fn rustup_toolchains() -> Vec<PathBuf> {
     entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// Nightlies first: the only ones whose `-Z build-std` is meant to be used; the others need RUSTC_BOOTSTRAP.
+/// Nightlies first: `-Z build-std` is meant for them, and the others need RUSTC_BOOTSTRAP.
 fn order(mut toolchains: Vec<PathBuf>) -> Vec<PathBuf> {
     toolchains.sort_by_key(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -160,7 +159,7 @@ pub(crate) fn linkers() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> =
         env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|p| p.is_absolute()).collect();
     places.push(cargo_home.join("bin"));
-    // Where `cargo xtask build` puts the one that it makes, beside one of the user's that may have another LLVM.
+    // `cargo xtask build` installs its own here.
     places.push(home.join(".cache/weft/bin"));
     let mut found: Vec<PathBuf> = Vec::new();
     for place in places {

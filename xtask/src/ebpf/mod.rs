@@ -1,6 +1,7 @@
-//! How are the kernel programs compiled, and with what? The one copy: xtask and proxy/build.rs both include this folder.
+//! Builds the eBPF programs. xtask and proxy/build.rs both include this folder.
 
 pub(crate) mod compile;
+mod environment;
 pub(crate) mod find;
 pub(crate) mod probe;
 

@@ -1,4 +1,4 @@
-//! Which version is a compiler, and does a linker read what it writes? Asked of the programs, not of their names.
+//! Asks a compiler for its version, and tries whether a linker reads what it writes.
 
 use std::{
     env, fmt, fs,
@@ -6,9 +6,9 @@ use std::{
     process::{self, Command},
 };
 
-use super::compile::clean;
+use super::environment::clean;
 
-/// What `rustc -vV` says of itself.
+/// The output of `rustc -vV`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     /// Release, for example `1.96.0` or `1.97.0-nightly`.
@@ -45,7 +45,7 @@ fn parse(text: &str) -> Option<Version> {
     Some(Version { release: release.to_owned(), minor, llvm })
 }
 
-/// Compiles one function to bitcode and links it: `bpf-linker --version` does not tell its LLVM.
+/// Compiles one function to bitcode and links it: `bpf-linker --version` does not name its LLVM.
 pub(crate) fn links(rustc: &Path, linker: &Path) -> Result<(), String> {
     let dir = env::temp_dir().join(format!("weft-linker-probe-{}", process::id()));
     fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;

@@ -1,6 +1,6 @@
-//! How are packages of other distributions fetched without a trace in this machine's own apt?
+//! Fetches packages of other distributions without a trace in this machine's own apt.
 //!
-//! By a configuration, lists and caches of their own in one folder. Signatures are checked with the distribution's keys.
+//! The configuration, lists and caches are in one folder. Signatures are checked with the distribution's keys.
 
 use std::{
     fs,
@@ -13,17 +13,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::{debian, host, steps};
 
-/// Where a distribution has its packages.
+/// A distribution's package archive.
 pub(super) struct Archive {
     mirror: &'static str,
     keys: Keys,
-    /// The package that depends on the newest kernel for virtual machines: the same code, fewer drivers.
+    /// Depends on the newest kernel for virtual machines, which has the same code and fewer drivers.
     pub(super) meta: &'static str,
 }
 
-/// Where an archive's public keys are.
+/// The public keys of an archive.
 enum Keys {
-    /// In a file of this machine's, which a package of its own distribution has.
+    /// In a file of this machine, from a package of its own distribution.
     Here { file: &'static str, package: &'static str },
     /// In a package of another archive.
     In { archive: &'static Archive, suite: &'static str, package: &'static str, file: &'static str },
@@ -48,10 +48,8 @@ pub(super) const UBUNTU: Archive = Archive {
     meta: "linux-image-virtual",
 };
 
-/// A mirror that does not answer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// apt for one suite.
 pub(super) struct Apt {
     suite: &'static str,
     folder: PathBuf,
@@ -69,13 +67,13 @@ impl Apt {
         fs::write(folder.join("apt.conf"), text(&folder, &machines_proxies()))?;
         let apt = Self { suite, folder };
         let mut update = apt.command("apt-get");
-        // Otherwise a list that could not be fetched is a warning.
+        // By default a list that cannot be fetched is only a warning.
         update.args(["-q", "-o", "APT::Update::Error-Mode=any", "update"]);
-        steps::quiet(&mut update, &format!("kernels-update-{suite}"), PATIENCE)?;
+        steps::quiet(&mut update, &format!("kernels-update-{suite}"), DOWNLOAD_TIMEOUT)?;
         Ok(apt)
     }
 
-    /// The packages that have a kernel and its modules, from a meta package on.
+    /// The packages with a kernel and its modules, starting from a meta package.
     pub(super) fn closure(&self, meta: &str) -> Result<Vec<String>> {
         let (mut found, mut open) = (Vec::new(), vec![meta.to_owned()]);
         while let Some(package) = open.pop() {
@@ -96,7 +94,7 @@ impl Apt {
         Ok(found)
     }
 
-    /// Fetches packages, and unpacks them into `into`, which is made anew.
+    /// Fetches packages, and unpacks them into `into`, which is emptied before.
     pub(super) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let files = self.folder.join("packages");
         for folder in [&files, into] {
@@ -107,7 +105,7 @@ impl Apt {
         }
         let mut download = self.command("apt-get");
         download.args(["-q", "download"]).args(packages).current_dir(&files);
-        steps::quiet(&mut download, &format!("kernels-download-{}", self.suite), PATIENCE)?;
+        steps::quiet(&mut download, &format!("kernels-download-{}", self.suite), DOWNLOAD_TIMEOUT)?;
         for package in fs::read_dir(&files)? {
             let mut unpack = Command::new("dpkg-deb");
             host::stream(unpack.arg("--extract").arg(package?.path()).arg(into))?;
@@ -123,7 +121,7 @@ impl Apt {
 }
 
 impl Keys {
-    /// The file; in `folder` if it has to be fetched.
+    /// Returns the file. If it has to be fetched, it is in `folder`.
     fn get(&self, folder: &Path) -> Result<PathBuf> {
         match *self {
             Keys::Here { file, package } => {
@@ -141,7 +139,7 @@ impl Keys {
     }
 }
 
-/// Nothing of the machine's own is read or written, but for how it gets out of its network.
+/// Reads and writes nothing of the machine's own apt, apart from its proxy settings.
 fn text(folder: &Path, proxies: &str) -> String {
     let folder = folder.display();
     format!(

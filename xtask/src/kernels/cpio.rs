@@ -1,6 +1,5 @@
-//! How is an initial file system packed? As a cpio archive, "newc" (Documentation/driver-api/early-userspace).
+//! Packs an initial file system: a cpio archive, "newc" (Documentation/driver-api/early-userspace).
 
-/// An archive that grows.
 #[derive(Clone, Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
@@ -21,13 +20,12 @@ impl Archive {
         self.folders.push(path.to_owned());
     }
 
-    /// Adds a file that anybody may read and run, and its folder.
+    /// Adds a file and its folders. Everybody may read and run it.
     pub(super) fn file(&mut self, path: &str, content: &[u8]) {
         self.folder(parent(path));
         self.entry(path, FILE, content);
     }
 
-    /// The whole archive.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes

@@ -1,4 +1,4 @@
-//! How is a kernel booted, and what if it never ends?
+//! Boots a kernel in an emulator, and stops it if it hangs.
 
 use std::{
     fs,
@@ -10,37 +10,37 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// A machine that has said nothing for so long hangs: one scenario with all its patience takes less.
-const SILENCE: Duration = Duration::from_secs(600);
-/// All of a machine's life: every scenario of the suite, if somebody asks for them all.
-const LIFE: Duration = Duration::from_secs(2 * 3600);
+/// A machine without output for so long hangs: one scenario with all its timeouts takes less.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Enough for every scenario of the suite.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
-/// What a machine has left behind.
+/// The output of a machine that has ended.
 pub(super) struct Ended {
-    /// What the steps said.
+    /// The output of the steps.
     pub(super) report: String,
-    /// What the kernel said.
+    /// The kernel's log.
     pub(super) console: String,
-    /// Why it was switched off.
+    /// Why it had to be stopped.
     pub(super) stopped: Option<String>,
     pub(super) time: Duration,
 }
 
-/// Runs until the machine switches itself off, or has to be.
+/// Runs until the machine switches itself off, or has to be stopped.
 pub(super) fn boot(kernel: &Path, initrd: &Path, folder: &Path) -> Result<Ended> {
     let (report, console) = (folder.join("report.log"), folder.join("console.log"));
     for log in [&report, &console] {
         fs::write(log, "").with_context(|| log.display().to_string())?;
     }
     let mut command = Command::new("qemu-system-x86_64");
-    // Emulated: KVM is not to be had within virtual machines, and the result is the same everywhere.
+    // Emulated: virtual machines rarely have KVM, and the result is the same everywhere.
     command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.arg("-serial").arg(format!("file:{}", console.display()));
     command.arg("-serial").arg(format!("file:{}", report.display()));
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-    // A panic reboots, which ends the emulator. Warnings of the kernel's are shown, but not those that it stood
-    // still: whoever emulates it may have had no time.
+    // A panic reboots, which ends the emulator. The kernel's warnings are shown, except those about stalls: the
+    // emulator may have had no CPU time.
     command.args([
         "-append",
         "console=ttyS0 loglevel=5 panic=-1 oops=panic nosoftlockup rcupdate.rcu_cpu_stall_suppress=1",
@@ -52,12 +52,12 @@ pub(super) fn boot(kernel: &Path, initrd: &Path, folder: &Path) -> Result<Ended>
     Ok(Ended { report: read(&report)?, console: read(&console)?, stopped, time: begun.elapsed() })
 }
 
-/// Ends with its owner.
+/// Kills the emulator when it is dropped.
 struct Machine(Child);
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if it has ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -74,11 +74,11 @@ fn wait(mut machine: Machine, report: &Path) -> Result<Option<String>> {
         if now != size {
             (size, heard) = (now, Instant::now());
         }
-        if heard.elapsed() > SILENCE {
-            return Ok(Some(format!("it said nothing for {} s and was switched off", SILENCE.as_secs())));
+        if heard.elapsed() > OUTPUT_TIMEOUT {
+            return Ok(Some(format!("no output for {} s; stopped", OUTPUT_TIMEOUT.as_secs())));
         }
-        if begun.elapsed() > LIFE {
-            return Ok(Some(format!("it did not end within {} s and was switched off", LIFE.as_secs())));
+        if begun.elapsed() > TOTAL_TIMEOUT {
+            return Ok(Some(format!("not finished after {} s; stopped", TOTAL_TIMEOUT.as_secs())));
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -1,4 +1,4 @@
-//! What is in an emulated machine's file system?
+//! Puts together the file system of an emulated machine.
 
 use std::{
     fs,
@@ -17,12 +17,12 @@ use super::{
 use crate::host;
 
 const INIT: &str = include_str!("init.sh");
-/// weft's programs, where the scenarios look for them.
+/// weft's programs, in the folder where the scenarios look for them.
 const OWN: [&str; 4] = ["weft-proxy", "weft-control", "weft-vm", "weft-demo"];
-/// Programs of this machine that the dev VM calls.
+/// Programs of this machine that weft-vm runs.
 const TOOLS: [&str; 2] = ["ip", "nft"];
 
-/// What all machines have: the programs, with the libraries that they load.
+/// The files that all machines have: the programs and their libraries.
 pub(super) fn base(programs: &Programs<'_>) -> Result<Archive> {
     let stripped = host::target_dir().join("kernels/programs");
     fs::create_dir_all(&stripped).with_context(|| stripped.display().to_string())?;
@@ -72,7 +72,7 @@ pub(super) fn complete(base: &Archive, kernel: &Found, steps: &[Step]) -> Vec<u8
 }
 
 fn located(program: &str) -> Result<PathBuf> {
-    host::which(program).with_context(|| format!("no program {program}"))
+    host::which(program).with_context(|| format!("{program} is not installed"))
 }
 
 /// The libraries that a program loads.

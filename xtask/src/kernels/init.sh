@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first and only process of an emulated machine: takes the steps of /plan and says on the second serial line what
-# comes of each. The kernel's own words go to the first.
+# The init process of an emulated machine: runs the steps of /plan and writes their results to the second serial line. The
+# kernel's log goes to the first.
 /bin/busybox --install -s /bin
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ WEFT_TEST_PATIENCE=6 NO_COLOR=1
 mount -t proc proc /proc

@@ -1,8 +1,7 @@
-//! Does weft run on kernels other than this machine's? Debian's and Ubuntu's, one after the other, in emulated
-//! machines.
+//! Tries weft on other kernels than this machine's: Debian's and Ubuntu's, one after the other, in emulated machines.
 //!
 //! Each machine boots such a kernel with an initial file system made of the programs under test, loads the eBPF
-//! object, runs scenarios, and says on a serial line what came of it.
+//! object, runs scenarios, and writes the results to a serial line.
 
 mod apt;
 mod cpio;
@@ -28,31 +27,29 @@ use self::{
 };
 use crate::{debian, host, steps};
 
-/// A kernel to try.
 pub(crate) struct Kernel {
     archive: &'static Archive,
-    /// The archive's name of the release that has it.
+    /// The archive's name for the release.
     suite: &'static str,
-    /// Where it is in the matrix.
     role: Role,
 }
 
-/// What is expected of a kernel.
+/// The result that is expected of a kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
-    /// It carries weft, and splices connections that opt in.
+    /// It runs weft, and splices connections that opt in.
     Splices,
-    /// It carries weft, and does not do what splicing needs: the proxy says so and relays.
+    /// It runs weft and lacks what splicing needs: the proxy reports that and relays.
     Relays,
-    /// It is too old, and weft says so.
+    /// It is too old, and weft refuses to run.
     TooOld,
 }
 
-/// How much a kernel has to go through.
+/// The tests that a kernel has to pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent<'a> {
-    /// Every program passes the verifier, or the kernel is refused: seconds, and nothing in it depends on how fast the
-    /// machine is. Part of every `cargo xtask test`.
+    /// Every eBPF program passes the verifier, or weft refuses to run. Takes seconds, and does not depend on the speed
+    /// of the machine. Part of every `cargo xtask test`.
     Loads,
     /// Scenarios too, one of each kind of traffic.
     Smoke,
@@ -73,7 +70,6 @@ const KERNELS: [Kernel; 5] = [
     Kernel { archive: &DEBIAN, suite: "bullseye", role: Role::TooOld },
 ];
 
-/// The programs that a machine runs.
 pub(crate) struct Programs<'a> {
     /// The folder with weft's programs.
     pub(crate) folder: &'a Path,
@@ -81,13 +77,13 @@ pub(crate) struct Programs<'a> {
     pub(crate) scenarios: &'a Path,
 }
 
-/// How many kernels did what was expected of them.
+/// How many kernels gave the expected result.
 pub(crate) struct Count {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
 }
 
-/// Makes sure of the emulator, of what packs file systems, and of the kernels.
+/// Installs the emulator and fetches the kernels.
 pub(crate) fn prepare() -> Result<()> {
     debian::ensure(&debian::KERNELS)?;
     KERNELS.iter().try_for_each(|kernel| {
@@ -102,7 +98,7 @@ impl Kernel {
         host::target_dir().join("kernels").join(self.suite)
     }
 
-    /// Makes sure that it is in its folder.
+    /// Fetches it if it is not in its folder.
     fn ensure(&self) -> Result<Found> {
         let folder = self.folder();
         let ensure = || {
@@ -119,12 +115,12 @@ pub(crate) fn run(programs: &Programs<'_>, extent: Extent<'_>) -> Result<Count> 
     if let Extent::Filter(filter) = extent
         && !plan::is_plain(filter)
     {
-        bail!("{filter:?} is no part of a scenario's name");
+        bail!("{filter:?} cannot be part of a scenario's name");
     }
     let base = image::base(programs)?;
     let mut results = Vec::new();
     for kernel in &KERNELS {
-        // A kernel that is too old has nothing to say about scenarios.
+        // A kernel that is too old cannot run scenarios.
         if matches!((extent, kernel.role), (Extent::Filter(_), Role::TooOld)) {
             continue;
         }
@@ -140,7 +136,7 @@ pub(crate) fn run(programs: &Programs<'_>, extent: Extent<'_>) -> Result<Count> 
 fn attempt(kernel: &Kernel, steps: &[Step], base: &cpio::Archive) -> Result<Outcome> {
     let folder = kernel.folder();
     let found = package::kept(&folder)?;
-    println!("    {} boots", found.release);
+    println!("    booting {}", found.release);
     let initrd = folder.join("initrd");
     fs::write(&initrd, image::complete(base, &found, steps)).with_context(|| initrd.display().to_string())?;
     let ended = guest::boot(&found.image, &initrd, &folder)?;

@@ -1,4 +1,4 @@
-//! Which kernel modules must be loaded, and in which order?
+//! Finds the kernel modules that a machine needs, in the order in which they are loaded.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +9,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// A module, ready to be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Module {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
 }
 
-/// The networks of the dev VM, and sock_diag. Each brings what it depends on; what a kernel has built in is not there.
+/// For the networks of weft-vm, and sock_diag. Modules that they depend on are added; those that a kernel has built in are
+/// skipped.
 const WANTED: [&str; 9] = [
     "veth",
     "bridge",
@@ -29,7 +29,7 @@ const WANTED: [&str; 9] = [
     "tcp_diag",
 ];
 
-/// The wanted modules of a kernel and those that they depend on, these first.
+/// The wanted modules of a kernel, after those that they depend on.
 pub(super) fn ordered(folder: &Path) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     collect(folder, &mut files)?;
@@ -72,7 +72,7 @@ fn add(
     Ok(())
 }
 
-/// What a module says that it needs: `depends=a,b` in its section .modinfo, between zeros.
+/// The modules that a module depends on: `depends=a,b` in its section .modinfo, between zeros.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const MARK: &[u8] = b"\0depends=";
     let Some(start) = module.windows(MARK.len()).position(|window| window == MARK) else { return Vec::new() };
@@ -81,7 +81,7 @@ fn dependencies(module: &[u8]) -> Vec<String> {
     text.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
-/// The module without its compression.
+/// Reads a module and decompresses it.
 fn read(file: &Path) -> Result<Vec<u8>> {
     let program = match file.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => "xz",

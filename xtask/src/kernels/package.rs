@@ -1,4 +1,4 @@
-//! Which files of a distribution's kernel does an emulated machine need?
+//! Fetches a distribution's kernel, and picks the files that a machine needs.
 
 use std::{
     fs::{self, File},
@@ -14,29 +14,27 @@ use super::{
     module::{self, Module},
 };
 
-/// After that long the distribution is asked for a newer one.
+/// After that time a newer kernel is looked for.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A kernel that can be booted.
 pub(super) struct Found {
     /// Its version, as uname gives it.
     pub(super) release: String,
-    /// To be booted.
     pub(super) image: PathBuf,
-    /// What is to be loaded, in this order.
+    /// In the order in which they have to be loaded.
     pub(super) modules: Vec<Module>,
 }
 
-/// Fetches the newest kernel of a suite into `folder` unless it is there and not old.
+/// Fetches the newest kernel of a suite into `folder` unless a recent one is there.
 pub(super) fn ensure(archive: &Archive, suite: &'static str, folder: &Path) -> Result<()> {
     let kept = folder.join("root");
     if is_fresh(&kept) {
         return Ok(());
     }
     match fetch(archive, suite, folder) {
-        // What is there is better than nothing.
+        // The old one is better than none.
         Err(error) if kept.is_dir() => {
-            println!("    {suite} is not renewed: {error:#}");
+            println!("    using the old kernel of {suite}: {error:#}");
             Ok(())
         }
         result => result,
@@ -58,7 +56,7 @@ fn fetch(archive: &Archive, suite: &'static str, folder: &Path) -> Result<()> {
     let (draft, kept) = (folder.join("draft"), folder.join("root"));
     apt.unpack(&apt.closure(archive.meta)?, &draft)?;
     stamp(&draft)?;
-    // In one step: an interrupted run leaves nothing that looks complete.
+    // Renamed in one step, so that an interrupted run leaves nothing that looks complete.
     if kept.exists() {
         fs::remove_dir_all(&kept)?;
     }

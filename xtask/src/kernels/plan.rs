@@ -1,16 +1,15 @@
-//! What does an emulated machine do, and what must come of it?
+//! The steps that an emulated machine takes, and the results that are expected.
 
 use super::{Extent, Role};
 
-/// One thing to do: a shell command and what is expected of it.
+/// A shell command and its expected result.
 pub(super) struct Step {
-    /// Its column in the table; a word.
+    /// A word: its column in the table.
     pub(super) name: &'static str,
     pub(super) command: String,
     pub(super) expected: Expected,
 }
 
-/// What must come of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expected {
     /// It ends with 0.
@@ -32,18 +31,18 @@ const SMOKE: [(&str, &str); 8] = [
     ("direct", "direct::after_the_first"),
     ("forgery", "direct::while_the_victim_connects"),
 ];
-/// What goes by the kernel: the scenario's line must say this.
+/// Depends on the kernel: a line of the scenario must contain this.
 const SPLICING: (&str, &str) = ("splicing", "splice::spliced_or_relayed");
 const SPLICED: &str = "splicing: works";
 const RELAYED: &str = "splicing: relayed, ";
 
-/// How weft names the version that is needed, where it refuses to run.
+/// weft's words for the version that it needs, when it refuses to run.
 const REFUSAL: &str = "weft needs Linux 6.1 or newer";
 
 const CHECK: &str = "/weft/target/debug/weft-proxy check";
 const SCENARIOS: &str = "/weft/target/debug/deps/scenarios";
 
-/// What a kernel has to go through.
+/// The steps for a kernel.
 pub(super) fn steps(role: Role, extent: Extent<'_>) -> Vec<Step> {
     let step = |name, command, expected| Step { name, command, expected };
     let spliced = match role {
@@ -68,12 +67,12 @@ pub(super) fn steps(role: Role, extent: Extent<'_>) -> Vec<Step> {
     steps
 }
 
-/// Whether it can stand in a shell's quotes: names of scenarios have no other characters.
+/// Whether it is safe inside a shell's quotes. Names of scenarios have no other characters.
 pub(super) fn is_plain(filter: &str) -> bool {
     filter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
 
-/// The steps as the machine's init reads them: a name, a blank, a command.
+/// The steps in the format of the machine's init: a name, a blank, a command.
 pub(super) fn text(steps: &[Step]) -> String {
     steps.iter().map(|step| format!("{} {}\n", step.name, step.command)).collect()
 }

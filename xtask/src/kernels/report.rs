@@ -1,15 +1,15 @@
-//! What came of a machine's steps?
+//! Reads the results of an emulated machine.
 
 use super::{
     guest::Ended,
     plan::{Expected, Step},
 };
 
-/// What came of one kernel.
+/// The results of one kernel.
 pub(super) struct Outcome {
     release: String,
     steps: Vec<(&'static str, Result<Done, String>)>,
-    /// What went wrong with the machine as a whole.
+    /// Failures of the machine as a whole.
     machine: Vec<String>,
     seconds: u64,
 }
@@ -18,13 +18,13 @@ pub(super) struct Outcome {
 #[derive(PartialEq, Eq, Debug)]
 struct Done {
     seconds: u64,
-    /// The line that it had to say.
+    /// The line that was expected.
     said: Option<String>,
 }
 
 /// Lines of a log that a failure shows.
 const TAIL: usize = 40;
-/// What a kernel says when it has found a fault of its own.
+/// Words in the kernel's log that mean a fault of the kernel.
 const ALARMS: [&str; 7] = [
     "Kernel panic",
     "kernel BUG at",
@@ -35,40 +35,39 @@ const ALARMS: [&str; 7] = [
     "refcount_t: ",
 ];
 
-/// Reads a machine's serial lines. What it has not said counts as failed.
+/// Reads a machine's serial lines. A step without a result counts as failed.
 pub(super) fn read(release: &str, steps: &[Step], ended: &Ended) -> Outcome {
     let mut machine: Vec<String> = ended.stopped.iter().cloned().collect();
     if !ended.report.lines().any(|line| line == "::done") {
-        machine
-            .push(format!("the machine did not come to its end; its last lines:\n{}", tail(&ended.console)));
+        machine.push(format!("the machine did not finish; its last lines:\n{}", tail(&ended.console)));
     }
     let booted = ended.report.lines().find_map(|line| line.strip_prefix("::kernel "));
     if booted.is_some_and(|booted| booted != release) {
         machine.push(format!("kernel {} was booted", booted.unwrap_or_default()));
     }
     let alarms = ended.console.lines().filter(|line| ALARMS.iter().any(|alarm| line.contains(alarm)));
-    machine.extend(alarms.map(|line| format!("the kernel said: {}", line.trim())));
+    machine.extend(alarms.map(|line| format!("kernel log: {}", line.trim())));
     let steps = steps.iter().map(|step| (step.name, judge(step, &ended.report))).collect();
     Outcome { release: release.to_owned(), steps, machine, seconds: ended.time.as_secs() }
 }
 
-/// What a step did, or why it failed.
+/// The result of a step, or why it failed.
 fn judge(step: &Step, report: &str) -> Result<Done, String> {
     let (begin, end) = (format!("::begin {}\n", step.name), format!("\n::end {} ", step.name));
-    let Some((_, rest)) = report.split_once(&begin) else { return Err("it was not begun".to_owned()) };
+    let Some((_, rest)) = report.split_once(&begin) else { return Err("it was not started".to_owned()) };
     let Some((output, rest)) = rest.split_once(&end) else {
         return Err(format!("it did not end:\n{}", tail(rest)));
     };
     let mut numbers = rest.lines().next().unwrap_or_default().split(' ').map(str::parse::<u64>);
     let (Some(Ok(code)), Some(Ok(seconds))) = (numbers.next(), numbers.next()) else {
-        return Err(format!("its end cannot be read:\n{}", tail(rest)));
+        return Err(format!("its result cannot be read:\n{}", tail(rest)));
     };
     let words = match step.expected {
         Expected::Refusal(_) if code == 0 => return Err("it was not refused".to_owned()),
         Expected::Success | Expected::Scenarios(_) if code != 0 => {
             return Err(format!("exit code {code}:\n{}", tail(output)));
         }
-        // A name that no scenario has any more is not a success.
+        // A scenario that no longer exists is not a success.
         Expected::Scenarios(_) if output.contains(" 0 passed") || !output.contains(" passed") => {
             return Err(format!("no scenario ran:\n{}", tail(output)));
         }
@@ -77,7 +76,7 @@ fn judge(step: &Step, report: &str) -> Result<Done, String> {
     };
     match output.lines().find(|line| line.contains(words)) {
         Some(line) => Ok(Done { seconds, said: Some(line.trim().to_owned()) }),
-        None => Err(format!("it did not say {words:?}:\n{}", tail(output))),
+        None => Err(format!("no line contains {words:?}:\n{}", tail(output))),
     }
 }
 
@@ -93,12 +92,11 @@ impl Outcome {
         self.machine.is_empty() && self.steps.iter().all(|(_, result)| result.is_ok())
     }
 
-    /// In two words.
     pub(super) fn verdict(&self) -> &'static str {
         if self.is_good() { "as expected" } else { "FAILED" }
     }
 
-    /// A text for each thing that was not as expected.
+    /// A text for each failure.
     pub(super) fn failures(&self) -> impl Iterator<Item = String> {
         let steps = self.steps.iter().filter_map(|(name, result)| Some((name, result.as_ref().err()?)));
         let steps = steps.map(|(name, reason)| format!("{}: {name} FAILED: {reason}", self.release));
@@ -170,7 +168,7 @@ mod tests {
         assert!(bad(&GOOD.replace("::kernel 6.1", "::kernel 6.2"), ""));
         assert!(bad(GOOD, "[ 3.1] WARNING: CPU: 0 PID: 7 at net/core/sock.c:1\n"));
         let (name, reason) = &read("6.1", &steps, &ended("", "")).steps[0];
-        assert_eq!((*name, reason), ("loads", &Err("it was not begun".to_owned())));
+        assert_eq!((*name, reason), ("loads", &Err("it was not started".to_owned())));
     }
 
     #[test]

@@ -1,156 +1,44 @@
-//! May every dependency be used under the licences that this project accepts?
+//! Checks licences, sources and banned crates with cargo-deny, which is installed if it is missing.
 
-use std::fs;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::{Context, Result};
 
-use crate::host;
+use crate::{host, steps};
 
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "proxy-ebpf/Cargo.toml"];
+
+/// Advisories are left out: they change without a change of weft.
 pub(super) fn check() -> Result<()> {
-    let list = host::root().join("deny.toml");
-    let list = fs::read_to_string(&list).with_context(|| list.display().to_string())?;
-    let allowed = allowed(&list).context("deny.toml has no allow = […] in [licenses]")?;
-    let mut complaints = Vec::new();
-    let mut count = 0;
-    for manifest in ["Cargo.toml", "proxy-ebpf/Cargo.toml"] {
-        for package in packages(manifest)? {
-            count += 1;
-            let name = format!(
-                "{} {}",
-                package["name"].as_str().unwrap_or("?"),
-                package["version"].as_str().unwrap_or("?")
-            );
-            match package["license"].as_str() {
-                None => complaints.push(format!("{name} names no licence")),
-                Some(licence) if !is_allowed(licence, &allowed) => {
-                    complaints.push(format!("{name}: {licence}"))
-                }
-                Some(_) => {}
-            }
-        }
+    let program = ensure()?;
+    for manifest in MANIFESTS {
+        let mut deny = Command::new(&program);
+        // As cargo would start it.
+        deny.args(["deny", "--log-level", "error", "--manifest-path", manifest, "--config", "deny.toml"]);
+        deny.args(["check", "licenses", "bans", "sources"]).current_dir(host::root());
+        host::stream(&mut deny)?;
     }
-    if !complaints.is_empty() {
-        bail!("not allowed by deny.toml:\n{}", complaints.join("\n"));
-    }
-    println!("    {count} packages");
     Ok(())
 }
 
-fn packages(manifest: &str) -> Result<Vec<Value>> {
-    let mut cargo = host::cargo();
-    cargo.args(["metadata", "--format-version=1", "--quiet", "--manifest-path", manifest]);
-    let output = cargo.output().context("cargo metadata")?;
-    if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+/// The user's own cargo-deny, or one in ~/.cache/weft.
+fn ensure() -> Result<PathBuf> {
+    if let Some(program) = host::which("cargo-deny") {
+        return Ok(program);
     }
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    Ok(metadata["packages"].as_array().cloned().unwrap_or_default())
-}
-
-/// `allow` of `[licenses]`: strings between the brackets, comments aside.
-fn allowed(list: &str) -> Option<Vec<String>> {
-    let (_, section) = list.split_once("[licenses]")?;
-    let (_, value) = section.split_once("\nallow = [")?;
-    let (value, _) = value.split_once(']')?;
-    let lines = value.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let strings = lines.flat_map(|line| line.split(',').map(|word| word.trim().trim_matches('"').to_owned()));
-    Some(strings.filter(|word| !word.is_empty()).collect())
-}
-
-/// Whether an SPDX expression can be met with allowed licences; `/` is an old spelling of OR.
-fn is_allowed(expression: &str, allowed: &[String]) -> bool {
-    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut reader = Reader { words: &words, allowed };
-    reader.any() == Some(true) && reader.words.is_empty()
-}
-
-struct Reader<'a> {
-    words: &'a [&'a str],
-    allowed: &'a [String],
-}
-
-impl<'a> Reader<'a> {
-    fn next(&mut self) -> Option<&'a str> {
-        let (first, rest) = self.words.split_first()?;
-        self.words = rest;
-        Some(first)
+    let home = env::var_os("HOME").context("HOME is not set")?;
+    let folder = Path::new(&home).join(".cache/weft");
+    let program = folder.join("bin/cargo-deny");
+    if !program.is_file() {
+        let mut cargo = host::cargo();
+        cargo.args(["install", "cargo-deny", "--version", "^0.20", "--locked", "--root"]).arg(folder);
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        steps::quiet(&mut cargo, "cargo-deny", Duration::from_secs(1800))?;
     }
-
-    fn next_is(&mut self, word: &str) -> bool {
-        let is = self.words.first() == Some(&word);
-        if is {
-            self.next();
-        }
-        is
-    }
-
-    /// `a OR b`.
-    fn any(&mut self) -> Option<bool> {
-        let mut met = self.all()?;
-        while self.next_is("OR") {
-            met |= self.all()?;
-        }
-        Some(met)
-    }
-
-    /// `a AND b`, which binds tighter.
-    fn all(&mut self) -> Option<bool> {
-        let mut met = self.one()?;
-        while self.next_is("AND") {
-            met &= self.one()?;
-        }
-        Some(met)
-    }
-
-    /// `( … )`, `licence`, `licence WITH exception`.
-    fn one(&mut self) -> Option<bool> {
-        let word = self.next()?;
-        if word == "(" {
-            let met = self.any()?;
-            return self.next_is(")").then_some(met);
-        }
-        let name =
-            if self.next_is("WITH") { format!("{word} WITH {}", self.next()?) } else { word.to_owned() };
-        Some(self.allowed.contains(&name))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn met(expression: &str) -> bool {
-        let allowed = ["MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "ISC"].map(String::from);
-        is_allowed(expression, &allowed)
-    }
-
-    #[test]
-    fn expressions_are_weighed() {
-        assert!(met("MIT"));
-        assert!(met("MIT OR GPL-3.0"));
-        assert!(met("GPL-2.0/MIT"));
-        assert!(met("ISC AND (Apache-2.0 OR OpenSSL)"));
-        assert!(met("Apache-2.0 WITH LLVM-exception"));
-        assert!(met("GPL-2.0 AND MIT OR ISC"));
-        assert!(!met("GPL-3.0"));
-        assert!(!met("MIT AND GPL-3.0"));
-        assert!(!met("MIT WITH LLVM-exception"));
-        assert!(!met("GPL-2.0 AND (MIT OR ISC)"));
-    }
-
-    #[test]
-    fn nonsense_is_not_allowed() {
-        for expression in ["", "(MIT", "MIT)", "MIT OR", "MIT Apache-2.0", "OR MIT", "MIT WITH"] {
-            assert!(!met(expression), "{expression}");
-        }
-    }
-
-    #[test]
-    fn the_list_is_read() {
-        let list = "# x\n[licenses]\nversion = 2\nallow = [\n    \"MIT\", # the usual\n    \"Apache-2.0\",\n]\n[bans]\n";
-        assert_eq!(allowed(list), Some(vec!["MIT".to_owned(), "Apache-2.0".to_owned()]));
-        assert_eq!(allowed("[bans]\n"), None);
-    }
+    Ok(program)
 }

@@ -1,4 +1,4 @@
-//! Does weft hold for long, while everything happens to it?
+//! `cargo xtask test --soak`: hours of traffic while pods, proxies and policies change at random.
 
 use std::process::ExitCode;
 
@@ -7,13 +7,12 @@ use anyhow::{Context, Result, bail};
 use super::give_back_logs;
 use crate::{build, debian, doctor, host, steps::Steps};
 
-/// How long, and which one.
 pub(super) struct Soak {
     minutes: f64,
     seed: Option<u64>,
 }
 
-/// What the arguments say, if they ask for a soak.
+/// None: the arguments do not ask for a soak.
 pub(super) fn parse(arguments: &[String]) -> Result<Option<Soak>> {
     if !arguments.iter().any(|argument| argument == "--soak") {
         return Ok(None);
@@ -40,13 +39,15 @@ pub(super) fn parse(arguments: &[String]) -> Result<Option<Soak>> {
 impl Soak {
     pub(super) fn run(self) -> Result<ExitCode> {
         let mut steps = Steps::default();
-        steps.step("this machine", "what cannot be installed must be there", doctor::musts)?;
-        steps
-            .step("Debian programs", "they lay the networks of the pods", || debian::ensure(&debian::RUN))?;
+        steps.step("this machine", "kernel and rights, which cannot be installed", doctor::musts)?;
+        steps.step("Debian packages", "tools that set up the pods' networks", || {
+            debian::ensure(&debian::RUN)
+        })?;
         build::prepare(&mut steps)?;
-        build::programs(&mut steps, false)?;
-        println!("==> soak: {} minutes of traffic and of everything that may happen to it", self.minutes);
-        let mut soak = host::privileged(build::folder(false).join("weft-soak"), "making network namespaces")?;
+        build::programs(&mut steps, &build::WITH_TESTS, false)?;
+        println!("==> soak: {} minutes of traffic while pods, proxies and policies change", self.minutes);
+        let mut soak =
+            host::privileged(build::folder(false).join("weft-soak"), "creating network namespaces")?;
         soak.arg(self.minutes.to_string()).env_remove("LD_LIBRARY_PATH").current_dir(host::root());
         if let Some(seed) = self.seed {
             soak.args(["--seed", &seed.to_string()]);

@@ -1,4 +1,4 @@
-//! How many tests passed, of all suites together?
+//! Adds up the results of all test programs.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 
 use crate::host;
 
-/// Counts over suites.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) passed: u64,
@@ -39,7 +38,7 @@ impl Tally {
         let status = child.wait()?;
         if !status.success() && self.failed == failed_before {
             println!("{name} ended with {status}");
-            // It broke down before it could say which test.
+            // It ended before it could report a failed test.
             self.failed += 1;
         }
         if self.failed > failed_before {

@@ -1,4 +1,4 @@
-//! Which addresses and which node does a pod or service get that names none itself?
+//! Assigns addresses and nodes to pods and services whose manifests name none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -58,22 +58,19 @@ pub(crate) fn in_pod_network(ip: IpAddr) -> bool {
     }
 }
 
-/// Which families an owner wants.
+/// The address families that a pod or service wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Families {
-    /// IPv4
     pub(crate) v4: bool,
-    /// IPv6
     pub(crate) v6: bool,
 }
 
 impl Families {
-    /// Both.
     pub(crate) const DUAL: Self = Self { v4: true, v6: true };
 }
 
-/// Hands out numbered places in turn, so that a freed one stays unused for as long as possible: nobody's cached
-/// connection then reaches a stranger.
+/// Assigns numbers in turn, so that a freed one stays unused for as long as possible: a cached connection then does
+/// not reach another pod.
 #[derive(Debug, Default)]
 struct Slots {
     used: BTreeSet<u16>,
@@ -91,7 +88,7 @@ impl Slots {
     }
 }
 
-/// Remembers what is allotted; addresses that manifests fix are reserved first.
+/// The assigned addresses. Those that manifests fix are reserved first.
 #[derive(Debug, Default)]
 pub(crate) struct Allotter {
     pods: BTreeMap<u8, Slots>,
@@ -100,7 +97,7 @@ pub(crate) struct Allotter {
 }
 
 impl Allotter {
-    /// Sets the addresses that manifests name themselves: nobody else gets them.
+    /// Sets the addresses that manifests fix: they are never assigned.
     pub(crate) fn reserve(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
         self.reserved = ips.into_iter().collect();
     }
@@ -131,7 +128,7 @@ impl Allotter {
             .ok_or_else(|| Error::Exhausted("10.96.0.0/16".to_owned()))
     }
 
-    /// Gives addresses of a pod or service back; those that were never allotted are left alone.
+    /// Frees the addresses of a pod or service; ignores those that were never assigned.
     pub(crate) fn free(&mut self, ips: &[IpAddr]) {
         for ip in ips {
             match ip {

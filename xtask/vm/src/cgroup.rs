@@ -1,4 +1,4 @@
-//! Which processes belong together, and how are all of them ended at once?
+//! Groups processes in cgroups, so that all of them can be ended at once.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// How long the kernel may take to end killed processes.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The root of the cgroup v2 hierarchy: the usual place, or that of a hybrid set-up.
+/// The root of the cgroup v2 hierarchy: the usual mount point, or that of a hybrid set-up.
 pub fn root() -> Result<PathBuf> {
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
         .into_iter()
@@ -30,31 +30,29 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Names a cgroup, existing or not.
+    /// The cgroup does not have to exist.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Names a child.
     pub fn child(&self, name: &str) -> Self {
         Self { path: self.path.join(name) }
     }
 
-    /// Makes the cgroup and its parents.
+    /// Creates the cgroup and its parents.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(Error::io("create cgroup", &path))?;
         Ok(Self { path })
     }
 
-    /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file that moves its writer (by "0") into the cgroup, opened so that a child can use it after it has left
-    /// this mount namespace.
-    pub(crate) fn door(&self) -> Result<fs::File> {
+    /// Opens cgroup.procs. Whoever writes "0" to it moves into the cgroup; a child can do so after it has left this mount
+    /// namespace.
+    pub(crate) fn open_procs(&self) -> Result<fs::File> {
         let path = self.path.join("cgroup.procs");
         OpenOptions::new().write(true).open(&path).map_err(Error::io("open", path))
     }
@@ -74,7 +72,7 @@ impl Cgroup {
     /// Sends a signal to each process in it, not to those of its children.
     pub fn signal(&self, signal: Signal) {
         for pid in self.pids() {
-            // A process that has ended meanwhile is what the caller wants anyway.
+            // Fails only for a process that has ended, which is what the caller wants.
             let _ = kill(pid, signal);
         }
     }
@@ -85,7 +83,7 @@ impl Cgroup {
             .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
-    /// Waits until no process is left; false: some are, after `timeout`.
+    /// Waits until no process is left. False: some are left after `timeout`.
     pub fn wait_empty(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         while self.populated() {
@@ -105,7 +103,7 @@ impl Cgroup {
         }
     }
 
-    /// Kills every process in it and below, and removes all of it. Nothing there is fine.
+    /// Kills every process in it and below, and removes it, if it exists.
     pub fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + KILL_TIMEOUT;
         while self.path.exists() {
@@ -113,7 +111,7 @@ impl Cgroup {
             self.wait_empty(Duration::from_millis(500));
             match remove_tree(&self.path) {
                 Ok(()) => return Ok(()),
-                // EBUSY: a process was just born, or a dead one is not reaped yet.
+                // EBUSY: a process has just been forked, or a dead one is not reaped yet.
                 Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
                 Err(error) => return Err(Error::io("remove cgroup", &self.path)(error)),
             }

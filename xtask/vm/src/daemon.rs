@@ -1,4 +1,4 @@
-//! How are weft-control and the weft-proxies started, watched and ended?
+//! Starts weft-control and weft-proxy, and watches and ends them.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -17,7 +17,6 @@ use crate::enter::Entry;
 use crate::error::{Error, Result};
 use crate::http;
 
-/// How much of a log an error message shows.
 const TAIL_LINES: usize = 25;
 
 /// One of the mesh's own processes.
@@ -38,7 +37,6 @@ impl std::fmt::Display for Daemon {
     }
 }
 
-/// Whether a daemon can do its work.
 #[derive(Debug)]
 pub(crate) enum Ready {
     Yes,
@@ -46,7 +44,7 @@ pub(crate) enum Ready {
     Never(Error),
 }
 
-/// How one is started.
+/// How a daemon is started.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) what: String,
@@ -63,22 +61,21 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Processes {
     plan: Plan,
-    /// The address file of before: the current process has not written its own yet.
+    /// The inode of the predecessor's address file, until the current process has written its own.
     stale: Option<u64>,
     current: Child,
     older: Vec<Child>,
 }
 
 impl Processes {
-    /// Starts the process.
     pub(crate) fn start(plan: Plan) -> Result<Self> {
         let stale = inode(&plan.admin_address);
         let current = launch(&plan)?;
         Ok(Self { plan, stale, current, older: Vec::new() })
     }
 
-    /// Starts a successor, whatever the current process does.
-    pub(crate) fn succeed(&mut self, plan: Plan) -> Result<()> {
+    /// Starts a successor beside the current process.
+    pub(crate) fn start_successor(&mut self, plan: Plan) -> Result<()> {
         self.plan = plan;
         self.stale = inode(&self.plan.admin_address);
         let successor = launch(&self.plan)?;
@@ -113,7 +110,7 @@ impl Processes {
         kill(pid, signal).map_err(Error::system(format!("kill({signal}, {})", self.plan.what)))
     }
 
-    /// Kills all of them and reaps them.
+    /// Kills and reaps all processes.
     pub(crate) fn end(&mut self) {
         self.plan.cgroup.kill();
         for child in self.older.iter_mut().chain([&mut self.current]) {
@@ -123,13 +120,13 @@ impl Processes {
         self.older.clear();
     }
 
-    /// Where its admin server listens; while a successor has not taken over, its predecessor's.
+    /// The address of its admin server. Until a successor has taken over, that is the predecessor's.
     pub(crate) fn admin(&self) -> Result<SocketAddr> {
         let path = &self.plan.admin_address;
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
         text.trim()
             .parse()
-            .map_err(|_| self.not_ready(&format!("{} holds no address: {text:?}", path.display())))
+            .map_err(|_| self.not_ready(&format!("{} does not contain an address: {text:?}", path.display())))
     }
 
     /// Asks the current process whether it is ready.
@@ -139,12 +136,12 @@ impl Processes {
         }
         let written = inode(&self.plan.admin_address);
         if written.is_none() || written == self.stale {
-            return Ready::NotYet(self.not_ready("it has not written its admin address"));
+            return Ready::NotYet(self.not_ready("it has not written the address of its admin server"));
         }
         match self.admin().and_then(|admin| http::get(admin, "/ready")) {
             Ok(response) if response.status == 200 => Ready::Yes,
             Ok(response) => {
-                let reason = format!("/ready says {} {}", response.status, response.body.trim());
+                let reason = format!("/ready returned {} {}", response.status, response.body.trim());
                 Ready::NotYet(self.not_ready(&reason))
             }
             Err(error) => Ready::NotYet(self.not_ready(&error.to_string())),
@@ -176,11 +173,11 @@ fn launch(plan: &Plan) -> Result<Child> {
         .stdout(log)
         .stderr(clone)
         .process_group(0);
-    Entry { cgroup: Some(plan.cgroup.door()?), ..Entry::default() }.apply(&mut command);
+    Entry { cgroup: Some(plan.cgroup.open_procs()?), ..Entry::default() }.apply(&mut command);
     command.spawn().map_err(Error::io("start", &plan.program))
 }
 
-/// Which file this is: daemons replace theirs by a new one each time.
+/// Tells files apart: each daemon replaces the address file by a new one.
 fn inode(path: &Path) -> Option<u64> {
     Some(fs::metadata(path).ok()?.ino())
 }
@@ -203,5 +200,5 @@ pub(crate) fn tail(path: &Path) -> String {
         }
         lines.push_back(format!("    {line}"));
     }
-    if lines.is_empty() { "    (nothing)".to_owned() } else { Vec::from(lines).join("\n") }
+    if lines.is_empty() { "    (empty)".to_owned() } else { Vec::from(lines).join("\n") }
 }

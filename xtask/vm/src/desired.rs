@@ -1,4 +1,4 @@
-//! What do the manifests want: which pods, services and endpoints?
+//! Reads the manifests: the pods, services and endpoints that should exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::layout::PodKey;
 /// A service's namespace and name.
 pub(crate) type ServiceKey = (String, String);
 
-/// The manifests' content as far as a cluster of processes needs it.
+/// The parts of the manifests that a cluster of processes needs.
 #[derive(Debug, Default)]
 pub(crate) struct Desired {
     pub(crate) pods: BTreeMap<PodKey, Pod>,
@@ -45,7 +45,7 @@ impl Source {
         Self { loader: Loader::new(vec![folder]) }
     }
 
-    /// The state now; a broken file counts as it was when it was last good.
+    /// Reads the manifests. A broken file keeps its last good content.
     pub(crate) fn read(&mut self) -> Desired {
         let loaded = self.loader.reload();
         let mut desired = Desired {
@@ -74,7 +74,7 @@ impl Source {
     }
 }
 
-/// What the annotation linkerd.io/inject says.
+/// The annotation linkerd.io/inject.
 fn inject(metadata: &ObjectMeta) -> Option<bool> {
     match metadata.annotations.as_ref()?.get("linkerd.io/inject")?.as_str() {
         "enabled" | "ingress" => Some(true),
@@ -106,7 +106,7 @@ pub(crate) fn missing_pod_families(pod: &Pod, fixed: &[IpAddr]) -> Families {
     Families { v4: !fixed.iter().any(IpAddr::is_ipv4), v6: !fixed.iter().any(IpAddr::is_ipv6) }
 }
 
-/// The ClusterIPs that a service's manifest fixes; None: it has none by intent.
+/// The ClusterIPs that a service's manifest fixes; None: it is headless or external.
 pub(crate) fn fixed_cluster_ips(service: &Service) -> Option<Vec<IpAddr>> {
     let Some(spec) = &service.spec else { return Some(Vec::new()) };
     if spec.cluster_ip.as_deref() == Some("None") || spec.type_.as_deref() == Some("ExternalName") {

@@ -1,4 +1,4 @@
-//! Which addresses serve each port of each service?
+//! Finds the addresses that serve each port of each service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,6 @@
-//! How does a child process get into a pod before its program runs?
+//! Moves a child process into a pod before its program runs.
 //!
-//! The only file of this crate with `unsafe`: what runs between fork and exec.
+//! The only file of this crate with `unsafe`: the code that runs between fork and exec.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
 
-/// What a process joins, all opened beforehand.
+/// The namespaces and the cgroup that a process joins, opened before the fork.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     /// cgroup.procs of its cgroup.
@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     pub(crate) mnt: Option<File>,
     /// Its UTS namespace.
     pub(crate) uts: Option<File>,
-    /// User and group to become, last of all.
+    /// User and group, which are set last.
     pub(crate) user: Option<(u32, u32)>,
     /// The working directory, as seen inside. It stays at `/` where it does not exist.
     pub(crate) directory: Option<CString>,
@@ -56,7 +56,7 @@ impl Entry {
             let _ = nix::unistd::chdir(directory.as_c_str());
         }
         if let Some((user, group)) = self.user {
-            // The system calls themselves: libc's functions would look for other threads.
+            // Raw system calls: libc's functions would signal all other threads.
             raw(libc::SYS_setgroups, 0, 0)?;
             raw(libc::SYS_setgid, libc::c_long::from(group), 0)?;
             raw(libc::SYS_setuid, libc::c_long::from(user), 0)?;

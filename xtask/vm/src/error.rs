@@ -1,9 +1,8 @@
-//! What can go wrong while a cluster is made, and what does the person in front of it need to know?
+//! The errors of this crate, in words for the person at the terminal.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Everything that this crate can fail with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory could not be used.

@@ -1,4 +1,4 @@
-//! Which names does a pod know? Every service's, its own, and those of pods behind headless services.
+//! Writes a pod's /etc/hosts: every service's name, its own, and those of pods behind headless services.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -54,7 +54,7 @@ pub(crate) fn text(
     text
 }
 
-/// Writes in place: pods have this very inode mounted over their /etc/hosts.
+/// Writes in place: this inode is mounted over the pods' /etc/hosts.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
@@ -62,7 +62,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
         .truncate(false)
         .open(path)
         .map_err(Error::io("open", path))?;
-    // One write and only then the new end: a reader never finds an empty file.
+    // Truncated after the write: a reader never finds an empty file.
     file.write_all(text.as_bytes())
         .and_then(|()| file.set_len(text.len() as u64))
         .map_err(Error::io("write", path))

@@ -1,4 +1,4 @@
-//! How is a process of the cluster asked for its readiness and metrics?
+//! A small HTTP client that reads the daemons' readiness and metrics.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! Where does each thing of a cluster lie?
+//! The paths and names of a cluster's files, interfaces and cgroups.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ impl Layout {
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if !usable {
             return Err(Error::Manifests(format!(
-                "`{id}` cannot be a cluster's name: letters, digits, - _ ."
+                "`{id}` cannot be a cluster's name: only letters, digits, -, _ and . are allowed"
             )));
         }
         Ok(Self { id: id.to_owned(), root: Path::new(BASE).join(id) })
@@ -70,7 +70,7 @@ impl Layout {
         self.ns_dir().join(format!("{}.uts", pod.file()))
     }
 
-    /// What /etc/hosts is in a pod.
+    /// A pod's /etc/hosts.
     pub fn pod_hosts(&self, pod: &PodKey) -> PathBuf {
         self.root.join("hosts").join(pod.file())
     }
@@ -100,7 +100,7 @@ impl Layout {
         self.root.join(format!("proxy-{node}"))
     }
 
-    /// Manifests that say what the cluster allotted: addresses and nodes.
+    /// Manifests with the addresses and nodes that the cluster assigned.
     pub fn overlay_dir(&self) -> PathBuf {
         self.root.join("manifests")
     }
@@ -139,7 +139,7 @@ impl PodKey {
         }
     }
 
-    /// `namespace_name`: Kubernetes names hold no underscore, so this is never ambiguous.
+    /// `namespace_name`. Not ambiguous, because Kubernetes names have no underscore.
     pub fn file(&self) -> String {
         format!("{}_{}", self.namespace, self.name)
     }

@@ -1,4 +1,4 @@
-//! Who owns a cluster's directory, and what happens to what a dead owner left?
+//! Locks a cluster's directory, and removes what a dead owner left.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -15,17 +15,17 @@ use crate::error::{Error, Result};
 use crate::layout::{BASE, Layout};
 use crate::sandbox::mounts_below;
 
-/// A directory without a lock is this old before it counts as left: its owner may be about to lock it.
+/// A younger directory without a lock is left alone: its owner may be about to lock it.
 const UNLOCKED_AGE: Duration = Duration::from_secs(10);
-/// Another process may hold the lock for the moment that it takes to clean up.
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// Another process may hold the lock for a moment, while it cleans up.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The right to a cluster's directory; lost when the process dies, however it dies.
+/// Owns a cluster's directory. The kernel releases it when the process dies.
 pub(crate) type Lock = Flock<File>;
 
 /// Makes the cluster's directory and takes its lock.
 pub(crate) fn acquire(layout: &Layout) -> Result<Lock> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match try_acquire(layout, true)? {
             Some(lock) => return Ok(lock),
@@ -35,7 +35,7 @@ pub(crate) fn acquire(layout: &Layout) -> Result<Lock> {
     }
 }
 
-/// Whether a living process owns the cluster.
+/// Whether a running process owns the cluster.
 pub fn is_running(layout: &Layout) -> bool {
     File::open(layout.lock())
         .is_ok_and(|file| matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EAGAIN))))
@@ -50,7 +50,7 @@ pub fn clean() -> Result<Vec<String>> {
             cleaned.push(id);
         }
     }
-    // Cgroups whose directory is gone already.
+    // Cgroups whose directory was removed already.
     let cgroups = cgroup::root()?.join("weft");
     for id in names(&cgroups) {
         let cgroup = cgroups.join(&id);
@@ -62,7 +62,7 @@ pub fn clean() -> Result<Vec<String>> {
     Ok(cleaned)
 }
 
-/// Cleans up after the cluster if its owner is dead; false: it is not, or there is nothing.
+/// Cleans up after the cluster if its owner is dead. False: it is alive, or there was nothing to do.
 pub fn clean_one(layout: &Layout) -> Result<bool> {
     if !layout.lock().exists() {
         let young = fs::metadata(&layout.root)
@@ -78,10 +78,10 @@ pub fn clean_one(layout: &Layout) -> Result<bool> {
     }
 }
 
-/// As [`clean_one`], for an owner that is just dying: the kernel closes a process's files one by one, and the lock
+/// Like [`clean_one`], for an owner that is just dying: the kernel closes a process's files one by one, and the lock
 /// may be the last.
 pub fn clean_after(layout: &Layout) -> Result<()> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     while layout.root.exists() && !clean_one(layout)? && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -105,7 +105,7 @@ pub(crate) fn remove(layout: &Layout, lock: Lock) -> Result<()> {
     fs::remove_file(layout.lock()).or_else(ignore_missing).map_err(Error::io("remove", layout.lock()))?;
     fs::remove_dir(&layout.root).or_else(ignore_missing).map_err(Error::io("remove", &layout.root))?;
     drop(lock);
-    // Those of all clusters go with the last one; while there are others this fails, as it should.
+    // The common directories: this fails, as it should, while there are other clusters.
     let _ = fs::remove_dir(weft);
     let _ = fs::remove_dir(BASE);
     Ok(())
@@ -120,7 +120,7 @@ fn try_acquire(layout: &Layout, create: bool) -> Result<Option<Lock>> {
         }
         let file = match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
             Ok(file) => file,
-            // Somebody cleaned up just now.
+            // Another process has just cleaned up.
             Err(error) if error.kind() == ErrorKind::NotFound && create => continue,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", &path)(error)),
@@ -130,7 +130,7 @@ fn try_acquire(layout: &Layout, create: bool) -> Result<Option<Lock>> {
             Err((_, Errno::EAGAIN)) => return Ok(None),
             Err((_, errno)) => return Err(Error::system(format!("flock({})", path.display()))(errno)),
         };
-        // The file that is locked may have been removed by who held the lock before.
+        // The previous owner may have removed the file that is locked now.
         let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         if lock.metadata().and_then(|mine| Ok(same(mine, fs::metadata(&path)?))).unwrap_or(false) {
             return Ok(Some(lock));

@@ -1,8 +1,8 @@
-//! A dev VM as a small cluster: which parts make nodes, pods and processes out of one kernel?
+//! A small cluster on one machine: nodes, pods and processes made from namespaces of one kernel.
 //!
-//! [`Cluster::start`] is the whole of it: two or more nodes, each a network namespace; the pods of a
-//! folder of Kubernetes YAML, each with namespaces, addresses and processes of its own; weft-control and one
-//! weft-proxy per node. Everything lies below `/run/weft/<id>` ([`Layout`]) and goes away with the [`Cluster`].
+//! [`Cluster::start`] creates all of it: two or more nodes, each a network namespace; the pods of a folder of
+//! Kubernetes YAML, each with its own namespaces, addresses and processes; weft-control, and one weft-proxy per node.
+//! Its files are below `/run/weft/<id>` ([`Layout`]). Dropping the [`Cluster`] removes everything.
 
 #![deny(unsafe_code)]
 

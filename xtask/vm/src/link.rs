@@ -1,8 +1,8 @@
-//! How do nodes and pods get their links, addresses and routes?
+//! Gives nodes and pods their links, addresses and routes.
 //!
-//! A node's pods have a link of their own each, to the node, which routes: what most networks of Kubernetes do, and
-//! what keeps pods from reading each other's packets. Or they share a bridge with each other and all other nodes':
-//! the harder ground for whoever has to fear his neighbours.
+//! Each pod has its own link to its node, which routes: most Kubernetes networks do that, and it keeps pods from
+//! reading each other's packets. Or all pods of all nodes share one bridge, where a pod can attack its neighbours more
+//! easily.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,13 +16,13 @@ use crate::tool::{ask, feed};
 
 /// The bridge of each node, to the others and maybe to its pods, and of the fabric between nodes.
 pub const BRIDGE: &str = "br0";
-/// A node's link to the others: what is captured here has left the node.
+/// A node's link to the others: packets captured here have left the node.
 pub const WIRE: &str = "wire";
 
-/// The node as its pods see it by IPv6, on each of their links.
+/// The node's IPv6 address on each pod's link.
 const GATEWAY6: &str = "fe80::1";
 
-/// What pods' links are.
+/// The links between pods and nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
     /// To the node alone, which routes.
@@ -32,15 +32,15 @@ pub enum Links {
     Bridge,
 }
 
-/// A link that carries nothing by then never will; whoever uses it finds out.
-const SETTLING: Duration = Duration::from_secs(3);
+/// After that a link that still has no carrier is left as it is.
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Runs lines of `ip -batch` in the calling thread's network namespace: one process however many lines.
+/// Runs lines of `ip -batch` in the calling thread's network namespace, in one process.
 pub fn batch(lines: &str) -> Result<()> {
     feed("ip", "iproute2", &["-batch", "-"], lines)
 }
 
-/// Makes the bridge that joins the nodes.
+/// Makes the bridge that connects the nodes.
 pub fn fabric(path: &Path) -> Result<()> {
     netns::run(path, || {
         quiet_ipv6();
@@ -59,8 +59,8 @@ pub fn node(path: &Path, fabric: &Path, net: NodeNet) -> Result<()> {
         for (name, value) in [
             ("net/ipv4/ip_forward", "1"),
             ("net/ipv6/conf/all/forwarding", "1"),
-            // All pods are on one link; pods with an address from elsewhere are reached through the node, which must
-            // not answer with "go there yourself".
+            // All pods are on one link. Pods with foreign addresses are reached through the node, which must not send
+            // redirects.
             ("net/ipv4/conf/all/send_redirects", "0"),
             ("net/ipv4/conf/default/send_redirects", "0"),
             ("net/ipv4/conf/all/rp_filter", "0"),
@@ -88,7 +88,7 @@ pub fn node(path: &Path, fabric: &Path, net: NodeNet) -> Result<()> {
     })?
 }
 
-/// Joins a pod to its node by the veth pair `eth0` - `port`.
+/// Connects a pod to its node by the veth pair `eth0` - `port`.
 pub fn pod(path: &Path, node: &Path, net: NodeNet, links: Links, port: &str, ips: &[IpAddr]) -> Result<()> {
     let wired = format!(
         "link set lo up\nlink add eth0 address {} type veth peer name {port} netns {}\nlink set eth0 up\n",
@@ -107,7 +107,7 @@ pub fn pod(path: &Path, node: &Path, net: NodeNet, links: Links, port: &str, ips
     settle(node, &[port])
 }
 
-/// What is said to `ip` in the pod, and at the node.
+/// Lines for `ip` in the pod, and in the node.
 type Lines = (String, String);
 
 fn routed(net: NodeNet, port: &str, ips: &[IpAddr]) -> Lines {
@@ -169,11 +169,11 @@ fn bridged(net: NodeNet, port: &str, ips: &[IpAddr]) -> Lines {
     (inside, outside)
 }
 
-/// Waits until links carry packets: the kernel tells bridges of a new carrier up to a second after it came, and
-/// what is sent meanwhile is lost.
+/// Waits until links carry packets: the kernel tells a bridge about a new carrier up to a second late, and packets
+/// that are sent before that are lost.
 pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
     netns::run(path, || {
-        let end = Instant::now() + SETTLING;
+        let end = Instant::now() + CARRIER_TIMEOUT;
         loop {
             let up = ask("ip", "iproute2", &["-o", "link", "show", "up"], "")?;
             let carries = |link: &&str| {
@@ -191,8 +191,7 @@ pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
     })?
 }
 
-/// Lets another node, or no longer, reach what it cannot know to be at `net`: the addresses of a pod there that are not
-/// of its node's own.
+/// Adds or removes, on another node, the routes to a pod's foreign addresses: those outside the range of its node.
 pub fn route(node: &Path, net: NodeNet, links: Links, ips: &[IpAddr], add: bool) -> Result<()> {
     let verb = if add { "replace" } else { "del" };
     let lines: String = ips
@@ -201,10 +200,7 @@ pub fn route(node: &Path, net: NodeNet, links: Links, ips: &[IpAddr], add: bool)
             let to = format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 });
             match links {
                 Links::Own if !net.holds(*ip) => Some(through(&to, net, verb, ip.is_ipv4())),
-                Links::Bridge if !in_pod_network(*ip) => Some(format!(
-                    "route {verb} {to} dev {BRIDGE}
-"
-                )),
+                Links::Bridge if !in_pod_network(*ip) => Some(format!("route {verb} {to} dev {BRIDGE}\n")),
                 _ => None,
             }
         })
@@ -212,7 +208,7 @@ pub fn route(node: &Path, net: NodeNet, links: Links, ips: &[IpAddr], add: bool)
     if lines.is_empty() { Ok(()) } else { netns::run(node, || batch(&lines))? }
 }
 
-/// Lets a node reach the pods of the others.
+/// Adds the routes to the pods of the other nodes.
 pub fn neighbours(node: &Path, others: &[NodeNet]) -> Result<()> {
     let lines: String = others
         .iter()
@@ -228,17 +224,17 @@ pub fn neighbours(node: &Path, others: &[NodeNet]) -> Result<()> {
 
 fn through(to: &str, net: NodeNet, verb: &str, v4: bool) -> String {
     let gateway: IpAddr = if v4 { net.gateway4().into() } else { net.gateway6().into() };
-    // The gateway is of a range that is itself behind it, which the kernel would hold against it.
+    // onlink: the gateway's address is in the range that it leads to, which the kernel would refuse.
     format!("route {verb} {to} via {gateway} dev {BRIDGE} onlink\n")
 }
 
-/// Takes a pod's link away at once: the namespace itself may live on in open sockets.
+/// Removes a pod's link at once: open sockets may keep the namespace alive.
 pub fn unplug(node: &Path, port: &str) -> Result<()> {
     netns::run(node, || batch(&format!("link del {port}\n")))?
 }
 
-/// A link-layer address derived from the IP: a pod that gets its predecessor's address also gets its neighbours'
-/// cached entries right.
+/// A link-layer address derived from the IP: when a pod gets its predecessor's address, its neighbours' caches are still
+/// right.
 fn mac(ip: IpAddr) -> String {
     let [a, b, c, d] = match ip {
         IpAddr::V4(v4) => v4.octets(),
@@ -250,8 +246,8 @@ fn mac(ip: IpAddr) -> String {
     format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
-/// No duplicate address detection: addresses are usable at once, link-local ones too. A kernel without IPv6 says so
-/// when the first address is added, which is the clearer message.
+/// Turns off duplicate address detection, so that addresses are usable at once, also link-local ones. Errors are
+/// ignored: without IPv6, adding the first address fails with a clearer message.
 fn quiet_ipv6() {
     for name in ["all", "default"] {
         let _ = netns::sysctl(&format!("net/ipv6/conf/{name}/accept_dad"), "0");
@@ -259,7 +255,7 @@ fn quiet_ipv6() {
     }
 }
 
-/// Bridged packets do not visit netfilter; where the kernel has no br_netfilter they do not anyway.
+/// Keeps bridged packets out of netfilter. Without br_netfilter the kernel does not send them there anyway.
 fn unfiltered_bridge() {
     for name in ["iptables", "ip6tables", "arptables"] {
         let _ = netns::sysctl(&format!("net/bridge/bridge-nf-call-{name}"), "0");

@@ -1,4 +1,4 @@
-//! weft-vm: which command was asked for?
+//! weft-vm: a small cluster on this machine.
 #![forbid(unsafe_code)]
 
 mod cmd;
@@ -24,7 +24,7 @@ enum Command {
     Run(cmd::run::Args),
     /// Run a program inside a pod of the running cluster
     Exec(cmd::exec::Args),
-    /// Remove what a cluster leaves whose process died; started by `run`
+    /// Remove what a cluster's process left when it was killed; `run` starts this
     #[command(hide = true)]
     Guard(cmd::guard::Args),
 }

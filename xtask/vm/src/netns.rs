@@ -1,4 +1,4 @@
-//! How is a network namespace made, entered by a thread and deleted?
+//! Creates, enters and deletes network namespaces.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -19,7 +19,7 @@ pub fn create(path: &Path) -> Result<()> {
     })
 }
 
-/// Deletes the namespace's name. The kernel frees it when its last process and socket are gone.
+/// Deletes the namespace's name. The kernel frees the namespace with its last process and socket.
 pub fn delete(path: &Path) -> Result<()> {
     unpin(path)
 }
@@ -32,8 +32,8 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     unpin(from)
 }
 
-/// Runs `work` inside the namespace, on a thread of its own that ends with it: no other thread of this process ever
-/// changes its namespace. Children that `work` starts are born inside.
+/// Runs `work` inside the namespace, on a new thread: no other thread of this process changes its namespace. Children
+/// that `work` starts are in the namespace too.
 pub fn run<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T> {
     let namespace = File::open(path).map_err(Error::io("open the network namespace", path))?;
     on_own_thread(|| {
@@ -55,7 +55,7 @@ pub(crate) fn pin(source: &str, path: &Path) -> Result<()> {
         .map_err(Error::system(format!("mount --bind {source} {}", path.display())))
 }
 
-/// Undoes [`pin`] and removes the file; nothing there is fine.
+/// Undoes [`pin`] and removes the file, if it exists.
 pub(crate) fn unpin(path: &Path) -> Result<()> {
     match umount2(path, MntFlags::MNT_DETACH) {
         // EINVAL: not a mount point, a start that failed half-way.
@@ -68,7 +68,7 @@ pub(crate) fn unpin(path: &Path) -> Result<()> {
     }
 }
 
-/// Runs `work` on a new thread and waits for it; a panic in it goes on in the caller.
+/// Runs `work` on a new thread and waits for it. A panic in it is raised again here.
 pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| match scope.spawn(work).join() {
         Ok(result) => result,

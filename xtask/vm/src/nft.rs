@@ -1,8 +1,8 @@
-//! How do ClusterIPs work in a namespace, meshed or not?
+//! Translates ClusterIPs in every namespace, meshed or not.
 //!
 //! Each namespace translates its own outgoing packets, as kube-proxy's nftables mode does on a node: a verdict map
-//! leads to a chain per service port, that to one endpoint at random. What has an address of a service but no
-//! endpoint is refused.
+//! leads to a chain per service port, and that to one endpoint at random. Packets to a service without an endpoint are
+//! refused.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,9 +19,7 @@ mod tests;
 /// The transport protocols of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
-    /// TCP
     Tcp,
-    /// UDP
     Udp,
 }
 
@@ -43,7 +41,6 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// The service's port.
     pub port: u16,
-    /// Where packets go.
     pub endpoints: Vec<SocketAddr>,
 }
 

@@ -1,4 +1,4 @@
-//! How does the control plane learn what the cluster allotted? By manifests merged onto the user's.
+//! Tells the control plane what the cluster assigned, by manifests merged onto the user's.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,17 +12,17 @@ use crate::desired::ServiceKey;
 use crate::error::{Error, Result};
 use crate::layout::PodKey;
 
-/// What is true of a pod that runs.
+/// The facts about a running pod that are not in its manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PodFacts {
-    /// Distinguishes it from its predecessors of the same name.
+    /// Tells it from predecessors of the same name.
     pub(crate) uid: String,
     pub(crate) node: String,
     pub(crate) node_ip: IpAddr,
     pub(crate) ips: Vec<IpAddr>,
     /// Running, Succeeded or Failed.
     pub(crate) phase: &'static str,
-    /// Whether its manifest speaks about its conditions itself.
+    /// Whether its manifest has conditions.
     pub(crate) has_conditions: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn text(
     pods: &BTreeMap<PodKey, PodFacts>,
     services: &BTreeMap<ServiceKey, Vec<IpAddr>>,
 ) -> String {
-    let mut text = String::from("# What the dev VM allotted; written by weft-vm, read by weft-control.\n");
+    let mut text = String::from("# Addresses and nodes that weft-vm assigned; weft-control reads this.\n");
     let documents = services
         .iter()
         .map(|(key, ips)| service(key, ips))
@@ -45,7 +45,7 @@ pub(crate) fn text(
 
 /// Replaces the file in one step.
 pub(crate) fn write(directory: &Path, text: &str) -> Result<()> {
-    // A hidden name: nobody takes the half-written file for a manifest.
+    // A hidden name, so that the half-written file is not read as a manifest.
     let (new, path) = (directory.join(".vm.yaml.new"), directory.join("vm.yaml"));
     fs::write(&new, text).map_err(Error::io("write", &new))?;
     fs::rename(&new, &path).map_err(Error::io("rename to", &path))

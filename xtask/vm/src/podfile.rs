@@ -1,4 +1,4 @@
-//! What does another process (`weft-vm exec`) have to know to get into a pod?
+//! The file that tells another process (`weft-vm exec`) how to enter a pod.
 
 use std::fs;
 use std::net::IpAddr;
@@ -13,7 +13,6 @@ use crate::leftovers::is_running;
 use crate::overlay::PodFacts;
 use crate::process::{Container, Place};
 
-/// A pod as its file says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PodFile {
     /// Its namespace.
@@ -50,7 +49,7 @@ impl PodFile {
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        // Of strings, numbers and paths made from strings: this has a JSON form.
+        // Fails only for paths that are not UTF-8, and these are made from strings.
         let text = serde_json::to_string(self).map_err(|error| Error::Manifests(error.to_string()))?;
         let new = path.with_extension("new");
         fs::write(&new, text).map_err(Error::io("write", &new))?;

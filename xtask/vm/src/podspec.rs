@@ -1,4 +1,4 @@
-//! What does a pod's manifest say to run, with which arguments and variables?
+//! Reads commands, arguments and variables from a pod's manifest.
 
 use std::collections::BTreeMap;
 
@@ -25,26 +25,29 @@ pub(crate) fn containers(
         .collect()
 }
 
-/// What a user should know about the manifest that this machine does not do as Kubernetes does.
+/// What this cluster does differently from Kubernetes, as far as the manifest uses it.
 pub(crate) fn remarks(key: &PodKey, manifest: &Manifest) -> Vec<String> {
     let mut remarks = Vec::new();
     let Some(spec) = &manifest.spec else { return remarks };
     let uses = |given: fn(&Spec) -> bool| spec.containers.iter().any(given);
     if uses(|c| c.image.is_some() && c.command.is_some()) {
-        remarks
-            .push("images are not pulled: containers run their command from this machine's files".to_owned());
+        remarks.push(
+            "images are not pulled; containers run their command from this machine's file system".to_owned(),
+        );
     }
     if uses(|c| c.command.is_none() && c.args.is_some()) {
-        remarks.push(format!("{key}: a container has args but no command; without its image nothing is run"));
+        remarks.push(format!(
+            "{key}: a container has args but no command; it is not run, because images are not pulled"
+        ));
     }
     if spec.init_containers.as_ref().is_some_and(|list| !list.is_empty()) {
-        remarks.push(format!("{key}: initContainers are not run here"));
+        remarks.push(format!("{key}: initContainers are not supported and not run"));
     }
     if spec.volumes.as_ref().is_some_and(|list| !list.is_empty()) {
-        remarks.push(format!("{key}: volumes are not mounted here"));
+        remarks.push(format!("{key}: volumes are not supported and not mounted"));
     }
     if uses(|c| c.readiness_probe.is_some() || c.liveness_probe.is_some() || c.startup_probe.is_some()) {
-        remarks.push(format!("{key}: probes are not made here; a running pod counts as ready"));
+        remarks.push(format!("{key}: probes are not supported; a running pod counts as ready"));
     }
     remarks
 }
@@ -80,7 +83,7 @@ fn one(
     let user = own.and_then(|c| c.run_as_user).or(pod.and_then(|p| p.run_as_user));
     let group = own.and_then(|c| c.run_as_group).or(pod.and_then(|p| p.run_as_group));
     let id = |number: i64| {
-        u32::try_from(number).map_err(|_| invalid(key, format!("{number} is no user or group number")))
+        u32::try_from(number).map_err(|_| invalid(key, format!("{number} is not a user or group id")))
     };
     let user = match (user, group) {
         (None, None) => None,
@@ -104,10 +107,7 @@ fn value(
 ) -> Result<String> {
     let Some(from) = &variable.value_from else { return Ok(variable.value.clone().unwrap_or_default()) };
     let Some(field) = &from.field_ref else {
-        return Err(invalid(
-            key,
-            format!("env {}: only value and fieldRef are possible here", variable.name),
-        ));
+        return Err(invalid(key, format!("env {}: only value and fieldRef are supported", variable.name)));
     };
     let ips = || facts.ips.iter().map(ToString::to_string);
     Ok(match field.field_path.as_str() {
@@ -126,7 +126,7 @@ fn value(
             let Some(label) = label else {
                 return Err(invalid(
                     key,
-                    format!("env {}: fieldPath {path} is not known here", variable.name),
+                    format!("env {}: fieldPath {path} is not supported", variable.name),
                 ));
             };
             manifest

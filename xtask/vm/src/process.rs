@@ -1,4 +1,4 @@
-//! How is a container's process started in its pod, and started again when it ends?
+//! Runs a container's process in its pod, and starts it again when it ends.
 
 use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions};
@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 /// The longest pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
-/// Who ran for so long starts again with the first pause.
-const HEALTHY: Duration = Duration::from_secs(30);
+/// A process that ran for so long is restarted with the first pause again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 
 /// When a container is started again, as `restartPolicy` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,6 @@ pub struct Place {
     pub binaries: PathBuf,
 }
 
-/// What is run.
 #[derive(Clone, Debug)]
 pub struct Container {
     /// Its name in the pod.
@@ -83,11 +82,11 @@ impl Place {
         };
         let directory = match directory {
             Some(directory) => Some(directory.to_owned()),
-            // Entering a mount namespace leads to its root.
+            // Entering a mount namespace changes the working directory to its root.
             None => std::env::current_dir().ok().and_then(|dir| dir.into_os_string().into_string().ok()),
         };
         Ok(Entry {
-            cgroup: Some(self.cgroup.door()?),
+            cgroup: Some(self.cgroup.open_procs()?),
             net: Some(open(&self.netns)?),
             mnt,
             uts,
@@ -123,13 +122,13 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stopped: bool,
-    /// How it ended for good.
+    /// Set when it ended and is not restarted: whether it succeeded.
     ended: Option<bool>,
     restarts: u32,
 }
 
 impl Supervised {
-    /// Starts the container; from now on it is restarted as the policy says. Its output is appended to `log`.
+    /// Starts the container, and restarts it as the policy says. Its output is appended to `log`.
     pub fn start(place: Place, container: Container, policy: RestartPolicy, log: &Path) -> Result<Self> {
         let log =
             OpenOptions::new().create(true).append(true).open(log).map_err(Error::io("open the log", log))?;
@@ -142,7 +141,7 @@ impl Supervised {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// No restarts from now on. The caller ends the processes by their cgroup, then calls [`Supervised::join`].
+    /// Stops restarting. The caller then ends the processes by their cgroup, and calls [`Supervised::join`].
     pub fn forbid_restarts(&self) {
         self.shared.state.lock().stopped = true;
         self.shared.changed.notify_all();
@@ -152,12 +151,12 @@ impl Supervised {
     pub fn join(mut self) {
         self.forbid_restarts();
         if let Some(thread) = self.thread.take() {
-            // A panic there was printed by its own thread.
+            // The thread has printed its panic itself.
             let _ = thread.join();
         }
     }
 
-    /// Whether it ended for good, and if so, with success.
+    /// None: it runs, or will be restarted. Otherwise whether it succeeded.
     pub fn ended(&self) -> Option<bool> {
         self.shared.state.lock().ended
     }
@@ -199,7 +198,7 @@ impl Run {
                 state.ended = Some(success);
                 return;
             }
-            if started.elapsed() > HEALTHY {
+            if started.elapsed() > HEALTHY_AFTER {
                 backoff = FIRST_BACKOFF;
             }
             let deadline = Instant::now() + backoff;
@@ -214,8 +213,8 @@ impl Run {
         }
     }
 
-    /// None: no more starts. The lock is held over the fork, so that who forbids restarts and then kills the cgroup
-    /// misses no process.
+    /// None: it must not be started any more. The lock is held during the fork: whoever forbids restarts and then kills
+    /// the cgroup misses no process.
     fn spawn(&self) -> Option<Result<Child, String>> {
         let state = self.shared.state.lock();
         if state.stopped {

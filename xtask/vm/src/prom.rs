@@ -1,8 +1,7 @@
-//! What does a page in the Prometheus text format say?
+//! Parses the Prometheus text format.
 
 use std::collections::BTreeMap;
 
-/// One value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The metric's name, with its suffix (`_total`, `_sum`, …).
@@ -25,7 +24,7 @@ impl Sample {
     }
 }
 
-/// All samples of a page. Lines that are none (comments, broken ones) are left out.
+/// All samples of a page. Comments and broken lines are skipped.
 pub fn parse(text: &str) -> Vec<Sample> {
     text.lines().filter_map(sample).collect()
 }

@@ -1,4 +1,4 @@
-//! What does a pod have of its own besides the network: a hostname and an /etc/hosts.
+//! Makes a pod's own hostname and /etc/hosts.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::layout::BASE;
 use crate::netns::{on_own_thread, pin, unpin};
 
-/// Makes a mount namespace where /etc/hosts is `hosts`, and a UTS namespace with `hostname`, kept at `mnt` and `uts`.
+/// Creates a mount namespace where /etc/hosts is `hosts`, and a UTS namespace with `hostname`, kept at `mnt` and `uts`.
 pub(crate) fn create(mnt: &Path, uts: &Path, hostname: &str, hosts: &Path) -> Result<()> {
     for path in [mnt, uts] {
         File::create(path).map_err(Error::io("create", path))?;
@@ -23,14 +23,14 @@ pub(crate) fn create(mnt: &Path, uts: &Path, hostname: &str, hosts: &Path) -> Re
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
             .map_err(Error::system("unshare(CLONE_NEWNS | CLONE_NEWUTS)"))?;
         sethostname(hostname).map_err(Error::system("sethostname"))?;
-        // Mounts of the host still come in (and go), nothing goes out.
+        // Mounts of the host appear and disappear here too; mounts made here stay here.
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)
             .map_err(Error::system("mount --make-rslave /"))?;
         mount(Some(hosts), "/etc/hosts", None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(Error::system("mount --bind over /etc/hosts"))?;
-        forget_clusters()?;
+        unmount_clusters()?;
         let inside = open("/proc/thread-self/ns/mnt")?;
-        // A mount namespace can only be kept from outside of it.
+        // A mount namespace can only be pinned from outside.
         setns(home.as_fd(), CloneFlags::CLONE_NEWNS).map_err(Error::system("setns(mount namespace)"))?;
         pin(&format!("/proc/thread-self/fd/{}", inside.as_raw_fd()), mnt)?;
         pin("/proc/thread-self/ns/uts", uts)
@@ -45,7 +45,7 @@ pub(crate) fn delete(mnt: &Path, uts: &Path) -> Result<()> {
 
 /// The mount points at or below `path`, parents first.
 pub(crate) fn mounts_below(path: &Path) -> Result<Vec<PathBuf>> {
-    // Not /proc/self: that is the main thread, whose mount namespace may be another one.
+    // Not /proc/self: the main thread may be in another mount namespace.
     let file = "/proc/thread-self/mountinfo";
     let text = fs::read_to_string(file).map_err(Error::io("read", file))?;
     Ok(text
@@ -56,9 +56,9 @@ pub(crate) fn mounts_below(path: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Lets go of every cluster's namespaces and bpffs: a copy of such a mount would keep them alive for as long as this
-/// pod lives.
-fn forget_clusters() -> Result<()> {
+/// Unmounts every cluster's namespaces and bpffs: a copy of such a mount would keep them alive as long as this pod
+/// lives.
+fn unmount_clusters() -> Result<()> {
     for mounted in mounts_below(Path::new(BASE))?.into_iter().rev() {
         umount2(&mounted, MntFlags::MNT_DETACH)
             .map_err(Error::system(format!("umount {}", mounted.display())))?;

@@ -1,4 +1,4 @@
-//! How are `ip` and `nft` fed, and how do their complaints reach the user?
+//! Runs `ip` and `nft`, and turns their messages into errors.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ pub(crate) fn feed(program: &'static str, package: &'static str, args: &[&str], 
     ask(program, package, args, input).map(drop)
 }
 
-/// As [`feed`], with what it prints.
+/// Like [`feed`], and returns the output.
 pub(crate) fn ask(
     program: &'static str,
     package: &'static str,
@@ -26,7 +26,7 @@ pub(crate) fn ask(
         .spawn()
         .map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that stops reading has said why on stderr: that is the better message.
+        // If the program stops reading, its message on stderr says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Is a cluster of processes, without weft, what its manifests say, and is nothing left of it? (As root only.)
+//! A cluster without weft is what its manifests say, and leaves nothing behind. (As root only.)
 #![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! What can be chosen about a cluster?
+//! The settings of a cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};

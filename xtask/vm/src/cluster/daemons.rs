@@ -1,4 +1,4 @@
-//! How are the cluster's weft-control and weft-proxies handled: started, stopped, paused, replaced?
+//! Starts, stops, pauses and replaces weft-control and the proxies.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ impl Cluster {
         self.launch(daemon)?;
         let deadline = Instant::now() + self.config.ready_timeout;
         loop {
-            // The lock is free in between: other threads go on reconciling.
+            // The lock is released in between, so that other threads can reconcile.
             match self.with_daemon(daemon, |processes| Ok(processes.check_ready()))? {
                 Ready::Yes => return Ok(()),
                 Ready::Never(error) => return Err(error),
@@ -39,13 +39,13 @@ impl Cluster {
         let plan = self.plan(daemon)?;
         let mut state = self.state.lock();
         if let Some(processes) = state.daemons.get_mut(daemon) {
-            return processes.succeed(plan);
+            return processes.start_successor(plan);
         }
         state.daemons.insert(daemon.clone(), Processes::start(plan)?);
         Ok(())
     }
 
-    /// Kills a daemon without warning; it stays dead.
+    /// Kills a daemon (SIGKILL). It is not restarted.
     pub fn kill(&self, daemon: &Daemon) -> Result<()> {
         self.with_daemon(daemon, |processes| {
             processes.end();
@@ -59,7 +59,7 @@ impl Cluster {
         self.start_daemon(daemon)
     }
 
-    /// Asks a daemon to end (SIGTERM) and waits; None: it still runs after `timeout`.
+    /// Asks a daemon to end (SIGTERM) and waits; None: it is still running after `timeout`.
     pub fn terminate(&self, daemon: &Daemon, timeout: Duration) -> Result<Option<ExitStatus>> {
         self.signal(daemon, Signal::SIGTERM)?;
         let deadline = Instant::now() + timeout;
@@ -105,7 +105,7 @@ impl Cluster {
         state.daemons.iter_mut().filter_map(ended).collect()
     }
 
-    /// Where a daemon's admin server listens.
+    /// The address of a daemon's admin server.
     pub fn admin(&self, daemon: &Daemon) -> Result<SocketAddr> {
         self.with_daemon(daemon, |processes| processes.admin())
     }
@@ -136,7 +136,9 @@ impl Cluster {
     pub fn control_address(&self) -> Result<SocketAddr> {
         let path = self.layout.control_state().join("address");
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        text.trim().parse().map_err(|_| Error::Manifests(format!("{} holds no address", path.display())))
+        text.trim()
+            .parse()
+            .map_err(|_| Error::Manifests(format!("{} does not contain an address", path.display())))
     }
 
     fn with_daemon<T>(&self, daemon: &Daemon, act: impl FnOnce(&mut Processes) -> Result<T>) -> Result<T> {
@@ -173,7 +175,7 @@ impl Cluster {
             ("--state", &self.layout.control_state()),
             ("--admin", Path::new("127.0.0.1:0")),
         ]);
-        // Proxies know one address: a restarted weft-control has to come back there.
+        // The proxies keep the first address: a restarted weft-control has to listen there again.
         let listen = self.control_address().map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
         args.extend(["--listen".to_owned(), listen]);
         for node in self.nodes() {

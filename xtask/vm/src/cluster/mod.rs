@@ -1,11 +1,13 @@
-//! What is a cluster on one kernel, and what can one do with it?
+//! A cluster on one kernel: nodes, pods and weft's own processes.
 
-mod begin;
 mod config;
 mod daemons;
 mod pods;
+mod process_start;
 mod reconcile;
+mod report;
 mod start;
+mod start_pods;
 mod state;
 mod watch;
 
@@ -28,7 +30,7 @@ use crate::prom::parse;
 use crate::traffic::{NodePage, PodInfo, Pods};
 
 pub use self::config::{ClusterConfig, Manifests};
-pub use self::reconcile::Report;
+pub use self::report::Report;
 pub use self::watch::Watcher;
 
 use self::state::State;
@@ -49,7 +51,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// What it was started with.
+    /// The settings it was started with.
     pub fn config(&self) -> &ClusterConfig {
         &self.config
     }
@@ -77,11 +79,6 @@ impl Cluster {
     /// A pod's addresses, IPv4 first unless its manifest says otherwise.
     pub fn pod_ips(&self, pod: &str) -> Result<Vec<IpAddr>> {
         self.with_pod(pod, |pod| pod.facts.ips.clone())
-    }
-
-    /// The node that a pod is on.
-    pub fn pod_node(&self, pod: &str) -> Result<String> {
-        self.with_pod(pod, |pod| pod.facts.node.clone())
     }
 
     /// The log of a pod's containers.
@@ -116,7 +113,7 @@ impl Cluster {
         place.command(program)
     }
 
-    /// What [`crate::traffic`] wants to know about the pods.
+    /// The pods as [`crate::traffic`] needs them.
     pub fn pod_infos(&self) -> Pods {
         let state = self.state.lock();
         let info = |pod: &state::Pod| PodInfo {
@@ -132,7 +129,7 @@ impl Cluster {
         state.pods.iter().map(|(key, pod)| (key.to_string(), info(pod))).collect()
     }
 
-    /// What the proxies say at present. A node whose proxy does not answer has an empty page.
+    /// The proxies' metrics now. A node whose proxy does not answer has an empty page.
     pub fn pages(&self) -> Vec<NodePage> {
         let page = |node: &String| NodePage {
             node: node.clone(),
@@ -146,7 +143,7 @@ impl Cluster {
         self.config.manifests.folder(&self.layout)
     }
 
-    /// Ends everything and removes every trace; done already is fine. Dropping does the same, without the error.
+    /// Ends everything and removes every trace; a second call does nothing. Dropping does the same and ignores errors.
     pub fn stop(&self) -> Result<()> {
         let Some(lock) = self.lock.lock().take() else { return Ok(()) };
         let mut state = self.state.lock();

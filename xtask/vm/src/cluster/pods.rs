@@ -1,4 +1,4 @@
-//! What is done to make one pod, to start its processes, and to remove it?
+//! Creates a pod, starts its processes, and removes it.
 
 use std::fs;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod as Manifest;
 use nix::sys::signal::Signal;
 
 use super::Cluster;
-use super::begin::Begin;
+use super::process_start::ProcessStart;
 use super::state::{MadeFrom, Pod, State};
 use crate::allot::{NodeNet, spread};
 use crate::cgroup::Cgroup;
@@ -25,7 +25,7 @@ use crate::{hosts, link, netns, sandbox};
 const MAX_GRACE: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// What a pod would be made from.
+    /// The parts of a manifest that decide whether a pod has to be replaced.
     pub(super) fn made_from(manifest: &Manifest) -> MadeFrom {
         MadeFrom { spec: manifest.spec.clone(), ips: fixed_pod_ips(manifest) }
     }
@@ -36,7 +36,7 @@ impl Cluster {
         state: &mut State,
         key: &PodKey,
         manifest: &Manifest,
-        begin: Begin,
+        start: ProcessStart,
     ) -> Result<()> {
         let spec = manifest.spec.clone().unwrap_or_default();
         let wanted = spec.node_name.as_deref().filter(|node| !node.is_empty());
@@ -78,7 +78,7 @@ impl Cluster {
                 binaries: self.config.binaries.clone(),
             },
             manifest: manifest.clone(),
-            begin,
+            start,
             problem: None,
             containers: Vec::new(),
         };
@@ -88,7 +88,7 @@ impl Cluster {
                 Ok(())
             }
             Err(error) => {
-                // What was made so far; the reason for the failure is the one to be told.
+                // Removes what was made so far. The first error is the one that matters.
                 let _ = self.dismantle(state, key, pod);
                 Err(error)
             }
@@ -97,7 +97,7 @@ impl Cluster {
 
     /// Starts the pod's processes.
     pub(super) fn start_pod(&self, pod: &mut Pod, key: &PodKey) -> Result<()> {
-        pod.begin = Begin::Done;
+        pod.start = ProcessStart::Done;
         let containers = podspec::containers(key, &pod.manifest, &pod.facts, &pod.hostname)?;
         let file = PodFile::new(key, &pod.facts, &pod.place, containers.first());
         file.write(&self.layout.pod_state(key))?;
@@ -175,21 +175,21 @@ impl Cluster {
         PodFile::new(key, &pod.facts, &pod.place, None).write(&self.layout.pod_state(key))
     }
 
-    /// Removes what [`Cluster::build`] made, however far it came, and everything that still runs inside.
+    /// Removes what [`Cluster::build`] made, even half of it, and every process that still runs inside.
     fn dismantle(&self, state: &mut State, key: &PodKey, pod: Pod) -> Result<()> {
         pod.containers.iter().for_each(Supervised::forbid_restarts);
         pod.place.cgroup.remove()?;
         pod.containers.into_iter().for_each(Supervised::join);
         state.hosts.remove(key);
         for file in [self.layout.pod_state(key), self.layout.pod_hosts(key)] {
-            // A pod whose making failed has not got all of them.
+            // A half-made pod does not have all of them.
             let _ = fs::remove_file(file);
         }
         sandbox::delete(&self.layout.pod_mntns(key), &self.layout.pod_utsns(key))?;
         if let Some(port) = &pod.port {
             state.allotter.free(&pod.facts.ips);
             state.translated.remove(&pod.place.netns);
-            // Also a half-made pod has no link.
+            // A half-made pod may have no link.
             let _ = link::unplug(&self.layout.node_netns(&pod.facts.node), port);
             let net = self.node_net(&pod.facts.node)?;
             for node in self.nodes().iter().filter(|node| **node != pod.facts.node) {

@@ -1,28 +1,16 @@
-//! What has to change so that what runs is what the manifests say?
+//! Changes the running cluster until it is what the manifests say.
 
 use std::net::IpAddr;
 
 use super::Cluster;
-use super::begin::Begin;
+use super::process_start::ProcessStart;
+use super::report::Report;
 use super::state::State;
 use crate::desired::{Desired, fixed_cluster_ips, fixed_pod_ips, service_families};
 use crate::endpoints::service_ports;
 use crate::error::Result;
 use crate::layout::PodKey;
 use crate::{hosts, nft, overlay, podspec};
-
-/// What [`Cluster::reconcile`] did and found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Pods that are new, or new in place of one that changed.
-    pub added: Vec<PodKey>,
-    /// Pods that are gone.
-    pub removed: Vec<PodKey>,
-    /// What is wrong with the manifests or with single pods; everything else was done.
-    pub problems: Vec<String>,
-    /// What a user should know; each remark is made once.
-    pub remarks: Vec<String>,
-}
 
 impl Cluster {
     /// Reads the manifests and makes the cluster what they say. A pod whose spec or fixed addresses changed is
@@ -31,7 +19,7 @@ impl Cluster {
     /// The processes of a new meshed pod start when its proxy serves it, or after 3 s; this waits for that.
     pub fn reconcile(&self) -> Result<Report> {
         let mut report = self.reconcile_pods()?;
-        self.begin_pods();
+        self.start_pods();
         report.problems.extend(self.state.lock().pods.values().filter_map(|pod| pod.problem.clone()));
         Ok(report)
     }
@@ -43,41 +31,41 @@ impl Cluster {
         let mut report =
             Report { problems: desired.problems.clone(), ..std::mem::take(&mut state.unreported) };
 
-        let (gone, changed) = outdated(state, &desired);
-        self.allot_services(state, &desired, &mut report);
+        let (removed, changed) = outdated(state, &desired);
+        self.assign_services(state, &desired, &mut report);
         for key in &changed {
             // Still in the overlay: the proxies learn of the change when the new pod is there.
             self.remove_pods(state, std::slice::from_ref(key))?;
         }
-        if !gone.is_empty() {
-            let leaving: Vec<_> = gone.iter().filter_map(|key| state.pods.get_key_value(key)).collect();
+        if !removed.is_empty() {
+            let leaving: Vec<_> = removed.iter().filter_map(|key| state.pods.get_key_value(key)).collect();
             let mut facts = facts(state);
             for (key, _) in leaving {
                 facts.remove(key);
             }
             self.write_overlay(state, &facts)?;
-            self.remove_pods(state, &gone)?;
+            self.remove_pods(state, &removed)?;
         }
         self.create_pods(state, &desired, &changed, &mut report);
         for pod in state.pods.values_mut() {
             pod.facts.phase = pod.phase();
         }
-        self.tell_names(state, &desired)?;
+        self.write_hosts(state, &desired)?;
         self.translate(state, &desired)?;
         let facts = facts(state);
         self.write_overlay(state, &facts)?;
         report.added.retain(|key| state.pods.contains_key(key));
-        report.removed = gone.into_iter().collect();
+        report.removed = removed;
         Ok(report)
     }
 
-    fn allot_services(&self, state: &mut State, desired: &Desired, report: &mut Report) {
+    fn assign_services(&self, state: &mut State, desired: &Desired, report: &mut Report) {
         let pods = desired.pods.values().flat_map(fixed_pod_ips);
         let services = desired.services.values().filter_map(fixed_cluster_ips).flatten();
         state.allotter.reserve(pods.chain(services));
-        let gone: Vec<_> =
+        let deleted: Vec<_> =
             state.services.keys().filter(|key| !desired.services.contains_key(*key)).cloned().collect();
-        for key in gone {
+        for key in deleted {
             if let Some(ips) = state.services.remove(&key) {
                 state.allotter.free(&ips);
             }
@@ -112,8 +100,8 @@ impl Cluster {
         // Those that name their node first: the others are spread around them.
         missing.sort_by_key(|(_, pod)| pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()));
         for (key, manifest) in missing {
-            let begin = Begin::of(key, manifest, desired, changed.contains(key));
-            match self.create_pod(state, key, manifest, begin) {
+            let start = ProcessStart::of(key, manifest, desired, changed.contains(key));
+            match self.create_pod(state, key, manifest, start) {
                 Ok(()) => report.added.push(key.clone()),
                 Err(error) => report.problems.push(format!("pod {key}: {error}")),
             }
@@ -125,7 +113,7 @@ impl Cluster {
         }
     }
 
-    fn tell_names(&self, state: &mut State, desired: &Desired) -> Result<()> {
+    fn write_hosts(&self, state: &mut State, desired: &Desired) -> Result<()> {
         let serving = state.serving();
         for (key, pod) in &state.pods {
             let (services, ips): (_, &[IpAddr]) = (&state.services, &pod.facts.ips);
@@ -171,20 +159,20 @@ fn facts(state: &State) -> Facts {
     state.pods.iter().map(|(key, pod)| (key.clone(), pod.facts.clone())).collect()
 }
 
-/// The pods that are wanted no more, and those that are wanted otherwise.
+/// The pods that are no longer wanted, and those that have changed.
 fn outdated(state: &State, desired: &Desired) -> (Vec<PodKey>, Vec<PodKey>) {
-    let (mut gone, mut changed) = (Vec::new(), Vec::new());
+    let (mut removed, mut changed) = (Vec::new(), Vec::new());
     for (key, pod) in &state.pods {
         match desired.pods.get(key) {
-            None => gone.push(key.clone()),
+            None => removed.push(key.clone()),
             Some(manifest) if Cluster::made_from(manifest) != pod.made_from => changed.push(key.clone()),
             Some(_) => {}
         }
     }
-    (gone, changed)
+    (removed, changed)
 }
 
-/// Whether allotted ClusterIPs are still of the families that the service wants.
+/// Whether assigned ClusterIPs are still of the families that the service wants.
 fn fits(ips: &[IpAddr], service: &k8s_openapi::api::core::v1::Service) -> bool {
     let wanted = service_families(service);
     wanted.v4 == ips.iter().any(IpAddr::is_ipv4) && wanted.v6 == ips.iter().any(IpAddr::is_ipv6)

@@ -1,4 +1,4 @@
-//! In which order does a cluster come up?
+//! Starts a cluster, step by step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,14 +51,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// What it reports is told by the next one.
+    /// Keeps its report for the next one.
     fn first_reconcile(&self) -> Result<()> {
         let report = self.reconcile()?;
         self.state.lock().unreported = report;
         Ok(())
     }
 
-    /// All at the same time.
     fn start_proxies(&self) -> Result<()> {
         thread::scope(|scope| {
             let start = |node: &String| self.start_daemon(&Daemon::Proxy(node.clone()));
@@ -74,8 +73,8 @@ impl Cluster {
         let layout = &self.layout;
         let root = &layout.root;
         fs::set_permissions(root, fs::Permissions::from_mode(0o755)).map_err(Error::io("chmod", root))?;
-        // A mount of its own that tells nobody about the mounts below it: namespaces are kept by such mounts, and
-        // whoever gets a copy of one keeps the namespace.
+        // A private mount, so that the mounts below it are not copied elsewhere: a copy of a namespace's mount would keep
+        // the namespace alive.
         mount(Some(root), root, None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .and_then(|()| mount(None::<&str>, root, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>))
             .map_err(Error::system(format!("mount --bind --make-private {}", root.display())))?;

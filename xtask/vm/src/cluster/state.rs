@@ -1,4 +1,4 @@
-//! What does a cluster remember while it runs?
+//! The state of a running cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Pod as Manifest, PodSpec};
 
-use super::Report;
-use super::begin::Begin;
+use super::process_start::ProcessStart;
+use super::report::Report;
 use crate::allot::Allotter;
 use crate::daemon::{Daemon, Processes};
 use crate::desired::{ServiceKey, Source};
@@ -24,26 +24,26 @@ pub(crate) struct State {
     /// ClusterIPs, of services that have any.
     pub(crate) services: BTreeMap<ServiceKey, Vec<IpAddr>>,
     pub(crate) daemons: BTreeMap<Daemon, Processes>,
-    /// False until the proxies are ready: then pods' processes may start.
+    /// Pods' processes may start: true once the proxies are ready.
     pub(crate) open: bool,
-    /// Distinguishes namesakes and links.
+    /// Makes the names of links and the UIDs of pods unique.
     pub(crate) serial: u32,
-    /// What was written last, so that only changes are.
+    /// The text that was written last: only changes are written.
     pub(crate) overlay: String,
     pub(crate) nft: String,
-    /// Namespaces that have `nft`.
+    /// Namespaces in which `nft` is applied.
     pub(crate) translated: BTreeSet<PathBuf>,
     pub(crate) hosts: BTreeMap<PodKey, String>,
-    /// What the start did, for the first report.
+    /// What the start did, to be part of the first report.
     pub(crate) unreported: Report,
-    /// Remarks that were made and need not be repeated.
+    /// Remarks that were made already.
     pub(crate) said: BTreeSet<String>,
 }
 
 /// A pod that exists.
 #[derive(Debug)]
 pub(crate) struct Pod {
-    /// What it was made from: if that changes it is replaced.
+    /// If this changes, the pod is replaced.
     pub(crate) made_from: MadeFrom,
     pub(crate) facts: PodFacts,
     pub(crate) hostname: String,
@@ -51,7 +51,7 @@ pub(crate) struct Pod {
     pub(crate) port: Option<String>,
     pub(crate) place: Place,
     pub(crate) manifest: Manifest,
-    pub(crate) begin: Begin,
+    pub(crate) start: ProcessStart,
     /// Why its processes could not be started.
     pub(crate) problem: Option<String>,
     pub(crate) containers: Vec<Supervised>,

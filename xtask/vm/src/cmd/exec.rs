@@ -1,4 +1,4 @@
-//! How does any program get to run inside a pod of the running cluster?
+//! `weft-vm exec`: runs a program inside a pod of the running cluster.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// Print the path of the pod's network namespace instead
     #[arg(long)]
     netns: bool,
-    /// The cluster
+    /// The name of the cluster
     #[arg(long, default_value = CLUSTER)]
     cluster: String,
     /// The program and its arguments
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-/// Becomes the program: stdin, stdout, exit code and signals are its own.
+/// Replaces this process by the program.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let pod = PodFile::find(&Layout::new(&args.cluster)?, &PodKey::parse(&args.pod))?;
     if args.netns {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let [program, rest @ ..] = args.command.as_slice() else {
-        bail!("which command? As in: weft-vm exec {} -- ip address", args.pod);
+        bail!("the command is missing; example: weft-vm exec {} -- ip address", args.pod);
     };
     let mut command = pod.place().command(program)?;
     command.args(rest).envs(pod.env);

@@ -1,4 +1,4 @@
-//! Who cleans up after a `run` that was killed outright? A process that waits for its end.
+//! Cleans up after a `weft-vm run` that was killed: a process that waits for its end.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     cluster: String,
 }
 
-/// Waits until stdin, a pipe from the guarded process, ends; that happens however that process ends.
+/// Waits until stdin, a pipe from the guarded process, is closed: the kernel does that however the process ends.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let layout = Layout::new(&args.cluster)?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
@@ -25,7 +25,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A running guard.
 pub(crate) struct Guard {
     child: Child,
     pipe: Option<std::io::PipeWriter>,
@@ -40,7 +39,7 @@ impl Guard {
             .args(["guard", cluster])
             .stdin(reader)
             .stdout(Stdio::null())
-            // A group of its own: Ctrl-C is not for it.
+            // Its own process group, so that Ctrl-C does not reach it.
             .process_group(0)
             .spawn()
             .context("cannot start the guard")?;
@@ -55,9 +54,9 @@ impl Drop for Guard {
     }
 }
 
-/// Keeps the ending signals from ending this process at once; the result receives each, and `cancel` becomes true.
-/// To be called before any thread or child starts, because they inherit it: the guard is deaf to them by that, the
-/// cluster's processes are not (see `enter`).
+/// Blocks SIGINT, SIGTERM and SIGHUP and returns a channel that receives them; each also sets `cancel`. Must be called
+/// before any thread or child starts, because they inherit the mask. That is intended for the guard; the cluster's
+/// processes reset it (see `enter`).
 pub(crate) fn signals(cancel: Arc<AtomicBool>) -> anyhow::Result<std::sync::mpsc::Receiver<Signal>> {
     let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     set.thread_block().context("cannot block signals")?;

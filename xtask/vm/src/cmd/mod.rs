@@ -1,4 +1,4 @@
-//! What does each command of weft-vm do?
+//! The commands of weft-vm.
 
 pub(crate) mod exec;
 pub(crate) mod guard;

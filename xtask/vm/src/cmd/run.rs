@@ -1,4 +1,4 @@
-//! What does one see and do while a cluster runs?
+//! `weft-vm run`: runs a cluster and shows a live table of its connections.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,18 +14,14 @@ use weft_vm::{Cluster, ClusterConfig, Daemon, Error, Manifests, Report, Watcher,
 use super::guard::{self, Guard};
 use super::screen::Screen;
 
-/// The name of the cluster that `run` runs.
 pub(crate) const CLUSTER: &str = "run";
-/// How long `--once` waits for traffic.
 const ONCE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often `--once` looks.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// How often the table is made.
-const REDRAW_EVERY: Duration = Duration::from_secs(1);
-/// A daemon that ended is started again, at most this often.
-const REVIVE_EVERY: Duration = Duration::from_secs(2);
+/// How often `--once` reads the metrics.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
+/// A daemon that ended is restarted at most this often.
+const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The demo, as in demo/manifests.
 const DEMO: [(&str, &str); 5] = [
     ("00-namespace.yaml", include_str!("../../../../demo/manifests/00-namespace.yaml")),
     ("client.yaml", include_str!("../../../../demo/manifests/client.yaml")),
@@ -37,10 +33,10 @@ const DEMO: [(&str, &str); 5] = [
 /// Arguments of `weft-vm run`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Wait until traffic is proven to flow cross-node by mTLS and same-node, print the table and end
+    /// Wait until the metrics prove traffic between nodes (mTLS) and within a node, print the table and end
     #[arg(long)]
     once: bool,
-    /// A folder of Kubernetes YAML to run instead of the demo; changes in it take effect at once
+    /// A folder of Kubernetes YAML to run instead of the demo; changes take effect at once
     #[arg(long, value_name = "DIR")]
     manifests: Option<PathBuf>,
     /// How many nodes, named a, b, c, …
@@ -51,7 +47,7 @@ pub(crate) struct Args {
 /// Runs until Ctrl-C, or until the proof with `--once`.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
-        bail!("root is needed for namespaces and eBPF: use `cargo xtask run`, or sudo");
+        bail!("namespaces and eBPF need root: use `cargo xtask run`, or sudo");
     }
     let manifests = match args.manifests {
         Some(folder) => Manifests::Folder(std::path::absolute(folder)?),
@@ -61,17 +57,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     config.nodes = (b'a'..b'a' + args.nodes).map(|letter| char::from(letter).to_string()).collect();
     let signals = guard::signals(config.cancel.clone())?;
 
-    // Dropped after the cluster.
+    // Declared first, so that it is dropped after the cluster.
     let _guard = Guard::start(CLUSTER)?;
     let cluster = match Cluster::start(config) {
         Ok(cluster) => Arc::new(cluster),
         Err(Error::Cancelled) => return Ok(interrupted()),
         Err(error) => return Err(error.into()),
     };
-    let (tell, told) = channel();
-    let watcher = Watcher::start(cluster.clone(), reporter(tell))?;
+    let (sender, events) = channel();
+    let watcher = Watcher::start(cluster.clone(), reporter(sender))?;
     let screen = Screen::new(&header(&cluster));
-    let mut live = Live { cluster: &cluster, signals, told, screen, revived: BTreeMap::new() };
+    let mut live = Live { cluster: &cluster, signals, events, screen, restarted: BTreeMap::new() };
     let code = if args.once { live.once() } else { live.until_signal() };
     drop(watcher);
     cluster.stop()?;
@@ -81,15 +77,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Live<'a> {
     cluster: &'a Cluster,
     signals: Receiver<Signal>,
-    told: Receiver<String>,
+    events: Receiver<String>,
     screen: Screen,
-    revived: BTreeMap<Daemon, Instant>,
+    restarted: BTreeMap<Daemon, Instant>,
 }
 
 impl Live<'_> {
     fn until_signal(&mut self) -> ExitCode {
-        while self.signals.recv_timeout(REDRAW_EVERY).is_err() {
-            self.keep_up();
+        while self.signals.recv_timeout(REDRAW_INTERVAL).is_err() {
+            self.handle_events();
             let cluster = self.cluster;
             let table = || traffic::render(&traffic::rows(&cluster.pages(), &cluster.pod_infos()));
             self.screen.draw(|| header(cluster), table);
@@ -101,10 +97,10 @@ impl Live<'_> {
     fn once(&mut self) -> ExitCode {
         let deadline = Instant::now() + ONCE_TIMEOUT;
         loop {
-            if self.signals.recv_timeout(LOOK_EVERY).is_ok() {
+            if self.signals.recv_timeout(POLL_INTERVAL).is_ok() {
                 return interrupted();
             }
-            self.keep_up();
+            self.handle_events();
             let (pages, pods) = (self.cluster.pages(), self.cluster.pod_infos());
             let proof = traffic::prove(&pages, &pods);
             let proven = proof.missing.is_empty();
@@ -127,19 +123,19 @@ impl Live<'_> {
         }
     }
 
-    /// Shows what the watcher did, and starts again what ended.
-    fn keep_up(&mut self) {
-        while let Ok(line) = self.told.try_recv() {
+    /// Shows the watcher's reports, and restarts daemons that ended.
+    fn handle_events(&mut self) {
+        while let Ok(line) = self.events.try_recv() {
             self.screen.event(&line);
         }
         for (daemon, status) in self.cluster.ended() {
-            if self.revived.get(&daemon).is_some_and(|last| last.elapsed() < REVIVE_EVERY) {
+            if self.restarted.get(&daemon).is_some_and(|last| last.elapsed() < RESTART_INTERVAL) {
                 continue;
             }
-            self.revived.insert(daemon.clone(), Instant::now());
+            self.restarted.insert(daemon.clone(), Instant::now());
             let log = self.cluster.log(&daemon);
             self.screen
-                .event(&format!("{daemon} ended ({status}) and is started again; see {}", log.display()));
+                .event(&format!("{daemon} ended ({status}); restarting it; its log: {}", log.display()));
             if let Err(error) = self.cluster.launch(&daemon) {
                 self.screen.event(&format!("{daemon} cannot be started: {error}"));
             }
@@ -147,8 +143,8 @@ impl Live<'_> {
     }
 }
 
-/// Turns reports into lines, each told when it is new.
-fn reporter(tell: Sender<String>) -> impl FnMut(weft_vm::Result<Report>) + Send {
+/// Turns reports into lines. A problem is reported once.
+fn reporter(sender: Sender<String>) -> impl FnMut(weft_vm::Result<Report>) + Send {
     let mut problems = Vec::new();
     move |result| {
         let report =
@@ -160,17 +156,17 @@ fn reporter(tell: Sender<String>) -> impl FnMut(weft_vm::Result<Report>) + Send 
             report.problems.iter().filter(|p| !problems.contains(*p)).map(|p| format!("problem: {p}")),
         );
         if report.problems.is_empty() && !problems.is_empty() {
-            lines.push("the manifests are fine again".to_owned());
+            lines.push("the problems are solved".to_owned());
         }
         problems = report.problems;
         for line in lines {
-            // Nobody listens any more: the cluster is about to stop.
-            let _ = tell.send(line);
+            // An error means that the cluster is about to stop.
+            let _ = sender.send(line);
         }
     }
 }
 
-/// What runs and where to look.
+/// The daemons, their pods, and where to look for more.
 fn header(cluster: &Cluster) -> String {
     let infos = cluster.pod_infos();
     let mut text = format!("weft dev VM, manifests in {}\n", cluster.manifests().display());
@@ -196,7 +192,7 @@ fn header(cluster: &Cluster) -> String {
     text += &format!("  logs     {}\n", cluster.layout().logs_dir().display());
     text +=
         &format!("  inside   cargo xtask exec {pod} -- COMMAND…   (any program, in that pod's network)\n");
-    text + "  Ctrl-C ends it and leaves nothing behind.\n"
+    text + "  Ctrl-C stops it and leaves nothing behind.\n"
 }
 
 fn daemons(cluster: &Cluster) -> Vec<Daemon> {
@@ -204,7 +200,7 @@ fn daemons(cluster: &Cluster) -> Vec<Daemon> {
     std::iter::once(Daemon::Control).chain(proxies).collect()
 }
 
-/// As a shell reports Ctrl-C.
+/// The exit code that a shell reports for Ctrl-C.
 fn interrupted() -> ExitCode {
     ExitCode::from(130)
 }

@@ -1,4 +1,4 @@
-//! Do scripts say what kube-proxy would do?
+//! The rules are those of kube-proxy.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Who talks to whom, how is it secured and how much is it, as the proxies' metrics say?
+//! The table of connections, made from the proxies' metrics: who talks to whom, how it is secured, how much it is.
 
 mod proof;
 mod render;
@@ -15,7 +15,7 @@ use crate::prom::Sample;
 pub use self::proof::{Proof, prove};
 pub use self::render::render;
 
-/// What the proxy of one node says.
+/// The metrics of one node's proxy.
 #[derive(Clone, Debug, Default)]
 pub struct NodePage {
     /// The node.
@@ -24,7 +24,7 @@ pub struct NodePage {
     pub samples: Vec<Sample>,
 }
 
-/// What is known about a pod besides its metrics.
+/// Facts about a pod that are not in the metrics.
 #[derive(Clone, Debug, Default)]
 pub struct PodInfo {
     /// The node that it is on.
@@ -41,13 +41,13 @@ pub type Pods = BTreeMap<String, PodInfo>;
 /// How a connection is secured.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Secured {
-    /// By mTLS between two proxies.
+    /// mTLS between two proxies.
     Mtls,
-    /// It never leaves the node; the kernel vouches for both identities.
+    /// It does not leave the node; the kernel knows both identities.
     SameNode,
-    /// By the applications themselves: the mesh passes their TLS on.
+    /// The applications' own TLS, which the mesh forwards.
     ByApplication,
-    /// Not at all, and why.
+    /// Not secured; the reason.
     Plaintext(String),
 }
 
@@ -121,7 +121,7 @@ pub fn rows(pages: &[NodePage], pods: &Pods) -> Vec<Row> {
                 ("tcp_open_connections", _) => row.open += value,
                 (DENIED, _) => row.refused += value,
                 ("tcp_open_total", _) => row.total += value,
-                // Seen from the proxy: what it writes to the destination, or reads from the source.
+                // The proxy writes to the destination and reads from the source.
                 ("tcp_write_bytes_total", true) | ("tcp_read_bytes_total", false) => row.sent += value,
                 _ => row.received += value,
             }
@@ -146,7 +146,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// None: the sample is not about a connection between a source and a destination, or counted elsewhere.
+    /// None: the sample is not about a connection from a source to a destination, or another sample counts it.
     fn of(sample: &Sample, page: &NodePage, pods: &Pods) -> Option<Self> {
         let rtt = sample.name.starts_with("weft_tcp_rtt_seconds_") && !sample.name.ends_with("_bucket");
         let transport = matches!(
@@ -207,7 +207,7 @@ fn destination_pod(sample: &Sample, pods: &Pods) -> Option<String> {
     pods.iter().find(|(_, info)| info.ips.contains(&ip)).map(|(name, _)| name.clone())
 }
 
-/// Whether the other end was a proxy of the mesh: then that proxy's outbound samples tell more.
+/// Whether the other end was a proxy of the mesh: then that proxy's outbound samples count the connection.
 fn meshed(sample: &Sample) -> bool {
     matches!(sample.label("tls"), "true" | "local")
 }

@@ -1,4 +1,4 @@
-//! Do both ends' proxies agree that traffic flows, cross-node by mTLS and same-node without leaving the node?
+//! Proves from both ends' metrics that traffic is secured: mTLS between nodes, and none on the wire within a node.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,11 @@ use crate::prom::Sample;
 /// quarter and this many bytes.
 const SLACK: f64 = 65536.0;
 
-/// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// One line per pair that is proven.
     pub found: Vec<String>,
-    /// What is missing; empty: both forms are proven.
+    /// Empty: both forms are proven.
     pub missing: Vec<String>,
 }
 
@@ -26,8 +25,8 @@ struct Flow {
     peer_ids: Vec<String>,
 }
 
-/// Looks for both forms. Only what both proxies say counts: the source's names the server's identity, the
-/// destination's names the client's, and their bytes are about the same.
+/// Looks for both forms. A pair counts only if both proxies agree: the source's names the server's identity, the
+/// destination's names the client's, and they counted about the same number of bytes.
 pub fn prove(pages: &[NodePage], pods: &Pods) -> Proof {
     let mut proof = Proof::default();
     for (tls, form) in [("true", "cross-node, mTLS"), ("local", "same-node")] {
@@ -45,7 +44,7 @@ pub fn prove(pages: &[NodePage], pods: &Pods) -> Proof {
 }
 
 fn pairs(pages: &[NodePage], pods: &Pods, tls: &str) -> (Vec<String>, Vec<String>) {
-    // By the identity of the source and the pod of the destination: that is what both ends know.
+    // Keyed by the source's identity and the destination's pod, which both ends know.
     let mut outbound: BTreeMap<(String, String), Flow> = BTreeMap::new();
     let mut sources: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let mut inbound: BTreeMap<(String, String), Flow> = BTreeMap::new();
@@ -96,7 +95,7 @@ fn check(
     let expected = pods
         .get(destination)
         .map(|info| identity(destination, &info.service_account))
-        .ok_or("the destination is no pod of this cluster")?;
+        .ok_or("the destination is not a pod of this cluster")?;
     let is_expected = |id: &String| id.split(".serviceaccount.").next() == Some(expected.as_str());
     if client.peer_ids.is_empty() || !client.peer_ids.iter().all(is_expected) {
         return Err(format!("the source's proxy names server_id {:?}, not {expected}.…", client.peer_ids));

@@ -1,4 +1,4 @@
-//! How does the table of connections look?
+//! Prints the table of connections.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Are rows and proofs what the pages say?
+//! Rows and proofs of given metrics.
 
 use super::*;
 use crate::prom::parse;
