@@ -14,7 +14,7 @@ pub struct WorkloadState {
     pub r#ref: ::core::option::Option<WorkloadRef>,
     #[prost(enumeration = "State", tag = "2")]
     pub state: i32,
-    /// Why it is not served.
+    /// Why it is not served; for the log.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -22,8 +22,8 @@ pub struct WorkloadState {
 pub struct WatchRequest {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
-    /// The proxy takes no new connections: it wants to know what holds for those that it has, and does not count as one
-    /// that serves the node's pods.
+    /// The proxy takes no new connections and only wants to know the policies for those that it has. It does not count
+    /// as a proxy that serves the node's pods.
     #[prost(bool, tag = "2")]
     pub draining: bool,
 }
@@ -42,7 +42,7 @@ pub mod update {
         Upsert(super::Workload),
         #[prost(message, tag = "3")]
         Remove(super::WorkloadRef),
-        /// All addresses whose ports may be spliced, whenever they change.
+        /// Replaces all addresses whose ports may be spliced.
         #[prost(message, tag = "4")]
         Splice(super::Splice),
     }
@@ -54,7 +54,7 @@ pub struct Snapshot {
     #[prost(message, optional, tag = "2")]
     pub splice: ::core::option::Option<Splice>,
 }
-/// What opted in to splicing (config.weft.dev/splice-ports), anywhere in the cluster.
+/// The addresses that opted in to splicing (config.weft.dev/splice-ports), in the whole cluster.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Splice {
     #[prost(message, repeated, tag = "1")]
@@ -62,13 +62,13 @@ pub struct Splice {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SpliceAddress {
-    /// A pod's or a service's address.
+    /// The address of a pod or service.
     #[prost(string, tag = "1")]
     pub ip: ::prost::alloc::string::String,
-    /// If the source workload opted in for the port that it dials as well.
+    /// These ports count if the source workload has opted in for the port that it connects to, too.
     #[prost(message, repeated, tag = "2")]
     pub with_source: ::prost::alloc::vec::Vec<PortRange>,
-    /// Whoever the source is: a service opted in.
+    /// These ports count for every source: a service has opted in.
     #[prost(message, repeated, tag = "3")]
     pub by_service: ::prost::alloc::vec::Vec<PortRange>,
 }
@@ -78,7 +78,7 @@ pub struct WorkloadRef {
     pub namespace: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
-    /// Distinguishes a pod from its successor of the same name.
+    /// Another pod with the same name has another uid.
     #[prost(string, tag = "3")]
     pub uid: ::prost::alloc::string::String,
 }
@@ -87,21 +87,19 @@ pub struct WorkloadRef {
 pub struct Workload {
     #[prost(message, optional, tag = "1")]
     pub r#ref: ::core::option::Option<WorkloadRef>,
-    #[prost(string, tag = "2")]
-    pub service_account: ::prost::alloc::string::String,
-    /// SA.NS.serviceaccount.identity.CPNS.TRUSTDOMAIN
+    /// SERVICEACCOUNT.NAMESPACE.serviceaccount.identity.CONTROL_PLANE_NAMESPACE.TRUST_DOMAIN
     #[prost(string, tag = "3")]
     pub identity: ::prost::alloc::string::String,
-    /// The pod's addresses, v4 and v6, textual.
+    /// IPv4 and IPv6 addresses as text.
     #[prost(string, repeated, tag = "4")]
     pub ips: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Where its network namespace is: a path, or "pid:N". Empty: the proxy finds it by its own convention.
+    /// The path of its network namespace, or "pid:N". If empty, the proxy looks in its own folder of namespaces.
     #[prost(string, tag = "5")]
     pub netns: ::prost::alloc::string::String,
-    /// The pod shares its node's network namespace and cannot be meshed; sent so that the proxy can say so.
+    /// The pod shares its node's network namespace, so it cannot be meshed. It is sent so that the proxy can report it.
     #[prost(bool, tag = "6")]
     pub host_network: bool,
-    /// Metric labels of its owner (deployment=web, pod_template_hash=…), as Linkerd names them.
+    /// Metric labels of its owner, named as in Linkerd (deployment=web, pod_template_hash=…).
     #[prost(map = "string, string", tag = "7")]
     pub labels: ::std::collections::HashMap<
         ::prost::alloc::string::String,
@@ -119,18 +117,18 @@ pub struct Workload {
     pub skip_outbound_ports: ::prost::alloc::vec::Vec<PortRange>,
     #[prost(message, repeated, tag = "13")]
     pub opaque_ports: ::prost::alloc::vec::Vec<PortRange>,
-    /// CIDRs that are left alone in both directions.
+    /// CIDRs to and from which connections go directly.
     #[prost(string, repeated, tag = "14")]
     pub skip_subnets: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Milliseconds; 0: the proxy's default.
+    /// 0 means the proxy's default.
     #[prost(uint32, tag = "15")]
     pub outbound_connect_timeout_ms: u32,
     #[prost(uint32, tag = "16")]
     pub inbound_connect_timeout_ms: u32,
-    /// Its connections always take the proxy, even where it would add nothing.
+    /// Connections of the pod and to it never go past the proxy.
     #[prost(bool, tag = "17")]
     pub direct_pass_disabled: bool,
-    /// Ports of which its own connections may be spliced.
+    /// Connections to these ports may be spliced.
     #[prost(message, repeated, tag = "18")]
     pub splice_ports: ::prost::alloc::vec::Vec<PortRange>,
 }
@@ -141,11 +139,12 @@ pub struct PortPolicy {
     pub port: u32,
     #[prost(enumeration = "InboundPolicy", tag = "2")]
     pub policy: i32,
-    /// The Server resource that says so; empty: the annotation config.linkerd.io/proxy-require-identity-inbound-ports.
+    /// The Server that sets the policy. Empty if the annotation config.linkerd.io/proxy-require-identity-inbound-ports
+    /// does.
     #[prost(string, tag = "3")]
     pub server: ::prost::alloc::string::String,
 }
-/// Both ends included, 1..=65535.
+/// Both ends are included; at least 1 and at most 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PortRange {
     #[prost(uint32, tag = "1")]
@@ -188,14 +187,14 @@ impl State {
         }
     }
 }
-/// What new connections of a workload do while no proxy serves it.
+/// What happens to new connections of a workload while no proxy serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum FailMode {
     Unspecified = 0,
-    /// Go directly, in plaintext.
+    /// They go directly, in plaintext.
     Open = 1,
-    /// Are refused.
+    /// They are refused.
     Closed = 2,
 }
 impl FailMode {
@@ -276,17 +275,6 @@ pub mod node_client {
     pub struct NodeClient<T> {
         inner: tonic::client::Grpc<T>,
     }
-    impl NodeClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
     impl<T> NodeClient<T>
     where
         T: tonic::client::GrpcService<tonic::body::Body>,
@@ -353,7 +341,7 @@ pub mod node_client {
             self
         }
         /// A snapshot of the node's meshed workloads, then every change. The stream stays open.
-        /// Metadata `authorization: Bearer <node token>`; the token must be that of `node`.
+        /// Both calls need metadata `authorization: Bearer TOKEN` with the token of the node.
         pub async fn watch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRequest>,
@@ -375,8 +363,8 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("weft.node.v1.Node", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// What became of them: all workloads of the node that the proxy knows, whenever something changes and after
-        /// each start of a stream. A running pod that joins is announced as meshed to others only when it is SERVED.
+        /// The states of all workloads that the proxy knows, whenever one changes and after each start of a stream.
+        /// A pod is announced as meshed only while it is SERVED.
         pub async fn report(
             &mut self,
             request: impl tonic::IntoRequest<super::ReportRequest>,
@@ -417,13 +405,13 @@ pub mod node_server {
             + std::marker::Send
             + 'static;
         /// A snapshot of the node's meshed workloads, then every change. The stream stays open.
-        /// Metadata `authorization: Bearer <node token>`; the token must be that of `node`.
+        /// Both calls need metadata `authorization: Bearer TOKEN` with the token of the node.
         async fn watch(
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
-        /// What became of them: all workloads of the node that the proxy knows, whenever something changes and after
-        /// each start of a stream. A running pod that joins is announced as meshed to others only when it is SERVED.
+        /// The states of all workloads that the proxy knows, whenever one changes and after each start of a stream.
+        /// A pod is announced as meshed only while it is SERVED.
         async fn report(
             &self,
             request: tonic::Request<super::ReportRequest>,
