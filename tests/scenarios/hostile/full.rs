@@ -15,7 +15,7 @@ use weft_tests::{
     mesh::{Description, Mesh, Watch, mesh},
     netns::Netns,
     suite::Area,
-    texts::{error, log, map, outcome},
+    texts::{log, map, outcome},
     wait,
 };
 
@@ -99,10 +99,6 @@ fn handshakes(mesh: &Mesh) -> Result<()> {
     let full = Full::of(mesh, "a", map::HANDSHAKES)?;
     refused(client.netns(), far.at(unreached.port()))?;
     reported(mesh, "a", &proxy, outcome::HANDSHAKES_FULL)?;
-    proxy.expect_some(
-        "outbound_tcp_errors_total",
-        &[("pod", "client"), ("error", error::NO_ORIGINAL_DESTINATION)],
-    )?;
     talk(&mut open)?;
     unreached.untouched()?;
     drop(full);
