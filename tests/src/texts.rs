@@ -11,7 +11,7 @@ pub mod log {
     pub const DIRECT_PASS_UNTRUSTED_LINK: &[&str] =
         &["other pods may share the pod's link", "is on a bridge"];
     pub const DRAIN_TIMEOUT: &str = "drain timeout";
-    pub const FORGED: &str = "forged";
+    pub const FORGED: &str = "completed by a different peer";
     pub const KERNEL_LIMIT: &str = "bound of the kernel side";
     pub const LIMIT_FOR_OTHER_CLIENTS: &str = "leaves to other clients";
     pub const LIMIT_FOR_OTHER_WORKLOADS: &str = "leaves to the node's others";
