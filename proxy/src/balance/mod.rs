@@ -200,8 +200,8 @@ impl Set {
         self.nodes.iter().find(|node| node.endpoint.addr == chosen)
     }
 
-    /// Two random nodes. With equal weights they always differ. Otherwise they may be the same, or the weights would have
-    /// no effect on a set of two.
+    /// Two random nodes. With equal weights they always differ. Otherwise they may be the same, or the weights would
+    /// have no effect on a set of two.
     fn two_random(&self) -> (&Arc<Node>, &Arc<Node>) {
         let mut random = rand::rng();
         let Some(weights) = &self.weights else {
