@@ -159,7 +159,7 @@ impl Drop for Entry {
         // There may be a new entry for the identity.
         if entries.get(&self.identity).is_some_and(|entry| entry.strong_count() == 0) {
             entries.remove(&self.identity);
-            store.metrics.forgotten(self.identity.as_str());
+            store.metrics.remove(self.identity.as_str());
         }
     }
 }
