@@ -92,7 +92,7 @@ impl Renewal {
         let Some(mut anchors) = self.first_anchors().await else {
             return;
         };
-        let mut own: Option<CertifiedKey> = None;
+        let mut current: Option<CertifiedKey> = None;
         let mut failures = 0;
         let mut due = Instant::now();
         loop {
@@ -105,7 +105,7 @@ impl Renewal {
                     }
                     let Some(new) = self.anchors.borrow_and_update().clone() else { continue };
                     anchors = new;
-                    if let Some(own) = &own && !self.rebuild(own, &anchors) {
+                    if let Some(current) = &current && !self.rebuild(current, &anchors) {
                         due = Instant::now();
                     }
                 }
@@ -128,7 +128,7 @@ impl Renewal {
                         Ok(fresh) => {
                             failures = 0;
                             due = Instant::now() + self.renew_after();
-                            own = Some(fresh);
+                            current = Some(fresh);
                         }
                         Err(error) => {
                             let retry = self.timing.retry_after(failures);
@@ -162,14 +162,14 @@ impl Renewal {
     }
 
     /// Publishes the same certificate with new anchors. False if peers with these anchors would not accept it.
-    fn rebuild(&self, own: &CertifiedKey, anchors: &Anchors) -> bool {
-        match Credential::assemble(self.identity.clone(), own.clone(), anchors) {
+    fn rebuild(&self, certified: &CertifiedKey, anchors: &Anchors) -> bool {
+        match Credential::assemble(self.identity.clone(), certified.clone(), anchors) {
             Ok(credential) => self.publish(credential),
             Err(error) => {
                 tracing::warn!(identity = %self.identity, %error, "failed to apply new trust anchors")
             }
         }
-        match Credential::verify(&self.identity, &own.cert, anchors) {
+        match Credential::verify(&self.identity, &certified.cert, anchors) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(identity = %self.identity, %error, "certificate is not valid under the new trust anchors; requesting a new one");

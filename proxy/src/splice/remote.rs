@@ -30,29 +30,29 @@ impl RemoteSplice {
     /// or the application's socket is not in the map.
     pub async fn start(splicing: &Arc<Splicing>, stream: &TcpStream) -> Option<Self> {
         let splice = splicing.capture.splice();
-        let own = socket_cookie(&stream.as_fd()).ok()?;
-        let pair = pair(splicing, own).await?;
+        let proxy_cookie = socket_cookie(&stream.as_fd()).ok()?;
+        let pair = pair(splicing, proxy_cookie).await?;
         let to_proxy = SpliceRedirect {
             sender: pair.app,
             sender_sock: pair.app_sock,
-            target: own,
+            target: proxy_cookie,
             target_sock: pair.proxy_sock,
             feeder: pair.app,
             feeder_sock: pair.app_sock,
             ..SpliceRedirect::default()
         };
         let to_application = SpliceRedirect {
-            sender: own,
+            sender: proxy_cookie,
             sender_sock: pair.proxy_sock,
             target: pair.app,
             target_sock: pair.app_sock,
-            feeder: own,
+            feeder: proxy_cookie,
             feeder_sock: pair.proxy_sock,
             may_sleep: 1,
             ..SpliceRedirect::default()
         };
         let counters = &splicing.counters;
-        match splice.join(stream.as_fd(), own) {
+        match splice.join(stream.as_fd(), proxy_cookie) {
             Ok(()) => {}
             Err(Refused::Ending) => {
                 counters.half_closed.fetch_add(1, Ordering::Relaxed);
@@ -75,9 +75,9 @@ impl RemoteSplice {
 }
 
 /// Looks up the application's socket, which may appear in the kernel's map a moment after the proxy's.
-async fn pair(splicing: &Splicing, own: u64) -> Option<SplicePair> {
+async fn pair(splicing: &Splicing, proxy_cookie: u64) -> Option<SplicePair> {
     for _ in 0..MAX_TRIES {
-        if let Some(pair) = splicing.capture.splice().pair(own) {
+        if let Some(pair) = splicing.capture.splice().pair(proxy_cookie) {
             return Some(pair);
         }
         tokio::task::yield_now().await;
