@@ -1,9 +1,9 @@
 //! Limits on open connections, per node, workload and client.
 //!
-//! File descriptors run out first, and all pods of the node share those of the process. A workload may hold as many
-//! connections as it leaves free for others: alone it gets half of what the node can carry, two greedy ones get a
-//! third each, and the next one always finds room (the dynamic threshold of shared switch buffers, Choudhury and Hahne
-//! 1998, with a factor of 1). The same rule holds between the clients of one workload.
+//! File descriptors run out first, and all pods of the node share those of the process. A workload may have as many
+//! connections as it leaves free for others: one alone gets half of the node's connections, two get a third each, and
+//! the next one always finds room. (This is the dynamic threshold of shared switch buffers, Choudhury and Hahne 1998,
+//! with a factor of 1.) The same rule holds between the clients of one workload.
 
 use std::{
     collections::HashMap,
@@ -24,20 +24,20 @@ use prometheus_client::{
 
 use crate::refusal::Reason;
 
-/// Descriptors of a proxied connection: one accepted socket, one opened.
+/// Descriptors of a proxied connection: one socket accepted, one opened.
 const PER_CONNECTION: usize = 2;
 /// Descriptors of a workload: its listeners (two handles each) and its network namespace.
 const PER_WORKLOAD: usize = 16;
-/// Pooled sockets may take one of this many free descriptors.
+/// Pooled sockets may use 1/`FREE_PER_POOLED` of the free descriptors.
 const FREE_PER_POOLED: usize = 8;
 /// Descriptors of the process itself: programs and maps, control plane, admin server, runtime.
-const OF_PROCESS: usize = 256;
+const PER_PROCESS: usize = 256;
 
-/// What the connections of all workloads may use together.
+/// The limits of the connections of all workloads together.
 #[derive(Debug)]
 pub struct NodeLimiter {
     descriptors: usize,
-    most: usize,
+    max_connections: usize,
     workloads: AtomicUsize,
     open: AtomicUsize,
     pooled: AtomicUsize,
@@ -58,7 +58,7 @@ pub struct PooledPermit(Arc<NodeLimiter>);
 #[derive(Debug)]
 pub struct ConnectionLimiter {
     node: Arc<NodeLimiter>,
-    most: usize,
+    max_connections: usize,
     held: Mutex<Held>,
 }
 
@@ -79,11 +79,11 @@ pub struct Permit {
 /// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitExceeded {
-    /// The workload has as many as one may have at all.
+    /// The workload has the maximum number of connections per workload.
     Workload,
-    /// The workload has as many as it leaves to the other workloads of the node.
+    /// The workload has used up its quota of the node's connections.
     Node,
-    /// The client has as many to this workload as it leaves to other clients.
+    /// The client has used up its quota of the workload's connections.
     Client,
 }
 
@@ -100,22 +100,20 @@ impl LimitExceeded {
 impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            LimitExceeded::Workload => "the workload has as many connections open as one may have",
-            LimitExceeded::Node => {
-                "the workload has as many connections open as it leaves to the node's others"
-            }
-            LimitExceeded::Client => "the client has as many connections open as it leaves to other clients",
+            LimitExceeded::Workload => "the workload has the maximum number of connections open",
+            LimitExceeded::Node => "the workload has used up its quota of the node's connections",
+            LimitExceeded::Client => "the client has used up its quota of the workload's connections",
         })
     }
 }
 
 impl NodeLimiter {
-    /// For a process that may have so many descriptors; at most `most` connections (0: what these allow).
-    pub fn new(descriptors: usize, most: usize) -> Arc<Self> {
-        let most = if most == 0 { usize::MAX } else { most };
+    /// Limits for a process that may have `descriptors` open. `max_connections` is an additional limit; 0 means none.
+    pub fn new(descriptors: usize, max_connections: usize) -> Arc<Self> {
+        let max_connections = if max_connections == 0 { usize::MAX } else { max_connections };
         Arc::new(Self {
             descriptors,
-            most,
+            max_connections,
             workloads: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             pooled: AtomicUsize::new(0),
@@ -123,85 +121,86 @@ impl NodeLimiter {
         })
     }
 
-    /// Limits for one more workload, of at most `most` connections.
-    pub fn limiter(self: &Arc<Self>, most: usize) -> Arc<ConnectionLimiter> {
+    /// Limits for one more workload, which may have at most `max_connections`.
+    pub fn limiter(self: &Arc<Self>, max_connections: usize) -> Arc<ConnectionLimiter> {
         self.workloads.fetch_add(1, Ordering::Relaxed);
-        Arc::new(ConnectionLimiter { node: self.clone(), most, held: Mutex::default() })
+        Arc::new(ConnectionLimiter { node: self.clone(), max_connections, held: Mutex::default() })
     }
 
-    /// How many connections all workloads may have together.
+    /// How many connections all workloads may have open.
     pub fn total(&self) -> usize {
-        (self.left() / PER_CONNECTION).min(self.most)
+        (self.available_descriptors() / PER_CONNECTION).min(self.max_connections)
     }
 
-    /// Descriptors for connections and for what is in stock for them.
-    fn left(&self) -> usize {
-        let others = OF_PROCESS + PER_WORKLOAD * self.workloads.load(Ordering::Relaxed);
-        self.descriptors.saturating_sub(others)
+    /// Descriptors for connections and for pooled sockets.
+    fn available_descriptors(&self) -> usize {
+        let reserved = PER_PROCESS + PER_WORKLOAD * self.workloads.load(Ordering::Relaxed);
+        self.descriptors.saturating_sub(reserved)
     }
 
-    /// How many of `wanted` sockets may be made in advance.
+    /// How many of `wanted` sockets may be created in advance.
     pub fn pool_allowance(&self, wanted: usize) -> usize {
-        let free = self.left().saturating_sub(PER_CONNECTION * self.open());
+        let free = self.available_descriptors().saturating_sub(PER_CONNECTION * self.open());
         wanted.min((free / FREE_PER_POOLED).saturating_sub(self.pooled.load(Ordering::Relaxed)))
     }
 
-    /// One socket more is in stock.
+    /// Counts one more pooled socket.
     pub fn pool_permit(self: &Arc<Self>) -> PooledPermit {
         self.pooled.fetch_add(1, Ordering::Relaxed);
         PooledPermit(self.clone())
     }
 
-    /// Descriptors that `spare` holds in advance are asked back when connections have no others left.
-    pub fn register_pool(&self, spare: Weak<dyn Reclaimable>) {
+    /// Registers a pool that is reclaimed when connections need its descriptors.
+    pub fn register_pool(&self, pool: Weak<dyn Reclaimable>) {
         let mut pools = self.pools.lock();
-        pools.retain(|stock| stock.strong_count() > 0);
-        pools.push(spare);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(pool);
     }
 
-    /// Nobody is refused for the sake of what is in stock.
-    fn make_room(&self) {
-        if PER_CONNECTION * self.open() + self.pooled.load(Ordering::Relaxed) <= self.left() {
+    /// Closes pooled sockets if connections need their descriptors: no connection is refused because of the pools.
+    fn reclaim_if_needed(&self) {
+        if PER_CONNECTION * self.open() + self.pooled.load(Ordering::Relaxed) <= self.available_descriptors()
+        {
             return;
         }
         let pools: Vec<_> = self.pools.lock().iter().filter_map(Weak::upgrade).collect();
-        for stock in pools {
-            stock.reclaim();
+        for pool in pools {
+            pool.reclaim();
         }
     }
 
-    /// How many they have.
+    /// How many connections all workloads have open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 }
 
 impl ConnectionLimiter {
-    /// One more connection; from `client`, where that is not the workload itself.
+    /// Permits one more connection. `client` is the peer, if that is not the workload itself.
     ///
     /// # Errors
     /// The limit that was reached.
     pub fn acquire(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Permit, LimitExceeded> {
         let mut held = self.held.lock();
         let free = self.node.total().saturating_sub(self.node.open());
-        if held.open >= self.most {
+        if held.open >= self.max_connections {
             return Err(LimitExceeded::Workload);
         }
         if held.open >= free {
             return Err(LimitExceeded::Node);
         }
         if let Some(client) = client {
-            let room = free.min(self.most) - held.open;
-            let of_client = held.clients.get(&client).copied().unwrap_or(0);
-            if of_client >= room {
+            let room = free.min(self.max_connections) - held.open;
+            let open = held.clients.get(&client).copied().unwrap_or(0);
+            if open >= room {
                 return Err(LimitExceeded::Client);
             }
-            held.clients.insert(client, of_client + 1);
+            held.clients.insert(client, open + 1);
         }
         held.open += 1;
         self.node.open.fetch_add(1, Ordering::Relaxed);
         drop(held);
-        self.node.make_room();
+        self.node.reclaim_if_needed();
         Ok(Permit { limiter: self.clone(), client })
     }
 }
@@ -223,10 +222,10 @@ impl Drop for Permit {
         let mut held = self.limiter.held.lock();
         held.open -= 1;
         if let Some(client) = self.client
-            && let Some(of_client) = held.clients.get_mut(&client)
+            && let Some(open) = held.clients.get_mut(&client)
         {
-            *of_client -= 1;
-            if *of_client == 0 {
+            *open -= 1;
+            if *open == 0 {
                 held.clients.remove(&client);
             }
         }
@@ -234,15 +233,19 @@ impl Drop for Permit {
     }
 }
 
-/// Tells of a node when metrics are scraped.
+/// Exports the metrics of the node's limits.
 #[derive(Debug)]
 pub struct LimitsCollector(pub Arc<NodeLimiter>);
 
 impl Collector for LimitsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, value) in [
-            ("weft_connections_open", "Connections of workloads that are open", self.0.open()),
-            ("weft_connections_limit", "Connections that all workloads may have together", self.0.total()),
+            ("weft_connections_open", "Open connections of all workloads", self.0.open()),
+            (
+                "weft_connections_limit",
+                "The maximum number of open connections of all workloads",
+                self.0.total(),
+            ),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
@@ -267,7 +270,7 @@ mod tests {
         loop {
             match limiter.acquire(client) {
                 Ok(permit) => permits.push(permit),
-                Err(full) => return (permits, full),
+                Err(limit) => return (permits, limit),
             }
         }
     }
@@ -276,11 +279,11 @@ mod tests {
     fn a_greedy_workload_leaves_as_much_as_it_takes() {
         let node = node(120);
         let (greedy, second, late) = (node.limiter(1000), node.limiter(1000), node.limiter(1000));
-        let (first, full) = fill(&greedy, None);
-        assert_eq!((first.len(), full), (60, LimitExceeded::Node));
+        let (first, limit) = fill(&greedy, None);
+        assert_eq!((first.len(), limit), (60, LimitExceeded::Node));
         let (more, _) = fill(&second, None);
         assert_eq!(more.len(), 30);
-        // Whoever comes last finds room, and nobody ever finds none.
+        // The last workload finds room, too.
         assert_eq!(fill(&late, None).0.len(), 15);
         drop((first, more));
         assert_eq!(node.open(), 0);
@@ -288,76 +291,76 @@ mod tests {
     }
 
     #[test]
-    fn a_workloads_own_bound_holds_too() {
-        let share = node(1000).limiter(7);
-        let (permits, full) = fill(&share, None);
-        assert_eq!((permits.len(), full), (7, LimitExceeded::Workload));
+    fn the_limit_per_workload_holds() {
+        let limiter = node(1000).limiter(7);
+        let (permits, limit) = fill(&limiter, None);
+        assert_eq!((permits.len(), limit), (7, LimitExceeded::Workload));
     }
 
     #[test]
     fn a_greedy_client_leaves_room_for_others() {
-        let share = node(1000).limiter(100);
-        let (greedy, full) = fill(&share, Some(ONE));
-        assert_eq!((greedy.len(), full), (50, LimitExceeded::Client));
-        let (other, full) = fill(&share, Some(OTHER));
-        assert_eq!((other.len(), full), (25, LimitExceeded::Client));
+        let limiter = node(1000).limiter(100);
+        let (greedy, limit) = fill(&limiter, Some(ONE));
+        assert_eq!((greedy.len(), limit), (50, LimitExceeded::Client));
+        let (other, limit) = fill(&limiter, Some(OTHER));
+        assert_eq!((other.len(), limit), (25, LimitExceeded::Client));
         drop((greedy, other));
-        assert!(share.held.lock().clients.is_empty(), "clients without connections are forgotten");
+        assert!(limiter.held.lock().clients.is_empty(), "a client without connections still has an entry");
     }
 
     #[test]
-    fn descriptors_bound_the_whole() {
+    fn descriptors_limit_the_total() {
         let node = NodeLimiter::new(20_000, 0);
-        let shares: Vec<_> = (0..100).map(|_| node.limiter(usize::MAX)).collect();
+        let limiters: Vec<_> = (0..100).map(|_| node.limiter(usize::MAX)).collect();
         assert_eq!(node.total(), (20_000 - 256 - 1600) / 2);
-        drop(shares);
+        drop(limiters);
         assert_eq!(node.total(), (20_000 - 256) / 2);
         assert_eq!(fill(&NodeLimiter::new(100, 0).limiter(10), None).1, LimitExceeded::Node);
     }
 
     #[test]
-    fn the_stock_counts_and_leaves_room() {
+    fn pooled_sockets_are_counted_and_leave_room() {
         let node = NodeLimiter::new(20_000, 0);
-        let share = node.limiter(usize::MAX);
+        let limiter = node.limiter(usize::MAX);
         assert_eq!(node.pool_allowance(128), 128);
-        let mut stock = Vec::new();
-        // As many busy workloads as there may be, all wanting as much as they can get.
+        let mut pooled = Vec::new();
+        // Many busy workloads that fill their pools as far as they may.
         while node.pool_allowance(128) > 0 {
-            stock.extend((0..node.pool_allowance(128)).map(|_| node.pool_permit()));
+            pooled.extend((0..node.pool_allowance(128)).map(|_| node.pool_permit()));
         }
         let left = 20_000 - 256 - 16;
-        assert_eq!(stock.len(), left / 8);
-        assert_eq!(node.total(), left / 2, "connections come first");
-        drop(stock);
-        let (permits, _) = fill(&share, None);
+        assert_eq!(pooled.len(), left / 8);
+        assert_eq!(node.total(), left / 2, "pooled sockets must not reduce the limit of connections");
+        drop(pooled);
+        let (permits, _) = fill(&limiter, None);
         assert_eq!(node.pool_allowance(10_000), (left - 2 * permits.len()) / 8);
     }
 
     #[test]
-    fn the_stock_is_given_back_when_connections_need_it() {
+    fn pools_are_reclaimed_when_connections_need_the_descriptors() {
         #[derive(Debug, Default)]
-        struct Stock(Mutex<Vec<PooledPermit>>);
-        impl Reclaimable for Stock {
+        struct Pool(Mutex<Vec<PooledPermit>>);
+        impl Reclaimable for Pool {
             fn reclaim(&self) {
                 self.0.lock().clear();
             }
         }
         let node = NodeLimiter::new(256 + 1000 + 3 * 16, 0);
-        let (gone, kept) = (Arc::new(Stock::default()), Arc::new(Stock::default()));
-        for stock in [&gone, &kept] {
-            let stock: Arc<dyn Reclaimable> = stock.clone();
-            node.register_pool(Arc::downgrade(&stock));
+        let (dropped, kept) = (Arc::new(Pool::default()), Arc::new(Pool::default()));
+        for pool in [&dropped, &kept] {
+            let pool: Arc<dyn Reclaimable> = pool.clone();
+            node.register_pool(Arc::downgrade(&pool));
         }
-        drop(gone);
+        drop(dropped);
         kept.0.lock().extend((0..node.pool_allowance(1000)).map(|_| node.pool_permit()));
         let pooled = kept.0.lock().len();
         assert_eq!(pooled, (1000 + 3 * 16) / 8);
-        let shares: Vec<_> = (0..3).map(|_| node.limiter(usize::MAX)).collect();
-        let (first, _) = fill(&shares[0], None);
-        let (second, _) = fill(&shares[1], None);
+        let limiters: Vec<_> = (0..3).map(|_| node.limiter(usize::MAX)).collect();
+        let (first, _) = fill(&limiters[0], None);
+        let (second, _) = fill(&limiters[1], None);
         assert_eq!((first.len(), second.len()), (250, 125));
-        assert_eq!(kept.0.lock().len(), pooled, "there is room for both");
-        let (third, _) = fill(&shares[2], None);
+        assert_eq!(kept.0.lock().len(), pooled, "there was room for both, but the pool was reclaimed");
+        let (third, _) = fill(&limiters[2], None);
         assert_eq!(third.len(), 63);
         assert!(kept.0.lock().is_empty());
     }

@@ -1,4 +1,4 @@
-//! weft-proxy: serves all meshed pods of a node.
+//! The weft-proxy command: serves all meshed pods of a node.
 
 use std::process::ExitCode;
 
@@ -28,17 +28,18 @@ fn check() -> anyhow::Result<()> {
     let report = capture::check();
     print!("{}", report.text);
     report.verdict?;
-    println!("this kernel can carry weft");
+    println!("this kernel supports weft");
     Ok(())
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
     let level = logging::init(config.log_format, &config.log_level)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    // For all but connections, which have lanes. Two, so that nothing keeps the heartbeat waiting.
+    // Connections have threads of their own; this runtime runs everything else. Two threads, so that nothing delays the
+    // heartbeat.
     let runtime = runtime.enable_all().thread_name("weft-worker").worker_threads(2).build()?;
     let result = runtime.block_on(run::run(config, level));
-    // What is left after the drain is ended, not waited for.
+    // Tasks that still run after the drain are aborted, not awaited.
     runtime.shutdown_background();
     result
 }

@@ -11,10 +11,10 @@ pub mod log {
     pub const DIRECT_PASS_UNTRUSTED_LINK: &[&str] =
         &["other pods may share the pod's link", "is on a bridge"];
     pub const DRAIN_TIMEOUT: &str = "drain timeout";
-    pub const FORGED: &str = "forged";
+    pub const FORGED: &str = "completed by a different peer";
     pub const KERNEL_LIMIT: &str = "bound of the kernel side";
-    pub const LIMIT_FOR_OTHER_CLIENTS: &str = "leaves to other clients";
-    pub const LIMIT_FOR_OTHER_WORKLOADS: &str = "leaves to the node's others";
+    pub const LIMIT_FOR_OTHER_CLIENTS: &str = "its quota of the workload's connections";
+    pub const LIMIT_FOR_OTHER_WORKLOADS: &str = "its quota of the node's connections";
     pub const LISTENERS_DESTROYED: &str = "destroyed";
     pub const NO_ORIGINAL_DESTINATION: &str = "original destination";
     pub const NOT_SPLICED: &str = "not spliced";

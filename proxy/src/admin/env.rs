@@ -1,15 +1,16 @@
-//! Which of the process's environment may be shown?
+//! The process's environment, with secrets redacted.
 
 use std::collections::BTreeMap;
 
-/// The environment, without the values of what looks like a secret. `wanted` are the names to show; none: all.
+/// The environment, without the values of variables that look like secrets. `wanted` are the names to show, all if
+/// `None`.
 pub(super) fn visible(
     variables: impl IntoIterator<Item = (String, String)>,
     wanted: Option<&str>,
 ) -> BTreeMap<String, String> {
     variables
         .into_iter()
-        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted.split('&').any(|one| one == name)))
+        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted.split('&').any(|wanted| wanted == name)))
         .map(|(name, value)| if looks_secret(&name) { (name, REDACTED.to_owned()) } else { (name, value) })
         .collect()
 }
@@ -21,7 +22,7 @@ fn looks_secret(name: &str) -> bool {
 
 const REDACTED: &str = "[redacted]";
 
-/// Rather too many than one too few.
+/// Parts of names that look like secrets: better too many than too few.
 const SECRETS: [&str; 10] =
     ["secret", "token", "passw", "pwd", "key", "credential", "auth", "private", "cookie", "dsn"];
 
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn names_can_be_asked_for() {
+    fn only_requested_names_are_shown() {
         let shown = visible(variables(), Some("WEFT_PROXY_NODE&DB_PASSWORD&MISSING"));
         assert_eq!(shown.into_keys().collect::<Vec<_>>(), ["DB_PASSWORD", "WEFT_PROXY_NODE"]);
     }

@@ -1,7 +1,7 @@
-//! How do people, probes and Prometheus look into the proxy?
+//! Serves the admin endpoints, for operators, probes and Prometheus.
 //!
-//! A small HTTP/1 server. It must answer while the proxy is in trouble and must not be a way to bring it there:
-//! connections are few, short-lived and bounded in time.
+//! This is a small HTTP/1 server. It must answer while the proxy is overloaded, and must not overload it: the number of
+//! connections and their duration are limited.
 #![forbid(unsafe_code)]
 
 mod env;
@@ -19,16 +19,16 @@ use tokio::{
 
 use crate::{logging::LevelHandle, metrics::Metrics};
 
-/// What the server shows.
+/// The sources of the server's answers.
 #[derive(Clone)]
 pub struct Admin {
-    /// Behind `/metrics`.
+    /// For `/metrics`.
     pub metrics: Metrics,
-    /// Behind `/ready`: what is missing, if anything.
+    /// For `/ready`: what is missing, if anything.
     pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
-    /// Behind `/config`. Must hold no secrets.
+    /// For `/config`. Must contain no secrets.
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
-    /// Behind `/proxy-log-level`.
+    /// For `/proxy-log-level`.
     pub log_level: LevelHandle,
 }
 
@@ -39,12 +39,12 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// Binds `addr` and serves on it. To be called within a tokio runtime.
+/// Binds `addr` and serves on it. Must be called within a tokio runtime.
 pub fn serve(addr: SocketAddr, admin: Admin) -> io::Result<Server> {
     serve_on(std::net::TcpListener::bind(addr)?, admin)
 }
 
-/// Serves on a listener that exists already, for example one that a predecessor handed over.
+/// Serves on an existing listener, for example one that a predecessor handed over.
 pub fn serve_on(listener: std::net::TcpListener, admin: Admin) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -55,7 +55,6 @@ pub fn serve_on(listener: std::net::TcpListener, admin: Admin) -> io::Result<Ser
 }
 
 impl Server {
-    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -73,15 +72,14 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// What the connections share.
 struct State {
     admin: Admin,
-    /// A scrape's text may be large: not many at once.
+    /// Limits the number of concurrent scrapes: their text may be large.
     scrapes: Semaphore,
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
-    // They end with this task.
+    // Connections are aborted when this task ends.
     let mut connections = JoinSet::new();
     loop {
         while connections.len() >= MAX_CONNECTIONS {
@@ -96,8 +94,8 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                 connections.spawn(connection(socket, peer, state.clone()));
             }
             Err(error) => {
-                // Mostly a lack of file descriptors: others must be closed first.
-                tracing::warn!(%error, "admin server cannot accept a connection");
+                // Usually there are no free file descriptors: others must be closed first.
+                tracing::warn!(%error, "admin server failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

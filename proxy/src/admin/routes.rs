@@ -1,4 +1,4 @@
-//! What does each path answer?
+//! The answers of the admin server, by path.
 
 use std::net::SocketAddr;
 
@@ -14,9 +14,9 @@ type Answer = Response<Full<Bytes>>;
 
 pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
-    let read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "/live" | "/ready" | "/metrics" | "/env.json" | "/config" if !read => not_allowed("GET, HEAD"),
+        "/live" | "/ready" | "/metrics" | "/env.json" | "/config" if !is_read => not_allowed("GET, HEAD"),
         "/live" => text(StatusCode::OK, "live\n"),
         "/ready" => match (state.admin.readiness)() {
             Ok(()) => text(StatusCode::OK, "ready\n"),
@@ -30,14 +30,14 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
         }
         "/config" => json(&(state.admin.config)()),
         "/proxy-log-level" => log_level(state, peer, request).await,
-        _ => text(StatusCode::NOT_FOUND, format!("not found; there are: {PATHS}\n")),
+        _ => text(StatusCode::NOT_FOUND, format!("not found; paths: {PATHS}\n")),
     }
 }
 
 async fn metrics(state: &State, request: &Request<Incoming>) -> Answer {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::negotiate(accept.unwrap_or_default());
-    // Given back when the text is written, not when it is sent: a slow reader keeps nobody waiting.
+    // The permit is released when the text is written, not when it is sent, so a slow reader does not delay others.
     let Ok(_permit) = state.scrapes.acquire().await else { return failed(&"shutting down") };
     let metrics = state.admin.metrics.clone();
     match tokio::task::spawn_blocking(move || metrics.encode(format)).await {
@@ -48,7 +48,7 @@ async fn metrics(state: &State, request: &Request<Incoming>) -> Answer {
 }
 
 async fn log_level(state: &State, peer: SocketAddr, request: Request<Incoming>) -> Answer {
-    // It can fill disks and tell of traffic: only for those who are on the node.
+    // More logging can fill disks and reveal traffic, so this is only for clients on the node.
     if !peer.ip().to_canonical().is_loopback() {
         return text(StatusCode::FORBIDDEN, "only from this machine (loopback)\n");
     }
@@ -108,5 +108,5 @@ fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PATHS: &str = "/ready /live /metrics /env.json /config /proxy-log-level";
-/// Bytes of directives.
+/// The maximum length of the directives, in bytes.
 const MAX_LEVEL: usize = 4 * 1024;

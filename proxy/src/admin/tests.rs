@@ -1,4 +1,4 @@
-//! Does the server answer what it should, and withstand bad clients?
+//! Tests of the admin server's answers, and of misbehaving clients.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -36,7 +36,7 @@ impl Running {
         TcpStream::connect(self.server.addr()).await.unwrap()
     }
 
-    /// The whole answer; the connection must end after it although nobody asked for that.
+    /// The whole answer. The server must close the connection after it.
     async fn ask(&self, request: &str) -> String {
         let mut socket = self.connect().await;
         socket.write_all(request.as_bytes()).await.unwrap();
@@ -66,7 +66,7 @@ async fn probes_are_answered() {
 }
 
 #[tokio::test]
-async fn metrics_come_in_the_format_asked_for() {
+async fn metrics_have_the_requested_format() {
     let running = Running::start();
     let answer = running.get("/metrics").await;
     assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
@@ -114,7 +114,7 @@ async fn other_paths_and_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn silent_clients_are_closed_and_do_not_lock_others_out() {
+async fn silent_clients_are_disconnected_and_do_not_block_others() {
     let running = Running::start();
     let start = Instant::now();
     let mut silent = Vec::new();
@@ -123,7 +123,7 @@ async fn silent_clients_are_closed_and_do_not_lock_others_out() {
     }
     assert!(
         running.get("/live").await.starts_with("HTTP/1.1 200 "),
-        "it is their turn when the silent are closed"
+        "a client must be served once the silent ones are disconnected"
     );
     assert!(start.elapsed() < 2 * HEADER_TIMEOUT + Duration::from_secs(1));
     let mut answer = Vec::new();
@@ -131,12 +131,12 @@ async fn silent_clients_are_closed_and_do_not_lock_others_out() {
 }
 
 #[tokio::test]
-async fn it_stops_when_dropped() {
+async fn the_server_stops_when_dropped() {
     let running = Running::start();
     let (addr, mut open) = (running.server.addr(), running.connect().await);
     drop(running);
     let mut answer = Vec::new();
-    // Reset or end, but no answer and no waiting.
+    // A reset or an end of the stream, but no answer and no delay.
     let _ = tokio::time::timeout(Duration::from_secs(1), open.read_to_end(&mut answer)).await.unwrap();
     assert!(answer.is_empty());
     assert!(TcpStream::connect(addr).await.is_err());

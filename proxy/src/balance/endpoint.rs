@@ -1,4 +1,4 @@
-//! What is an endpoint?
+//! The endpoint of a destination: its address, identity and labels.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -7,22 +7,21 @@ use crate::tls::Identity;
 /// An address that serves a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it listens.
     pub addr: SocketAddr,
-    /// How it is to be spoken to: mTLS with this identity, or (`None`) plaintext.
+    /// The identity to require by mTLS; `None` means plaintext.
     pub tls: Option<EndpointTls>,
-    /// Its metric labels, `dst_*`.
+    /// Metric labels, `dst_*`.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Its share relative to others'.
+    /// Its share of the connections, relative to the other endpoints.
     pub weight: u32,
-    /// The port where a Linkerd sidecar takes connections behind a transport header.
+    /// The port of a Linkerd sidecar that accepts connections with a transport header.
     pub opaque_transport_port: Option<u16>,
-    /// Its bytes are to be forwarded as they are.
+    /// Its bytes are forwarded without protocol detection.
     pub opaque: bool,
 }
 
 impl Endpoint {
-    /// Whether a connection that is being made to one would be as good for the other.
+    /// Whether a connection to one endpoint can also be used for the other: same address and identity.
     pub fn is_reached_like(&self, other: &Endpoint) -> bool {
         self.addr == other.addr && self.tls == other.tls
     }
@@ -37,11 +36,10 @@ impl Endpoint {
     }
 }
 
-/// Who an endpoint must prove to be.
+/// What an endpoint's certificate must prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointTls {
-    /// The identity that its certificate must hold.
     pub identity: Identity,
-    /// What to send as SNI.
+    /// The SNI to send.
     pub server_name: String,
 }

@@ -1,4 +1,4 @@
-//! How loaded is an endpoint, and may it be tried?
+//! Measures the load of an endpoint, and backs off from endpoints that fail.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -7,83 +7,84 @@ use std::{
 
 use rand::Rng;
 
-/// How load is judged.
+/// Settings of the load measurement and the backoff.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadConfig {
-    /// What an endpoint's latency is taken to be while that of none is known.
+    /// The latency to assume while that of no endpoint is known.
     pub default_latency: Duration,
-    /// In this time a past latency loses all but 1/e of its weight.
+    /// The time in which the weight of a measured latency decays to 1/e.
     pub decay: Duration,
-    /// Latencies below this one are the same: they tell of the scheduler, not of the endpoint.
+    /// Lower latencies are raised to this one: they depend on the scheduler, not on the endpoint.
     pub floor: Duration,
-    /// How long an endpoint is left alone after its first failure; doubled by each further one.
+    /// How long an endpoint is not picked after its first failure; doubled with each further failure.
     pub min_backoff: Duration,
-    /// The longest that it is left alone.
+    /// The upper bound of the backoff.
     pub max_backoff: Duration,
 }
 
-/// What is known of an endpoint. Times are since the balancer was made, in microseconds.
+/// The measured load of an endpoint. Times are in microseconds since the balancer was created.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     open: AtomicU32,
-    /// Bits of an `f64`, seconds; nought: not measured yet.
+    /// The bits of an `f64`, in seconds; 0 if not measured yet.
     latency: AtomicU64,
-    measured: AtomicU64,
+    measured_at: AtomicU64,
     failures: AtomicU32,
-    /// Nobody may try before.
+    /// The end of the backoff.
     blocked_until: AtomicU64,
     last_tried: AtomicU64,
 }
 
 impl Load {
-    /// A connection to the endpoint begins. Returns how often the endpoint had failed by then.
+    /// Counts a new connection. Returns the endpoint's number of failures so far.
     pub(super) fn begin(&self, now: Duration, config: &LoadConfig) -> u32 {
         self.open.fetch_add(1, Ordering::Relaxed);
         let failures = self.failures.load(Ordering::Relaxed);
         if failures > 0 {
-            // It failed before: this connection tries it, the others wait how this one fares.
+            // This connection probes the endpoint; it is not picked again until the result is known.
             self.last_tried.store(micros(now), Ordering::Relaxed);
             self.blocked_until.store(micros(now + config.backoff(failures)), Ordering::Relaxed);
         }
         failures
     }
 
-    /// A connection is over.
+    /// Counts the end of a connection.
     pub(super) fn end(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn connected(&self, latency: Duration, now: Duration, config: &LoadConfig) {
         let latency = latency.as_secs_f64();
-        // Two threads may overwrite each other: one sample among many is lost, no harm done.
+        // Two threads may overwrite each other's result. That loses one sample of many.
         let estimate = match self.latency(now, config) {
             Some(old) if latency < old => {
-                let keep = self.keep(now, config);
-                old * keep + latency * (1.0 - keep)
+                let weight = self.remaining_weight(now, config);
+                old * weight + latency * (1.0 - weight)
             }
             // A peak, or the first one.
             _ => latency,
         };
         self.latency.store(estimate.max(f64::MIN_POSITIVE).to_bits(), Ordering::Relaxed);
-        self.measured.store(micros(now), Ordering::Relaxed);
+        self.measured_at.store(micros(now), Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.blocked_until.store(0, Ordering::Relaxed);
     }
 
-    /// A connection failed that began after `seen` failures.
+    /// Counts the failure of a connection that began when the endpoint had failed `seen` times.
     pub(super) fn failed(&self, seen: u32, now: Duration, config: &LoadConfig) {
         self.last_tried.store(micros(now), Ordering::Relaxed);
         let failures = seen.saturating_add(1);
-        // Connections that were under way together fail together: that is one failure, not many.
+        // Connections that were made at the same time and fail together count as one failure.
         if self.failures.compare_exchange(seen, failures, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.blocked_until.store(micros(now + config.backoff(failures)), Ordering::Relaxed);
         }
     }
 
-    /// Seconds that a connection takes; `None` while not known.
+    /// The expected seconds until a connection is established; `None` while not known.
     pub(super) fn latency(&self, now: Duration, config: &LoadConfig) -> Option<f64> {
         let latency = f64::from_bits(self.latency.load(Ordering::Relaxed));
-        (latency > 0.0).then(|| (latency * self.keep(now, config)).max(config.floor.as_secs_f64()))
+        (latency > 0.0)
+            .then(|| (latency * self.remaining_weight(now, config)).max(config.floor.as_secs_f64()))
     }
 
     pub(super) fn open(&self) -> u32 {
@@ -98,9 +99,9 @@ impl Load {
         self.last_tried.load(Ordering::Relaxed)
     }
 
-    /// How much of the last latency still counts.
-    fn keep(&self, now: Duration, config: &LoadConfig) -> f64 {
-        let age = micros(now).saturating_sub(self.measured.load(Ordering::Relaxed));
+    /// The weight that the last latency still has, from 0 to 1.
+    fn remaining_weight(&self, now: Duration, config: &LoadConfig) -> f64 {
+        let age = micros(now).saturating_sub(self.measured_at.load(Ordering::Relaxed));
         (-(age as f64 / 1e6) / config.decay.as_secs_f64()).exp()
     }
 }

@@ -1,8 +1,8 @@
-//! Which endpoint does a connection go to?
+//! Balances connections over the endpoints of a service.
 //!
-//! Power of two choices: of two endpoints taken at random, the one with less load. Load is the time that its
-//! connections took to be established, times the connections it has. Picking takes no lock; an endpoint that
-//! fails is left alone for a while, and tried by one connection before the others come back.
+//! Power of two choices: of two random endpoints, the one with less load is picked. Load is the time in which
+//! connections are established, times the number of open connections. Picking takes no lock. An endpoint that fails is
+//! not picked for a while; then one connection tries it before others use it.
 #![forbid(unsafe_code)]
 
 mod endpoint;
@@ -25,17 +25,18 @@ pub use self::{
     load::LoadConfig,
 };
 
-/// The endpoints of a service, and what is known of their load.
+/// The endpoints of a service, with their load.
 #[derive(Debug)]
 pub struct Balancer {
     set: ArcSwap<Set>,
-    /// Makes updates one after another; picks do not wait for it.
+    /// Serializes updates; picks do not take it.
     update: Mutex<()>,
     config: LoadConfig,
     base: Instant,
 }
 
-/// An endpoint that was picked. Counts towards its load until dropped: keep it as long as the connection.
+/// An endpoint that was picked. It counts towards the endpoint's load until it is dropped: keep it as long as the
+/// connection.
 #[derive(Debug)]
 pub struct Picked {
     node: Arc<Node>,
@@ -60,12 +61,12 @@ struct Node {
 }
 
 impl Balancer {
-    /// Without endpoints yet.
+    /// Creates a balancer without endpoints.
     pub fn new(config: LoadConfig) -> Self {
         Self { set: ArcSwap::default(), update: Mutex::new(()), config, base: Instant::now() }
     }
 
-    /// Replaces the endpoints. What is known of those that stay is kept; connections to those that go live on.
+    /// Replaces the endpoints. Those that stay keep their load; connections to removed ones continue.
     pub fn update(&self, endpoints: Vec<Endpoint>) {
         let _one_at_a_time = self.update.lock();
         let old = self.set.load();
@@ -83,34 +84,31 @@ impl Balancer {
         self.set.store(Arc::new(Set::new(nodes)));
     }
 
-    /// The endpoint for a new connection, none of `exclude`; `None` if there is none left.
+    /// Picks an endpoint for a new connection, but none of `exclude`; `None` if none is left.
     pub fn pick(&self, exclude: &[SocketAddr]) -> Option<Picked> {
         self.pick_at(exclude, self.base.elapsed())
     }
 
-    /// The endpoint of the same pod as `other`, an endpoint of another address family.
+    /// Picks the endpoint of the same pod as `other`, an endpoint of the other address family.
     pub fn pick_pod(&self, other: &Endpoint) -> Option<Picked> {
         let set = self.set.load();
         let node = set.nodes.iter().find(|node| node.endpoint.is_same_pod(other))?;
         Some(self.begin(node))
     }
 
-    /// Whether this endpoint is one of them still, and reached in the same way.
+    /// Whether this endpoint still exists, with the same identity.
     pub fn has(&self, endpoint: &Endpoint) -> bool {
         self.set.load().nodes.iter().any(|node| node.endpoint.is_reached_like(endpoint))
     }
 
-    /// How many endpoints there are.
     pub fn len(&self) -> usize {
         self.set.load().nodes.len()
     }
 
-    /// Is there none?
     pub fn is_empty(&self) -> bool {
         self.set.load().nodes.is_empty()
     }
 
-    /// The endpoints as they are now.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.set.load().nodes.iter().map(|node| node.endpoint.clone()).collect()
     }
@@ -137,17 +135,16 @@ impl Default for Balancer {
 }
 
 impl Picked {
-    /// Where to connect.
     pub fn endpoint(&self) -> &Endpoint {
         &self.node.endpoint
     }
 
-    /// The connection is established; it took `latency`.
+    /// Records that the connection was established after `latency`.
     pub fn connected(&self, latency: Duration) {
         self.node.load.connected(latency, self.base.elapsed(), &self.config);
     }
 
-    /// The endpoint could not be connected to.
+    /// Records that the endpoint could not be connected to.
     pub fn failed(&self) {
         self.node.load.failed(self.failures, self.base.elapsed(), &self.config);
     }
@@ -183,29 +180,29 @@ impl Set {
             [] => return None,
             [only] if usable(only) => return Some(only),
             _ => {
-                let (a, b) = self.two();
+                let (a, b) = self.two_random();
                 if usable(a) && usable(b) {
-                    return Some(self.lighter(a, b, now, config));
+                    return Some(self.less_loaded(a, b, now, config));
                 }
             }
         }
-        // One of the two was no use: choose among those that are.
+        // One of the two is not usable: choose among those that are.
         let nodes: Vec<Arc<Node>> = self.nodes.iter().filter(|node| usable(node)).cloned().collect();
         let chosen = match nodes.len() {
             0 => return self.least_recently_failed(exclude),
             1 => nodes[0].endpoint.addr,
             _ => {
                 let usable = Self::new(nodes);
-                let (a, b) = usable.two();
-                usable.lighter(a, b, now, config).endpoint.addr
+                let (a, b) = usable.two_random();
+                usable.less_loaded(a, b, now, config).endpoint.addr
             }
         };
         self.nodes.iter().find(|node| node.endpoint.addr == chosen)
     }
 
-    /// Two at random. With equal weights they are never the same; with others they may be, or the weights would
-    /// mean nothing for a set of two.
-    fn two(&self) -> (&Arc<Node>, &Arc<Node>) {
+    /// Two random nodes. With equal weights they always differ. Otherwise they may be the same, or the weights would
+    /// have no effect on a set of two.
+    fn two_random(&self) -> (&Arc<Node>, &Arc<Node>) {
         let mut random = rand::rng();
         let Some(weights) = &self.weights else {
             let first = random.random_range(0..self.nodes.len());
@@ -223,7 +220,7 @@ impl Set {
         (one(), one())
     }
 
-    fn lighter<'a>(
+    fn less_loaded<'a>(
         &self,
         a: &'a Arc<Node>,
         b: &'a Arc<Node>,
@@ -232,8 +229,8 @@ impl Set {
     ) -> &'a Arc<Node> {
         let (latency_a, latency_b) = match (a.load.latency(now, config), b.load.latency(now, config)) {
             (Some(a), Some(b)) => (a, b),
-            // An endpoint that nothing is known of is taken to be as fast as the other: else a new one would
-            // get nothing until the others' figures have grown old.
+            // An endpoint without measurements is assumed to be as fast as the other one. Otherwise a new endpoint
+            // would get no connections until the measurements of the others are old.
             (known, unknown) => {
                 let latency = known.or(unknown).unwrap_or(config.default_latency.as_secs_f64());
                 (latency, latency)
@@ -243,12 +240,12 @@ impl Set {
     }
 
     fn cost(&self, node: &Node, latency: f64) -> f64 {
-        // Connections count by weight; with none open, the weights have had their say in the sampling.
+        // Open connections count relative to the weight. Without any, the weights count only in the sampling.
         let weight = f64::from(node.endpoint.weight.max(1)) / f64::from(self.heaviest.max(1));
         latency * (node.load.open() as f64 / weight + 1.0)
     }
 
-    /// All have failed: better to try one of them than none.
+    /// When all endpoints have failed, it is better to try one of them than none.
     fn least_recently_failed(&self, exclude: &[SocketAddr]) -> Option<&Arc<Node>> {
         self.nodes
             .iter()

@@ -1,4 +1,4 @@
-//! Are connections spread as they should be?
+//! Tests of how connections are spread over endpoints.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,7 +95,7 @@ fn excluded_endpoints_are_not_picked() {
 }
 
 #[test]
-fn a_failed_endpoint_is_left_alone_then_tried_by_one() {
+fn a_failed_endpoint_backs_off_and_is_then_tried_by_one_connection() {
     let balancer = balancer(2);
     let start = balancer.base.elapsed();
     let exclude = [endpoint(2).addr];
@@ -104,13 +104,13 @@ fn a_failed_endpoint_is_left_alone_then_tried_by_one() {
     drop(together);
     let load = balancer.set.load().nodes[0].load.clone();
     assert!((0..200).all(|_| last(&balancer.pick_at(&[], start + Duration::from_millis(50)).unwrap()) == 2));
-    // Fifty that failed together are one failure: after 120 ms and not later one may try, and only one.
+    // Fifty connections that failed together are one failure: after at most 120 ms, exactly one may try.
     let later = balancer.base.elapsed() + Duration::from_millis(121);
     let probes: Vec<Picked> = (0..200).map(|_| balancer.pick_at(&[], later).unwrap()).collect();
     let tried: Vec<&Picked> = probes.iter().filter(|picked| last(picked) == 1).collect();
     assert_eq!(tried.len(), 1);
     tried[0].failed();
-    assert!(load.is_backed_off(later), "a failed probe makes the pause longer");
+    assert!(load.is_backed_off(later), "a failed probe must start a new backoff");
     tried[0].connected(Duration::from_micros(300));
     assert!(!load.is_backed_off(later));
 }
@@ -133,7 +133,7 @@ fn when_all_have_failed_the_least_recent_is_tried() {
 }
 
 #[test]
-fn endpoints_that_left_are_not_picked_and_figures_of_others_stay() {
+fn removed_endpoints_are_not_picked_and_others_keep_their_load() {
     let balancer = balancer(2);
     let kept = balancer.pick(&[endpoint(2).addr]).unwrap();
     kept.connected(Duration::from_millis(80));

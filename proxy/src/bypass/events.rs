@@ -1,4 +1,4 @@
-//! Counts direct connections from what the kernel reports, and ends those that policy does not allow any more.
+//! Counts direct connections by the kernel's events, and terminates those that policy no longer allows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,30 +19,32 @@ use crate::{
     workload::Workload,
 };
 
-/// Open ends that are counted; more than the kernel's map of live connections holds.
+/// The maximum number of open ends that are counted: more than the kernel's map of open connections holds.
 const MAX_OPEN: usize = 262_144;
 const TICK: Duration = Duration::from_secs(5);
 const TCP_FIN_WAIT2: u32 = 5;
 const TCP_LAST_ACK: u32 = 9;
 const TCP_CLOSING: u32 = 11;
 
-/// The ends that are open, by their sockets' cookies.
+/// The open ends of direct connections, by socket cookie.
 #[derive(Default)]
 pub(super) struct OpenConnections {
     open: HashMap<u64, OpenEnd>,
-    /// Those that were ended because the policy changed.
+    /// Ends that were closed because the policy changed.
     denied: HashSet<u64>,
-    lost: u64,
+    /// How many events the kernel had lost at the last check.
+    lost_events: u64,
 }
 
 struct OpenEnd {
-    /// Of the connection to the client and to the destination.
+    /// For the leg towards the client and the leg towards the destination.
     counters: [OpenConn; 2],
+    /// 0: the source's end, 1: the destination's.
     side: usize,
 }
 
 impl DirectConnections {
-    /// Counts what the kernel tells, for ever.
+    /// Processes the kernel's events. Returns only if they can no longer be read.
     pub async fn follow_events(self: Arc<Self>, mut events: DirectEvents) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +52,7 @@ impl DirectConnections {
             tokio::select! {
                 read = events.each(|event| self.on_event(event)) => {
                     if let Err(error) = read {
-                        error!(%error, "what happens to direct connections cannot be read; they are not counted any more");
+                        error!(%error, "failed to read events of direct connections; they are no longer counted");
                         return;
                     }
                 }
@@ -63,14 +65,14 @@ impl DirectConnections {
         let side = usize::from(event.side == DirectSocket::DESTINATION);
         match event.kind {
             DirectEvent::OPENED => {
-                // Where its pass is not known (yet), its close tells all there is to count.
+                // If the grant is not known (yet), the event of the close has everything that is counted.
                 if let Some(open) = self.open(event, side) {
                     self.open_ends.lock().open.insert(event.cookie, open);
                 }
             }
             DirectEvent::CLOSED => self.closed(event, side),
             DirectEvent::FAILED => {
-                // Nobody else says so: the end was never open.
+                // No other event reports this connection: it was never open.
                 let errno = if event.retransmits == 0 { "ECONNREFUSED" } else { "ETIMEDOUT" };
                 match self.grant(event.pass) {
                     Some(grant) => grant.refused(errno),
@@ -99,7 +101,7 @@ impl DirectConnections {
             let mut open_ends = self.open_ends.lock();
             (open_ends.open.remove(&event.cookie), open_ends.denied.remove(&event.cookie))
         };
-        // Its opening may have been lost.
+        // The event of its opening may have been lost.
         let Some(OpenEnd { counters: [source, destination], side }) =
             known.or_else(|| self.open(event, side))
         else {
@@ -113,12 +115,12 @@ impl DirectConnections {
         destination.wrote(forward);
         destination.read(backward);
         source.wrote(backward);
-        // The leg over the wire: at the source's that to the destination, and the other way round.
-        let wire = if side == 0 { &destination } else { &source };
+        // Round-trip time and retransmissions belong to the leg between the two pods.
+        let between_pods = if side == 0 { &destination } else { &source };
         if event.rtt > 0 {
-            wire.rtt(Duration::from_micros(event.rtt.into()));
+            between_pods.rtt(Duration::from_micros(event.rtt.into()));
         }
-        wire.retransmits(event.retransmits.into());
+        between_pods.retransmits(event.retransmits.into());
         let orderly = matches!(event.state, TCP_FIN_WAIT2 | TCP_LAST_ACK | TCP_CLOSING);
         let errno = match (denied, orderly) {
             (true, _) => Some("EACCES"),
@@ -130,32 +132,32 @@ impl DirectConnections {
         destination.close(errno);
     }
 
-    /// The kernel has cut the accepted socket off; it is taken from the application.
+    /// A different peer completed the handshake. The eBPF program has isolated the accepted socket; this destroys it.
     fn forged(&self, event: &DirectEvent) {
         let (local, remote) = (SocketAddr::from(event.ends.local), SocketAddr::from(event.ends.remote));
         let workload = self.registry.at(local).filter(|workload| workload.netns.cookie() == event.ends.netns);
         let name = workload.as_ref().map(|workload| workload.key.to_string());
-        warn!(destination = name, addr = %local, client = %remote, "forged: the handshake of a direct connection was finished by somebody else than who began it; cut off");
+        warn!(destination = name, addr = %local, client = %remote, "direct connection closed: handshake completed by a different peer (possible spoofing)");
         if let Some(workload) = workload {
             self.end(&workload, &[(local, remote, event.cookie)]);
         }
     }
 
-    /// Ends those of the `live` connections to `workload` that it does not allow any more; those of clients that are not
-    /// served only with `unknown_clients`.
+    /// Terminates those of the `open` connections to `workload` that its policy no longer allows. Connections from
+    /// clients that this node does not serve are checked only with `unknown_clients`.
     pub(super) fn end_denied(
         &self,
         workload: &Arc<Workload>,
-        live: &[(u64, OpenDirect)],
+        open: &[(u64, OpenDirect)],
         unknown_clients: bool,
     ) {
         let netns = workload.netns.cookie();
         let mut denied = Vec::new();
-        for (cookie, live) in live {
-            if live.netns != netns || live.side != DirectSocket::DESTINATION {
+        for (cookie, end) in open {
+            if end.netns != netns || end.side != DirectSocket::DESTINATION {
                 continue;
             }
-            let (local, remote) = (SocketAddr::from(live.local), SocketAddr::from(live.remote));
+            let (local, remote) = (SocketAddr::from(end.local), SocketAddr::from(end.remote));
             let source = self.registry.at(remote);
             if source.is_none() && !unknown_clients {
                 continue;
@@ -171,10 +173,13 @@ impl DirectConnections {
             return;
         }
         {
-            let mut ends = self.open_ends.lock();
-            let known: Vec<u64> =
-                denied.iter().map(|(.., cookie)| *cookie).filter(|c| ends.open.contains_key(c)).collect();
-            ends.denied.extend(known);
+            let mut open_ends = self.open_ends.lock();
+            let known: Vec<u64> = denied
+                .iter()
+                .map(|(.., cookie)| *cookie)
+                .filter(|c| open_ends.open.contains_key(c))
+                .collect();
+            open_ends.denied.extend(known);
         }
         self.end(workload, &denied);
     }
@@ -186,7 +191,7 @@ impl DirectConnections {
             }
             Err(error) => {
                 self.counters.not_terminated.fetch_add(sockets.len() as u64, Ordering::Relaxed);
-                error!(destination = %workload.key, connections = sockets.len(), %error, "direct connections could not be ended (does the kernel have CONFIG_INET_DIAG_DESTROY?); they go on");
+                error!(destination = %workload.key, connections = sockets.len(), %error, "failed to terminate direct connections; they continue (does the kernel have CONFIG_INET_DIAG_DESTROY?)");
             }
         }
     }
@@ -199,7 +204,7 @@ impl DirectConnections {
         self.counters.unattributed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Forgets passes that nobody asks about any more, and connections whose end was not told.
+    /// Drops grants that were revoked long ago, and connections whose closing event was lost.
     fn tick(&self) {
         {
             let mut table = self.table.lock();
@@ -211,18 +216,18 @@ impl DirectConnections {
             }
         }
         let lost = self.capture.lost_events();
-        if std::mem::replace(&mut self.open_ends.lock().lost, lost) != lost {
-            self.count_again(lost);
+        if std::mem::replace(&mut self.open_ends.lock().lost_events, lost) != lost {
+            self.drop_closed(lost);
         }
     }
 
-    /// Forgets connections of whose end nobody told this proxy; `lost`: how many events found no room.
-    pub(super) fn count_again(&self, lost: u64) {
+    /// Drops connections that have closed without an event reaching this proxy. `lost` is the number of lost events.
+    pub(super) fn drop_closed(&self, lost: u64) {
         let cookies: Vec<u64> = self.open_ends.lock().open.keys().copied().collect();
         let started = Instant::now();
         let closed_ends: Vec<u64> =
             cookies.into_iter().filter(|cookie| !self.capture.is_open_direct(*cookie)).collect();
-        warn!(lost, closed_ends = closed_ends.len(), took = ?started.elapsed(), "events of direct connections were lost: the figures of some are missing");
+        warn!(lost, closed_ends = closed_ends.len(), took = ?started.elapsed(), "events of direct connections were lost; metrics of some connections are incomplete");
         let mut open_ends = self.open_ends.lock();
         for cookie in closed_ends {
             open_ends.denied.remove(&cookie);

@@ -1,4 +1,4 @@
-//! One grant, with the counters of its connections.
+//! A grant of direct connections, with the counters of these connections.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -12,11 +12,11 @@ use crate::{
     workload::Workload,
 };
 
-/// A grant and its counters. It holds no workload, so that workloads can be dropped.
+/// A grant and its counters. It holds no reference to a workload, so that workloads can be dropped.
 pub(super) struct Grant {
     pub(super) id: u64,
     pub(super) key: DirectKey,
-    /// What the application dials.
+    /// The address that the application connects to.
     pub(super) original: SocketAddr,
     backends: Vec<Backend>,
     accepted: Arc<Transport>,
@@ -25,9 +25,9 @@ pub(super) struct Grant {
 struct Backend {
     netns: u64,
     target: SocketAddr,
-    /// The source's leg to it.
+    /// The source's leg to the backend.
     outbound: Arc<Transport>,
-    /// Its own legs: to the source, and to the application.
+    /// The backend's legs: to the source and to its application.
     inbound: [Arc<Transport>; 2],
     authz: AuthzLabels,
 }
@@ -58,23 +58,23 @@ impl Grant {
         Grant { id, key, original, backends, accepted }
     }
 
-    /// Whether it leads from or to the workload in this namespace.
+    /// Whether the workload in this namespace is the source or a backend.
     pub(super) fn is_affected_by(&self, netns: u64) -> bool {
         self.key.netns == netns || self.backends.iter().any(|backend| backend.netns == netns)
     }
 
-    /// Where it leads.
+    /// The backends' addresses.
     pub(super) fn targets(&self) -> impl Iterator<Item = SocketAddr> {
         self.backends.iter().map(|backend| backend.target)
     }
 
-    /// Counts a connection of the source's: its leg to the application, and to the backend.
+    /// Counts a connection at its source: the leg to the application and the leg to the backend.
     pub(super) fn open_source(&self, backend: u32) -> Option<[OpenConn; 2]> {
         let backend = self.backends.get(backend as usize)?;
         Some([self.accepted.open(), backend.outbound.open()])
     }
 
-    /// Counts a connection to a backend, and that it was admitted.
+    /// Counts a connection at its backend, and that policy allowed it.
     pub(super) fn open_destination(&self, metrics: &Metrics, backend: u32) -> Option<[OpenConn; 2]> {
         let backend = self.backends.get(backend as usize)?;
         metrics.authz(AuthzOutcome::Allow, &backend.authz);
@@ -82,7 +82,7 @@ impl Grant {
         Some([source.open(), application.open()])
     }
 
-    /// Counts a connection that nobody took.
+    /// Counts a connection that was not established.
     pub(super) fn refused(&self, errno: &'static str) {
         self.accepted.open().close(Some(errno));
     }

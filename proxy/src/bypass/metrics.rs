@@ -1,4 +1,4 @@
-//! The counters of grants and direct connections.
+//! Metrics of bypass grants and direct connections.
 
 use std::{
     fmt,
@@ -18,21 +18,21 @@ use super::Cause;
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// Passes in force.
-    pub(super) passes: AtomicU64,
+    /// Grants in force.
+    pub(super) grants: AtomicU64,
     pub(super) granted: AtomicU64,
     revoked: [AtomicU64; 3],
-    /// There was no room for a pass.
+    /// Grants that there was no room for.
     pub(super) full: AtomicU64,
-    /// The kernel did not take a withdrawal.
+    /// Revocations that failed in the kernel.
     pub(super) failed: AtomicU64,
-    /// Ends of connections that are open.
+    /// Open ends of connections, by end.
     pub(super) open: [AtomicU64; 2],
     /// Connections established, by end.
     pub(super) opened: [AtomicU64; 2],
-    /// Ends that closed of connections that this proxy did not see open, or has no pass of.
+    /// Closed ends whose grant is not known.
     pub(super) unattributed: AtomicU64,
-    /// Ends whose close was not told.
+    /// Ends whose closing event was lost.
     pub(super) missed: AtomicU64,
     pub(super) terminated: AtomicU64,
     pub(super) not_terminated: AtomicU64,
@@ -44,19 +44,20 @@ impl Counters {
     }
 }
 
-/// [`Figures`] for a scrape.
+/// Exports [`Counters`].
 #[derive(Debug)]
 pub(super) struct BypassMetrics(pub(super) Arc<Counters>);
 
 impl Collector for BypassMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let counters = &*self.0;
-        let get = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
 
         let name = "weft_direct_passes";
-        let help = "Pairs of a workload and an address whose connections go directly.";
-        gauge(get(&counters.passes)).encode(encoder.encode_descriptor(
+        let help =
+            "Bypass grants in force: pairs of a workload and an address whose connections bypass the proxy.";
+        gauge(get(&counters.grants)).encode(encoder.encode_descriptor(
             name,
             help,
             None,
@@ -64,7 +65,7 @@ impl Collector for BypassMetrics {
         )?)?;
 
         let name = "weft_direct_pass_changes";
-        let help = "Passes granted and withdrawn, and those that could not be.";
+        let help = "Bypass grants granted and revoked, and failures to do so, by change.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         let changes = [
             ("granted", &counters.granted),
@@ -79,27 +80,27 @@ impl Collector for BypassMetrics {
         }
 
         let name = "weft_direct_connections_open";
-        let help = "Ends of direct connections that are open, as far as this proxy saw them open.";
+        let help = "Open ends of direct connections whose opening this proxy saw.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (side, open) in SIDES.iter().zip(&counters.open) {
             gauge(get(open)).encode(family.encode_family(&[("side", *side)])?)?;
         }
         let name = "weft_direct_connections";
-        let help = "Ends of direct connections that were established.";
+        let help = "Established ends of direct connections.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (side, opened) in SIDES.iter().zip(&counters.opened) {
             ConstCounter::new(get(opened)).encode(family.encode_family(&[("side", *side)])?)?;
         }
 
         let name = "weft_direct_untold";
-        let help = "Ends of direct connections whose figures are not among those of tcp_*.";
+        let help = "Closed ends of direct connections that are missing in the tcp_* metrics.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (reason, count) in [("unknown", &counters.unattributed), ("missed_close", &counters.missed)] {
             ConstCounter::new(get(count)).encode(family.encode_family(&[("reason", reason)])?)?;
         }
 
         let name = "weft_direct_terminated";
-        let help = "Open direct connections that were to be ended, and whether they could be.";
+        let help = "Open direct connections that had to be terminated, by result.";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (result, count) in [("ended", &counters.terminated), ("failed", &counters.not_terminated)] {
             ConstCounter::new(get(count)).encode(family.encode_family(&[("result", result)])?)?;

@@ -1,9 +1,9 @@
-//! Direct connections: lets the kernel connect two workloads of this node without the proxy.
+//! Lets the kernel connect two workloads of this node directly, without the proxy.
 //!
-//! This is done for ports whose bytes are opaque, where policy allows the client. After a first connection has come
-//! through the proxy, the kernel is granted to connect the next ones directly, until something changes that the grant
-//! was based on. A change takes effect first and revokes grants second; granting checks the conditions under the same
-//! lock. So no grant outlives its conditions.
+//! This is done for opaque ports, if policy allows the client. The first connection goes through the proxy. The proxy
+//! then grants the kernel to connect the next ones directly. When something changes that the grant depends on, the
+//! grant is revoked. A change takes effect before grants are revoked, and granting checks the conditions under the same
+//! lock, so no grant outlives its conditions.
 #![forbid(unsafe_code)]
 
 mod events;
@@ -38,26 +38,27 @@ use crate::{
     workload::{Registry, Workload},
 };
 
-/// Grants for one source; beyond that its connections go through the proxy.
+/// The maximum number of grants for one source. Its connections to more addresses go through the proxy.
 const MAX_PER_SOURCE: usize = 512;
-/// Grants in all; as many as the kernel's map holds.
+/// The maximum number of grants of all sources: as many as the kernel's map holds.
 const MAX_GRANTS: usize = 16_384;
-/// Ports on which the application was seen to send first.
+/// The maximum number of ports that are known to send first.
 const MAX_LEARNED: usize = 8_192;
-/// How long a revoked grant is kept: its last connections may still open. (SYNs are retransmitted for minutes, but later
-/// ones are treated like those of unknown clients.)
+/// How long a revoked grant is kept, because connections under it may still be opening. SYNs are retransmitted for
+/// minutes, but later ones are treated like those of unknown clients.
 const REVOKED_KEPT: Duration = Duration::from_secs(60);
-/// An application that sends first does so at once; what comes later is rather a complaint about silence.
+/// A server that sends first does so at once. What comes later is more likely an error message because the client has
+/// sent nothing.
 const SERVER_FIRST_WITHIN: Duration = Duration::from_secs(1);
 
-/// Between which pods of a node connections may bypass the proxy.
+/// The pods of a node between which connections may bypass the proxy.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DirectPass {
-    /// Pods that both have links of their own to the node.
+    /// Pods that each have their own link to the node.
     #[default]
     Auto,
-    /// All pods: whoever shares a link with others trusts them.
+    /// All pods. Pods that share a link must trust each other.
     On,
     /// None.
     Off,
@@ -66,9 +67,9 @@ pub enum DirectPass {
 /// The direct connections of this node, and the grants that allow them.
 pub struct DirectConnections {
     mode: DirectPass,
-    /// False while a predecessor may go on.
+    /// False while a predecessor still serves.
     granting: AtomicBool,
-    /// The upper half of the ids of this proxy's grants.
+    /// The upper 32 bits of the ids of this proxy's grants.
     generation: u32,
     capture: Arc<Capture>,
     registry: Arc<Registry>,
@@ -76,7 +77,8 @@ pub struct DirectConnections {
     authorizer: Arc<Authorizer>,
     metrics: Metrics,
     table: Mutex<Table>,
-    /// Ports whose application sends first, as the kernel was told; it drops a port when nobody listens there any more.
+    /// Ports, by namespace, whose application sends first. The kernel has the same set; it drops a port when the
+    /// listener closes.
     learned: RwLock<HashSet<(u64, u16)>>,
     open_ends: Mutex<OpenConnections>,
     counters: Arc<Counters>,
@@ -85,11 +87,11 @@ pub struct DirectConnections {
 #[derive(Default)]
 struct Table {
     by_key: HashMap<DirectKey, Arc<Grant>>,
-    /// Including those that were revoked lately.
+    /// Includes grants that were revoked recently.
     by_id: HashMap<u64, Arc<Grant>>,
     revoked: VecDeque<(Instant, u64)>,
     per_source: HashMap<u64, usize>,
-    next: u64,
+    last_id: u64,
 }
 
 /// Why a grant is revoked.
@@ -97,14 +99,14 @@ struct Table {
 enum Cause {
     /// The configuration of its source or of a destination changed.
     Config,
-    /// Its source or a destination is not served any more, or has moved.
+    /// Its source or a destination is no longer served, or has moved.
     Membership,
-    /// What serves the address changed, or is not watched any more.
+    /// The endpoints of the address changed, or are no longer watched.
     Destination,
 }
 
 impl DirectConnections {
-    /// Grants what `mode` allows, once [`Self::start_granting`] is called.
+    /// Makes no grants before [`Self::start_granting`] is called.
     pub fn new(
         mode: DirectPass,
         capture: Arc<Capture>,
@@ -115,10 +117,10 @@ impl DirectConnections {
     ) -> Arc<Self> {
         let counters = Arc::<Counters>::default();
         metrics.register_collector(Box::new(metrics::BypassMetrics(counters.clone())));
-        // A predecessor's ids are still in the storage of its connections' sockets.
+        // Sockets may still refer to a predecessor's grants, so ids must differ from its ids.
         let generation = rand::random::<u32>() | 1;
-        let next = u64::from(generation) << 32;
-        let passes = Arc::new(DirectConnections {
+        let last_id = u64::from(generation) << 32;
+        let bypass = Arc::new(DirectConnections {
             mode,
             granting: AtomicBool::new(false),
             generation,
@@ -127,28 +129,28 @@ impl DirectConnections {
             discovery: discovery.clone(),
             authorizer,
             metrics,
-            table: Mutex::new(Table { next, ..Table::default() }),
+            table: Mutex::new(Table { last_id, ..Table::default() }),
             learned: RwLock::default(),
             open_ends: Mutex::default(),
             counters,
         });
-        let weak = Arc::downgrade(&passes);
+        let weak = Arc::downgrade(&bypass);
         discovery.on_change(Box::new(move |original| {
-            if let Some(passes) = weak.upgrade() {
-                passes.destination_changed(original);
+            if let Some(bypass) = weak.upgrade() {
+                bypass.destination_changed(original);
             }
         }));
-        passes
+        bypass
     }
 
-    /// A connection of `source` to `original` has reached a workload of this node through the proxy: grants that the next
-    /// ones go directly, if all conditions hold.
+    /// Grants direct connections from `source` to `original`, if all conditions hold. Called after a connection has
+    /// reached a workload of this node through the proxy.
     pub fn maybe_grant(&self, source: &Arc<Workload>, original: SocketAddr) {
-        // Once without the lock: most ports are not opaque.
+        // First without the lock: most ports are not opaque.
         if self.backends(source, original).is_none() {
             return;
         }
-        // The attached programs read this proxy's grants, and nobody could revoke them if the takeover failed.
+        // The attached programs read this proxy's grants, and if the takeover failed, no proxy could revoke them.
         if !self.is_granting() {
             return;
         }
@@ -158,15 +160,15 @@ impl DirectConnections {
             return;
         }
         let Some(backends) = self.backends(source, original) else { return };
-        let of_source = table.per_source.get(&key.netns).copied().unwrap_or_default();
-        if of_source >= MAX_PER_SOURCE || table.by_key.len() >= MAX_GRANTS {
+        let source_grants = table.per_source.get(&key.netns).copied().unwrap_or_default();
+        if source_grants >= MAX_PER_SOURCE || table.by_key.len() >= MAX_GRANTS {
             self.counters.full.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        table.next += 1;
-        let id = table.next;
-        let mut pass = DirectGrant { id, len: backends.len() as u32, ..DirectGrant::default() };
-        for (slot, (endpoint, workload)) in pass.backends.iter_mut().zip(&backends) {
+        table.last_id += 1;
+        let id = table.last_id;
+        let mut kernel_grant = DirectGrant { id, len: backends.len() as u32, ..DirectGrant::default() };
+        for (slot, (endpoint, workload)) in kernel_grant.backends.iter_mut().zip(&backends) {
             let learned = !endpoint.opaque;
             *slot = DirectBackend {
                 netns: workload.netns.cookie(),
@@ -175,22 +177,22 @@ impl DirectConnections {
             };
         }
         let grant = Grant::new(&self.metrics, id, key, source, original, &backends);
-        if let Err(error) = self.capture.grant(&key, &pass) {
-            warn!(source = %source.key, %original, %error, "the kernel was not told that connections may go directly");
+        if let Err(error) = self.capture.grant(&key, &kernel_grant) {
+            warn!(source = %source.key, %original, %error, "failed to grant direct connections in the kernel; they go through the proxy");
             self.counters.full.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        debug!(source = %source.key, %original, backends = backends.len(), "the next connections go directly");
+        debug!(source = %source.key, %original, backends = backends.len(), "direct connections granted");
         *table.per_source.entry(key.netns).or_default() += 1;
         let grant = Arc::new(grant);
         table.by_id.insert(id, grant.clone());
         table.by_key.insert(key, grant);
         self.counters.granted.fetch_add(1, Ordering::Relaxed);
-        self.counters.passes.store(table.by_key.len() as u64, Ordering::Relaxed);
+        self.counters.grants.store(table.by_key.len() as u64, Ordering::Relaxed);
     }
 
-    /// The application behind a port of `workload` sent the first byte, `after` the connection was made: its protocol is
-    /// opaque to the proxy.
+    /// Treats the port of `workload` as opaque, because the application sent the first byte. `after` is the time from
+    /// the connection to that byte.
     pub fn server_spoke_first(&self, workload: &Workload, port: u16, after: Duration) {
         if after > SERVER_FIRST_WITHIN || !self.is_eligible(workload) {
             return;
@@ -204,28 +206,30 @@ impl DirectConnections {
             Ok(()) => {
                 learned.insert((netns, port));
             }
-            Err(error) => debug!(workload = %workload.key, port, %error, "not learned"),
+            Err(error) => {
+                debug!(workload = %workload.key, port, %error, "failed to record a port that sends first")
+            }
         }
     }
 
-    /// The workload's configuration has changed (already): revokes the grants from and to it, and ends connections that it
-    /// does not allow any more.
+    /// Revokes the grants from and to the workload after its configuration has changed, and terminates connections that
+    /// it no longer allows.
     pub fn config_changed(self: &Arc<Self>, workload: &Arc<Workload>) {
-        let revoked = self.forget(workload, Cause::Config);
+        let revoked = self.revoke_all_of(workload, Cause::Config);
         self.revoke_for(workload, revoked);
     }
 
-    /// The workload has been removed from the registry.
+    /// Revokes the grants from and to a workload that has been removed from the registry.
     pub fn workload_removed(self: &Arc<Self>, workload: &Arc<Workload>) {
-        let revoked = self.forget(workload, Cause::Membership);
+        let revoked = self.revoke_all_of(workload, Cause::Membership);
         self.revoke_for(workload, revoked);
     }
 
-    fn forget(&self, workload: &Workload, cause: Cause) -> Vec<Arc<Grant>> {
+    fn revoke_all_of(&self, workload: &Workload, cause: Cause) -> Vec<Arc<Grant>> {
         let netns = workload.netns.cookie();
-        self.learned.write().retain(|(of, _)| *of != netns);
+        self.learned.write().retain(|(port_netns, _)| *port_netns != netns);
         if let Err(error) = self.capture.clear_server_first_ports(netns) {
-            warn!(workload = %workload.key, %error, "the kernel still takes ports for opaque");
+            warn!(workload = %workload.key, %error, "failed to clear the ports that send first; the kernel still treats them as opaque");
         }
         self.revoke(cause, |grant| grant.is_affected_by(netns))
     }
@@ -234,21 +238,21 @@ impl DirectConnections {
         self.revoke(Cause::Destination, |grant| grant.original == original);
     }
 
-    fn revoke(&self, cause: Cause, which: impl Fn(&Grant) -> bool) -> Vec<Arc<Grant>> {
+    fn revoke(&self, cause: Cause, is_affected: impl Fn(&Grant) -> bool) -> Vec<Arc<Grant>> {
         let mut table = self.table.lock();
-        let mut closed_ends: Vec<Arc<Grant>> =
-            table.by_key.values().filter(|grant| which(grant)).cloned().collect();
-        closed_ends.retain(|grant| {
+        let mut revoked: Vec<Arc<Grant>> =
+            table.by_key.values().filter(|grant| is_affected(grant)).cloned().collect();
+        revoked.retain(|grant| {
             if let Err(error) = self.capture.revoke(&grant.key, grant.id) {
-                // It stays in the table, to be tried again at the next change; the kernel checks addresses itself.
-                warn!(original = %grant.original, %error, "the kernel was not told that connections take the proxy again");
+                // The grant stays in the table and is revoked at the next change. The kernel also checks addresses.
+                warn!(original = %grant.original, %error, "failed to revoke direct connections in the kernel; retrying at the next change");
                 self.counters.failed.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
             table.by_key.remove(&grant.key);
-            if let Some(passes) = table.per_source.get_mut(&grant.key.netns) {
-                *passes -= 1;
-                if *passes == 0 {
+            if let Some(grants) = table.per_source.get_mut(&grant.key.netns) {
+                *grants -= 1;
+                if *grants == 0 {
                     table.per_source.remove(&grant.key.netns);
                 }
             }
@@ -256,11 +260,11 @@ impl DirectConnections {
             self.counters.revoked(cause).fetch_add(1, Ordering::Relaxed);
             true
         });
-        self.counters.passes.store(table.by_key.len() as u64, Ordering::Relaxed);
-        closed_ends
+        self.counters.grants.store(table.by_key.len() as u64, Ordering::Relaxed);
+        revoked
     }
 
-    /// The endpoints of `original`, if connections of `source` may go to each of them directly.
+    /// The endpoints of `original`, if `source` may connect to all of them directly.
     fn backends(
         &self,
         source: &Arc<Workload>,
@@ -284,27 +288,27 @@ impl DirectConnections {
         if endpoints.len() > DirectGrant::BACKENDS {
             return None;
         }
-        // The source may have left the mesh while its connection was on the way.
-        let own = self.registry.at(SocketAddr::new(*source.ips.first()?, 0))?;
-        if !Arc::ptr_eq(&own, source) {
+        // The source may have left the mesh since it connected.
+        let served = self.registry.at(SocketAddr::new(*source.ips.first()?, 0))?;
+        if !Arc::ptr_eq(&served, source) {
             return None;
         }
         endpoints
             .drain(..)
             .map(|endpoint| {
                 let workload = self.registry.at(endpoint.addr)?;
-                let fits = endpoint.weight == weight
+                let is_allowed = endpoint.weight == weight
                     && endpoint.addr.is_ipv6() == original.is_ipv6()
                     && endpoint.tls.as_ref().is_some_and(|tls| tls.identity == workload.identity)
                     && !Arc::ptr_eq(&workload, source)
                     && !workload.fast_open
-                    && self.admits(source, &workload, &endpoint);
-                fits.then_some((endpoint, workload))
+                    && self.allows(source, &workload, &endpoint);
+                is_allowed.then_some((endpoint, workload))
             })
             .collect()
     }
 
-    /// Whether connections from and to the workload may go directly at all.
+    /// Whether the settings allow direct connections from and to the workload.
     fn is_eligible(&self, workload: &Workload) -> bool {
         let trusts_links = match self.mode {
             DirectPass::On => true,
@@ -314,7 +318,7 @@ impl DirectConnections {
         trusts_links && workload.config().direct_pass
     }
 
-    fn admits(&self, source: &Workload, workload: &Workload, endpoint: &Endpoint) -> bool {
+    fn allows(&self, source: &Workload, workload: &Workload, endpoint: &Endpoint) -> bool {
         let port = endpoint.addr.port();
         let opaque = endpoint.opaque || self.learned.read().contains(&(workload.netns.cookie(), port));
         let Some(ip) = source.address_like(endpoint.addr.ip()) else { return false };

@@ -1,7 +1,7 @@
-//! What happens to direct connections when one proxy takes over from another.
+//! Takes over the direct connections of an earlier proxy.
 //!
-//! Each proxy makes its own grants. But connections that an earlier proxy granted are open or being opened, and policies
-//! may have changed while no proxy ran.
+//! Each proxy makes its own grants. Connections under an earlier proxy's grants may be open or opening, and policy may
+//! have changed while no proxy ran, so they are checked again.
 
 use std::{
     collections::HashSet,
@@ -17,55 +17,56 @@ use super::{DirectConnections, revoke::HANDSHAKE_TIME};
 use crate::policy::Client;
 
 impl DirectConnections {
-    /// Grants passes from now on. Those of others are void: at once, or if there was a predecessor, when the SYNs that it
-    /// let pass have arrived.
-    pub fn start_granting(self: &Arc<Self>, relieves: bool) {
+    /// Starts to make grants, and revokes those of other proxies. If there was a predecessor, the SYNs under its grants
+    /// are given [`HANDSHAKE_TIME`] to arrive.
+    pub fn start_granting(self: &Arc<Self>, has_predecessor: bool) {
         self.granting.store(true, Ordering::Release);
-        if !relieves {
+        if !has_predecessor {
             return self.revoke_others();
         }
-        let passes = self.clone();
+        let bypass = self.clone();
         tokio::spawn(async move {
             sleep(HANDSHAKE_TIME).await;
-            passes.revoke_others();
+            bypass.revoke_others();
         });
     }
 
-    /// Whether passes are granted: there is no predecessor, or none any more.
+    /// Whether grants are made: no predecessor serves (any more).
     pub fn is_granting(&self) -> bool {
         self.granting.load(Ordering::Acquire)
     }
 
     fn revoke_others(&self) {
         if let Err(error) = self.capture.revoke_others(|id| (id >> 32) as u32 == self.generation) {
-            error!(%error, "passes of earlier proxies are still in the kernel's books");
+            error!(%error, "failed to revoke the grants of earlier proxies; they stay in the kernel's maps");
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A successor was given up: what connections told meanwhile, they told it.
+    /// Continues after a successor has failed to take over. Events of the meantime went to the successor.
     pub fn resume(&self) {
-        self.count_again(self.capture.lost_events());
+        self.drop_closed(self.capture.lost_events());
     }
 
-    /// What policy would not admit now, of what was opened before this proxy served both ends, is ended. `strangers`:
-    /// also if it comes from nobody who is served; they may all be known only later.
+    /// Terminates connections that were opened before this proxy served both ends and that policy does not allow. With
+    /// `unknown_clients`, this includes clients that this node does not serve; right after a start, not all clients are
+    /// known.
     pub async fn reevaluate(self: &Arc<Self>, unknown_clients: bool) {
-        let passes = self.clone();
-        let reevaluated = spawn_blocking(move || passes.reevaluate_now(unknown_clients)).await;
+        let bypass = self.clone();
+        let reevaluated = spawn_blocking(move || bypass.reevaluate_now(unknown_clients)).await;
         if let Err(error) = reevaluated {
-            error!(%error, "connections of before were not all looked at");
+            error!(%error, "failed to re-check existing connections");
         }
     }
 
     fn reevaluate_now(&self, unknown_clients: bool) {
-        let live = self.capture.open_direct();
-        let ends = live.iter().filter(|(_, end)| end.side == DirectSocket::DESTINATION);
+        let open = self.capture.open_direct();
+        let ends = open.iter().filter(|(_, end)| end.side == DirectSocket::DESTINATION);
         let destinations: HashSet<_> = ends.map(|(_, end)| end.local.into()).collect();
-        let mut looked_at = HashSet::new();
+        let mut checked = HashSet::new();
         for destination in destinations.into_iter().filter_map(|address| self.registry.at(address)) {
-            if looked_at.insert(destination.netns.cookie()) {
-                self.end_denied(&destination, &live, unknown_clients);
+            if checked.insert(destination.netns.cookie()) {
+                self.end_denied(&destination, &open, unknown_clients);
             }
         }
         for destination in self.registry.all() {

@@ -1,37 +1,37 @@
-//! Is this a TLS ClientHello, and whom does it ask for?
+//! Recognizes a TLS ClientHello, and reads its server name.
 
 use std::borrow::Cow;
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hello {
-    /// Something else than the beginning of a TLS connection.
+    /// Not the start of a TLS connection.
     NotTls,
     /// A complete ClientHello.
     Tls {
-        /// The host name that the client asked for, in lower case.
+        /// The requested host name, in lower case.
         sni: Option<String>,
     },
-    /// Could still become a ClientHello.
+    /// More bytes are needed.
     Incomplete,
-    /// A ClientHello that does not end within [`MAX_HELLO`] bytes.
+    /// A ClientHello longer than [`MAX_HELLO`] bytes.
     TooLarge,
-    /// Began like a ClientHello but breaks the format.
+    /// Starts like a ClientHello, but is invalid.
     Malformed,
 }
 
-/// Judges the first bytes of a connection.
+/// Classifies the first bytes of a connection.
 ///
-/// `bytes` is everything that has come so far; call again with more while the answer is [`Hello::Incomplete`].
-/// No more than [`MAX_HELLO`] bytes are ever needed for another answer. The ClientHello may be cut into any
-/// number of TLS records (RFC 8446, section 5.1), and the network may cut these anywhere.
+/// `bytes` is everything received so far; call again with more while the result is [`Hello::Incomplete`]. At most
+/// [`MAX_HELLO`] bytes are needed for another result. The ClientHello may be split into any number of TLS records (RFC
+/// 8446, section 5.1), and the network may split these anywhere.
 pub fn client_hello(bytes: &[u8]) -> Hello {
     if !could_be_hello(bytes) {
         return Hello::NotTls;
     }
     let handshake = match join_records(bytes) {
         Ok(handshake) => handshake,
-        Err(verdict) => return verdict,
+        Err(result) => return result,
     };
     let Some((header, rest)) = handshake.split_first_chunk::<HANDSHAKE_HEADER>() else {
         return incomplete(bytes);
@@ -52,16 +52,16 @@ pub fn client_hello(bytes: &[u8]) -> Hello {
     }
 }
 
-/// Nothing so far contradicts "a TLS record with a ClientHello in it".
+/// Whether the bytes so far could be a TLS record with a ClientHello.
 fn could_be_hello(bytes: &[u8]) -> bool {
-    let at = |i: usize, good: fn(u8) -> bool| bytes.get(i).is_none_or(|b| good(*b));
+    let at = |i: usize, is_valid: fn(u8) -> bool| bytes.get(i).is_none_or(|b| is_valid(*b));
     let length = match bytes {
         [_, _, _, high, low, ..] => Some(usize::from(u16::from_be_bytes([*high, *low]))),
         _ => None,
     };
     at(0, |b| b == HANDSHAKE_RECORD)
         && at(1, |b| b == 3)
-        // 3.0 (SSL 3) to 3.3; "3.1" is what a TLS 1.3 client writes here.
+        // TLS 1.3 clients write version 3.1 or 3.3 here; 3.0 is SSL 3.
         && at(2, |b| b <= 4)
         && length.is_none_or(|n| (1..=MAX_RECORD).contains(&n))
         && at(RECORD_HEADER, |b| b == CLIENT_HELLO)
@@ -75,7 +75,7 @@ fn join_records(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Hello> {
         let Some((header, body)) = rest.split_first_chunk::<RECORD_HEADER>() else {
             return Ok(joined);
         };
-        // What follows a hello is not looked at, so that more bytes never change a verdict.
+        // Bytes after the ClientHello are ignored, so that more bytes never change the result.
         if is_decided(&joined) {
             return Ok(joined);
         }
@@ -92,7 +92,7 @@ fn join_records(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Hello> {
     }
 }
 
-/// The handshake message is whole, or known to be none that is waited for.
+/// Whether the handshake message is complete, or known to be none that is needed in full.
 fn is_decided(handshake: &[u8]) -> bool {
     handshake.split_first_chunk::<HANDSHAKE_HEADER>().is_some_and(|(header, body)| {
         let length = message_length(header);
@@ -108,7 +108,7 @@ fn incomplete(bytes: &[u8]) -> Hello {
     if bytes.len() < MAX_HELLO { Hello::Incomplete } else { Hello::TooLarge }
 }
 
-/// `None`: the ClientHello breaks the format.
+/// The server name of a ClientHello's body; `None` if it is invalid.
 fn server_name(body: &[u8]) -> Option<Option<String>> {
     let mut hello = Fields(body);
     hello.take(2 + 32)?; // version, random
@@ -136,20 +136,21 @@ fn server_name(body: &[u8]) -> Option<Option<String>> {
     Some(sni)
 }
 
-/// RFC 6066, section 3: one list, and in it at most one name of a kind; `host_name` is the only kind.
+/// The host name of a server_name extension. RFC 6066, section 3: one list with at most one name of each type;
+/// `host_name` is the only type.
 fn host_name(content: &[u8]) -> Option<String> {
     let mut content = Fields(content);
     let mut list = Fields(content.vec16()?);
     let kind = list.u8()?;
     let name = list.vec16()?;
-    let whole = content.0.is_empty() && list.0.is_empty();
-    if !whole || kind != HOST_NAME || name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
+    let is_complete = content.0.is_empty() && list.0.is_empty();
+    if !is_complete || kind != HOST_NAME || name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
         return None;
     }
     String::from_utf8(name.to_ascii_lowercase()).ok()
 }
 
-/// Reads fields from the front; every read checks the length.
+/// Reads fields from the front, and checks the length of each.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -178,18 +179,19 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The longest ClientHello that is looked at, with its records' headers.
+/// The maximum length of a ClientHello, including its records' headers.
 ///
-/// With a hybrid key share and a session ticket that holds a certificate chain weft's own has about 3 KiB.
+/// weft's own has about 3 KiB, with a hybrid key share and a session ticket that holds a certificate chain.
 pub const MAX_HELLO: usize = 16 * 1024;
 
 const RECORD_HEADER: usize = 5;
 const HANDSHAKE_HEADER: usize = 4;
-/// In one record. Cut into more records it has more headers, and may then still turn out too large.
+/// The maximum length of the message if it is in one record. In more records it has more headers, and may still be too
+/// large.
 const MAX_MESSAGE: usize = MAX_HELLO - RECORD_HEADER - HANDSHAKE_HEADER;
-/// What a plaintext record may hold (RFC 8446, section 5.1).
+/// The maximum length of a plaintext record (RFC 8446, section 5.1).
 const MAX_RECORD: usize = 1 << 14;
-/// The longest DNS name.
+/// The maximum length of a DNS name.
 const MAX_NAME: usize = 255;
 
 const HANDSHAKE_RECORD: u8 = 22;

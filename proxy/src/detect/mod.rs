@@ -1,7 +1,7 @@
-//! Recognizes protocols by the first bytes of a connection. Pure functions.
+//! Recognizes protocols by the first bytes of a connection, by pure functions.
 //!
-//! TLS is terminated only for a ClientHello that names the pod, so the first bytes are read before it is known who they
-//! are for; [`crate::net::Prefixed`] replays them.
+//! TLS is terminated only if the ClientHello names the pod's identity. The first bytes are read before that is known;
+//! [`crate::net::Prefixed`] replays them.
 #![forbid(unsafe_code)]
 
 mod hello;

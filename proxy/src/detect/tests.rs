@@ -1,4 +1,4 @@
-//! Does detection decide the same, however the bytes are cut, and survive whatever comes?
+//! Tests that detection does not depend on how bytes are split, and survives invalid input.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustls::{client::UnbufferedClientConnection, unbuffered::ConnectionState};
@@ -7,7 +7,7 @@ use super::*;
 
 const NAME: &str = "web.default.serviceaccount.identity.linkerd.cluster.local";
 
-/// What rustls, configured as weft is, really sends.
+/// The ClientHello that rustls sends with weft's configuration.
 fn real_hello(name: &str) -> Vec<u8> {
     let config = rustls::ClientConfig::builder_with_provider(crate::tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -18,14 +18,14 @@ fn real_hello(name: &str) -> Vec<u8> {
     let mut connection = UnbufferedClientConnection::new(config.into(), name).unwrap();
     let mut hello = vec![0; 4096];
     let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process_tls_records(&mut []).state else {
-        panic!("a client speaks first")
+        panic!("a client sends first")
     };
     let n = data.encode(&mut hello).unwrap();
     hello.truncate(n);
     hello
 }
 
-/// A hello built by hand, with GREASE where browsers put it.
+/// A handmade ClientHello, with GREASE values as browsers send them.
 fn handmade(sni: Option<&str>) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend([7; 32]);
@@ -51,7 +51,7 @@ fn handmade(sni: Option<&str>) -> Vec<u8> {
     message
 }
 
-/// Cuts a handshake message into records of at most `size` bytes.
+/// Splits a handshake message into records of at most `size` bytes.
 fn records(message: &[u8], size: usize) -> Vec<u8> {
     let record = |part: &[u8]| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat();
     message.chunks(size).flat_map(record).collect()
@@ -62,7 +62,7 @@ fn tls(sni: &str) -> Hello {
 }
 
 #[test]
-fn a_real_hybrid_hello_is_recognised_at_every_split() {
+fn a_hello_of_rustls_is_recognized_at_every_split() {
     let hello = real_hello(NAME);
     assert!(hello.len() > 1300, "the hybrid key share is missing: {} bytes", hello.len());
     for n in 0..hello.len() {
@@ -71,14 +71,14 @@ fn a_real_hybrid_hello_is_recognised_at_every_split() {
     assert_eq!(client_hello(&hello), tls(NAME));
     let message = &hello[5..];
     for size in 1..message.len() {
-        let cut = records(message, size);
-        assert_eq!(client_hello(&cut), tls(NAME), "records of {size}");
-        assert_eq!(client_hello(&cut[..cut.len() - 1]), Hello::Incomplete, "records of {size}");
+        let split = records(message, size);
+        assert_eq!(client_hello(&split), tls(NAME), "records of {size}");
+        assert_eq!(client_hello(&split[..split.len() - 1]), Hello::Incomplete, "records of {size}");
     }
 }
 
 #[test]
-fn handmade_hellos() {
+fn handmade_hellos_are_recognized() {
     let message = handmade(Some("Web.Example"));
     for version in 0..=4 {
         let mut hello = records(&message, 1000);
@@ -91,7 +91,7 @@ fn handmade_hellos() {
         for n in 0..hello.len() {
             assert_eq!(client_hello(&hello[..n]), Hello::Incomplete, "{n} bytes of records of {size}");
         }
-        // Early data or another message may follow at once.
+        // Early data or another message may follow.
         let more = [&hello[..], b"\x17\x03\x03"].concat();
         assert_eq!(client_hello(&more), tls("web.example"));
         let more = [&hello[..], &[23; 20_000]].concat();
@@ -128,8 +128,8 @@ fn the_sni_must_be_one_host_name() {
 }
 
 #[test]
-fn other_protocols_are_told_at_the_first_difference() {
-    for (bytes, verdict) in [
+fn other_protocols_are_recognized_at_the_first_difference() {
+    for (bytes, expected) in [
         (&b""[..], Hello::Incomplete),
         (b"G", Hello::NotTls),
         (b"GET / HTTP/1.1\r\n", Hello::NotTls),
@@ -145,25 +145,25 @@ fn other_protocols_are_told_at_the_first_difference() {
         (&[0x15, 3, 3, 0, 2, 1, 0], Hello::NotTls),
         (&[0x80, 0x2e, 1, 3, 1], Hello::NotTls), // SSL 2
     ] {
-        assert_eq!(client_hello(bytes), verdict, "{bytes:?}");
+        assert_eq!(client_hello(bytes), expected, "{bytes:?}");
     }
 }
 
 #[test]
-fn a_hello_is_bounded() {
+fn the_length_of_a_hello_is_limited() {
     assert_eq!(client_hello(&[22, 3, 1, 0, 9, 1, 0xff, 0xff, 0xff]), Hello::TooLarge);
     assert_eq!(client_hello(&[22, 3, 1, 0, 9, 1, 0, 0x40, 0]), Hello::TooLarge);
-    // Many tiny records: the headers count too, so this never ends within the bound.
+    // Many tiny records: their headers count, so this hello exceeds the limit.
     let message = [&[1, 0, 0x10, 0][..], &[0; 4096]].concat();
-    let drip = records(&message, 1);
-    assert!(drip.len() > MAX_HELLO);
-    assert_eq!(client_hello(&drip[..MAX_HELLO - 1]), Hello::Incomplete);
-    assert_eq!(client_hello(&drip[..MAX_HELLO]), Hello::TooLarge);
-    assert_eq!(client_hello(&drip), Hello::TooLarge);
+    let tiny_records = records(&message, 1);
+    assert!(tiny_records.len() > MAX_HELLO);
+    assert_eq!(client_hello(&tiny_records[..MAX_HELLO - 1]), Hello::Incomplete);
+    assert_eq!(client_hello(&tiny_records[..MAX_HELLO]), Hello::TooLarge);
+    assert_eq!(client_hello(&tiny_records), Hello::TooLarge);
 }
 
 #[test]
-fn garbage_and_mutations_never_panic_and_never_regress() {
+fn random_and_mutated_input_never_panics_and_results_are_final() {
     let mut rng = StdRng::seed_from_u64(7);
     let seeds = [real_hello(NAME), records(&handmade(Some("web.example")), 20)];
     for round in 0..20_000 {
@@ -179,9 +179,9 @@ fn garbage_and_mutations_never_panic_and_never_regress() {
                 bytes[rng.random_range(0..=i)] = rng.random();
             }
         }
-        // Once decided, more bytes change nothing.
-        let cut = rng.random_range(0..=bytes.len());
-        let early = client_hello(&bytes[..cut]);
+        // More bytes must not change a final result.
+        let length = rng.random_range(0..=bytes.len());
+        let early = client_hello(&bytes[..length]);
         let late = client_hello(&bytes);
         assert!(early == Hello::Incomplete || early == late, "{early:?} then {late:?} for {bytes:?}");
     }

@@ -1,4 +1,4 @@
-//! Is the control plane there?
+//! The connection to the control plane, and whether it answers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,10 +8,10 @@ use weft_api::linkerd::destination::{
     DestinationProfile, GetDestination, Update, destination_client::DestinationClient,
 };
 
-/// The way to the control plane, shared by all watches.
+/// The connection to the control plane, shared by all watches.
 #[derive(Debug)]
 pub(super) struct ControlPlane {
-    /// Where watches run: not on the thread of the connection that asks first.
+    /// The runtime that watches run on, so that they do not run on the thread of the connection that asks first.
     pub(super) runtime: Handle,
     channel: Channel,
     context_token: String,
@@ -21,7 +21,7 @@ pub(super) struct ControlPlane {
 
 impl ControlPlane {
     pub(super) fn new(channel: Channel, node: &str) -> Self {
-        // Only the node: answers are shared by all pods of it, so that they must not depend on who asked first.
+        // Only the node: all its pods share the answers, so they must not depend on which pod asks first.
         let context_token = serde_json::json!({ "nodeName": node }).to_string();
         let runtime = Handle::current();
         Self { runtime, channel, context_token, away: AtomicBool::new(false), failures: AtomicU64::new(0) }
@@ -38,21 +38,21 @@ impl ControlPlane {
         Ok(DestinationClient::new(self.channel.clone()).get(self.request(path)).await?.into_inner())
     }
 
-    /// A watch got an answer.
+    /// Records that a watch got an answer.
     pub(super) fn answered(&self) {
-        // Read first: nearly always nothing changes, and then no other core's cache is disturbed.
+        // Reads first: usually nothing changes, and a write would invalidate other cores' caches.
         if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
             tracing::info!("control plane answers again");
         }
     }
 
-    /// A watch ended. The log tells of the first one only: thousands may end together.
+    /// Records that a watch ended. Only the first one is logged as a warning, because thousands may end together.
     pub(super) fn failed(&self, call: &str, path: &str, status: &Status) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         if self.away.swap(true, Ordering::Relaxed) {
             tracing::debug!(call, path, %status, "watch ended");
         } else {
-            tracing::warn!(call, path, %status, "control plane does not answer; what is known stays in use");
+            tracing::warn!(call, path, %status, "control plane does not answer; known destinations stay in use");
         }
     }
 

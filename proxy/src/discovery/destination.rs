@@ -1,4 +1,4 @@
-//! What serves a destination address.
+//! The destination behind an address: a service, a pod or an external address.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,32 +7,32 @@ use crate::{
     refusal::Reason,
 };
 
-/// What serves an address.
+/// What is behind an address.
 #[derive(Clone, Debug)]
 pub enum Destination {
     /// A service: one of its endpoints is picked for each connection.
     Service {
         /// `name.namespace.svc.cluster.local:port`.
         authority: String,
-        /// Its endpoints, kept up to date.
+        /// Kept up to date.
         endpoints: ServiceEndpoints,
         /// Metric labels of the service, `dst_*`; the endpoints have their own.
         labels: Arc<BTreeMap<String, String>>,
-        /// Its bytes are to be forwarded as they are.
+        /// Its bytes are forwarded without protocol detection.
         opaque: bool,
     },
-    /// A pod, asked for by its own address.
+    /// A pod, by its own address.
     Endpoint(Endpoint),
-    /// Nothing that the control plane knows: forward untouched.
+    /// An address that the control plane does not know: connections are forwarded as they are.
     External,
 }
 
 /// The endpoints of a service, by address family.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceEndpoints {
-    /// Those of the family that was dialled; all of them where none is of that family.
+    /// Those of the family that was dialled; if there are none, all.
     pub same_family: Arc<Balancer>,
-    /// Those of the other family, of the same pods: tried where nobody listens at the first ones.
+    /// Those of the other family, of the same pods. They are tried if none of the first ones can be reached.
     pub other_family: Arc<Balancer>,
 }
 
@@ -51,43 +51,38 @@ impl ServiceEndpoints {
     }
 }
 
-/// Why it is not known what serves an address.
+/// Why the lookup of a destination failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The control plane has said nothing.
+    /// The control plane did not answer in time.
     #[error("{dst}: no answer to {call} from the control plane within {after:?}")]
     Timeout {
-        /// What was asked for.
         dst: SocketAddr,
-        /// The call that is not answered.
         call: &'static str,
-        /// How long that was waited for.
+        /// How long the lookup waited.
         after: Duration,
     },
-    /// The control plane cannot be asked.
-    #[error("{dst}: {call} fails at the control plane, gave up after {after:?}: {reason}")]
+    /// Calls to the control plane fail.
+    #[error("{dst}: {call} failed at the control plane, gave up after {after:?}: {reason}")]
     Unavailable {
-        /// What was asked for.
         dst: SocketAddr,
-        /// The call that fails.
         call: &'static str,
         /// The last failure.
         reason: Arc<str>,
-        /// How long a success was waited for.
+        /// How long the lookup waited.
         after: Duration,
     },
     /// Too many destinations are in use.
-    #[error("{dst}: {limit} destinations are in use already, no room for another one")]
+    #[error("{dst}: no room for another destination, {limit} are in use")]
     Full {
-        /// What was asked for.
         dst: SocketAddr,
-        /// The most that are kept.
+        /// The maximum number of destinations.
         limit: usize,
     },
 }
 
 impl DiscoveryError {
-    /// Whether the control plane has not been heard, rather than the destination not been asked for.
+    /// Whether the control plane was asked and did not give an answer.
     pub const fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Unavailable { .. })
     }

@@ -1,4 +1,4 @@
-//! One destination that is watched, and its last answer.
+//! A watched destination with its last answer.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use super::{
     watch::watch_profile,
 };
 
-/// A destination and its watch, which ends with it.
+/// A destination and its watch. The watch ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Entry {
     published: Arc<Published>,
@@ -30,22 +30,22 @@ pub(super) struct Entry {
     _watch: AbortOnDropHandle<()>,
 }
 
-/// How far the first lookup is.
+/// The progress of the first lookup.
 #[derive(Clone, Debug)]
 pub(super) enum LookupState {
-    /// All is well; while there is no answer, this call has not been answered.
+    /// This call has not been answered yet.
     Asking(&'static str),
-    /// A call fails and is tried again.
+    /// A call failed and is retried.
     Failing { since: Instant, call: &'static str, reason: Arc<str> },
 }
 
-/// What the watches tell the entry.
+/// The state that the watches publish.
 #[derive(Debug)]
 pub(super) struct Published {
     current: ArcSwapOption<Destination>,
     state: watch::Sender<LookupState>,
     service: Mutex<Option<Service>>,
-    /// Somebody waits: do not sleep for long.
+    /// Notified when a connection waits for the answer: watches cut their backoff short.
     reconnect_now: Notify,
     dst: SocketAddr,
     changes: Arc<Changes>,
@@ -101,14 +101,14 @@ impl Entry {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// An answer whose watch is broken: it could not be had again.
+    /// Whether there is an answer whose watch is failing: it could not be fetched again.
     pub(super) fn is_irreplaceable(&self) -> bool {
         self.published.is_failing() && self.published.has_answer()
     }
 }
 
 impl Published {
-    /// Ends when somebody begins to wait for the answer.
+    /// Completes when a connection starts to wait for the answer.
     pub(super) fn reconnect_requested(&self) -> Notified<'_> {
         self.reconnect_now.notified()
     }
@@ -117,7 +117,7 @@ impl Published {
         self.current.load().is_some()
     }
 
-    /// The watch of a call ended with an error.
+    /// Records that the watch of `call` ended with an error.
     pub(super) fn failing(&self, call: &'static str, reason: &str) {
         self.state.send_modify(|state| {
             let since = match state {
@@ -128,19 +128,20 @@ impl Published {
         });
     }
 
-    /// A watch is well; an answer needs `next_call` too.
+    /// Records that a watch works; a complete answer also needs `next_call`.
     pub(super) fn healthy(&self, next_call: &'static str) {
         self.state.send_replace(LookupState::Asking(next_call));
     }
 
-    /// The destination is not a service.
+    /// Publishes a destination that is not a service.
     pub(super) fn answer(&self, destination: Destination) {
         let mut service = self.service.lock();
         *service = None;
         self.publish(destination);
     }
 
-    /// The destination is a service. Returns the balancer to fill if it is not the one known already.
+    /// Records that the destination is a service. If the service is new, returns the endpoints to fill; it is published
+    /// once they are filled.
     pub(super) fn is_service(&self, authority: &str, opaque: bool) -> Option<ServiceEndpoints> {
         let mut service = self.service.lock();
         if let Some(known) = service.as_mut().filter(|known| known.authority == authority) {
@@ -151,7 +152,7 @@ impl Published {
             return None;
         }
         let endpoints = ServiceEndpoints::default();
-        // Until its endpoints are known the last answer stays.
+        // Until its endpoints are known, the last answer stays.
         *service = Some(Service {
             authority: authority.to_owned(),
             opaque,
@@ -161,10 +162,10 @@ impl Published {
         Some(endpoints)
     }
 
-    /// The balancer of a service has been filled.
+    /// Publishes the service whose endpoints have been filled.
     pub(super) fn filled(&self, endpoints: &ServiceEndpoints, labels: Arc<BTreeMap<String, String>>) {
         let mut service = self.service.lock();
-        // The destination may have become something else meanwhile.
+        // The destination may have changed meanwhile.
         let Some(known) = service.as_mut().filter(|known| known.endpoints.is(endpoints)) else {
             return;
         };
@@ -174,7 +175,7 @@ impl Published {
         }
     }
 
-    /// The service of a balancer is none of the mesh's business.
+    /// Publishes that the mesh does not resolve the service of these endpoints.
     pub(super) fn is_no_service(&self, endpoints: &ServiceEndpoints) {
         let mut service = self.service.lock();
         if service.as_ref().is_some_and(|known| known.endpoints.is(endpoints)) {
@@ -200,9 +201,9 @@ impl Published {
         self.healthy(super::watch::GET_PROFILE);
     }
 
-    /// What serves the destination is not what it was.
+    /// Notifies that the destination has changed.
     pub(super) fn changed(&self) {
-        self.changes.tell(self.dst);
+        self.changes.notify(self.dst);
     }
 
     fn is_failing(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What does discovery tell of itself?
+//! Metrics of discovery.
 
 use std::{
     fmt,
@@ -20,7 +20,6 @@ use prometheus_client::{
 
 use super::control::ControlPlane;
 
-/// What discovery itself counts.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) destinations: AtomicU64,
@@ -40,12 +39,12 @@ impl Collector for DiscoveryMetrics {
         for (name, help, value) in [
             (
                 "weft_discovery_destinations",
-                "Number of destinations that are watched.",
+                "Number of watched destinations.",
                 i64::try_from(counters.destinations.load(Ordering::Relaxed)).unwrap_or(i64::MAX),
             ),
             (
                 "weft_discovery_control_plane_connected",
-                "Whether the last message of a watch was an answer (1) or an error (0).",
+                "Whether the last result of a watch was an answer (1) or an error (0).",
                 i64::from(!control.is_away()),
             ),
         ] {
@@ -53,23 +52,23 @@ impl Collector for DiscoveryMetrics {
             ConstGauge::new(value).encode(metric)?;
         }
         for (name, help, count) in [
-            ("weft_discovery_lookups", "Destinations that were asked for first.", counters.lookups.get()),
             (
-                "weft_discovery_lookup_timeouts",
-                "Lookups that were not answered in time.",
-                counters.timeouts.get(),
+                "weft_discovery_lookups",
+                "Destinations that were looked up for the first time.",
+                counters.lookups.get(),
             ),
+            ("weft_discovery_lookup_timeouts", "Lookups without an answer in time.", counters.timeouts.get()),
             (
                 "weft_discovery_evictions",
-                "Destinations that were forgotten to make room.",
+                "Destinations that were dropped to make room.",
                 counters.evictions.get(),
             ),
-            ("weft_discovery_refusals", "Destinations that there was no room for.", counters.refusals.get()),
             (
-                "weft_discovery_watch_failures",
-                "Watches that ended and were taken up again.",
-                control.failures(),
+                "weft_discovery_refusals",
+                "Destinations that were refused for lack of room.",
+                counters.refusals.get(),
             ),
+            ("weft_discovery_watch_failures", "Watches that ended and were restarted.", control.failures()),
         ] {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(count).encode(metric)?;

@@ -1,8 +1,8 @@
-//! Finds out what serves an address, and follows its changes.
+//! Looks up what is behind an address, and follows its changes.
 //!
 //! Each original destination is looked up once at the control plane and watched from then on, so a known one costs a
-//! map lookup. While the control plane is away the last answer stays in use. Destinations that nobody uses any more
-//! are dropped.
+//! map lookup. While the control plane is away, the last answer stays in use. Destinations that are no longer used are
+//! dropped.
 #![forbid(unsafe_code)]
 
 mod control;
@@ -37,28 +37,26 @@ use crate::metrics::Metrics;
 pub struct Config {
     /// The node's name: the control plane prefers endpoints near it.
     pub node: String,
-    /// How long a destination is kept that nobody asks for.
+    /// How long an unused destination is kept.
     pub idle: Duration,
-    /// Most destinations that are watched.
+    /// The maximum number of watched destinations.
     pub max_entries: usize,
     /// How long a connection waits for a destination that is not known yet.
     pub lookup_timeout: Duration,
-    /// How long it waits while the control plane is known to be away.
+    /// How long a connection waits while the control plane is known to be away.
     pub away_timeout: Duration,
-    /// How long an inbound connection waits to learn of its client.
+    /// How long an inbound connection waits for the answer whether its client is meshed.
     pub peer_timeout: Duration,
-    /// Pause before a broken watch is taken up again; doubled each time.
+    /// The pause before a failed watch is restarted; doubled each time.
     pub min_backoff: Duration,
     /// The longest pause.
     pub max_backoff: Duration,
 }
 
-/// Who asks, for log lines.
+/// The workload that looks up a destination, for log lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SourceRef {
-    /// The pod's namespace.
     pub namespace: String,
-    /// The pod's name.
     pub pod: String,
 }
 
@@ -72,17 +70,17 @@ pub struct Discovery {
     changes: Arc<Changes>,
 }
 
-/// Who is told when it changes what serves an address, or when that is not followed any more.
+/// The callback for changed destinations.
 #[derive(Default)]
 struct Changes(OnceLock<OnChange>);
 
-/// Told of an original destination, from any thread, after the change.
+/// Called with an original destination after it has changed or is no longer watched; from any thread.
 pub type OnChange = Box<dyn Fn(SocketAddr) + Send + Sync>;
 
 impl Changes {
-    fn tell(&self, dst: SocketAddr) {
-        if let Some(told) = self.0.get() {
-            told(dst);
+    fn notify(&self, dst: SocketAddr) {
+        if let Some(callback) = self.0.get() {
+            callback(dst);
         }
     }
 }
@@ -94,7 +92,7 @@ impl fmt::Debug for Changes {
 }
 
 impl Discovery {
-    /// Starts without knowing anything. To be called within a tokio runtime.
+    /// Starts without any destination. Must be called within a tokio runtime.
     pub fn new(channel: Channel, config: Config, metrics: &Metrics) -> Arc<Self> {
         let config = Arc::new(config);
         let counters = Arc::<Counters>::default();
@@ -107,12 +105,12 @@ impl Discovery {
         discovery
     }
 
-    /// Tells `told` of every change from now on. The first one to ask is told, nobody else.
-    pub fn on_change(&self, told: OnChange) {
-        let _ = self.changes.0.set(told);
+    /// Sets the callback for changes. Only the first call has an effect.
+    pub fn on_change(&self, callback: OnChange) {
+        let _ = self.changes.0.set(callback);
     }
 
-    /// What serves `dst`. Known destinations are answered at once, others within the lookup timeout.
+    /// Returns what is behind `dst`: at once if it is known, otherwise within the lookup timeout.
     pub async fn resolve(
         &self,
         dst: SocketAddr,
@@ -125,18 +123,18 @@ impl Discovery {
         self.look_up(canonical(dst), self.config.lookup_timeout).await
     }
 
-    /// The answer for `dst` if there is one already.
+    /// The answer for `dst`, if it is known.
     pub fn known(&self, dst: SocketAddr) -> Option<Arc<Destination>> {
         let entry = self.table.get(canonical(dst))?;
         entry.touch(self.now());
         entry.current()
     }
 
-    /// Whether connections from `peer` come through a mesh proxy: `None` if that cannot be learnt in time.
+    /// Whether `peer` is meshed; `None` if there is no answer in time.
     ///
-    /// Asked for by inbound connections that stay silent: a meshed client would speak first.
+    /// This is for inbound connections whose client sends nothing: a meshed client would send first.
     pub async fn peer_is_meshed(&self, peer: SocketAddr) -> Option<bool> {
-        // The port is the client's own and another one each time; whether the pod is meshed does not depend on it.
+        // The client's port is different each time; whether the pod is meshed does not depend on it.
         let dst = SocketAddr::new(canonical(peer).ip(), PEER_PORT);
         let destination = match self.known(dst) {
             Some(known) => known,
@@ -148,12 +146,10 @@ impl Discovery {
         })
     }
 
-    /// How many destinations are watched.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Is none watched?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -168,7 +164,7 @@ impl Discovery {
         // Connections must not pile up behind a control plane that has been away for long.
         let limit = if away { limit.min(self.config.away_timeout) } else { limit };
         entry.reconnect_now();
-        // The entry is held here, so its end cannot be what ends the waiting.
+        // The entry is held here, so the state's sender cannot be dropped while this waits.
         let _ = tokio::time::timeout(limit, state.wait_for(|_| entry.current().is_some())).await;
         if let Some(current) = entry.current() {
             return Ok(current);
@@ -182,7 +178,7 @@ impl Discovery {
         })
     }
 
-    /// The entry for `dst`; the first one to ask makes it, everybody else waits with them.
+    /// The entry for `dst`, created if there is none.
     fn entry(&self, dst: SocketAddr) -> Result<Arc<Entry>, DiscoveryError> {
         let now = self.now();
         let (entry, evicted) = self
@@ -199,7 +195,7 @@ impl Discovery {
             })?;
         entry.touch(now);
         self.counters.evictions.inc_by(evicted.len() as u64);
-        evicted.into_iter().for_each(|dst| self.changes.tell(dst));
+        evicted.into_iter().for_each(|dst| self.changes.notify(dst));
         self.count_destinations();
         Ok(entry)
     }
@@ -221,13 +217,12 @@ async fn drop_idle(discovery: Weak<Discovery>) {
         let Some(discovery) = discovery.upgrade() else { return };
         let idle = u64::try_from(discovery.config.idle.as_millis()).unwrap_or(u64::MAX);
         let dropped = discovery.table.drop_idle(discovery.now(), idle);
-        dropped.into_iter().for_each(|dst| discovery.changes.tell(dst));
+        dropped.into_iter().for_each(|dst| discovery.changes.notify(dst));
         discovery.count_destinations();
     }
 }
 
 impl Config {
-    /// The defaults, for a node.
     pub fn new(node: impl Into<String>) -> Self {
         Self {
             node: node.into(),
@@ -254,12 +249,12 @@ impl fmt::Debug for Discovery {
     }
 }
 
-/// One key per address: v4-mapped ones as IPv4, no flow label and scope.
+/// One key per address: IPv4-mapped addresses as IPv4, no flow label or scope.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// A port that nobody serves and no annotation names, to ask about a pod as such.
+/// A port that is not in use and in no annotation, to look up a pod as such.
 const PEER_PORT: u16 = 1;
 
 #[cfg(test)]

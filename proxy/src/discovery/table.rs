@@ -1,4 +1,4 @@
-//! Which destinations are kept, and which go when there are too many?
+//! The table of watched destinations, which drops the least recently used ones when it is full.
 
 use std::{
     collections::HashMap,
@@ -13,11 +13,10 @@ use parking_lot::RwLock;
 
 use super::entry::Entry;
 
-/// The destinations that are watched.
 pub(super) struct Table {
     entries: RwLock<HashMap<SocketAddr, Arc<Entry>>>,
     limit: usize,
-    /// All were in use a moment ago: no need to look through them for each newcomer.
+    /// Until then, the table is not searched again for entries to evict: all were in use.
     full_until: AtomicU64,
 }
 
@@ -30,8 +29,8 @@ impl Table {
         self.entries.read().get(&dst).cloned()
     }
 
-    /// The entry for `dst`, made if there is none, and which were dropped for it. `None`: there is no room,
-    /// all are in use.
+    /// Returns the entry for `dst`, created if there is none, and the destinations that were evicted for it. `None`:
+    /// the table is full and all entries are in use.
     pub(super) fn get_or_insert(
         &self,
         dst: SocketAddr,
@@ -49,7 +48,7 @@ impl Table {
             }
             evicted = evict(&mut entries, now, self.limit);
             if entries.len() >= self.limit {
-                self.full_until.store(now + FULL, Ordering::Relaxed);
+                self.full_until.store(now + FULL_RETRY, Ordering::Relaxed);
                 return None;
             }
         }
@@ -58,16 +57,16 @@ impl Table {
         Some((entry, evicted))
     }
 
-    /// Drops what has not been used for `idle` milliseconds, unless it could not be had again: which those are.
+    /// Drops and returns what has not been used for `idle` milliseconds, unless it is irreplaceable.
     pub(super) fn drop_idle(&self, now: u64, idle: u64) -> Vec<SocketAddr> {
         let mut entries = self.entries.write();
-        let goes =
+        let is_idle =
             |entry: &mut Arc<Entry>| now.saturating_sub(entry.used()) >= idle && !entry.is_irreplaceable();
-        let gone = entries.extract_if(|_, entry| goes(entry)).map(|(dst, _)| dst).collect();
+        let dropped = entries.extract_if(|_, entry| is_idle(entry)).map(|(dst, _)| dst).collect();
         if entries.capacity() > 4 * entries.len().max(64) {
             entries.shrink_to_fit();
         }
-        gone
+        dropped
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,8 +74,8 @@ impl Table {
     }
 }
 
-/// Drops the hundredth that was used least recently: one by one, each newcomer would look through all. What could not be
-/// had again stays, also where a pod that tries all addresses fills the table while the control plane is away.
+/// Evicts the least recently used hundredth, so that not every new destination searches the whole table. Irreplaceable
+/// entries stay, even if a pod that tries many addresses fills the table while the control plane is away.
 fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) -> Vec<SocketAddr> {
     let mut idle: Vec<(u64, SocketAddr)> = entries
         .iter()
@@ -96,9 +95,9 @@ fn evict(entries: &mut HashMap<SocketAddr, Arc<Entry>>, now: u64, limit: usize) 
     idle.into_iter().map(|(_, dst)| dst).collect()
 }
 
-/// Milliseconds after which an entry may make room for another one. A pod that tries all addresses of the world
-/// must not be able to turn out what others use.
+/// Milliseconds since the last use after which an entry may be evicted. A pod that tries many addresses must not be
+/// able to evict what others use.
 const IN_USE: u64 = 1_000;
 
-/// Milliseconds before a full table is looked through again.
-const FULL: u64 = 100;
+/// Milliseconds before a full table is searched again.
+const FULL_RETRY: u64 = 100;

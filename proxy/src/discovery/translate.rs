@@ -1,6 +1,6 @@
-//! What do the control plane's messages mean?
+//! Translates the control plane's messages.
 //!
-//! A message that makes no sense never leads to plaintext: an endpoint whose identity cannot be read is left out.
+//! An invalid message never leads to plaintext: an endpoint whose identity cannot be parsed is left out.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,6 @@ use crate::{
     tls::Identity,
 };
 
-/// What a profile says of a destination.
 #[derive(Debug)]
 pub(super) enum Profile {
     Service { authority: String, opaque: bool },
@@ -30,18 +29,18 @@ pub(super) enum Profile {
     Unknown,
 }
 
-/// Why an endpoint is of no use.
+/// Why an endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Nonsense {
-    #[error("it has no address")]
+pub(super) enum InvalidEndpoint {
+    #[error("no address")]
     Address,
-    #[error("{0} is no port")]
+    #[error("invalid port {0}")]
     Port(u32),
-    #[error("its identity cannot be read: {0:?}")]
+    #[error("invalid identity {0:?}")]
     Identity(String),
 }
 
-pub(super) fn profile(message: DestinationProfile, port: u16) -> Result<Profile, Nonsense> {
+pub(super) fn profile(message: DestinationProfile, port: u16) -> Result<Profile, InvalidEndpoint> {
     if let Some(addr) = message.endpoint {
         let mut endpoint = endpoint(addr, &HashMap::new())?;
         endpoint.opaque |= message.opaque_protocol;
@@ -54,12 +53,12 @@ pub(super) fn profile(message: DestinationProfile, port: u16) -> Result<Profile,
     Ok(Profile::Service { authority, opaque: message.opaque_protocol })
 }
 
-/// `set_labels` are those of all endpoints of a set.
+/// Translates an endpoint. `set_labels` are the labels of all endpoints of its set.
 pub(super) fn endpoint(
     message: WeightedAddr,
     set_labels: &HashMap<String, String>,
-) -> Result<Endpoint, Nonsense> {
-    let addr = address(message.addr.ok_or(Nonsense::Address)?)?;
+) -> Result<Endpoint, InvalidEndpoint> {
+    let addr = address(message.addr.ok_or(InvalidEndpoint::Address)?)?;
     let hint = message.protocol_hint.unwrap_or_default();
     let mut labels = labels(&message.metric_labels);
     for (name, value) in self::labels(set_labels) {
@@ -75,27 +74,27 @@ pub(super) fn endpoint(
     })
 }
 
-pub(super) fn address(message: TcpAddress) -> Result<SocketAddr, Nonsense> {
+pub(super) fn address(message: TcpAddress) -> Result<SocketAddr, InvalidEndpoint> {
     let port = match u16::try_from(message.port) {
         Ok(port) if port > 0 => port,
-        _ => return Err(Nonsense::Port(message.port)),
+        _ => return Err(InvalidEndpoint::Port(message.port)),
     };
-    let ip = message.ip.and_then(|ip| IpAddr::try_from(ip).ok()).ok_or(Nonsense::Address)?;
+    let ip = message.ip.and_then(|ip| IpAddr::try_from(ip).ok()).ok_or(InvalidEndpoint::Address)?;
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Labels as they appear in metrics.
+/// The labels as they appear in metrics.
 pub(super) fn labels(labels: &HashMap<String, String>) -> BTreeMap<String, String> {
     metrics::sanitize("dst_", labels)
 }
 
-fn tls(message: TlsIdentity) -> Result<EndpointTls, Nonsense> {
+fn tls(message: TlsIdentity) -> Result<EndpointTls, InvalidEndpoint> {
     let name = match message.strategy {
         Some(Strategy::DnsLikeIdentity(id)) => id.name,
         Some(Strategy::UriLikeIdentity(id)) => id.uri,
-        None => return Err(Nonsense::Identity(String::new())),
+        None => return Err(InvalidEndpoint::Identity(String::new())),
     };
-    let identity: Identity = name.parse().map_err(|_| Nonsense::Identity(name.clone()))?;
+    let identity: Identity = name.parse().map_err(|_| InvalidEndpoint::Identity(name.clone()))?;
     let server_name = match message.server_name {
         Some(server_name) if !server_name.name.is_empty() => server_name.name,
         _ => name,
@@ -103,10 +102,10 @@ fn tls(message: TlsIdentity) -> Result<EndpointTls, Nonsense> {
     Ok(EndpointTls { identity, server_name })
 }
 
-fn opaque_transport_port(hint: &ProtocolHint) -> Result<Option<u16>, Nonsense> {
+fn opaque_transport_port(hint: &ProtocolHint) -> Result<Option<u16>, InvalidEndpoint> {
     match hint.opaque_transport.as_ref().map(|transport| transport.inbound_port) {
         None | Some(0) => Ok(None),
-        Some(port) => u16::try_from(port).map(Some).map_err(|_| Nonsense::Port(port)),
+        Some(port) => u16::try_from(port).map(Some).map_err(|_| InvalidEndpoint::Port(port)),
     }
 }
 
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_read() {
+    fn an_endpoint_is_translated() {
         let set = HashMap::from([("namespace".to_owned(), "demo".to_owned())]);
         let endpoint = endpoint(message(80, Some("a.demo.cluster.local")), &set).unwrap();
         assert_eq!(endpoint.addr, "10.0.0.1:80".parse().unwrap());
@@ -144,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error_and_never_plaintext() {
+    fn an_invalid_endpoint_is_an_error_and_never_plaintext() {
         let none = HashMap::new();
-        assert!(matches!(endpoint(WeightedAddr::default(), &none), Err(Nonsense::Address)));
-        assert!(matches!(endpoint(message(0, None), &none), Err(Nonsense::Port(0))));
-        assert!(matches!(endpoint(message(70_000, None), &none), Err(Nonsense::Port(70_000))));
-        assert!(matches!(endpoint(message(80, Some("no name")), &none), Err(Nonsense::Identity(_))));
+        assert!(matches!(endpoint(WeightedAddr::default(), &none), Err(InvalidEndpoint::Address)));
+        assert!(matches!(endpoint(message(0, None), &none), Err(InvalidEndpoint::Port(0))));
+        assert!(matches!(endpoint(message(70_000, None), &none), Err(InvalidEndpoint::Port(70_000))));
+        assert!(matches!(endpoint(message(80, Some("no name")), &none), Err(InvalidEndpoint::Identity(_))));
         let mut anonymous = message(80, None);
         anonymous.tls_identity = Some(TlsIdentity::default());
-        assert!(matches!(endpoint(anonymous, &none), Err(Nonsense::Identity(_))));
+        assert!(matches!(endpoint(anonymous, &none), Err(InvalidEndpoint::Identity(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! Follows a destination through answers, errors and restarts of the control plane.
+//! Watches a destination at the control plane, across errors and restarts.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{balance::Endpoint, net::Backoff};
 pub(super) const GET_PROFILE: &str = "GetProfile";
 pub(super) const GET: &str = "Get";
 
-/// Follows what the destination is; never ends, unless the answer is final.
+/// Watches what the destination is. Returns only if the answer is final.
 pub(super) async fn watch_profile(
     dst: SocketAddr,
     published: Arc<Published>,
@@ -63,13 +63,13 @@ pub(super) async fn watch_profile(
                     published.answer(Destination::External);
                 }
                 Err(error) => {
-                    tracing::warn!(%dst, %error, "control plane names an unusable endpoint");
-                    published.failing(GET_PROFILE, &format!("an unusable endpoint: {error}"));
+                    tracing::warn!(%dst, %error, "invalid endpoint from the control plane");
+                    published.failing(GET_PROFILE, &format!("invalid endpoint: {error}"));
                 }
             }
         };
         match status.code() {
-            // There is nothing to know about such an address, now or later.
+            // The mesh will never resolve such an address.
             Code::InvalidArgument | Code::FailedPrecondition if !published.has_answer() => {
                 tracing::debug!(%dst, %status, "not a destination of the mesh");
                 control.answered();
@@ -90,7 +90,7 @@ pub(super) async fn watch_profile(
     }
 }
 
-/// Follows the endpoints of a service.
+/// Watches the endpoints of a service.
 async fn watch_endpoints(
     dst: SocketAddr,
     authority: String,
@@ -121,7 +121,7 @@ async fn watch_endpoints(
             }
         };
         match status.code() {
-            // A service without endpoints of its own (an ExternalName, say) is none of the mesh's business.
+            // The mesh does not resolve a service without endpoints of its own, for example an ExternalName.
             Code::InvalidArgument | Code::FailedPrecondition if !answered => {
                 tracing::debug!(authority, %status, "service is not resolved by the mesh");
                 control.answered();
@@ -145,17 +145,17 @@ async fn watch_endpoints(
     }
 }
 
-/// The endpoints that a stream has told of.
+/// The endpoints that a stream has reported.
 #[derive(Default)]
 struct Endpoints {
     by_addr: BTreeMap<SocketAddr, Endpoint>,
     labels: Arc<BTreeMap<String, String>>,
-    /// They are an earlier stream's: they hold until the new one's first message, which replaces them.
+    /// They are from an earlier stream. The first message of the new stream replaces them.
     outdated: bool,
 }
 
 impl Endpoints {
-    /// False if the message says nothing.
+    /// Applies an update; false if the message is empty.
     fn apply(&mut self, authority: &str, message: Update) -> bool {
         let Some(update) = message.update else { return false };
         if std::mem::take(&mut self.outdated) {
@@ -165,15 +165,15 @@ impl Endpoints {
             update::Update::Add(set) => {
                 self.labels = Arc::new(translate::labels(&set.metric_labels));
                 for addr in set.addrs {
-                    let place = addr.addr.and_then(|addr| translate::address(addr).ok());
+                    let known = addr.addr.and_then(|addr| translate::address(addr).ok());
                     match translate::endpoint(addr, &set.metric_labels) {
                         Ok(endpoint) => {
                             self.by_addr.insert(endpoint.addr, endpoint);
                         }
                         Err(error) => {
-                            tracing::warn!(authority, ?place, %error, "unusable endpoint ignored");
-                            // What was known of it holds no longer.
-                            place.map(|place| self.by_addr.remove(&place));
+                            tracing::warn!(authority, place = ?known, %error, "invalid endpoint ignored");
+                            // Its earlier state is outdated.
+                            known.map(|addr| self.by_addr.remove(&addr));
                         }
                     }
                 }
@@ -193,7 +193,7 @@ impl Endpoints {
     }
 }
 
-/// A stream whose first message must come in time; later ones may take as long as they like.
+/// A stream whose first message must arrive in time. Later messages have no time limit.
 struct Watch<T> {
     stream: Result<Streaming<T>, Status>,
     first: Option<Duration>,
@@ -220,22 +220,22 @@ impl<T> Watch<T> {
     }
 }
 
-/// Pauses before the next call. A connection that waits for the first answer cuts the pause short, though not below
-/// the least one.
+/// Pauses before the next call. A connection that waits for the first answer cuts the pause short, but not below the
+/// minimum.
 async fn pause(backoff: &mut Backoff, published: &Published) {
     let pause = backoff.next_pause();
-    let least = pause.min(backoff.min());
+    let min_pause = pause.min(backoff.min());
     let mut requested = std::pin::pin!(published.reconnect_requested());
-    // Counts from now on, not from when it is first polled.
+    // Takes notifications from now on, not only after the first poll.
     requested.as_mut().enable();
-    tokio::time::sleep(least).await;
+    tokio::time::sleep(min_pause).await;
     tokio::select! {
-        () = tokio::time::sleep(pause - least) => {}
+        () = tokio::time::sleep(pause - min_pause) => {}
         () = requested, if !published.has_answer() => {}
     }
 }
 
-/// A status in a few words, as it is told to those who wait.
+/// Describes a status for the error that waiting connections get.
 fn describe(status: &Status) -> String {
     let mut text = format!("{:?}", status.code());
     if !status.message().is_empty() {

@@ -1,9 +1,9 @@
-//! Hands listeners from an old proxy process to a new one, without a gap.
+//! Hands listeners from an old proxy process to a new one, without interruption.
 //!
-//! The successor connects to the predecessor's socket, gets the listeners of all pods, serves them, and says so. Only
-//! then the predecessor stops accepting and drains. If the successor dies before that, nothing has happened; if the
-//! predecessor dies, the successor goes on with what it has. The socket keeps message boundaries (SOCK_SEQPACKET): one
-//! message per pod, with its sockets, then an empty one.
+//! The successor connects to the predecessor's socket, receives the listeners of all pods, serves them, and reports
+//! that it is ready. Only then does the predecessor stop accepting and drain. If the successor dies before that, the
+//! predecessor continues; if the predecessor dies, the successor continues with the listeners it has. The socket keeps
+//! message boundaries (SOCK_SEQPACKET): one message per pod, with its sockets, then an empty one.
 #![forbid(unsafe_code)]
 
 mod wire;
@@ -29,11 +29,11 @@ use crate::capture::Listeners;
 
 const SOCKET: &str = "handover.sock";
 const READY: &[u8] = b"ready";
-/// How long the other side may be silent while listeners are handed over, and until the successor serves them.
+/// How long one side waits for the other's next message, including the successor's report that it is ready.
 const IO_TIMEOUT: Duration = Duration::from_secs(30);
-/// Out of descriptors, accept() fails at once and for ever.
+/// The pause after a failed accept(): without free descriptors, it fails at once each time.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
-/// How long a process that dies may take to close all its sockets.
+/// How long a dying process may take to close its sockets.
 const EXIT_TIME: Duration = Duration::from_millis(100);
 
 /// A running proxy that has handed over its listeners, seen from its successor.
@@ -56,10 +56,10 @@ impl Predecessor {
         }
     }
 
-    /// Tells the predecessor that its listeners are served, if it still lives.
+    /// Reports to the predecessor that its listeners are served. It may have exited.
     ///
     /// # Errors
-    /// It has given this successor up, and serves on.
+    /// The predecessor no longer waits for this successor, and continues to serve.
     pub fn ready(&self) -> io::Result<()> {
         match nix::unistd::write(&self.socket, READY) {
             Ok(_) => Ok(()),
@@ -79,7 +79,7 @@ fn connect_to(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Whether nobody offers anything at `path` any more.
+/// Whether no process listens at `path` any more.
 fn has_exited(path: &Path) -> io::Result<bool> {
     std::thread::sleep(EXIT_TIME);
     Ok(connect_to(path)?.is_none())
@@ -94,19 +94,19 @@ fn receive_all(predecessor: &OwnedFd) -> io::Result<HashMap<u64, Listeners>> {
     Ok(listeners)
 }
 
-/// How far a handover is, seen from the predecessor.
+/// The state of a handover, seen from the predecessor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandoverState {
-    /// No successor has asked.
+    /// There is no successor.
     Idle,
-    /// A successor has the listeners and does not serve all of them yet.
+    /// A successor receives the listeners, but does not serve all of them yet.
     InProgress,
     /// A successor serves.
     Completed,
 }
 
-/// Waits for a successor, on a thread of its own. `listeners` are what it gets; `resume` is called when it has not taken
-/// over after all.
+/// Starts a thread that waits for a successor and hands it the `listeners`. Calls `resume` if the successor fails to
+/// take over.
 pub fn offer(
     state_dir: &Path,
     listeners: impl Fn() -> HashMap<u64, Arc<Listeners>> + Send + 'static,
@@ -114,10 +114,10 @@ pub fn offer(
     state: Sender<HandoverState>,
 ) -> io::Result<()> {
     let path = state_dir.join(SOCKET);
-    let waiting = listening(&path)?;
+    let listener = listen_at(&path)?;
     std::thread::Builder::new().name("weft-handover".to_owned()).spawn(move || {
         loop {
-            let successor = match accept4(waiting.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            let successor = match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
                 Ok(fd) => wire::owned(fd),
                 Err(error) => {
                     warn!(%error, "failed to accept a successor");
@@ -150,16 +150,19 @@ fn hand_over(successor: &OwnedFd, listeners: &HashMap<u64, Arc<Listeners>>) -> i
         wire::send(successor, *cookie, of_pod)?;
     }
     wire::end(successor)?;
-    let mut word = [0; READY.len()];
-    match nix::unistd::read(successor, &mut word)? {
-        n if word.get(..n) == Some(READY) => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed before it was ready")),
+    let mut answer = [0; READY.len()];
+    match nix::unistd::read(successor, &mut answer)? {
+        n if answer.get(..n) == Some(READY) => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the successor closed the connection before it was ready",
+        )),
     }
 }
 
-fn listening(path: &PathBuf) -> io::Result<OwnedFd> {
+fn listen_at(path: &PathBuf) -> io::Result<OwnedFd> {
     let socket = seqpacket()?;
-    // A predecessor's: it has given its listeners away, or is dead.
+    // Removes the predecessor's socket: it has handed over its listeners, or is dead.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -192,22 +195,22 @@ mod tests {
     };
 
     #[test]
-    fn listeners_cross_over_and_the_old_one_is_told() {
+    fn listeners_are_handed_over_and_the_predecessor_is_notified() {
         let state = tempfile::tempdir().unwrap();
         assert!(Predecessor::ask(state.path()).unwrap().is_none());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let socket = listener.as_fd().try_clone_to_owned().unwrap();
-        let given = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
+        let offered = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
         let handover = Sender::new(HandoverState::Idle);
-        offer(state.path(), move || HashMap::from([(7, given.clone())]), || {}, handover.clone()).unwrap();
+        offer(state.path(), move || HashMap::from([(7, offered.clone())]), || {}, handover.clone()).unwrap();
 
-        // One that dies half-way changes nothing.
+        // A successor that dies before it is ready has no effect.
         drop(Predecessor::ask(state.path()).unwrap().unwrap());
         let mut predecessor = Predecessor::ask(state.path()).unwrap().unwrap();
-        let mut got = predecessor.listeners.remove(&7).unwrap();
-        let got = got.0.remove(0);
-        assert_eq!((got.side, got.v6), (Side::Inbound, true));
+        let mut received = predecessor.listeners.remove(&7).unwrap();
+        let received = received.0.remove(0);
+        assert_eq!((received.side, received.v6), (Side::Inbound, true));
         assert_eq!(*handover.borrow(), HandoverState::InProgress);
         predecessor.ready().unwrap();
         let end = std::time::Instant::now() + Duration::from_secs(5);
@@ -217,15 +220,15 @@ mod tests {
         }
 
         drop(listener);
-        let taken = TcpListener::from(got.socket);
+        let taken_over = TcpListener::from(received.socket);
         let client = TcpStream::connect(addr).unwrap();
-        drop(taken.accept().unwrap());
+        drop(taken_over.accept().unwrap());
         assert_eq!((&client).read(&mut [0]).unwrap(), 0);
     }
 
-    /// Somebody at the socket who does not do it as it should be done.
-    fn at_socket(state: &Path) -> OwnedFd {
-        listening(&state.join(SOCKET)).unwrap()
+    /// The socket of a predecessor that the test plays.
+    fn fake_predecessor(state: &Path) -> OwnedFd {
+        listen_at(&state.join(SOCKET)).unwrap()
     }
 
     fn accept(socket: &OwnedFd) -> OwnedFd {
@@ -233,9 +236,9 @@ mod tests {
     }
 
     #[test]
-    fn a_predecessor_that_dies_while_it_hands_over_is_none() {
+    fn a_predecessor_that_dies_during_the_handover_is_ignored() {
         let state = tempfile::tempdir().unwrap();
-        let socket = at_socket(state.path());
+        let socket = fake_predecessor(state.path());
         let asking = std::thread::scope(|scope| {
             let asking = scope.spawn(|| Predecessor::ask(state.path()));
             let asked = accept(&socket);
@@ -244,8 +247,8 @@ mod tests {
         });
         assert!(asking.unwrap().is_none());
 
-        // One that lives and gives nothing is not passed over.
-        let socket = at_socket(state.path());
+        // A predecessor that is alive but sends no listeners is an error.
+        let socket = fake_predecessor(state.path());
         let asking = std::thread::scope(|scope| {
             let asking = scope.spawn(|| Predecessor::ask(state.path()));
             drop(accept(&socket));
@@ -255,10 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_learns_that_it_was_given_up_and_not_that_the_other_died() {
+    fn ready_fails_only_if_the_predecessor_is_alive() {
         let state = tempfile::tempdir().unwrap();
-        for lives in [true, false] {
-            let socket = at_socket(state.path());
+        for is_alive in [true, false] {
+            let socket = fake_predecessor(state.path());
             let (predecessor, asked) = std::thread::scope(|scope| {
                 let asking = scope.spawn(|| Predecessor::ask(state.path()));
                 let asked = accept(&socket);
@@ -266,8 +269,8 @@ mod tests {
                 (asking.join().unwrap().unwrap().unwrap(), asked)
             });
             drop(asked);
-            let socket = lives.then_some(socket);
-            assert_eq!(predecessor.ready().is_err(), lives);
+            let socket = is_alive.then_some(socket);
+            assert_eq!(predecessor.ready().is_err(), is_alive);
             drop(socket);
         }
     }

@@ -1,7 +1,7 @@
-//! How do sockets cross from process to process?
+//! The messages that carry sockets from process to process, by SCM_RIGHTS (unix(7)).
 //!
-//! SCM_RIGHTS (unix(7)). A datagram is the netns cookie (8 bytes, native order) and one byte for each socket:
-//! bit 0 set: inbound, bit 1 set: IPv6.
+//! A message is the netns cookie (8 bytes, native order) and one byte for each socket: bit 0 set means inbound, bit 1
+//! IPv6.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -14,8 +14,8 @@ use crate::capture::{Listener, Listeners, Side, owned_fd};
 
 const INBOUND: u8 = 1;
 const V6: u8 = 2;
-/// A pod has four listeners; a message with more is not ours.
-const MOST: usize = 16;
+/// More than the four listeners that a pod has.
+const MAX_SOCKETS: usize = 16;
 
 pub(super) fn send(to: &OwnedFd, cookie: u64, listeners: &Listeners) -> io::Result<()> {
     let mut bytes = cookie.to_ne_bytes().to_vec();
@@ -29,15 +29,15 @@ pub(super) fn send(to: &OwnedFd, cookie: u64, listeners: &Listeners) -> io::Resu
     Ok(())
 }
 
-/// An empty pod: no more to come.
+/// Sends an empty message, which ends the handover.
 pub(super) fn end(to: &OwnedFd) -> io::Result<()> {
     sendmsg::<UnixAddr>(to.as_raw_fd(), &[IoSlice::new(&[0; 8])], &[], MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 
 pub(super) fn receive(from: &OwnedFd) -> io::Result<Option<(u64, Listeners)>> {
-    let mut bytes = [0; 8 + MOST];
-    let mut space = nix::cmsg_space!([RawFd; MOST]);
+    let mut bytes = [0; 8 + MAX_SOCKETS];
+    let mut space = nix::cmsg_space!([RawFd; MAX_SOCKETS]);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let message =
         recvmsg::<UnixAddr>(from.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
@@ -65,7 +65,7 @@ pub(super) fn receive(from: &OwnedFd) -> io::Result<Option<(u64, Listeners)>> {
     Ok(Some((u64::from_ne_bytes(*cookie), Listeners(listeners.collect()))))
 }
 
-/// A descriptor that the kernel has just made for this process.
+/// Takes ownership of a descriptor that the kernel has just created for this process.
 pub(super) fn owned(fd: RawFd) -> OwnedFd {
     owned_fd(fd)
 }

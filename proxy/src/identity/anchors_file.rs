@@ -1,4 +1,4 @@
-//! Watches the file with the trust anchors.
+//! Watches the file of trust anchors.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
@@ -6,12 +6,12 @@ use tokio::sync::watch;
 
 use crate::tls::{Anchors, AnchorsError};
 
-/// Publishes the content of the file whenever it changes, until nobody listens. A broken file changes nothing.
+/// Publishes the trust anchors whenever the file changes, until all receivers are dropped. An invalid file is ignored.
 pub(super) async fn watch_file(path: Arc<Path>, period: Duration, current: watch::Sender<Option<Anchors>>) {
     let mut seen: Option<Result<Vec<u8>, io::ErrorKind>> = None;
     loop {
-        // A bundle is a few KiB: reading it is cheaper than being wrong about how it is replaced (a rename, a
-        // symlink that moves as in Kubernetes, an append).
+        // A bundle is a few KiB. Reading it is cheaper than handling every way of replacing it (rename, a symlink that
+        // moves as in Kubernetes, append).
         let content = read_bounded(&path).await;
         let now = content.as_ref().map(Clone::clone).map_err(io::Error::kind);
         if seen.as_ref() != Some(&now) {
@@ -21,7 +21,7 @@ pub(super) async fn watch_file(path: Arc<Path>, period: Duration, current: watch
                     current.send_replace(Some(anchors));
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "trust anchors not loaded: the last good ones stay");
+                    tracing::warn!(path = %path.display(), %error, "failed to load trust anchors; keeping the previous ones");
                 }
             }
             seen = Some(now);

@@ -1,4 +1,4 @@
-//! How does the control plane certify an identity?
+//! Requests a certificate from the control plane.
 
 use std::{path::Path, time::Duration};
 
@@ -10,31 +10,31 @@ use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClien
 
 use crate::tls::{self, Anchors, Credential, CredentialError, Identity, TlsError};
 
-/// No certificate was had.
+/// Why no certificate was obtained.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CertifyError {
-    #[error("the service account token cannot be read: {0}")]
+    #[error("failed to read the service account token: {0}")]
     Token(std::io::Error),
-    #[error("no key or signing request could be made: {0}")]
+    #[error("failed to create a key or signing request: {0}")]
     Request(#[from] rcgen::Error),
     #[error("the control plane did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
-    Late,
+    Timeout,
     #[error("the control plane refused ({:?}): {}", .0.code(), .0.message())]
     Status(Box<tonic::Status>),
-    #[error("the control plane's answer is unusable: {0}")]
+    #[error("invalid answer from the control plane: {0}")]
     Answer(#[from] CredentialError),
 }
 
-/// Asks for a certificate for a new key, and checks the answer before anybody uses it.
+/// Requests a certificate for a new key, and verifies it.
 pub(super) async fn certify(
     control: &Channel,
     token_file: &Path,
     identity: &Identity,
     anchors: &Anchors,
 ) -> Result<CertifiedKey, CertifyError> {
-    // Read each time: the kubelet replaces it before it expires.
+    // The token is read each time: the kubelet replaces it before it expires.
     let token = tokio::fs::read(token_file).await.map_err(CertifyError::Token)?;
-    // A new key each time, so that an old one is of use to nobody for longer than a certificate lives.
+    // A new key each time: a stolen key is of no use after its certificate has expired.
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let request = CertifyRequest {
         identity: identity.to_string(),
@@ -44,7 +44,7 @@ pub(super) async fn certify(
     let mut client = IdentityClient::new(control.clone()).max_decoding_message_size(MAX_ANSWER);
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.certify(request))
         .await
-        .map_err(|_| CertifyError::Late)?
+        .map_err(|_| CertifyError::Timeout)?
         .map_err(|status| CertifyError::Status(Box::new(status)))?
         .into_inner();
 
@@ -60,7 +60,7 @@ pub(super) async fn certify(
     Ok(certified)
 }
 
-/// DER; exactly one DNS name and nothing else: Linkerd's identity service refuses more.
+/// The signing request as DER, with exactly one DNS name: Linkerd's identity service refuses anything else.
 fn signing_request(identity: &Identity, key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
     let mut params = CertificateParams::new(vec![identity.to_string()])?;
     params.distinguished_name = DistinguishedName::new();

@@ -1,7 +1,7 @@
-//! What time is it for certificates, and has somebody set the clock?
+//! Detects jumps of the system clock.
 //!
-//! Renewals are due on the monotonic clock, which nobody can set; certificates are valid by the wall clock, which anybody
-//! with the right to may put forward or back, and which goes on while a machine is suspended.
+//! Renewals are scheduled by the monotonic clock, which cannot be set. Certificates are valid by the system clock,
+//! which can be set forward and back and continues while the machine is suspended.
 
 use std::{
     fmt,
@@ -11,15 +11,14 @@ use std::{
 
 use tokio::sync::watch;
 
-/// Less is a clock that is being slewed.
-const LEAST: Duration = Duration::from_secs(1);
+/// Smaller differences are not jumps: the clock is being slewed.
+const MIN_JUMP: Duration = Duration::from_secs(1);
 
-/// The wall clock.
+/// The system clock.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Clock {
-    /// A clock of one's own.
     #[cfg(test)]
     pub(super) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
@@ -42,7 +41,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Tells of each jump of the wall clock within `period`, until nobody is interested any more.
+/// Notifies of each jump of the system clock within `period`, until all receivers are dropped.
 pub(super) async fn watch_jumps(clock: Clock, period: Duration, jumps: watch::Sender<()>) {
     let mut before = (clock.now(), Instant::now());
     loop {
@@ -51,14 +50,14 @@ pub(super) async fn watch_jumps(clock: Clock, period: Duration, jumps: watch::Se
             () = jumps.closed() => return,
         }
         let now = (clock.now(), Instant::now());
-        let went = now.1 - before.1;
-        let expected = before.0.checked_add(went).unwrap_or(before.0);
+        let elapsed = now.1 - before.1;
+        let expected = before.0.checked_add(elapsed).unwrap_or(before.0);
         let (by, forward) = match now.0.duration_since(expected) {
             Ok(by) => (by, true),
             Err(error) => (error.duration(), false),
         };
-        if by >= LEAST {
-            tracing::warn!(?by, forward, "the clock was set: certificates are looked at again");
+        if by >= MIN_JUMP {
+            tracing::warn!(?by, forward, "the clock was set; re-checking certificates");
             jumps.send_replace(());
         }
         before = now;

@@ -1,7 +1,7 @@
-//! The certificates of this node's identities: requested, renewed, published.
+//! Obtains and renews the certificates of this node's identities.
 //!
-//! For each identity of its workloads the node asks the control plane for a certificate (`Certify`), renews it in
-//! time and turns it, with the trust anchors of the moment, into the TLS configurations that connections use.
+//! For each identity of its workloads, the proxy requests a certificate from the control plane (`Certify`) and renews
+//! it in time. From the certificate and the current trust anchors it makes the TLS configurations that connections use.
 #![forbid(unsafe_code)]
 
 mod anchors_file;

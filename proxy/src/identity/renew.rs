@@ -1,4 +1,4 @@
-//! When is a certificate asked for?
+//! Requests and renews the certificate of one identity.
 
 use std::{
     path::Path,
@@ -23,7 +23,7 @@ use crate::{
     tls::{Anchors, Credential, Identity},
 };
 
-/// When to renew and when to try again.
+/// When certificates are renewed, and failures retried.
 #[derive(Clone, Debug)]
 pub(super) struct Timing {
     pub(super) renew_min: Duration,
@@ -50,20 +50,20 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// At 70 % of what remains.
+    /// After 70 % of the remaining lifetime.
     fn renew_after(&self, remaining: Duration) -> Duration {
         remaining.mul_f64(0.7).clamp(self.renew_min, self.renew_max)
     }
 
-    /// Doubles with each failure; between half of that and all of it, so that a node's identities, and nodes, do
-    /// not come back in one moment.
+    /// Doubles with each failure. The pause is a random value between half of that and all of it, so that identities
+    /// and nodes do not all retry at once.
     fn retry_after(&self, failures: u32) -> Duration {
         let full = self.retry_min.saturating_mul(1 << failures.min(16)).min(self.retry_max);
         full.mul_f64(rand::random_range(0.5..=1.0))
     }
 }
 
-/// Everything that keeping one identity fresh needs.
+/// The task that keeps the certificate of one identity fresh.
 pub(super) struct Renewal {
     pub(super) identity: Identity,
     pub(super) node: Arc<str>,
@@ -76,28 +76,28 @@ pub(super) struct Renewal {
     pub(super) slot: Arc<Slot>,
 }
 
-/// Where a credential is read from, without a lock.
+/// The current credential of an identity, which is read without a lock.
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) current: ArcSwapOption<Credential>,
-    /// Is told of every new one.
+    /// Notified of every new credential.
     pub(super) published: watch::Sender<()>,
-    /// Somebody new needs one.
-    pub(super) wanted: Notify,
+    /// Notified by a new lease: if the last request failed, it is retried at once.
+    pub(super) retry_now: Notify,
 }
 
 impl Renewal {
-    /// Runs until it is dropped; the keys go with it.
+    /// Runs until it is dropped, which also drops the keys.
     pub(super) async fn run(mut self) {
         let Some(mut anchors) = self.first_anchors().await else {
             return;
         };
-        let mut own: Option<CertifiedKey> = None;
+        let mut current: Option<CertifiedKey> = None;
         let mut failures = 0;
         let mut due = Instant::now();
         loop {
             tokio::select! {
-                // The anchors first, so that an answer is judged by the newest.
+                // The anchors first, so that an answer is verified by the latest ones.
                 biased;
                 changed = self.anchors.changed() => {
                     if changed.is_err() {
@@ -105,7 +105,7 @@ impl Renewal {
                     }
                     let Some(new) = self.anchors.borrow_and_update().clone() else { continue };
                     anchors = new;
-                    if let Some(own) = &own && !self.rebuild(own, &anchors) {
+                    if let Some(current) = &current && !self.rebuild(current, &anchors) {
                         due = Instant::now();
                     }
                 }
@@ -116,8 +116,8 @@ impl Renewal {
                     failures = 0;
                     due = due.min(self.due_after_jump());
                 }
-                // What was refused to a pod that was leaving is granted to one that joins: it need not wait.
-                () = self.slot.wanted.notified() => {
+                // The request may have been refused because the only pod was leaving; a new pod need not wait.
+                () = self.slot.retry_now.notified() => {
                     if failures > 0 {
                         failures = 0;
                         due = Instant::now();
@@ -128,7 +128,7 @@ impl Renewal {
                         Ok(fresh) => {
                             failures = 0;
                             due = Instant::now() + self.renew_after();
-                            own = Some(fresh);
+                            current = Some(fresh);
                         }
                         Err(error) => {
                             let retry = self.timing.retry_after(failures);
@@ -156,21 +156,23 @@ impl Renewal {
             identity = %self.identity,
             node = %self.node,
             lifetime_s = self.remaining(expires).as_secs(),
-            "certified"
+            "certificate issued"
         );
         Ok(fresh)
     }
 
-    /// The same certificate with new anchors. False: peers with these anchors would not accept it.
-    fn rebuild(&self, own: &CertifiedKey, anchors: &Anchors) -> bool {
-        match Credential::assemble(self.identity.clone(), own.clone(), anchors) {
+    /// Publishes the same certificate with new anchors. False if peers with these anchors would not accept it.
+    fn rebuild(&self, certified: &CertifiedKey, anchors: &Anchors) -> bool {
+        match Credential::assemble(self.identity.clone(), certified.clone(), anchors) {
             Ok(credential) => self.publish(credential),
-            Err(error) => tracing::warn!(identity = %self.identity, %error, "new trust anchors not taken up"),
+            Err(error) => {
+                tracing::warn!(identity = %self.identity, %error, "failed to apply new trust anchors")
+            }
         }
-        match Credential::verify(&self.identity, &own.cert, anchors) {
+        match Credential::verify(&self.identity, &certified.cert, anchors) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(identity = %self.identity, %error, "own certificate does not fit the new trust anchors");
+                tracing::warn!(identity = %self.identity, %error, "certificate is not valid under the new trust anchors; requesting a new one");
                 false
             }
         }
@@ -186,7 +188,7 @@ impl Renewal {
         self.timing.renew_after(current.as_ref().map_or(Duration::ZERO, |c| self.remaining(c.expires)))
     }
 
-    /// The clock was set: a certificate that is not valid by it is of no use, one that is may end sooner.
+    /// The next renewal after the clock was set: at once if the certificate is not valid now, else by its lifetime.
     fn due_after_jump(&self) -> Instant {
         let now = self.timing.clock.now();
         let is_valid = |c: &Arc<Credential>| c.is_valid_at(now);
@@ -209,7 +211,7 @@ impl Renewal {
             %error,
             retry_ms = retry.as_millis(),
             old_certificate_left_s = left,
-            "not certified"
+            "failed to obtain a certificate; retrying"
         );
     }
 }
@@ -219,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renewal_at_seventy_percent_within_bounds() {
+    fn renewal_is_due_after_seventy_percent_within_bounds() {
         let timing = Timing::default();
         let after = |s| timing.renew_after(Duration::from_secs(s)).as_secs();
         assert_eq!(after(100), 70);

@@ -1,4 +1,4 @@
-//! The identities in use on this node, each with a certificate that is kept fresh.
+//! Stores the certificates of the identities in use on this node.
 
 use std::{
     collections::HashMap,
@@ -21,16 +21,15 @@ use crate::{
     tls::{Anchors, Credential, Identity},
 };
 
-/// Where certificates come from.
+/// The sources of certificates and trust anchors.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// This node's name, for the log.
     pub node: String,
-    /// The control plane.
     pub control: Channel,
-    /// What proves to the control plane that we are this node's proxy. Read anew for each request.
+    /// The token that proves to the control plane that this is the node's proxy. Read anew for each request.
     pub token_file: PathBuf,
-    /// PEM bundle of the trust anchors. Watched.
+    /// The PEM bundle of trust anchors. Watched for changes.
     pub anchors_file: PathBuf,
 }
 
@@ -57,7 +56,7 @@ struct Entry {
 }
 
 impl Store {
-    /// Begins to watch the trust anchors. Must be called within a tokio runtime.
+    /// Starts to watch the trust anchors. Must be called within a tokio runtime.
     pub fn new(config: Config, metrics: IdentityMetrics) -> Arc<Self> {
         Self::with_timing(config, metrics, Timing::default())
     }
@@ -65,19 +64,20 @@ impl Store {
     pub(super) fn with_timing(config: Config, metrics: IdentityMetrics, timing: Timing) -> Arc<Self> {
         let (sender, anchors) = watch::channel(None);
         tokio::spawn(watch_file(config.anchors_file.clone().into(), timing.anchors_period, sender));
-        let (jumped, jumps) = watch::channel(());
-        tokio::spawn(watch_jumps(timing.clock.clone(), timing.clock_period, jumped));
+        let (jump_sender, jumps) = watch::channel(());
+        tokio::spawn(watch_jumps(timing.clock.clone(), timing.clock_period, jump_sender));
         let token_file = config.token_file.clone().into();
         Arc::new(Self { config, timing, token_file, metrics, anchors, jumps, entries: Mutex::default() })
     }
 
-    /// Has a certificate issued, and renewed, for `identity`. Must be called within a tokio runtime.
+    /// Obtains a certificate for `identity` and keeps it fresh. Must be called within a tokio runtime.
     ///
-    /// All leases of an identity share one certificate; what was refused to one is asked for anew for the next. With the last one its key is forgotten.
+    /// All leases of an identity share one certificate. A new lease retries a failed request at once. When the last
+    /// lease is dropped, so is the key.
     pub fn lease(self: &Arc<Self>, identity: &Identity) -> Lease {
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.get(identity).and_then(Weak::upgrade) {
-            entry.slot.wanted.notify_one();
+            entry.slot.retry_now.notify_one();
             return Lease(entry);
         }
         let slot = Arc::new(Slot::default());
@@ -102,44 +102,42 @@ impl Store {
         Lease(entry)
     }
 
-    /// Are there trust anchors?
+    /// Whether there are trust anchors.
     pub fn anchors_ready(&self) -> bool {
         self.anchors.borrow().is_some()
     }
 
-    /// Does any identity have a certificate, or is none asked for?
+    /// Whether any identity has a certificate, or none is in use.
     pub fn any_ready(&self) -> bool {
         let live = self.live();
         live.is_empty() || live.iter().any(|entry| entry.current().is_some())
     }
 
-    /// When each identity's certificate expires; `None`: it has none.
+    /// When each identity's certificate expires; `None` if it has none.
     pub fn expiries(&self) -> Vec<(Identity, Option<SystemTime>)> {
         let expiry = |entry: &Arc<Entry>| (entry.identity.clone(), entry.current().map(|c| c.expires));
         self.live().iter().map(expiry).collect()
     }
 
-    /// To be let go without the lock: the last one of an entry takes it.
+    /// The entries in use. Must be dropped without holding the lock: dropping the last reference to an entry takes it.
     fn live(&self) -> Vec<Arc<Entry>> {
         self.entries.lock().values().filter_map(Weak::upgrade).collect()
     }
 }
 
 impl Lease {
-    /// Whose it is.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
-    /// Waits for a certificate that is valid: the first one, or the next if the clock has left this one behind.
+    /// Waits for a valid certificate: the first one, or the next if the current one has expired.
     pub async fn usable(&self) {
-        // The sender is in the slot, which we hold: it cannot be gone.
+        // The sender is in the slot, which this lease holds, so it cannot be dropped.
         let mut published = self.0.slot.published.subscribe();
         while self.current().is_none() && published.changed().await.is_ok() {}
     }
 
-    /// What to prove the identity with now; `None` before the first certificate, and when it is
-    /// not valid by this node's clock.
+    /// The current credential; `None` before the first certificate, or if it is not valid by this node's clock.
     pub fn current(&self) -> Option<Arc<Credential>> {
         self.0.current()
     }
@@ -158,10 +156,10 @@ impl Drop for Entry {
             return;
         };
         let mut entries = store.entries.lock();
-        // Somebody may have begun a new one in the meantime.
+        // There may be a new entry for the identity.
         if entries.get(&self.identity).is_some_and(|entry| entry.strong_count() == 0) {
             entries.remove(&self.identity);
-            store.metrics.forgotten(self.identity.as_str());
+            store.metrics.remove(self.identity.as_str());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Are certificates had, checked, renewed and forgotten?
+//! Tests of how certificates are obtained, verified, renewed and dropped.
 
 use std::{
     path::PathBuf,
@@ -27,7 +27,7 @@ use crate::{
 
 mod jumps;
 
-/// How the control plane answers.
+/// How the fake control plane answers.
 #[derive(Clone)]
 enum Answer {
     Good { issuer: Arc<Ca>, lifetime: Duration },
@@ -55,7 +55,7 @@ impl IdentityService for Service {
         let leaf = match answer {
             Answer::Good { issuer, lifetime } => issuer.sign(csr, lifetime),
             Answer::Refuse => return Err(Status::permission_denied("no such pod on this node")),
-            Answer::ForAnotherName(ca) => ca.leaf(&[identity("somebody-else").as_str()], hour).0,
+            Answer::ForAnotherName(ca) => ca.leaf(&[identity("other").as_str()], hour).0,
             Answer::ForAnotherKey(ca) => ca.leaf(&[&request.identity], hour).0,
             Answer::Garbage => vec![0x30, 0x03, 1, 2, 3].into(),
             Answer::Never => std::future::pending().await,
@@ -68,7 +68,7 @@ impl IdentityService for Service {
     }
 }
 
-/// A node with a control plane of its own.
+/// A store with a fake control plane.
 struct World {
     dir: TempDir,
     service: Service,
@@ -152,22 +152,22 @@ fn good(ca: &Arc<Ca>) -> Answer {
     Answer::Good { issuer: ca.clone(), lifetime: Duration::from_secs(3600) }
 }
 
-/// Waits for something that happens on its own.
+/// Waits until `check` is true.
 async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
-        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn talk(client: &Credential, server: &Credential) -> Result<tls::Peer, tls::TlsError> {
-    let (near, far) = tokio::io::duplex(64 * 1024);
+async fn handshake(client: &Credential, server: &Credential) -> Result<tls::Peer, tls::TlsError> {
+    let (client_io, server_io) = tokio::io::duplex(64 * 1024);
     let name = &server.identity;
     let endpoint = ([127, 0, 0, 1], 1).into();
     let (client, server) = tokio::join!(
-        tls::tests::connect(client, name, name.as_str(), endpoint, near),
-        tls::accept(server, far)
+        tls::tests::connect(client, name, name.as_str(), endpoint, client_io),
+        tls::accept(server, server_io)
     );
     client?;
     Ok(server?.1)
@@ -177,13 +177,13 @@ async fn talk(client: &Credential, server: &Credential) -> Result<tls::Peer, tls
 async fn certificates_come_from_the_control_plane() {
     let ca = Arc::new(Ca::new("root"));
     let world = World::new(&ca.pem(), good(&ca)).await;
-    assert!(world.store.any_ready(), "nothing is asked for");
+    assert!(world.store.any_ready(), "a store without leases must be ready");
     let (web, db) = (world.store.lease(&identity("web")), world.store.lease(&identity("db")));
     assert!(web.current().is_none() && !world.store.any_ready());
     web.usable().await;
     db.usable().await;
     assert!(world.store.anchors_ready() && world.store.any_ready());
-    let peer = talk(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
+    let peer = handshake(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
     assert_eq!(peer.identity, Some(identity("web")));
 
     let requests = world.requests();
@@ -206,7 +206,7 @@ async fn certificates_come_from_the_control_plane() {
 }
 
 #[tokio::test]
-async fn leases_share_and_the_last_one_forgets() {
+async fn leases_share_a_certificate_and_the_last_one_drops_it() {
     let ca = Arc::new(Ca::new("root"));
     let world = World::new(&ca.pem(), good(&ca)).await;
     let first = world.store.lease(&identity("web"));
@@ -222,30 +222,30 @@ async fn leases_share_and_the_last_one_forgets() {
     assert_eq!(world.store.expiries().len(), 0);
     assert!(!world.metrics().contains("identity=\"web"));
     world.store.lease(&identity("web")).usable().await;
-    assert_eq!(world.requests().len(), 2, "the old key is gone, so a new one was certified");
+    assert_eq!(world.requests().len(), 2, "the old key must have been dropped");
 }
 
 #[tokio::test]
-async fn who_is_new_does_not_wait_for_the_next_try() {
+async fn a_new_lease_retries_a_failed_request_at_once() {
     const HOUR: Duration = Duration::from_secs(3600);
     let ca = Arc::new(Ca::new("root"));
-    let seldom = Timing { retry_min: HOUR, retry_max: HOUR, ..timing(Clock::default()) };
-    let world = World::with(&ca.pem(), Answer::Refuse, seldom).await;
+    let rare_retries = Timing { retry_min: HOUR, retry_max: HOUR, ..timing(Clock::default()) };
+    let world = World::with(&ca.pem(), Answer::Refuse, rare_retries).await;
     let leaving = world.store.lease(&identity("web"));
-    eventually("refused", || world.requests().len() == 1).await;
+    eventually("a refusal", || world.requests().len() == 1).await;
     world.answer(good(&ca));
     let joining = world.store.lease(&identity("web"));
-    eventually("granted", || joining.current().is_some() && leaving.current().is_some()).await;
+    eventually("a certificate", || joining.current().is_some() && leaving.current().is_some()).await;
     let _another = world.store.lease(&identity("web"));
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(world.requests().len(), 2, "what is good is not asked for again");
+    assert_eq!(world.requests().len(), 2, "a valid certificate was requested again");
 }
 
 #[tokio::test]
-async fn bad_answers_are_not_used() {
+async fn invalid_answers_are_not_used() {
     let (ca, foreign) = (Arc::new(Ca::new("root")), Arc::new(Ca::new("foreign")));
     let lifetime = Duration::from_secs(3600);
-    let bad = [
+    let invalid = [
         Answer::Refuse,
         Answer::ForAnotherName(ca.clone()),
         Answer::ForAnotherKey(ca.clone()),
@@ -255,10 +255,10 @@ async fn bad_answers_are_not_used() {
     ];
     let world = World::new(&ca.pem(), Answer::Refuse).await;
     let web = world.store.lease(&identity("web"));
-    for answer in bad {
+    for answer in invalid {
         world.answer(answer);
         let asked = world.requests().len();
-        eventually("asked again", || world.requests().len() > asked + 2).await;
+        eventually("another request", || world.requests().len() > asked + 2).await;
         assert!(web.current().is_none());
     }
     // The token may be replaced at any time.
@@ -270,7 +270,7 @@ async fn bad_answers_are_not_used() {
 }
 
 #[tokio::test]
-async fn renewal_in_use_and_what_failure_means() {
+async fn certificates_are_renewed_and_used_until_they_expire() {
     let ca = Arc::new(Ca::new("root"));
     let lifetime = Duration::from_secs(5);
     let world = World::new(&ca.pem(), Answer::Good { issuer: ca.clone(), lifetime }).await;
@@ -278,20 +278,20 @@ async fn renewal_in_use_and_what_failure_means() {
     web.usable().await;
     let first = web.current().unwrap();
     assert!(first.expires > SystemTime::now() && first.expires < SystemTime::now() + lifetime * 2);
-    eventually("renewed", || !Arc::ptr_eq(&first, &web.current().unwrap())).await;
+    eventually("a renewal", || !Arc::ptr_eq(&first, &web.current().unwrap())).await;
     let keys: Vec<_> = world.requests().into_iter().map(|r| r.certificate_signing_request).collect();
-    assert_ne!(key_of(&keys[0]), key_of(&keys[1]), "a new key with each certificate");
+    assert_ne!(key_of(&keys[0]), key_of(&keys[1]), "two certificates have the same key");
 
-    // From now on renewals fail: the certificate is used until it expires, and not longer.
+    // From now on, renewals fail: the certificate is used until it expires, and not longer.
     world.answer(Answer::Refuse);
     let asked = world.requests().len();
-    eventually("tried again", || world.requests().len() > asked).await;
-    let old = web.current().expect("still good");
-    eventually("expired", || web.current().is_none()).await;
+    eventually("a retry", || world.requests().len() > asked).await;
+    let old = web.current().expect("the certificate is still valid");
+    eventually("the expiry", || web.current().is_none()).await;
     assert!(SystemTime::now() >= old.expires);
     assert!(!world.store.any_ready());
     world.answer(good(&ca));
-    eventually("back", || web.current().is_some()).await;
+    eventually("a new certificate", || web.current().is_some()).await;
 }
 
 fn key_of(csr: &[u8]) -> Vec<u8> {
@@ -300,72 +300,72 @@ fn key_of(csr: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn anchors_are_rotated_while_in_use() {
+async fn trust_anchors_are_rotated_while_in_use() {
     let (old, new) = (Arc::new(Ca::new("old")), Arc::new(Ca::new("new")));
     let world = World::new(&old.pem(), good(&old)).await;
     let (web, db) = (world.store.lease(&identity("web")), world.store.lease(&identity("db")));
     web.usable().await;
     db.usable().await;
     let before = (web.current().unwrap(), db.current().unwrap());
-    talk(&before.0, &before.1).await.unwrap();
-    let stranger = new.credential(identity("cache").as_str());
-    assert_eq!(talk(&before.0, &stranger).await.unwrap_err().reason(), "unknown_ca");
+    handshake(&before.0, &before.1).await.unwrap();
+    let foreign = new.credential(identity("cache").as_str());
+    assert_eq!(handshake(&before.0, &foreign).await.unwrap_err().reason(), "unknown_ca");
 
-    // Both are trusted; certificates stay, sessions end.
+    // Both anchors are trusted: certificates stay, sessions are not resumed.
     std::fs::write(world.file("anchors.pem"), old.pem() + &new.pem()).unwrap();
-    eventually("rebuilt", || {
+    eventually("new credentials", || {
         !Arc::ptr_eq(&before.0, &web.current().unwrap()) && !Arc::ptr_eq(&before.1, &db.current().unwrap())
     })
     .await;
-    assert_eq!(world.requests().len(), 2, "no new certificate was needed");
+    assert_eq!(world.requests().len(), 2, "a new certificate was requested");
     let (web_now, db_now) = (web.current().unwrap(), db.current().unwrap());
-    assert!(!talk(&web_now, &db_now).await.unwrap().resumed);
-    talk(&before.0, &db_now).await.unwrap();
+    assert!(!handshake(&web_now, &db_now).await.unwrap().resumed);
+    handshake(&before.0, &db_now).await.unwrap();
     let (leaf, key) = new.leaf(&[identity("cache").as_str()], Duration::from_secs(60));
     let both = Anchors::from_pem((old.pem() + &new.pem()).as_bytes()).unwrap();
     assert_eq!(both.count(), 2);
     let cache = Credential::new(identity("cache"), vec![leaf], key, &both).unwrap();
-    talk(&web_now, &cache).await.unwrap();
-    talk(&cache, &db_now).await.unwrap();
+    handshake(&web_now, &cache).await.unwrap();
+    handshake(&cache, &db_now).await.unwrap();
 
-    // A broken bundle changes nothing.
-    for broken in ["", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"] {
-        std::fs::write(world.file("anchors.pem"), broken).unwrap();
+    // An invalid bundle changes nothing.
+    for invalid in ["", "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(world.file("anchors.pem"), invalid).unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(Arc::ptr_eq(&web_now, &web.current().unwrap()));
     }
 
-    // The old one goes before the certificates were renewed: new ones are asked for at once.
+    // The old anchor is removed before the certificates were renewed: new ones are requested at once.
     world.answer(good(&new));
     std::fs::write(world.file("anchors.pem"), new.pem()).unwrap();
-    let judge = new.credential(identity("judge").as_str());
+    let verifier = new.credential(identity("verifier").as_str());
     for lease in [&web, &db] {
         let start = Instant::now();
-        while talk(&judge, &lease.current().unwrap()).await.is_err() {
+        while handshake(&verifier, &lease.current().unwrap()).await.is_err() {
             assert!(start.elapsed() < Duration::from_secs(20), "never certified by the new CA");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    talk(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
+    handshake(&web.current().unwrap(), &db.current().unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn it_waits_for_anchors_and_survives_a_silent_control_plane() {
+async fn requests_wait_for_trust_anchors_and_can_be_dropped() {
     let ca = Arc::new(Ca::new("root"));
     let world = World::new("", Answer::Never).await;
     let web = world.store.lease(&identity("web"));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!world.store.anchors_ready());
-    assert_eq!(world.requests().len(), 0, "an answer could not be judged");
+    assert_eq!(world.requests().len(), 0, "requested a certificate without anchors to verify it");
     std::fs::write(world.file("anchors.pem"), ca.pem()).unwrap();
-    eventually("asked", || world.requests().len() == 1).await;
-    // It hangs; the lease can be given up meanwhile.
+    eventually("a request", || world.requests().len() == 1).await;
+    // The request is not answered; the lease can be dropped meanwhile.
     drop(web);
     assert_eq!(world.store.expiries().len(), 0);
 }
 
 #[test]
-fn a_key_must_fit_its_certificate() {
+fn a_key_must_match_its_certificate() {
     let ca = Ca::new("root");
     let (leaf, _) = ca.leaf(&[identity("web").as_str()], Duration::from_secs(60));
     let other = KeyPair::generate().unwrap().serialize_der();

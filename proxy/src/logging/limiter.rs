@@ -1,8 +1,7 @@
-//! How often may the same thing be logged?
+//! Limits how often lines of the same kind are logged for a workload.
 //!
-//! Refusals are brought about by others, as often as they like, and a log that they fill tells nothing any more. Of
-//! each kind a workload gets some lines at once and then one a second; the rest is counted and told in one line.
-//! Metrics count every single one.
+//! Clients can cause any number of refusals, which must not flood the log. Of each kind, some lines are logged at once
+//! and then one per second. The others are counted and reported in one line. Metrics count every refusal.
 
 use std::{
     collections::HashMap,
@@ -11,12 +10,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Lines of one kind at once.
+/// How many lines of one kind may be logged at once.
 const BURST: u32 = 20;
-/// After which another one may follow.
-const EVERY: Duration = Duration::from_secs(1);
+/// The time after which another line may follow.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What one workload has been logged about.
+/// Limits the log lines of one workload.
 #[derive(Debug, Default)]
 pub struct LogLimiter(Mutex<HashMap<&'static str, Kind>>);
 
@@ -28,13 +27,13 @@ struct Kind {
 }
 
 impl LogLimiter {
-    /// Whether a line of this kind may be logged now; if not, it is counted. Kinds are words of the program, so
-    /// that they are bounded.
+    /// Whether a line of this kind may be logged now; if not, it is counted. Kinds are literals, so their number is
+    /// limited.
     pub fn allow(&self, kind: &'static str) -> bool {
         self.allow_at(kind, Instant::now())
     }
 
-    /// Kinds of which lines were suppressed since the last call, and how many.
+    /// The number of lines that were suppressed since the last call, by kind.
     pub fn suppressed(&self) -> Vec<(&'static str, u64)> {
         let mut kinds = self.0.lock();
         kinds
@@ -47,7 +46,7 @@ impl LogLimiter {
     fn allow_at(&self, kind: &'static str, now: Instant) -> bool {
         let mut kinds = self.0.lock();
         let kind = kinds.entry(kind).or_insert(Kind { left: BURST, refilled: now, suppressed: 0 });
-        let due = now.saturating_duration_since(kind.refilled).as_secs() / EVERY.as_secs();
+        let due = now.saturating_duration_since(kind.refilled).as_secs() / INTERVAL.as_secs();
         if due > 0 {
             kind.left = kind.left.saturating_add(u32::try_from(due).unwrap_or(BURST)).min(BURST);
             kind.refilled = now;
@@ -66,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_then_one_a_second() {
+    fn a_burst_is_followed_by_one_line_per_second() {
         let limiter = LogLimiter::default();
         let start = Instant::now();
         let allowed = |kind, at| (0..100).filter(|_| limiter.allow_at(kind, at)).count();
         assert_eq!(allowed("denied", start), 20);
-        assert_eq!(allowed("loadshed", start), 20, "kinds do not silence each other");
+        assert_eq!(allowed("loadshed", start), 20, "a kind must not use up the limit of another");
         assert_eq!(allowed("denied", start + Duration::from_millis(2500)), 2);
         let mut suppressed = limiter.suppressed();
         suppressed.sort_unstable();

@@ -1,4 +1,4 @@
-//! How does the proxy log, and how is that changed while it runs?
+//! Sets up logging, and changes the log level at run time.
 #![forbid(unsafe_code)]
 
 mod limiter;
@@ -17,7 +17,7 @@ use tracing_subscriber::{
 
 pub use self::limiter::LogLimiter;
 
-/// How a line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
@@ -27,36 +27,31 @@ pub enum Format {
     Json,
 }
 
-/// Changes which lines are logged.
+/// Changes the log level.
 #[derive(Clone, Debug)]
 pub struct LevelHandle(reload::Handle<EnvFilter, Registry>);
 
-/// Why logging is not as it was asked for.
+/// Why logging could not be set up or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// `warn,weft_proxy=debug` would be a good one.
-    #[error("{directives:?} is no log level: {cause}")]
-    Level {
-        /// What was asked for.
-        directives: String,
-        /// What is wrong with it.
-        cause: ParseError,
-    },
-    /// Nothing to log was asked for.
-    #[error("the log level is empty; to be silent, say off")]
+    /// The level is invalid. `warn,weft_proxy=debug` is a valid one.
+    #[error("invalid log level {directives:?}: {cause}")]
+    Level { directives: String, cause: ParseError },
+    /// The level is empty.
+    #[error("the log level is empty; use \"off\" to disable logging")]
     Empty,
-    /// Something else logs in this process already.
-    #[error("logging is set up already: {0}")]
+    /// The process has a logger already.
+    #[error("logging is already set up: {0}")]
     Init(#[from] TryInitError),
-    /// The process has no logging any more.
-    #[error("log level cannot be changed: {0}")]
-    Gone(#[from] reload::Error),
+    /// The process no longer has a logger.
+    #[error("failed to change the log level: {0}")]
+    Closed(#[from] reload::Error),
 }
 
-/// The level that is used where none is given.
+/// The default log level.
 pub const DEFAULT_LEVEL: &str = "info";
 
-/// Logs to stdout from now on, `log` events of libraries too. `level` are tracing's directives.
+/// Starts to log to stdout, including `log` events of libraries. `level` are tracing's directives.
 pub fn init(format: Format, level: &str) -> Result<LevelHandle, LoggingError> {
     let (subscriber, handle) = subscriber(format, level, io::stdout)?;
     subscriber.try_init()?;
@@ -64,7 +59,7 @@ pub fn init(format: Format, level: &str) -> Result<LevelHandle, LoggingError> {
 }
 
 impl LevelHandle {
-    /// Replaces the directives, at once and for all threads.
+    /// Replaces the directives, for all threads at once.
     pub fn set(&self, level: &str) -> Result<(), LoggingError> {
         Ok(self.0.reload(filter(level)?)?)
     }
@@ -136,7 +131,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A handle whose logging lives as long as the guard.
+    /// A handle; its logging lasts as long as the guard.
     pub(crate) fn handle() -> (LevelHandle, tracing::subscriber::DefaultGuard) {
         let (subscriber, handle) = subscriber(Format::Text, "info", io::sink).unwrap();
         (handle, tracing::subscriber::set_default(subscriber))

@@ -1,4 +1,4 @@
-//! Which authorization decisions and errors were there?
+//! Counts authorization decisions and errors.
 
 use std::{
     fmt,
@@ -22,24 +22,22 @@ use super::{
 };
 use crate::net::Direction;
 
-/// What became of a connection that asked to come in.
+/// The authorization result of an inbound connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthzOutcome {
-    /// It may.
     Allow,
-    /// It may not.
     Deny,
-    /// It was allowed first; then policy changed and it was ended.
+    /// The connection was allowed, and terminated when policy changed.
     Terminate,
 }
 
-/// Counters of things that happen once per connection at most.
+/// Counters of events that happen at most once per connection.
 #[derive(Debug)]
 pub(super) struct Events {
     authz: Interner<AuthzLabels, Authz>,
     inbound_errors: Interner<ErrorLabels, Count>,
     outbound_errors: Interner<ErrorLabels, Count>,
-    /// Where things are counted whose label set found no room.
+    /// Counts events whose label set found no room.
     overflow: Overflow,
 }
 
@@ -71,7 +69,7 @@ impl Events {
     }
 
     pub(super) fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
-        // Nothing authorized what was denied: two label sets that are written alike would spoil the scrape.
+        // A denied connection has no authorization. Two label sets with the same text would make the scrape invalid.
         let denied = (outcome == AuthzOutcome::Deny && labels.authz_name.is_some())
             .then(|| AuthzLabels { authz_name: None, ..labels.clone() });
         let labels = denied.as_ref().unwrap_or(labels);
@@ -178,7 +176,7 @@ const AUTHZ: [(AuthzOutcome, &str, &str); 3] = [
     (
         AuthzOutcome::Terminate,
         "inbound_tcp_authz_terminate",
-        "The total number of inbound TCP connections that were ended because policy changed.",
+        "The total number of inbound TCP connections that were terminated because policy changed.",
     ),
 ];
 const INBOUND_ERRORS: &str = "The total number of inbound TCP connections that could not be served.";

@@ -1,4 +1,4 @@
-//! How are round-trip times counted without a lock?
+//! A lock-free histogram, for round-trip times.
 
 use std::{
     fmt,
@@ -8,11 +8,11 @@ use std::{
 
 use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
-/// A histogram of durations, made of atomics.
+/// A histogram of durations, of atomic counters.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
-    /// Whole nanoseconds: 584 years fit.
+    /// In nanoseconds: 584 years fit.
     sum: AtomicU64,
 }
 
@@ -31,7 +31,7 @@ impl Histogram {
     pub(super) fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let bounds = BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
-        // The total is made of the buckets just read: it never contradicts them, whatever arrives meanwhile.
+        // The count is the sum of the buckets just read, so it never contradicts them.
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e9;
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_fall_into_the_bucket_whose_bound_holds_them() {
+    fn values_are_counted_in_the_first_bucket_that_holds_them() {
         let histogram = Histogram::default();
         for micros in [1, 50, 51, 1_000_000, 1_000_001] {
             histogram.observe(Duration::from_micros(micros));

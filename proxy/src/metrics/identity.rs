@@ -1,4 +1,4 @@
-//! How fresh are the certificates of the node's workloads?
+//! Metrics of the certificates of the node's workloads.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ struct Certificate {
 }
 
 impl IdentityMetrics {
-    /// A certificate was issued.
+    /// Records that a certificate was issued.
     pub fn issued(&self, identity: &str, expires: SystemTime) {
         let mut table = self.0.lock();
         let certificate = table.entry(identity.to_owned()).or_default();
@@ -38,13 +38,13 @@ impl IdentityMetrics {
         certificate.ok += 1;
     }
 
-    /// A certificate could not be had.
+    /// Records that no certificate was issued.
     pub fn failed(&self, identity: &str) {
         self.0.lock().entry(identity.to_owned()).or_default().error += 1;
     }
 
-    /// No workload has this identity any more.
-    pub fn forgotten(&self, identity: &str) {
+    /// Drops the series of an identity that no workload has any more.
+    pub fn remove(&self, identity: &str) {
         self.0.lock().remove(identity);
     }
 }

@@ -1,9 +1,9 @@
-//! Where do the series live, and when do they go?
+//! Stores the series of a metric by their label sets, with a limit on their number.
 //!
-//! A label set is looked up once per connection; from then on the connection holds its counters and touches
-//! nothing but atomics. Label sets that nobody holds and that have not changed for a while are dropped, and
-//! there are never more than a fixed number of them. Clients can bring about any number (by server names, ports,
-//! addresses), so no workload gets more of them than it leaves to others.
+//! A connection looks its label set up once and then holds its counters, which are atomics. Label sets that no
+//! connection holds and that have not changed for a while are dropped, and their number is limited. Clients can cause
+//! any number of label sets (by server names, ports, addresses), so a workload may have at most as many as it leaves
+//! free for others.
 
 use std::{
     collections::HashMap,
@@ -17,15 +17,15 @@ use std::{
 
 use parking_lot::RwLock;
 
-/// Counters that can tell whether they have changed.
+/// Counters that show whether they have changed.
 pub(super) trait Series: Default {
-    /// A number that is another one after every change.
+    /// A number that differs after every change.
     fn fingerprint(&self) -> u64;
 }
 
 /// A label set that belongs to a workload.
 pub(super) trait Owned {
-    /// Another number for another workload.
+    /// A number that identifies the workload.
     fn owner(&self) -> usize;
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Interner<K, V> {
 #[derive(Debug)]
 struct Table<K, V> {
     entries: HashMap<Arc<K>, Entry<V>>,
-    /// How many of them are whose; no more than entries.
+    /// The number of entries by owner.
     owners: HashMap<usize, usize>,
     swept: Instant,
 }
@@ -70,7 +70,7 @@ impl<K: Hash + Eq + Clone + Owned, V: Series> Interner<K, V> {
             return Some(entry.value.clone());
         }
         let mut table = self.table.write();
-        // Another thread may have been faster between the two locks.
+        // Another thread may have inserted it between the two locks.
         if let Some(entry) = table.entries.get(key) {
             return Some(entry.value.clone());
         }
@@ -87,7 +87,7 @@ impl<K: Hash + Eq + Clone + Owned, V: Series> Interner<K, V> {
         Some(value)
     }
 
-    /// All series, for a scrape. Nothing is locked while they are written out.
+    /// All series, for a scrape. The table is not locked while they are encoded.
     pub(super) fn snapshot(&self) -> Vec<(Arc<K>, Arc<V>)> {
         self.table.write().sweep_if_due(SWEEP, self.idle, Instant::now());
         let table = self.table.read();
@@ -115,8 +115,8 @@ impl<K: Hash + Eq + Owned, V: Series> Table<K, V> {
         self.swept = now;
         let owners = &mut self.owners;
         self.entries.retain(|key, entry| {
-            // `get_mut` succeeds only where nobody else holds the counters, and nobody can get hold of them
-            // while the table is locked: nothing that was counted can be lost by dropping them.
+            // `get_mut` succeeds only if there is no other reference to the counters. While the table is locked, there
+            // can be no new one, so nothing can be counted while they are dropped.
             let Some(value) = Arc::get_mut(&mut entry.value) else {
                 entry.changed = now;
                 return true;
@@ -126,18 +126,18 @@ impl<K: Hash + Eq + Owned, V: Series> Table<K, V> {
                 entry.fingerprint = fingerprint;
                 entry.changed = now;
             }
-            let stays = now.saturating_duration_since(entry.changed) < idle;
-            if !stays && let Some(owned) = owners.get_mut(&key.owner()) {
+            let is_kept = now.saturating_duration_since(entry.changed) < idle;
+            if !is_kept && let Some(owned) = owners.get_mut(&key.owner()) {
                 *owned -= 1;
             }
-            stays
+            is_kept
         });
         owners.retain(|_, owned| *owned > 0);
     }
 }
 
 const SWEEP: Duration = Duration::from_secs(60);
-/// A full table is looked through more often, but not for every new connection.
+/// A full table is swept more often, but not for every new connection.
 const SWEEP_WHEN_FULL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// Tens belong to one workload.
+    /// Numbers with the same tens belong to one workload.
     impl Owned for u32 {
         fn owner(&self) -> usize {
             (*self / 10) as usize
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn held_and_changed_series_stay_and_idle_ones_go() {
+    fn held_and_changed_series_are_kept_and_idle_ones_dropped() {
         let interner = interner(10);
         let start = Instant::now();
         let held = interner.get(&1).unwrap();
@@ -185,7 +185,7 @@ mod tests {
         let later = start + IDLE / 2;
         interner.table.write().sweep(IDLE, later);
         assert_eq!(interner.snapshot().len(), 3);
-        // 2 has been as it is since the start; 3 was first seen changed by the sweep.
+        // 2 has not changed since the start; the sweep has seen that 3 changed.
         interner.table.write().sweep(IDLE, start + IDLE + Duration::from_secs(1));
         let mut left: Vec<u32> = interner.snapshot().iter().map(|(key, _)| **key).collect();
         left.sort_unstable();
@@ -196,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_counts_what_it_turns_away_and_makes_room_when_it_can() {
+    fn a_full_table_counts_overflow_and_drops_idle_series() {
         let interner = interner(4);
         let start = Instant::now();
         drop((interner.get(&1), interner.get(&2)));
         assert!(interner.get(&3).is_none());
         assert_eq!(interner.overflow(), 1);
-        assert!(interner.get(&1).is_some(), "a known label set is found in a full table too");
+        assert!(interner.get(&1).is_some(), "a known label set must be found in a full table");
         assert!(interner.get_at(&3, start + 2 * IDLE).is_some());
     }
 
@@ -210,19 +210,19 @@ mod tests {
     fn a_workload_leaves_room_for_others() {
         let interner = interner(40);
         let start = Instant::now();
-        let got =
+        let inserted =
             |keys: std::ops::Range<u32>| keys.filter(|key| interner.get_at(key, start).is_some()).count();
-        assert_eq!(got(0..10) + got(10..20), 20);
-        assert_eq!(got(20..30), 10);
-        assert_eq!((got(30..40), interner.overflow()), (5, 5));
-        assert_eq!(got(40..50), 3, "there is always room for one more workload");
-        // What is dropped is given back.
+        assert_eq!(inserted(0..10) + inserted(10..20), 20);
+        assert_eq!(inserted(20..30), 10);
+        assert_eq!((inserted(30..40), interner.overflow()), (5, 5));
+        assert_eq!(inserted(40..50), 3, "there must always be room for another workload");
+        // Dropped series no longer count for their owner.
         interner.table.write().sweep(IDLE, start + 2 * IDLE);
         assert!(interner.table.read().owners.is_empty());
     }
 
     #[test]
-    fn nothing_is_lost_while_sweeping() {
+    fn concurrent_sweeps_lose_no_counts() {
         let interner = Arc::new(Interner::<u32, Count>::new(10, Duration::from_secs(3600)));
         let threads: Vec<_> = (0..4)
             .map(|_| {

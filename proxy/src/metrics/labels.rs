@@ -1,7 +1,7 @@
-//! Which labels does a series carry, and how are they written?
+//! The labels of series.
 //!
-//! Names and values are Linkerd's, so that its dashboards and queries work unchanged. A proxy per node serves
-//! many pods, so the labels that Linkerd's scrape configuration would add (namespace, pod, owner) are ours to write.
+//! Names and values are Linkerd's, so that its dashboards and queries work unchanged. A proxy per node serves many
+//! pods, so it writes the labels itself that Linkerd's scrape configuration would add (namespace, pod, owner).
 
 use std::{
     collections::BTreeMap,
@@ -20,22 +20,20 @@ use crate::{
     tls::Identity,
 };
 
-/// Why a connection carries no TLS: values of `no_tls_reason`.
+/// Why a connection has no TLS: values of `no_tls_reason`.
 pub mod reason {
-    /// The other side is on this very machine, in the same pod.
+    /// The peer is in the same pod.
     pub const LOOPBACK: &str = "loopback";
     /// Discovery knows no identity for the endpoint.
     pub const NOT_PROVIDED_BY_SERVICE_DISCOVERY: &str = "not_provided_by_service_discovery";
-    /// The client sent something that is no TLS for us.
+    /// The client sent no TLS that the proxy terminates.
     pub const NO_TLS_FROM_REMOTE: &str = "no_tls_from_remote";
 }
 
-/// Which workload a series belongs to.
+/// The workload of a series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WorkloadLabels {
-    /// The pod's namespace.
     pub namespace: String,
-    /// The pod's name.
     pub pod: String,
     extra: BTreeMap<String, String>,
 }
@@ -43,22 +41,22 @@ pub struct WorkloadLabels {
 /// How a leg is secured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tls {
-    /// mTLS, and the other side proved this identity.
+    /// mTLS; the peer proved this identity.
     Established(Identity),
-    /// TLS was terminated, but the client showed no certificate.
+    /// TLS was terminated, but the client had no certificate.
     Anonymous,
-    /// Both ends are on this node: the kernel vouches for the identity, no TLS is needed.
+    /// Both ends are on this node: the kernel proves the identity, TLS is not needed.
     Local(Identity),
     /// Plaintext, for one of [`reason`].
     NoIdentity(&'static str),
     /// The application's own TLS, passed through.
     Opaque {
-        /// The server name that the client asked for.
+        /// The server name that the client requested.
         sni: Option<String>,
     },
 }
 
-/// The Server resource (or the default policy standing in for it) that governs a port.
+/// The Server resource, or default policy, of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerLabels {
     /// API group; empty for a default.
@@ -67,45 +65,39 @@ pub struct ServerLabels {
     pub kind: String,
     /// The resource's name, or the default policy's.
     pub name: String,
-    /// The port that it governs.
     pub port: u16,
 }
 
-/// What tells the series of one leg from another's.
+/// The labels of a connection's leg.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TransportLabels {
-    /// Which way.
     pub direction: Direction,
-    /// Which leg.
     pub peer: Peer,
-    /// Whose connection.
     pub workload: Arc<WorkloadLabels>,
-    /// How it is secured.
     pub tls: Tls,
-    /// The address that the leg is for.
+    /// The address that the leg goes to.
     pub target: SocketAddr,
-    /// The policy of the port, inbound.
+    /// The policy of the port; for inbound connections.
     pub server: Option<Arc<ServerLabels>>,
-    /// `dst_*` labels of the endpoint, outbound.
+    /// The `dst_*` labels of the endpoint; for outbound connections.
     pub destination: Option<Arc<BTreeMap<String, String>>>,
 }
 
-/// What tells the series of one authorization decision from another's.
+/// The labels of an authorization decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AuthzLabels {
-    /// The workload that was asked for.
+    /// The destination.
     pub workload: Arc<WorkloadLabels>,
-    /// The address that was asked for.
     pub target: SocketAddr,
-    /// How the client came.
+    /// How the connection of the client is secured.
     pub tls: Tls,
     /// The policy of the port.
     pub server: Option<Arc<ServerLabels>>,
-    /// The authorization that let the client in; `None` where none did.
+    /// The authorization that allowed the client, if any.
     pub authz_name: Option<Arc<str>>,
 }
 
-/// The labels of figures about the way to a destination, whatever the endpoint's address and security.
+/// The labels of round-trip times and retransmissions, which do not include the endpoint's address and security.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PathLabels {
     pub(super) direction: Direction,
@@ -120,7 +112,7 @@ pub(super) struct ErrorLabels {
     pub(super) error: &'static str,
 }
 
-// The labels of a workload are made once, when it joins.
+// A workload's labels are created once, when it is enrolled, so their address identifies it.
 macro_rules! owned_by_workload {
     ($($labels:ty),*) => { $(
         impl Owned for $labels {
@@ -132,11 +124,11 @@ macro_rules! owned_by_workload {
 }
 owned_by_workload!(TransportLabels, AuthzLabels, PathLabels, ErrorLabels);
 
-/// Adds one label to a set, for families that need one more than their key holds.
+/// Adds one label to a set.
 pub(super) struct With<'a, L>(pub(super) &'a L, pub(super) (&'static str, &'static str));
 
-/// Makes keys valid label names (`app.kubernetes.io/name` becomes `app_kubernetes_io_name`) behind a prefix.
-/// Of two keys that end up the same, the first stays.
+/// Adds a prefix to keys and makes them valid label names (`app.kubernetes.io/name` becomes `app_kubernetes_io_name`).
+/// If two keys result in the same name, the first is kept.
 pub fn sanitize<'a, I>(prefix: &str, labels: I) -> BTreeMap<String, String>
 where
     I: IntoIterator<Item = (&'a String, &'a String)>,
@@ -157,14 +149,14 @@ where
 }
 
 impl WorkloadLabels {
-    /// `extra` are the owner's labels (`deployment`, …); names that cannot be labels are made so.
+    /// `extra` are the owner's labels (`deployment`, …). Their names are sanitized.
     pub fn new(
         namespace: impl Into<String>,
         pod: impl Into<String>,
         extra: &BTreeMap<String, String>,
     ) -> Self {
         let mut extra = sanitize("", extra);
-        // A series with the same label twice makes the whole scrape invalid.
+        // A series with a duplicate label makes the whole scrape invalid.
         extra.retain(|name, _| !RESERVED.contains(&name.as_str()) && !name.starts_with("dst_"));
         Self { namespace: namespace.into(), pod: pod.into(), extra }
     }
@@ -231,7 +223,7 @@ impl WorkloadLabels {
 }
 
 impl Tls {
-    /// The identity of the other side, as far as it is proven.
+    /// The proven identity of the peer, if any.
     pub const fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Established(identity) | Self::Local(identity) => Some(identity),
@@ -269,7 +261,7 @@ impl Tls {
     }
 }
 
-/// Writes one label; its value is escaped by the encoder.
+/// Writes one label. The encoder escapes its value.
 pub(super) fn label(out: &mut LabelSetEncoder<'_>, name: &str, value: &str) -> fmt::Result {
     (name, value).encode(out.encode_label())
 }
@@ -299,7 +291,7 @@ fn write_destination(
         .try_for_each(|(name, value)| label(out, name, value))
 }
 
-/// Writes a value straight into the output, without a string in between.
+/// Writes a value into the output without an intermediate string.
 fn display(out: &mut LabelSetEncoder<'_>, name: &str, value: &dyn fmt::Display) -> fmt::Result {
     let mut encoder = out.encode_label();
     let mut key: LabelKeyEncoder<'_> = encoder.encode_label_key()?;
@@ -316,7 +308,7 @@ fn is_label_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Names that the proxy writes itself.
+/// Label names that the proxy writes itself.
 const RESERVED: [&str; 22] = [
     "direction",
     "peer",

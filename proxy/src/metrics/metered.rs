@@ -1,6 +1,6 @@
 //! A stream that counts its bytes, and records how its connection ended when it is dropped.
 //!
-//! Whatever reads and writes the stream (a copy loop, an HTTP library) needs to know nothing of metrics.
+//! The code that reads and writes the stream (a copy loop, an HTTP library) does not deal with metrics.
 
 use std::{
     io,
@@ -20,13 +20,13 @@ use crate::{
 
 /// One TCP connection of the proxy and its counters.
 ///
-/// Without a call of [`Metered::finish`], the first I/O error is recorded as the reason of the close, or none.
+/// Without a call of [`Metered::finish`], the first I/O error, if any, is recorded as the reason of the close.
 pub struct Metered<S: OverTcp> {
     io: S,
     record: ConnectionRecord,
 }
 
-/// The counters of one TCP connection. On the same-node path it counts for two workloads.
+/// The counters of one TCP connection. A connection between two workloads of one node counts for both.
 pub struct ConnectionRecord {
     counters: Vec<OpenConn>,
     errno: Option<&'static str>,
@@ -48,25 +48,25 @@ impl<S: OverTcp> Metered<S> {
         &mut self.io
     }
 
-    /// Where the connection is counted.
+    /// The counters of the connection.
     pub fn counters(&self) -> impl Iterator<Item = &Arc<Transport>> {
         self.record.counters.iter().map(OpenConn::transport)
     }
 
-    /// From now on, counts the connection for one more workload.
+    /// Counts the connection for one more workload from now on.
     pub fn add(&mut self, counter: OpenConn) {
         self.record.counters.push(counter);
     }
 
-    /// Sets the reason of the close that will be recorded (`ECONNRESET`, …); `None` is an orderly close.
+    /// Sets the reason of the close to record (`ECONNRESET`, …); `None` is a regular close.
     pub fn finish(&mut self, errno: Option<&'static str>) {
         self.record.errno = errno;
     }
 
-    /// Records the round-trip time; returns how many segments the kernel has retransmitted so far. Within a pod
-    /// neither is of interest.
+    /// Records the round-trip time, and returns how many segments the kernel has retransmitted so far. Both are
+    /// recorded only for connections between pods.
     fn measure(&self) -> u32 {
-        if !self.record.counters.iter().any(OpenConn::is_on_the_wire) {
+        if !self.record.counters.iter().any(OpenConn::has_path) {
             return 0;
         }
         let Some((rtt, retransmits)) = tcp_info(&self.io.tcp().as_fd()) else { return 0 };

@@ -1,7 +1,7 @@
-//! What does the proxy tell of its work?
+//! The proxy's metrics.
 //!
-//! Linkerd's families, names and labels, with the workload's own labels on each series, and a few of weft's.
-//! A connection looks its counters up once; counting is nothing but atomics.
+//! Families and labels are Linkerd's, with the workload's labels on each series, and some are weft's own. A connection
+//! looks up its counters once; counting is an atomic operation.
 #![forbid(unsafe_code)]
 
 mod events;
@@ -43,22 +43,22 @@ struct Inner {
     transports: Arc<Transports>,
     events: Arc<Events>,
     identity: IdentityMetrics,
-    before: RwLock<Vec<Refresh>>,
+    before_scrape: RwLock<Vec<Refresh>>,
 }
 
-/// Brings figures up to date that are about to be told.
+/// Updates counters before they are read.
 pub type Refresh = Box<dyn Fn() + Send + Sync>;
 
-/// How much is kept.
+/// Limits on the number of series.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most label sets of connections; of other things, a fraction of it.
+    /// The maximum number of label sets of connections; for other metrics, a fraction of it.
     pub label_sets: usize,
-    /// How long a label set without connections and changes is kept.
+    /// How long a label set without connections or changes is kept.
     pub idle: Duration,
 }
 
-/// How a scrape is written.
+/// The format of a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
@@ -68,12 +68,11 @@ pub enum Format {
 }
 
 impl Metrics {
-    /// With the default limits. `rustls` are the labels of `rustls_info`.
+    /// Metrics with the default limits. `rustls` are the labels of `rustls_info`.
     pub fn new(rustls: &[(&'static str, String)]) -> Self {
         Self::with_limits(rustls, &Limits::default())
     }
 
-    /// With other limits.
     pub fn with_limits(rustls: &[(&'static str, String)], limits: &Limits) -> Self {
         let transports = Arc::new(Transports::new(limits));
         let events = Arc::new(Events::new(limits));
@@ -84,43 +83,44 @@ impl Metrics {
         registry.register_collector(Box::new(identity.clone()));
         registry.register_collector(Box::new(Process::new(rustls)));
         registry.register_collector(Box::new(Overflow(transports.clone(), events.clone())));
-        let before = RwLock::default();
-        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, identity, before }))
+        let before_scrape = RwLock::default();
+        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, identity, before_scrape }))
     }
 
-    /// The counters of a connection's leg. Look them up once per connection.
+    /// The counters of a connection's leg. To be looked up once per connection.
     pub fn transport(&self, labels: &TransportLabels) -> Arc<Transport> {
         self.0.transports.get(labels)
     }
 
-    /// A connection asked to come in.
+    /// Counts an authorization decision.
     pub fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
         self.0.events.authz(outcome, labels);
     }
 
-    /// A connection to or from a workload could not be served.
+    /// Counts a connection that could not be served.
     pub fn refused(&self, direction: Direction, workload: &Arc<WorkloadLabels>, reason: Reason) {
         self.0.events.refused(direction, workload, reason.as_str());
     }
 
-    /// Where the identity store counts.
+    /// The metrics of the identity store.
     pub fn identity(&self) -> IdentityMetrics {
         self.0.identity.clone()
     }
 
-    /// Adds families of another module.
+    /// Adds the metrics of another module.
     pub fn register_collector(&self, collector: Box<dyn Collector>) {
         self.0.registry.write().register_collector(collector);
     }
 
     /// Calls `refresh` before each scrape.
     pub fn refresh_with(&self, refresh: Refresh) {
-        self.0.before.write().push(refresh);
+        self.0.before_scrape.write().push(refresh);
     }
 
-    /// Everything, as text. Takes time in proportion to the number of series: not for an async worker thread.
+    /// Encodes all metrics as text. Must not run on an async worker thread: it takes time in proportion to the number
+    /// of series.
     pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
-        self.0.before.read().iter().for_each(|refresh| refresh());
+        self.0.before_scrape.read().iter().for_each(|refresh| refresh());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.0.registry.read())?;
         Ok(match format {
@@ -137,7 +137,7 @@ impl Default for Limits {
 }
 
 impl Format {
-    /// What a scraper gets that says it accepts `accept`.
+    /// The format for a scraper with the header `accept`.
     pub fn negotiate(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
     }
@@ -157,7 +157,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// Counts what is not told.
+/// Counts label sets that found no room.
 #[derive(Debug)]
 struct Overflow(Arc<Transports>, Arc<Events>);
 

@@ -1,4 +1,4 @@
-//! What does the proxy itself use of the machine, and which build is it?
+//! Metrics of the process and its build.
 
 use std::{fmt, fs};
 
@@ -35,10 +35,10 @@ impl Collector for Process {
         self.build.encode(describe(
             &mut encoder,
             "proxy_build",
-            "Which proxy this is.",
+            "The build of the proxy.",
             MetricType::Info,
         )?)?;
-        self.rustls.encode(describe(&mut encoder, "rustls", "How TLS is set up.", MetricType::Info)?)?;
+        self.rustls.encode(describe(&mut encoder, "rustls", "The TLS configuration.", MetricType::Info)?)?;
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
             let seconds: f64 = [usage.user_time(), usage.system_time()]
                 .iter()
@@ -51,7 +51,7 @@ impl Collector for Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let kib = |key| field(&status, key).map(|kib: f64| kib * 1024.0);
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        // One of the entries is the directory that is being read.
+        // One of the entries is the descriptor of the directory itself.
         let fds = fs::read_dir("/proc/self/fd").ok().map(|entries| (entries.count().max(1) - 1) as f64);
         for (name, help, value) in [
             ("process_start_time_seconds", "Time that the process started (Unix time).", self.start_time),
@@ -61,7 +61,7 @@ impl Collector for Process {
             ("process_open_fds", "Number of open file descriptors.", fds),
             ("process_max_fds", "Maximum number of open file descriptors.", field(&limits, "Max open files")),
         ] {
-            // What cannot be read is left out rather than shown as nought.
+            // Values that cannot be read are left out, not shown as 0.
             if let Some(value) = value {
                 ConstGauge::new(value).encode(describe(&mut encoder, name, help, MetricType::Gauge)?)?;
             }
@@ -70,18 +70,18 @@ impl Collector for Process {
     }
 }
 
-/// The number behind a key at the start of a line.
+/// The number after `key` at the start of a line.
 fn field(text: &str, key: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 fn start_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The command's name is in brackets and may hold anything; field 22 is counted from behind it.
+    // The command's name is in brackets and may contain anything, so field 22 is counted from its end.
     let ticks: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
     let boot = field(&fs::read_to_string("/proc/stat").ok()?, "btime")?;
     Some(boot + ticks / USER_HZ)
 }
 
-/// Ticks per second in /proc, fixed in Linux's ABI on every architecture that weft runs on.
+/// Ticks per second in /proc. Fixed in Linux's ABI on all architectures that weft supports.
 const USER_HZ: f64 = 100.0;

@@ -1,4 +1,4 @@
-//! Does a scrape say exactly what happened?
+//! Tests that a scrape counts exactly what happened.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -45,7 +45,7 @@ fn scrape(metrics: &Metrics) -> String {
     text
 }
 
-/// Every sample belongs to a declared family, and no series is there twice.
+/// Checks that every sample belongs to a declared family, and that there are no duplicate series.
 fn assert_valid(text: &str) {
     let (mut families, mut series) = (HashSet::new(), HashSet::new());
     for line in text.lines() {
@@ -55,7 +55,7 @@ fn assert_valid(text: &str) {
         } else if !line.starts_with('#') {
             let (labelled, value) = line.rsplit_once(' ').unwrap();
             value.parse::<f64>().unwrap();
-            assert!(series.insert(labelled.to_owned()), "{labelled} is there twice");
+            assert!(series.insert(labelled.to_owned()), "duplicate series {labelled}");
             let name = labelled.split('{').next().unwrap();
             let family = ["_sum", "_count", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix));
             assert!(families.contains(name) || family.is_some_and(|f| families.contains(f)), "{name}");
@@ -107,7 +107,7 @@ fn a_connection_is_counted_exactly() {
 }
 
 #[test]
-fn security_is_told_in_linkerds_words() {
+fn security_labels_are_linkerds() {
     let metrics = Metrics::new(&[]);
     let server = Arc::new(ServerLabels {
         group: String::new(),
@@ -162,7 +162,7 @@ fn security_is_told_in_linkerds_words() {
 }
 
 #[test]
-fn the_number_of_series_is_bounded_and_nothing_is_lost() {
+fn the_number_of_series_is_limited_and_no_count_is_lost() {
     let limits = Limits { label_sets: 16, ..Limits::default() };
     let metrics = Metrics::with_limits(&[], &limits);
     for port in 1..=100 {
@@ -187,7 +187,7 @@ fn the_number_of_series_is_bounded_and_nothing_is_lost() {
 }
 
 #[test]
-fn certificates_and_errors_are_told() {
+fn certificates_and_errors_are_counted() {
     let metrics = Metrics::new(&[]);
     let identity = metrics.identity();
     identity.issued("a.b", std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000));
@@ -198,6 +198,6 @@ fn certificates_and_errors_are_told() {
     assert_line(&text, "control_identity_cert_refreshes_total{identity=\"a.b\",result=\"ok\"} 1");
     assert_line(&text, "control_identity_cert_refreshes_total{identity=\"a.b\",result=\"error\"} 1");
     assert!(text.contains("error=\"tls detection timeout\"} 1"));
-    identity.forgotten("a.b");
+    identity.remove("a.b");
     assert!(!scrape(&metrics).contains("a.b"));
 }

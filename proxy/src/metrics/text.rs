@@ -1,7 +1,7 @@
-//! How is OpenMetrics turned into the older Prometheus text format?
+//! Converts OpenMetrics to the older Prometheus text format.
 //!
-//! Samples are written alike in both; only the comments differ. In OpenMetrics a counter's family has no `_total`,
-//! in Prometheus text format 0.0.4 the family is called like its samples.
+//! Samples are the same in both; only the comments differ. In OpenMetrics, a counter's family has no suffix `_total`.
+//! In Prometheus text format 0.0.4, the family has the same name as its samples.
 
 /// Rewrites the comments of an OpenMetrics exposition for Prometheus text format 0.0.4.
 pub(super) fn from_openmetrics(openmetrics: &str) -> String {
@@ -24,7 +24,7 @@ pub(super) fn from_openmetrics(openmetrics: &str) -> String {
     text
 }
 
-/// What a family's name gets appended, and what its type is called.
+/// The suffix of a family's name, and the name of its type.
 fn translate(kind: &str) -> (&'static str, &str) {
     match kind {
         "counter" => ("_total", "counter"),

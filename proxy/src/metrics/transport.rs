@@ -1,4 +1,4 @@
-//! What is counted of a TCP connection's legs?
+//! Counts the legs of TCP connections.
 
 use std::{
     fmt,
@@ -34,20 +34,21 @@ pub struct Transport {
     read: AtomicU64,
     /// Bytes written to the peer.
     written: AtomicU64,
-    /// Connections that ended well. Errors are rare enough for a lock.
+    /// Connections that closed without an error.
     closed: AtomicU64,
+    /// Connections by errno. Errors are rare enough for a lock.
     failed: Mutex<Vec<(&'static str, u64)>>,
     path: OnceLock<Arc<Path>>,
 }
 
-/// A connection's leg while it is open; counts as closed when dropped.
+/// An open leg of a connection; counts as closed when it is dropped.
 #[derive(Debug)]
 pub struct OpenConn {
     transport: Arc<Transport>,
     errno: Option<&'static str>,
 }
 
-/// Figures of the kernel about the way to a destination.
+/// The kernel's round-trip times and retransmissions to a destination.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     rtt: Histogram,
@@ -59,24 +60,24 @@ pub(super) struct Path {
 pub(super) struct Transports {
     legs: Interner<TransportLabels, Transport>,
     paths: Interner<PathLabels, Path>,
-    /// Where connections are counted whose label set found no room: by direction and leg.
+    /// Counts connections whose label set found no room, by direction and leg.
     overflow: [(Direction, Peer, Arc<Transport>); 4],
 }
 
 impl Transport {
-    /// Bytes came from the peer.
+    /// Counts bytes read from the peer.
     #[inline]
     pub fn read_bytes(&self, bytes: u64) {
         self.read.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes went to the peer.
+    /// Counts bytes written to the peer.
     #[inline]
     pub fn wrote_bytes(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A connection was opened (or accepted).
+    /// Counts a connection that was opened or accepted.
     pub fn open(self: &Arc<Self>) -> OpenConn {
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -85,43 +86,42 @@ impl Transport {
 }
 
 impl OpenConn {
-    /// Bytes came from the peer.
+    /// Counts bytes read from the peer.
     #[inline]
     pub fn read(&self, bytes: u64) {
         self.transport.read_bytes(bytes);
     }
 
-    /// Bytes went to the peer.
+    /// Counts bytes written to the peer.
     #[inline]
     pub fn wrote(&self, bytes: u64) {
         self.transport.wrote_bytes(bytes);
     }
 
-    /// Where it is counted.
     pub fn transport(&self) -> &Arc<Transport> {
         &self.transport
     }
 
-    /// Whether anything is told of its way.
-    pub fn is_on_the_wire(&self) -> bool {
+    /// Whether round-trip times and retransmissions are recorded: the leg is between pods.
+    pub fn has_path(&self) -> bool {
         self.transport.path.get().is_some()
     }
 
-    /// The kernel's round-trip time of the connection.
+    /// Records the kernel's round-trip time of the connection.
     pub fn rtt(&self, rtt: Duration) {
         if let Some(path) = self.transport.path.get() {
             path.rtt.observe(rtt);
         }
     }
 
-    /// Segments that the kernel has sent again since the last call.
+    /// Counts segments that the kernel has retransmitted since the last call.
     pub fn retransmits(&self, segments: u64) {
         if let Some(path) = self.transport.path.get() {
             path.retransmits.fetch_add(segments, Ordering::Relaxed);
         }
     }
 
-    /// The connection ended; with an error, say which (`ECONNRESET`, …).
+    /// Closes the leg, with the error if there was one (`ECONNRESET`, …).
     pub fn close(mut self, errno: Option<&'static str>) {
         self.errno = errno;
     }
@@ -148,8 +148,7 @@ impl Drop for OpenConn {
 
 impl Series for Transport {
     fn fingerprint(&self) -> u64 {
-        // Idle means that nobody holds the series, so that these three cover every change: a connection's end is
-        // preceded by its start.
+        // These three cover every change of a series that no connection holds: a close is always preceded by an open.
         [&self.opened, &self.read, &self.written]
             .iter()
             .fold(0u64, |sum, counter| sum.wrapping_mul(31).wrapping_add(counter.load(Ordering::Relaxed)))
@@ -178,7 +177,7 @@ impl Transports {
     }
 
     pub(super) fn get(&self, labels: &TransportLabels) -> Arc<Transport> {
-        // No labels are written like an empty set of them: two such series would spoil the scrape.
+        // An empty set of labels has the same text as none. Two such series would make the scrape invalid.
         let unlabelled = matches!(&labels.destination, Some(destination) if destination.is_empty())
             .then(|| TransportLabels { destination: None, ..labels.clone() });
         let labels = unlabelled.as_ref().unwrap_or(labels);
@@ -189,19 +188,19 @@ impl Transports {
             let (_, _, transport) = self.overflow.iter().find(fits).unwrap_or(&self.overflow[0]);
             return transport.clone();
         };
-        // The legs within a pod have no round trip worth knowing.
-        let on_the_wire = matches!(
+        // Round-trip times within a pod are not recorded.
+        let between_pods = matches!(
             (labels.direction, labels.peer),
             (Direction::Inbound, Peer::Src) | (Direction::Outbound, Peer::Dst)
         );
-        if on_the_wire && transport.path.get().is_none() {
+        if between_pods && transport.path.get().is_none() {
             let key = PathLabels {
                 direction: labels.direction,
                 workload: labels.workload.clone(),
                 destination: labels.destination.clone(),
             };
             if let Some(path) = self.paths.get(&key) {
-                // Another connection may have set it meanwhile: to the same.
+                // Another connection may have set it meanwhile, to the same value.
                 let _ = transport.path.set(path);
             }
         }
@@ -278,7 +277,7 @@ impl Transports {
     }
 }
 
-/// The labels of a leg, or of those that found no room.
+/// The labels of a leg, or of the legs whose label sets found no room.
 enum Labels<'a> {
     Known(&'a TransportLabels),
     Overflow(Direction, Peer),
@@ -311,5 +310,5 @@ const OPEN: &str = "Number of currently open connections.";
 const READ: &str = "Total count of bytes read from peers.";
 const WRITTEN: &str = "Total count of bytes written to peers.";
 const CLOSED: &str = "Total count of closed connections.";
-const RTT: &str = "Round-trip times of connections to other pods as the kernel measured them.";
-const RETRANSMITS: &str = "Segments that the kernel had to send again.";
+const RTT: &str = "Round-trip times of connections between pods, as measured by the kernel.";
+const RETRANSMITS: &str = "Segments that the kernel retransmitted.";

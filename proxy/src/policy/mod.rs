@@ -1,6 +1,6 @@
-//! Linkerd's default inbound policies, for a workload and for single ports.
+//! Linkerd's default inbound policies, per workload and per port.
 //!
-//! One function decides, for connections from other nodes and from this one alike.
+//! The same function decides for connections from other nodes and from this node.
 #![forbid(unsafe_code)]
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
@@ -9,60 +9,57 @@ use ipnet::IpNet;
 
 use crate::{metrics::ServerLabels, tls::Identity};
 
-/// Who may connect, where no finer policy says otherwise.
+/// Which clients may connect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InboundPolicy {
-    /// Anybody.
+    /// All clients.
     AllUnauthenticated,
-    /// Whoever has proven an identity.
+    /// Clients with a proven identity.
     AllAuthenticated,
-    /// Anybody from the cluster's networks.
+    /// Clients from the cluster's networks.
     ClusterUnauthenticated,
-    /// Whoever has proven an identity, from the cluster's networks.
+    /// Clients with a proven identity, from the cluster's networks.
     ClusterAuthenticated,
-    /// Nobody.
+    /// No client.
     Deny,
-    /// Anybody; what would have been denied is counted and logged.
+    /// All clients; connections that would have been denied are counted and logged.
     Audit,
 }
 
-/// A client, as far as it is known.
+/// What is known of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {
-    /// Where it comes from.
     pub ip: IpAddr,
-    /// What it has proven: by certificate, or by the kernel for workloads of this node.
+    /// The proven identity: by certificate, or for workloads of this node by the kernel.
     pub identity: Option<&'a Identity>,
 }
 
-/// What a policy says.
+/// The decision of a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// It may, by the policy of that name.
+    /// The client may connect.
     Allow,
-    /// It may, because the policy only watches.
+    /// The client may connect, because the policy only audits.
     Audit,
-    /// It may not.
+    /// The client may not connect.
     Deny(DenyReason),
 }
 
-/// Why a client may not come in.
+/// Why a client is denied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DenyReason {
-    /// The policy lets nobody in.
+    /// The policy denies all clients.
     Denied,
-    /// It has proven no identity.
+    /// The client has no proven identity.
     Unauthenticated,
-    /// It comes from outside the cluster's networks.
+    /// The client is outside the cluster's networks.
     OutsideCluster,
 }
 
-/// The policy of a port, with the labels under which it is counted.
+/// The policy of a port, with its metric labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortPolicy {
-    /// What holds.
     pub policy: InboundPolicy,
-    /// Its name.
     pub labels: Arc<ServerLabels>,
 }
 
@@ -95,7 +92,7 @@ impl Policies {
         Policies { default, ports: ports.collect() }
     }
 
-    /// What holds on `port`.
+    /// The policy of `port`.
     pub fn port(&self, port: u16) -> PortPolicy {
         self.ports.get(&port).cloned().unwrap_or_else(|| PortPolicy {
             policy: self.default,
@@ -105,10 +102,10 @@ impl Policies {
 }
 
 impl InboundPolicy {
-    /// Decides. `cluster` are the cluster's networks.
+    /// Decides whether the client may connect. `cluster` are the cluster's networks.
     pub fn authorize(self, client: Client<'_>, cluster: &[IpNet]) -> Decision {
-        let within = || cluster.iter().any(|net| net.contains(&client.ip));
-        let (identity, network) = match self {
+        let in_cluster = || cluster.iter().any(|net| net.contains(&client.ip));
+        let (needs_identity, needs_cluster) = match self {
             InboundPolicy::AllUnauthenticated => (false, false),
             InboundPolicy::AllAuthenticated => (true, false),
             InboundPolicy::ClusterUnauthenticated => (false, true),
@@ -116,16 +113,16 @@ impl InboundPolicy {
             InboundPolicy::Deny => return Decision::Deny(DenyReason::Denied),
             InboundPolicy::Audit => return Decision::Audit,
         };
-        if network && !within() {
+        if needs_cluster && !in_cluster() {
             Decision::Deny(DenyReason::OutsideCluster)
-        } else if identity && client.identity.is_none() {
+        } else if needs_identity && client.identity.is_none() {
             Decision::Deny(DenyReason::Unauthenticated)
         } else {
             Decision::Allow
         }
     }
 
-    /// Linkerd's name for it.
+    /// Linkerd's name of the policy.
     pub const fn as_str(self) -> &'static str {
         match self {
             InboundPolicy::AllUnauthenticated => "all-unauthenticated",
@@ -139,7 +136,7 @@ impl InboundPolicy {
 }
 
 impl Decision {
-    /// Whether the client comes in.
+    /// Whether the client may connect.
     pub fn admits(self) -> bool {
         !matches!(self, Decision::Deny(_))
     }
@@ -148,8 +145,8 @@ impl Decision {
 impl fmt::Display for DenyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            DenyReason::Denied => "the policy lets nobody in",
-            DenyReason::Unauthenticated => "the client has proven no identity",
+            DenyReason::Denied => "the policy denies all clients",
+            DenyReason::Unauthenticated => "the client has no proven identity",
             DenyReason::OutsideCluster => "the client is outside the cluster's networks",
         })
     }
@@ -164,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_policy() {
+    fn each_policy_decides_by_identity_and_network() {
         let cluster: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let id: Identity = "web.demo.serviceaccount.identity.linkerd.cluster.local".parse().unwrap();
         let decide = |policy: InboundPolicy, ip: &str, proven: bool| {

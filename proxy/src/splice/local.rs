@@ -1,4 +1,4 @@
-//! Splices one connection between two applications of this node.
+//! Splices a connection between two applications of this node.
 
 use std::{
     os::fd::AsFd,
@@ -20,22 +20,22 @@ use crate::{
     net::Peer,
 };
 
-/// The kernel may learn of the application's socket a moment after the proxy's: it is looked up again with each piece
-/// that is relayed, up to this often.
+/// The maximum number of lookups of the applications' sockets. A socket may appear in the kernel's map a moment after
+/// the connection; it is looked up again after each relayed read.
 const MAX_TRIES: u32 = 64;
 
-/// The proxy's connections to two applications of its node, between which the kernel moves bytes.
+/// The splice between the proxy's connections to two applications of its node: the kernel moves bytes between these.
 pub struct LocalSplice {
     splicing: Arc<Splicing>,
     /// Cookies of the proxy's sockets to the source and to the destination.
     cookies: [u64; 2],
     source: Vec<Arc<Transport>>,
     destination: Vec<Arc<Transport>>,
-    /// Bytes relayed: from the source, from the destination.
+    /// Bytes that the proxy relayed: from the source, from the destination.
     relayed: [AtomicU64; 2],
     tries: AtomicU32,
-    routed: OnceLock<[InstalledRedirect; 2]>,
-    /// How many of the kernel's bytes are in the metrics; `None` after the end.
+    redirects: OnceLock<[InstalledRedirect; 2]>,
+    /// How many bytes that the kernel moved are in the metrics; `None` after the end.
     counted: Mutex<Option<[u64; 2]>>,
 }
 
@@ -54,59 +54,59 @@ impl LocalSplice {
             destination: destination_counters,
             relayed: Default::default(),
             tries: AtomicU32::new(0),
-            routed: OnceLock::new(),
+            redirects: OnceLock::new(),
             counted: Mutex::new(Some([0; 2])),
         });
-        splice.begin();
+        splice.install();
         Some(LocalSpliceGuard(splice))
     }
 
-    /// Bytes that `from` sent were relayed by the proxy. To be called by one task only.
+    /// Records that the proxy relayed bytes from `from`. Must be called by one task only.
     pub fn relayed(self: &Arc<Self>, from: Peer, bytes: usize) {
         let before = self.relayed[from as usize].fetch_add(bytes as u64, Ordering::Relaxed);
-        match self.routed.get() {
-            Some(routed) => {
+        match self.redirects.get() {
+            Some(redirects) => {
                 self.splicing.capture.splice().forwarded(
-                    routed[from as usize],
+                    redirects[from as usize],
                     before,
                     before + bytes as u64,
                 );
             }
-            None => self.begin(),
+            None => self.install(),
         }
     }
 
     /// Counts the bytes that the kernel has moved since the last call, and returns them.
     pub fn account(&self) -> u64 {
-        let Some(routed) = self.routed.get() else { return 0 };
+        let Some(redirects) = self.redirects.get() else { return 0 };
         let splice = self.splicing.capture.splice();
         let mut counted = self.counted.lock();
         // After the end the kernel's counters belong to another connection.
         let Some(before) = counted.as_mut() else { return 0 };
-        let moved = routed.map(|routed| splice.moved(routed));
+        let moved = redirects.map(|redirect| splice.moved(redirect));
         self.count(before, moved)
     }
 
     /// Stops the kernel from moving bytes. Must be called before the proxy's sockets are closed.
     pub fn end(&self) {
         self.tries.store(MAX_TRIES, Ordering::Relaxed);
-        let Some(routed) = self.routed.get() else { return };
+        let Some(redirects) = self.redirects.get() else { return };
         let splice = self.splicing.capture.splice();
         let mut counted = self.counted.lock();
         if let Some(mut before) = counted.take() {
-            let moved = routed.map(|routed| splice.end(routed));
+            let moved = redirects.map(|redirect| splice.end(redirect));
             self.count(&mut before, moved);
             drop(counted);
             self.splicing.closed(self.cookies[0]);
         }
     }
 
-    /// `moved` is `None` where the sender has closed and a successor has reused its entry: its last bytes are missing in
-    /// the metrics.
+    /// Adds the bytes moved since `before` to the metrics. `moved` is `None` if the sender has closed and its entry has
+    /// been reused by another proxy; then its last bytes are missing in the metrics.
     fn count(&self, before: &mut [u64; 2], moved: [Option<u64>; 2]) -> u64 {
-        let [forward, backward] = [0, 1].map(|way| {
-            let moved = moved[way].unwrap_or(before[way]);
-            moved.saturating_sub(std::mem::replace(&mut before[way], moved))
+        let [forward, backward] = [0, 1].map(|direction| {
+            let moved = moved[direction].unwrap_or(before[direction]);
+            moved.saturating_sub(std::mem::replace(&mut before[direction], moved))
         });
         for (bytes, from, to) in
             [(forward, &self.source, &self.destination), (backward, &self.destination, &self.source)]
@@ -120,8 +120,8 @@ impl LocalSplice {
         forward + backward
     }
 
-    /// Installs the redirects, once the kernel knows both applications' sockets.
-    fn begin(self: &Arc<Self>) {
+    /// Installs the redirects, if the kernel knows both applications' sockets by now.
+    fn install(self: &Arc<Self>) {
         if self.tries.fetch_add(1, Ordering::Relaxed) >= MAX_TRIES {
             return;
         }
@@ -130,24 +130,24 @@ impl LocalSplice {
             return;
         };
         let relayed = |from: Peer| self.relayed[from as usize].load(Ordering::Relaxed);
-        let routes =
-            [route(source, destination, self.cookies[1]), route(destination, source, self.cookies[0])];
-        match splice.begin(routes, [Peer::Src, Peer::Dst].map(relayed)) {
+        let redirects =
+            [redirect(source, destination, self.cookies[1]), redirect(destination, source, self.cookies[0])];
+        match splice.begin(redirects, [Peer::Src, Peer::Dst].map(relayed)) {
             // Only this task sets it.
-            Ok(routed) => {
-                let _ = self.routed.set(routed);
+            Ok(installed) => {
+                let _ = self.redirects.set(installed);
                 self.splicing.opened(self.cookies[0], self);
             }
-            Err(full) => {
+            Err(error) => {
                 self.splicing.counters.full.fetch_add(1, Ordering::Relaxed);
                 self.tries.store(MAX_TRIES, Ordering::Relaxed);
-                warn!(error = %full, "a connection that opted in is relayed, not spliced");
+                warn!(%error, "failed to splice a connection; the proxy relays it");
             }
         }
     }
 }
 
-/// Stops the splicing when it is dropped.
+/// Ends the splice when it is dropped.
 pub struct LocalSpliceGuard(Arc<LocalSplice>);
 
 impl std::ops::Deref for LocalSpliceGuard {
@@ -165,7 +165,7 @@ impl Drop for LocalSpliceGuard {
 }
 
 /// The redirect for what `from` sends to `to`; `feeder` is the proxy's socket to `to`.
-fn route(from: SplicePair, to: SplicePair, feeder: u64) -> SpliceRedirect {
+fn redirect(from: SplicePair, to: SplicePair, feeder: u64) -> SpliceRedirect {
     SpliceRedirect {
         sender: from.app,
         sender_sock: from.app_sock,

@@ -1,4 +1,4 @@
-//! What is told of splicing?
+//! Metrics of splicing.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use super::Splicing;
 
-/// Reads the counters when metrics are scraped.
+/// Exports the counters of splicing.
 #[derive(Clone)]
 pub struct SpliceCollector(pub Arc<Splicing>);
 
@@ -26,22 +26,22 @@ impl Collector for SpliceCollector {
         let counters = [
             (
                 "weft_splice_connections",
-                "Connections of ports that opted in whose way the kernel was told",
-                &counters.spliced,
+                "Connections between workloads of this node that were spliced",
+                &counters.local,
             ),
             (
                 "weft_splice_hops",
-                "Connections to other nodes whose way between application and proxy was made short",
-                &counters.hops,
+                "Connections to and from other nodes that were spliced between application and proxy",
+                &counters.remote,
             ),
             (
                 "weft_splice_late",
-                "Connections to and from other nodes whose way was not made short because the application had ended its half",
-                &counters.late,
+                "Connections to and from other nodes that were not spliced because the application had closed its half",
+                &counters.half_closed,
             ),
             (
                 "weft_splice_full",
-                "Connections of ports that opted in and were relayed because a map was full",
+                "Connections that opted in but were relayed because a map was full",
                 &counters.full,
             ),
             (
@@ -56,16 +56,15 @@ impl Collector for SpliceCollector {
             counter.encode(metric)?;
         }
         let open = ConstGauge::new(self.0.open.lock().len() as i64);
-        let help = "Connections whose way the kernel knows at present";
+        let help = "Open connections between workloads of this node that are spliced";
         let metric = encoder.encode_descriptor("weft_splice_open", help, None, open.metric_type())?;
         open.encode(metric)?;
         let flows = ConstGauge::new(self.0.capture.splice().routes() as i64);
-        let help =
-            "Directions of connections that the kernel may move bytes of, of all generations of the proxy";
+        let help = "Directions of connections in which the kernel may move bytes, of all proxy processes of the node";
         let metric = encoder.encode_descriptor("weft_splice_flows", help, None, flows.metric_type())?;
         flows.encode(metric)?;
         let available = ConstGauge::new(i64::from(self.0.off().is_none()));
-        let help = "Whether this kernel lets connections be spliced; /config has the reason if not";
+        let help = "Whether this kernel can splice connections; if not, /config has the reason";
         let metric =
             encoder.encode_descriptor("weft_splice_available", help, None, available.metric_type())?;
         available.encode(metric)

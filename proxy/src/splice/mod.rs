@@ -1,8 +1,8 @@
-//! Splices connections in the kernel, where their port opted in.
+//! Splices connections of ports that opted in: the kernel moves their bytes without the proxy.
 //!
-//! The annotation is `config.weft.dev/splice-ports`, on both workloads or on the service. The proxy accepts, authorizes
-//! and forwards such a connection like any other. It also tells the kernel which sockets belong together, and the
-//! kernel then moves what it can by itself. Correctness never depends on it.
+//! Ports opt in by the annotation `config.weft.dev/splice-ports`, on both workloads or on the service. The proxy
+//! accepts, authorizes and forwards such a connection like any other. It also tells the kernel which sockets belong
+//! together. The kernel then moves what it can, and the proxy relays the rest.
 #![forbid(unsafe_code)]
 
 mod local;
@@ -33,10 +33,10 @@ pub use self::{
 };
 use crate::capture::Capture;
 
-/// Between looks for what dead proxies left.
-const SWEEP: Duration = Duration::from_secs(20);
+/// The pause between searches for splices of dead proxies.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(20);
 
-/// What of the mesh opted in, and the connections for which that holds.
+/// The ports of the mesh that opted in, and the spliced connections.
 pub struct Splicing {
     capture: Arc<Capture>,
     targets: ArcSwap<HashMap<IpAddr, SplicePorts>>,
@@ -46,20 +46,19 @@ pub struct Splicing {
 
 #[derive(Default)]
 struct Counters {
-    /// Connections for which the kernel was told the way.
-    spliced: AtomicU64,
-    /// Connections that go to another node and whose way to the proxy was made short.
-    hops: AtomicU64,
-    /// Connections to and from other nodes whose application had ended its half before.
-    late: AtomicU64,
-    /// Connections that opted in and for which there was no room.
+    /// Spliced connections between workloads of this node.
+    local: AtomicU64,
+    /// Connections to and from other nodes that were spliced between application and proxy.
+    remote: AtomicU64,
+    /// Connections to and from other nodes whose application had closed its half before.
+    half_closed: AtomicU64,
+    /// Connections that opted in but found a map full.
     full: AtomicU64,
     /// Bytes that the kernel has moved from application to application.
     bytes: AtomicU64,
 }
 
 impl Splicing {
-    /// Nobody has opted in yet.
     pub fn new(capture: Arc<Capture>) -> Arc<Self> {
         Arc::new(Splicing {
             capture,
@@ -69,47 +68,52 @@ impl Splicing {
         })
     }
 
-    /// Forgets what proxies that died have left, as it turns out to be of use to nobody; for ever.
+    /// Removes splices of dead proxies from the kernel's maps, periodically. An entry is removed when two searches in a
+    /// row have found it.
     pub async fn sweep(self: Arc<Self>) {
-        let mut suspects = HashSet::new();
+        let mut candidates = HashSet::new();
         loop {
-            tokio::time::sleep(SWEEP).await;
-            let (splicing, last) = (self.clone(), std::mem::take(&mut suspects));
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            let (splicing, last) = (self.clone(), std::mem::take(&mut candidates));
             match spawn_blocking(move || splicing.capture.splice().forget_the_dead(&last)).await {
-                Ok(Ok(found)) => suspects = found,
-                Ok(Err(error)) => error!(%error, "what dead proxies spliced is still in the kernel's books"),
-                Err(error) => error!(%error, "what dead proxies spliced was not looked for"),
+                Ok(Ok(found)) => candidates = found,
+                Ok(Err(error)) => {
+                    error!(%error, "failed to remove splices of dead proxies; they stay in the kernel's maps")
+                }
+                Err(error) => error!(%error, "failed to search for splices of dead proxies"),
             }
         }
     }
 
-    /// Makes these all that opted in.
+    /// Replaces the ports that opted in.
     pub fn set_targets(&self, splice: api::Splice) {
         let targets: HashMap<IpAddr, SplicePorts> = splice.addresses.iter().filter_map(ports_of).collect();
         if targets == **self.targets.load() {
             return;
         }
         if let Err(error) = tokio::task::block_in_place(|| self.capture.set_splice_targets(&targets)) {
-            error!(%error, "the kernel was not told of all ports that opted in to splicing");
+            error!(%error, "failed to set all ports that opted in to splicing; connections to the others are relayed");
         }
         self.targets.store(Arc::new(targets));
     }
 
-    /// Whether a connection to `dialled` that goes to `endpoint` may be spliced, its source having opted in for
-    /// the ports `source`.
+    /// Whether a connection to `dialled` that goes to `endpoint` may be spliced. `source` are the ports for which its
+    /// source opted in.
     pub fn allows(&self, source: &[PortRange], dialled: SocketAddr, endpoint: SocketAddr) -> bool {
         let targets = self.targets.load();
         let by_service = |to: SocketAddr| {
             targets.get(&to.ip()).is_some_and(|ports| ports.by_service.contains(to.port().into()))
         };
-        let own = || source.iter().any(|range| (range.start..=range.end).contains(&dialled.port()));
-        let of_workload =
-            || targets.get(&endpoint.ip()).is_some_and(|ports| ports.allow(endpoint.port().into(), own));
-        self.capture.splice().off().is_none() && (by_service(dialled) || of_workload())
+        let by_source = || source.iter().any(|range| (range.start..=range.end).contains(&dialled.port()));
+        let by_workloads = || {
+            targets.get(&endpoint.ip()).is_some_and(|ports| ports.allow(endpoint.port().into(), by_source))
+        };
+        self.capture.splice().off().is_none() && (by_service(dialled) || by_workloads())
     }
 
-    /// Whether a connection from another node, of the workload at `client`, to `target` here may have a short way
-    /// to the application. The port that was dialled is not known here: the source must have opted in for this one.
+    /// Whether a connection from the workload at `client` on another node to `target` on this one may be spliced
+    /// between proxy and application. The port that the client dialled is not known here, so the source must have opted
+    /// in for the target's.
     pub fn allows_from(&self, client: IpAddr, target: SocketAddr) -> bool {
         let targets = self.targets.load();
         let port = target.port().into();
@@ -117,12 +121,13 @@ impl Splicing {
         self.off().is_none() && targets.get(&target.ip()).is_some_and(|ports| ports.allow(port, source))
     }
 
-    /// Why nothing is spliced; `None`: what opts in is.
+    /// Why splicing is off; `None` if it is on.
     pub fn off(&self) -> Option<String> {
         self.capture.splice().off()
     }
 
-    /// Counts what the kernel has moved since the last time, so that metrics that are about to be read are exact.
+    /// Counts the bytes that the kernel has moved since the last call. Called before metrics are read, so that they are
+    /// exact.
     pub fn account(&self) {
         let open: Vec<Arc<LocalSplice>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
         for splice in open {
@@ -131,7 +136,7 @@ impl Splicing {
     }
 
     fn opened(&self, cookie: u64, splice: &Arc<LocalSplice>) {
-        self.counters.spliced.fetch_add(1, Ordering::Relaxed);
+        self.counters.local.fetch_add(1, Ordering::Relaxed);
         self.open.lock().insert(cookie, Arc::downgrade(splice));
     }
 
@@ -142,7 +147,7 @@ impl Splicing {
 
 fn ports_of(address: &api::SpliceAddress) -> Option<(IpAddr, SplicePorts)> {
     let Ok(ip) = address.ip.parse::<IpAddr>() else {
-        warn!(ip = address.ip, "not an address; what opted in there is not spliced");
+        warn!(ip = address.ip, "invalid address; its ports are not spliced");
         return None;
     };
     let ranges = |list: &[api::PortRange]| {
@@ -151,7 +156,7 @@ fn ports_of(address: &api::SpliceAddress) -> Option<(IpAddr, SplicePorts)> {
             |range: &api::PortRange| Some(PortRange { start: port(range.start)?, end: port(range.end)? });
         let mut all: Vec<PortRange> = list.iter().filter_map(range).collect();
         if all.len() > PortRanges::MAX {
-            warn!(%ip, ranges = all.len(), most = PortRanges::MAX, "too many ports opted in to splicing; the last ones are relayed");
+            warn!(%ip, ranges = all.len(), most = PortRanges::MAX, "too many port ranges opted in to splicing; the last ones are relayed");
             all.truncate(PortRanges::MAX);
         }
         PortRanges::new(&all).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A control plane that says what a test tells it to, over real sockets.
+//! A fake control plane on real sockets, with answers that the test sets.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use weft_api::linkerd::{
     net::TcpAddress,
 };
 
-/// Runs until dropped; then every connection of it breaks.
+/// Runs until it is dropped, which breaks every connection to it.
 pub(super) struct Fake {
     addr: SocketAddr,
     service: Service,
@@ -39,7 +39,7 @@ struct State {
     context_token: String,
 }
 
-/// What a call answers by path, and the streams that are open. A path without an answer stays silent.
+/// The answers of a call by path, and the open streams. A path without an answer gets no message.
 struct Method<T> {
     answers: HashMap<String, Result<T, Status>>,
     open: Vec<(String, mpsc::Sender<Result<T, Status>>)>,
@@ -74,7 +74,7 @@ impl Fake {
         self.addr
     }
 
-    /// What is answered from now on, on streams that are open and silent too.
+    /// Sets the answer for `path`. Open streams that have had no message get it as well.
     pub(super) fn profile(&self, path: &str, answer: Result<DestinationProfile, Status>) {
         self.state(|state| state.profiles.answer(path, answer));
     }
@@ -84,13 +84,13 @@ impl Fake {
     }
 
     /// Sends another message on all open streams.
-    pub(super) async fn tell_profile(&self, message: DestinationProfile) {
+    pub(super) async fn send_profile(&self, message: DestinationProfile) {
         for sender in self.state(|state| state.profiles.senders()) {
             sender.send(Ok(message.clone())).await.unwrap();
         }
     }
 
-    pub(super) async fn tell_endpoints(&self, message: Update) {
+    pub(super) async fn send_endpoints(&self, message: Update) {
         for sender in self.state(|state| state.endpoints.senders()) {
             sender.send(Ok(message.clone())).await.unwrap();
         }
@@ -167,7 +167,7 @@ impl<T: Clone + Send + 'static> Method<T> {
     fn answer(&mut self, path: &str, answer: Result<T, Status>) {
         if !self.answers.contains_key(path) {
             for (_, sender) in self.open.iter().filter(|(open, _)| open == path) {
-                // The client may have gone.
+                // The client may have closed the stream.
                 let _ = sender.try_send(answer.clone());
             }
         }

@@ -1,4 +1,4 @@
-//! Does discovery follow a real control plane through everything that happens to one?
+//! Tests of discovery against a fake control plane.
 
 mod fake;
 
@@ -21,7 +21,7 @@ use crate::{
 static SOURCE: LazyLock<SourceRef> =
     LazyLock::new(|| SourceRef { namespace: "demo".into(), pod: "client".into() });
 
-fn quick() -> Config {
+fn short_timeouts() -> Config {
     Config {
         lookup_timeout: Duration::from_millis(1_500),
         peer_timeout: Duration::from_millis(300),
@@ -61,7 +61,7 @@ fn ports(destination: &Destination) -> Vec<String> {
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(5), "still not: {what}");
+        assert!(start.elapsed() < Duration::from_secs(5), "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -70,7 +70,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 async fn a_service_is_looked_up_once_and_followed() {
     let fake = Fake::start();
     web(&fake);
-    let discovery = discovery(fake.addr(), quick());
+    let discovery = discovery(fake.addr(), short_timeouts());
     let resolves = (0..50).map(|_| discovery.resolve(addr("10.96.0.7:80"), &SOURCE));
     let found: Vec<_> = futures::future::join_all(resolves).await.into_iter().map(Result::unwrap).collect();
     assert!(found.iter().all(|destination| Arc::ptr_eq(destination, &found[0])));
@@ -87,13 +87,13 @@ async fn a_service_is_looked_up_once_and_followed() {
     assert_eq!(endpoints[0].labels["dst_service"], "web");
     assert_eq!(endpoints[0].labels["dst_pod"], "pod-10-0-0-1");
 
-    fake.tell_endpoints(remove(&["10.0.0.1:8080"])).await;
-    fake.tell_endpoints(add(&["[fd00::3]:8080", "10.0.0.3:8080"])).await;
-    // The family that was dialled, as long as it has endpoints.
+    fake.send_endpoints(remove(&["10.0.0.1:8080"])).await;
+    fake.send_endpoints(add(&["[fd00::3]:8080", "10.0.0.3:8080"])).await;
+    // Endpoints of the family that was dialled are used, as long as there are any.
     until("the update is seen", || ports(&found[0]) == ["10.0.0.2:8080", "10.0.0.3:8080"]).await;
-    fake.tell_endpoints(remove(&["10.0.0.2:8080", "10.0.0.3:8080"])).await;
+    fake.send_endpoints(remove(&["10.0.0.2:8080", "10.0.0.3:8080"])).await;
     until("the other family is used", || ports(&found[0]) == ["[fd00::3]:8080"]).await;
-    fake.tell_profile(DestinationProfile {
+    fake.send_profile(DestinationProfile {
         opaque_protocol: true,
         ..service_profile("web.demo.svc.cluster.local")
     })
@@ -108,35 +108,35 @@ async fn a_service_is_looked_up_once_and_followed() {
 }
 
 #[tokio::test]
-async fn pods_and_strangers_are_told_apart() {
+async fn pods_and_external_addresses_are_distinguished() {
     let fake = Fake::start();
     fake.profile("10.0.0.1:8080", Ok(endpoint_profile("10.0.0.1:8080")));
     fake.profile("1.1.1.1:443", Ok(DestinationProfile::default()));
     fake.profile("10.0.0.1:1", Ok(endpoint_profile("10.0.0.1:1")));
     fake.profile("9.9.9.9:1", Ok(DestinationProfile::default()));
-    let discovery = discovery(fake.addr(), quick());
+    let discovery = discovery(fake.addr(), short_timeouts());
     let pod = discovery.resolve(addr("[::ffff:10.0.0.1]:8080"), &SOURCE).await.unwrap();
     assert!(matches!(&*pod, Destination::Endpoint(endpoint) if endpoint.tls.is_some()), "{pod:?}");
-    let stranger = discovery.resolve(addr("1.1.1.1:443"), &SOURCE).await.unwrap();
-    assert!(matches!(*stranger, Destination::External));
+    let external = discovery.resolve(addr("1.1.1.1:443"), &SOURCE).await.unwrap();
+    assert!(matches!(*external, Destination::External));
     assert_eq!(discovery.peer_is_meshed(addr("10.0.0.1:45000")).await, Some(true));
     assert_eq!(discovery.peer_is_meshed(addr("10.0.0.1:45001")).await, Some(true));
     assert_eq!(discovery.peer_is_meshed(addr("9.9.9.9:45000")).await, Some(false));
-    assert_eq!(fake.profile_calls(), 4, "clients' own ports are not asked for");
-    // The control plane says nothing of this one.
+    assert_eq!(fake.profile_calls(), 4, "clients' ports were looked up");
+    // The control plane does not answer for this address.
     let start = Instant::now();
     assert_eq!(discovery.peer_is_meshed(addr("10.0.0.9:45000")).await, None);
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]
-async fn refusals_are_final_and_absence_is_not() {
+async fn invalid_argument_is_final_and_not_found_is_not() {
     let fake = Fake::start();
     fake.profile("0.0.0.1:80", Err(Status::invalid_argument("no such address")));
     fake.profile("10.96.0.9:80", Err(Status::not_found("not yet")));
     fake.profile("10.96.0.8:80", Ok(service_profile("far.demo.svc.cluster.local")));
     fake.endpoints("far.demo.svc.cluster.local:80", Err(Status::invalid_argument("ExternalName")));
-    let discovery = discovery(fake.addr(), quick());
+    let discovery = discovery(fake.addr(), short_timeouts());
     for dst in ["0.0.0.1:80", "10.96.0.9:80", "10.96.0.8:80"] {
         let found = discovery.resolve(addr(dst), &SOURCE).await.unwrap();
         assert!(matches!(*found, Destination::External), "{dst}: {found:?}");
@@ -149,11 +149,11 @@ async fn refusals_are_final_and_absence_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_known_outlives_the_control_plane() {
+async fn known_destinations_stay_while_the_control_plane_is_away() {
     let fake = Fake::start();
     web(&fake);
     let at = fake.addr();
-    let discovery = discovery(at, quick());
+    let discovery = discovery(at, short_timeouts());
     let known = discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     drop(fake);
     until("the failure is seen", || discovery.control.is_away()).await;
@@ -161,13 +161,13 @@ async fn what_is_known_outlives_the_control_plane() {
     assert_eq!(balancer(&known).len(), 2);
     let error = discovery.resolve(addr("10.96.0.99:80"), &SOURCE).await.unwrap_err();
     assert!(matches!(error, DiscoveryError::Unavailable { call: "GetProfile", .. }), "{error}");
-    // It has failed for as long as was waited for a moment later than that is over.
+    // The short timeout starts a moment after the first lookup has timed out.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let error = discovery.resolve(addr("10.96.0.99:80"), &SOURCE).await.unwrap_err();
     let DiscoveryError::Unavailable { after, .. } = error else { panic!("{error}") };
-    assert_eq!(after, quick().away_timeout, "waiting is short while nobody answers for long");
+    assert_eq!(after, short_timeouts().away_timeout, "lookups must be short while the control plane is away");
 
-    // It returns, and endpoints have changed meanwhile: what it no longer names is gone.
+    // The control plane returns with other endpoints: they replace the old ones.
     let fake = Fake::start_at(at);
     fake.profile("10.96.0.7:80", Ok(service_profile("web.demo.svc.cluster.local")));
     fake.endpoints("web.demo.svc.cluster.local:80", Ok(add(&["10.0.0.2:8080", "10.0.0.5:8080"])));
@@ -178,9 +178,10 @@ async fn what_is_known_outlives_the_control_plane() {
 }
 
 #[tokio::test]
-async fn waiting_is_bounded_and_the_error_says_for_what() {
+async fn lookups_time_out_and_the_error_names_the_call() {
     let fake = Fake::start();
-    let discovery = discovery(fake.addr(), Config { lookup_timeout: Duration::from_millis(200), ..quick() });
+    let discovery =
+        discovery(fake.addr(), Config { lookup_timeout: Duration::from_millis(200), ..short_timeouts() });
     let start = Instant::now();
     let error = discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(1));
@@ -192,13 +193,13 @@ async fn waiting_is_bounded_and_the_error_says_for_what() {
     fake.profile("10.96.0.8:80", Ok(service_profile("mute.demo.svc.cluster.local")));
     let error = discovery.resolve(addr("10.96.0.8:80"), &SOURCE).await.unwrap_err();
     assert!(error.to_string().contains(" Get "), "{error}");
-    // Whoever asks later finds what came meanwhile.
+    // A later lookup finds the answer that arrived meanwhile.
     web(&fake);
     until("it is known", || discovery.known(addr("10.96.0.7:80")).is_some()).await;
 }
 
 #[tokio::test]
-async fn endpoints_that_make_no_sense_are_left_out() {
+async fn invalid_endpoints_are_left_out() {
     let fake = Fake::start();
     fake.profile("10.96.0.7:80", Ok(service_profile("web.demo.svc.cluster.local")));
     let mut update = add(&["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"]);
@@ -206,35 +207,35 @@ async fn endpoints_that_make_no_sense_are_left_out() {
     set.addrs[0].tls_identity = Some(TlsIdentity::default());
     set.addrs[1].addr.as_mut().unwrap().port = 99_999;
     fake.endpoints("web.demo.svc.cluster.local:80", Ok(update));
-    let discovery = discovery(fake.addr(), quick());
+    let discovery = discovery(fake.addr(), short_timeouts());
     let found = discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     assert_eq!(ports(&found), ["10.0.0.3:8080"]);
 }
 
 #[tokio::test]
-async fn a_service_without_endpoints_is_known_too() {
+async fn a_service_without_endpoints_is_known() {
     let fake = Fake::start();
     fake.profile("10.96.0.7:80", Ok(service_profile("web.demo.svc.cluster.local")));
     let none = Update { update: Some(update::Update::NoEndpoints(NoEndpoints { exists: true })) };
     fake.endpoints("web.demo.svc.cluster.local:80", Ok(none));
-    let discovery = discovery(fake.addr(), quick());
+    let discovery = discovery(fake.addr(), short_timeouts());
     let found = discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     assert!(balancer(&found).pick(&[]).is_none());
 }
 
 #[tokio::test]
-async fn destinations_nobody_asks_for_are_forgotten_and_not_watched() {
+async fn unused_destinations_are_dropped_and_no_longer_watched() {
     let fake = Fake::start();
     web(&fake);
-    let discovery = discovery(fake.addr(), Config { idle: Duration::from_millis(200), ..quick() });
+    let discovery = discovery(fake.addr(), Config { idle: Duration::from_millis(200), ..short_timeouts() });
     discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     assert_eq!((discovery.len(), fake.open_streams()), (1, 2));
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     }
-    assert_eq!(fake.profile_calls(), 1, "one in use is kept");
-    until("it is forgotten", || discovery.is_empty() && fake.open_streams() == 0).await;
+    assert_eq!(fake.profile_calls(), 1, "a destination in use was looked up again");
+    until("it is dropped", || discovery.is_empty() && fake.open_streams() == 0).await;
     drop(discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap());
     assert_eq!(fake.profile_calls(), 2);
     drop(discovery);
@@ -249,7 +250,7 @@ async fn the_number_of_destinations_is_bounded() {
     }
     let metrics = Metrics::new(&[]);
     let channel = Channel::from_shared(format!("http://{}", fake.addr())).unwrap().connect_lazy();
-    let discovery = Discovery::new(channel, Config { max_entries: 3, ..quick() }, &metrics);
+    let discovery = Discovery::new(channel, Config { max_entries: 3, ..short_timeouts() }, &metrics);
     for n in 1..=3 {
         discovery.resolve(addr(&format!("10.9.0.{n}:80")), &SOURCE).await.unwrap();
     }
@@ -259,7 +260,7 @@ async fn the_number_of_destinations_is_bounded() {
     discovery.resolve(addr("10.9.0.1:80"), &SOURCE).await.unwrap();
     discovery.resolve(addr("10.9.0.4:80"), &SOURCE).await.unwrap();
     assert_eq!(discovery.len(), 3);
-    assert!(discovery.known(addr("10.9.0.1:80")).is_some(), "the one used last stays");
+    assert!(discovery.known(addr("10.9.0.1:80")).is_some(), "the destination that was used last was evicted");
     let text = metrics.encode(Format::Text).unwrap();
     for line in [
         "weft_discovery_destinations 3",
@@ -271,10 +272,10 @@ async fn the_number_of_destinations_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_had_again_makes_no_room_for_others() {
+async fn irreplaceable_destinations_are_not_evicted() {
     let fake = Fake::start();
     web(&fake);
-    let config = Config { max_entries: 3, lookup_timeout: Duration::from_millis(100), ..quick() };
+    let config = Config { max_entries: 3, lookup_timeout: Duration::from_millis(100), ..short_timeouts() };
     let discovery = discovery(fake.addr(), config);
     discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     drop(fake);
@@ -283,25 +284,22 @@ async fn what_cannot_be_had_again_makes_no_room_for_others() {
         for n in 1..=4 {
             discovery.resolve(addr(&format!("10.9.0.{n}:80")), &SOURCE).await.unwrap_err();
         }
-        // What was used a moment ago makes no room either.
+        // Recently used entries are not evicted either.
         tokio::time::sleep(Duration::from_millis(1_050)).await;
     }
-    assert!(
-        discovery.known(addr("10.96.0.7:80")).is_some(),
-        "somebody who tries all addresses has turned it out"
-    );
+    assert!(discovery.known(addr("10.96.0.7:80")).is_some(), "lookups of many addresses have evicted it");
 }
 
 #[tokio::test]
-async fn errors_are_tried_again() {
+async fn failed_calls_are_retried() {
     let fake = Fake::start();
-    fake.profile("10.96.0.7:80", Err(Status::new(Code::Internal, "a bad moment")));
-    let discovery = discovery(fake.addr(), quick());
+    fake.profile("10.96.0.7:80", Err(Status::new(Code::Internal, "temporary failure")));
+    let discovery = discovery(fake.addr(), short_timeouts());
     let resolve = tokio::spawn({
         let discovery = discovery.clone();
         async move { discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await }
     });
-    until("it is tried again", || fake.profile_calls() >= 3).await;
+    until("the call is retried", || fake.profile_calls() >= 3).await;
     web(&fake);
     assert_eq!(ports(&resolve.await.unwrap().unwrap()).len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Are certificates renewed when the clock is set, and neither late nor on and on?
+//! Tests that certificates are renewed when the clock is set: in time, and not too often.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 use super::{super::clock::Clock, Answer, World, eventually, good};
 use crate::tls::testing::{Ca, identity};
 
-/// A clock that can be set, in seconds from the true time.
+/// A clock and its offset from the true time, in seconds.
 fn settable() -> (Clock, Arc<AtomicI64>) {
     let ahead = Arc::new(AtomicI64::new(0));
     let set = ahead.clone();
@@ -24,47 +24,48 @@ fn settable() -> (Clock, Arc<AtomicI64>) {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_makes_certificates_due() {
+async fn certificates_are_renewed_when_the_clock_is_set() {
     let ca = Arc::new(Ca::new("root"));
-    // Beyond the certificate's end; before its beginning; and to where little of it is left.
+    // After the certificate's end; before its start; and close to its end.
     for seconds in [7200, -7200, 3500] {
-        let (clock, ahead) = settable();
+        let (clock, offset) = settable();
         let world = World::at(&ca.pem(), good(&ca), clock).await;
         let web = world.store.lease(&identity("web"));
         web.usable().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(world.requests().len(), 1);
-        ahead.store(seconds, Ordering::Relaxed);
-        // 100 s are left: renewed at 70 % of them, which is more than this test waits for.
+        offset.store(seconds, Ordering::Relaxed);
+        // 100 s are left. The renewal is due after 70 % of them, which is later than this test waits.
         if seconds == 3500 {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            assert_eq!(world.requests().len(), 1, "still valid");
-            ahead.store(3599, Ordering::Relaxed);
+            assert_eq!(world.requests().len(), 1, "renewed although the certificate is valid for 100 s");
+            offset.store(3599, Ordering::Relaxed);
         }
         eventually("the renewal", || world.requests().len() >= 2).await;
-        // The control plane's clock is another one: its certificates are no better, but that is no reason to hurry.
-        let (begun, before) = (Instant::now(), world.requests().len());
+        // The control plane's clock is not set, so new certificates are no better. They must not be requested too
+        // often.
+        let (started, before) = (Instant::now(), world.requests().len());
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let most = 2 + begun.elapsed().as_millis() / 100;
-        assert!(((world.requests().len() - before) as u128) <= most, "a renewal at least every 100 ms");
-        // Set right again.
-        ahead.store(0, Ordering::Relaxed);
-        let right = world.requests().len();
+        let max = 2 + started.elapsed().as_millis() / 100;
+        assert!(((world.requests().len() - before) as u128) <= max, "renewals are less than 100 ms apart");
+        // The clock is set back.
+        offset.store(0, Ordering::Relaxed);
+        let at_reset = world.requests().len();
         tokio::time::sleep(Duration::from_millis(400)).await;
-        assert!(world.requests().len() <= right + 2, "renewed on and on");
+        assert!(world.requests().len() <= at_reset + 2, "renewals do not stop");
         assert!(web.current().is_some());
     }
 }
 
 #[tokio::test]
-async fn who_needs_a_certificate_waits_for_one_that_is_not_expired() {
+async fn waiting_for_a_certificate_ignores_an_expired_one() {
     let ca = Arc::new(Ca::new("root"));
     let world =
         World::new(&ca.pem(), Answer::Good { issuer: ca.clone(), lifetime: Duration::from_secs(1) }).await;
     let web = world.store.lease(&identity("web"));
     web.usable().await;
     world.answer(Answer::Refuse);
-    eventually("the end", || web.current().is_none()).await;
+    eventually("the expiry", || web.current().is_none()).await;
     let waiting = tokio::spawn({
         let web = web.clone();
         async move {
