@@ -30,9 +30,9 @@ pub enum Outcome {
     ConnectNoStorage,
     /// sockops: the original destination was handed to the accepted socket.
     PeerInfoHandedOver,
-    /// sockops: the rendezvous map is full; the proxy will refuse the connection.
+    /// sockops: the map of original destinations is full; the connection is refused.
     PeerInfoFull,
-    /// sockops: the workload has as many handshakes under way as one may have; the proxy will refuse the connection.
+    /// sockops: the workload has as many handshakes under way as one may have; the connection is refused.
     HandshakeQuota,
     /// sockops: no memory for the accepted socket's storage; the proxy will refuse the connection.
     PeerInfoNoStorage,

@@ -43,11 +43,7 @@ where
                 // An error without a code is the acknowledgement.
                 NetlinkPayload::Error(error) if error.code.is_none() => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(answer) => {
-                    if each(answer).is_break() {
-                        return Ok(());
-                    }
-                }
+                NetlinkPayload::InnerMessage(answer) if each(answer).is_break() => return Ok(()),
                 _ => {}
             }
             // Without a dump there is one answer.
