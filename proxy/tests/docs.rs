@@ -62,6 +62,10 @@ fn every_flag_is_documented_with_variable_and_default() {
             _ if long == "--cgroup" => !row[2].is_empty(),
             default => row[2].starts_with(default),
         };
-        assert!(documented, "docs/configuration.md says that {long} is {:?} by default; it is {default:?}", row[2]);
+        assert!(
+            documented,
+            "docs/configuration.md says that {long} is {:?} by default; it is {default:?}",
+            row[2]
+        );
     }
 }

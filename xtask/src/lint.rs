@@ -32,7 +32,11 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let results = [
         steps.step("format", "the rules of rustfmt.toml", format),
         steps.step("files", "at most 400 lines each", files::check),
-        steps.step("licences", "of all dependencies, also banned crates and sources, by cargo-deny", licences::check),
+        steps.step(
+            "licences",
+            "of all dependencies, also banned crates and sources, by cargo-deny",
+            licences::check,
+        ),
         steps.step("imports", "no file depends on itself through others", imports),
         steps.step("eBPF", "it compiles without a warning", kernel_side),
         steps.step("clippy", "all targets, warnings are errors", clippy),

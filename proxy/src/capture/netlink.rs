@@ -43,7 +43,10 @@ where
                 // An error without a code is the acknowledgement.
                 NetlinkPayload::Error(error) if error.code.is_none() => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(answer) if each(answer).is_break() => return Ok(()),
+                NetlinkPayload::InnerMessage(answer) => match each(answer) {
+                    ControlFlow::Break(()) => return Ok(()),
+                    ControlFlow::Continue(()) => {}
+                },
                 _ => {}
             }
             // Without a dump there is one answer.
