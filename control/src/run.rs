@@ -97,3 +97,41 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error>
     };
     bind.await.map_err(|error| Error::Listen { address, error })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::index::Served;
+
+    fn control(task: impl Future<Output = Ended> + Send + 'static, stop: &CancellationToken) -> Control {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task);
+        let stopped = stop.clone().cancelled_owned();
+        tasks.spawn(async {
+            stopped.await;
+            ("another part", Ok(()))
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let index = Arc::new(Index::new(Served::new()));
+        Control { address, admin_address: address, index, tasks, stop: stop.clone().drop_guard() }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_unexpectedly_ends_the_control_plane_with_an_error() {
+        let stop = CancellationToken::new();
+        let control = control(async { ("the feed", Ok(())) }, &stop);
+        let error = control.run_until(pending()).await.unwrap_err();
+        assert_eq!(error.to_string(), "the feed ended unexpectedly");
+        assert!(stop.is_cancelled());
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "broken")]
+    async fn a_panic_of_a_part_is_a_panic_of_the_control_plane() {
+        let stop = CancellationToken::new();
+        let control = control(async { panic!("broken") }, &stop);
+        let _ = control.run_until(pending()).await;
+    }
+}

@@ -218,7 +218,7 @@ fn events_change_the_cluster_and_readers_are_notified_once_a_batch() {
     index.apply([Event::Deleted(Key::new(Kind::Pod, Some("demo"), "b"))]);
     assert!(changes.has_changed().unwrap());
     assert_eq!(pods(&index), ["demo/a", "demo/unready", "other/elsewhere"]);
-    // A list that the source makes anew, after b is back and while another pod has vanished.
+    // A new list, in which b is back and another pod is missing.
     let listed = objects.iter().filter(|object| object.key().namespace == "demo").cloned();
     index.apply(listed.map(Event::Applied).chain([Event::Synced(Kind::Pod)]));
     assert_eq!(pods(&index), ["demo/a", "demo/b", "demo/unready"]);

@@ -216,7 +216,7 @@ async fn a_source_sends_a_list_and_then_differences() {
     assert_eq!(described(&source.read()), first);
     assert_eq!(source.read(), []);
 
-    // A name that changes is an object that goes and another one that comes.
+    // A changed name means that one object is deleted and another one is added.
     folders.write("m/a.yaml", &pod("c", ""));
     folders.write("m/b.yaml", &pod("b", "spec:\n  nodeName: one\n"));
     let second = source.read();

@@ -8,6 +8,9 @@ mod key;
 mod object;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     event::Event,
     key::{Key, Kind, Name},

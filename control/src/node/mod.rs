@@ -65,7 +65,7 @@ impl Node for Nodes {
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Stream<Update>>, Status> {
         let WatchRequest { node, draining } = request.get_ref();
         if let Err(status) = self.authorize(&request, node) {
-            tracing::warn!(node, "refused to watch a node's workloads: {}", status.message());
+            tracing::warn!(node, "refused a request to watch a node's workloads: {}", status.message());
             return Err(self.streams.refuse(WATCH, status));
         }
         tracing::info!(node, draining, "a proxy watches its node's workloads");
