@@ -4,6 +4,8 @@
 //! endpoint, `authorize` asks the policy, `upstream` connects, `tls` and `identity` secure it, `metrics` counts it.
 //! `lifecycle` enrolls the node's pods, `run` starts and ends the process. A module imports only modules below it.
 
+#![deny(unsafe_code)]
+
 pub mod admin;
 pub mod authorize;
 pub mod balance;

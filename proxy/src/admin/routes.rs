@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 
 use super::{State, env};
-use crate::metrics::Format;
+use crate::metrics::CONTENT_TYPE;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -22,7 +22,7 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
             Ok(()) => text(StatusCode::OK, "ready\n"),
             Err(missing) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n")),
         },
-        "/metrics" => metrics(state, &request).await,
+        "/metrics" => metrics(state).await,
         "/env.json" => {
             let variables = std::env::vars_os()
                 .map(|(name, value)| (name.to_string_lossy().into(), value.to_string_lossy().into()));
@@ -34,14 +34,12 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
     }
 }
 
-async fn metrics(state: &State, request: &Request<Incoming>) -> Answer {
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let format = Format::negotiate(accept.unwrap_or_default());
+async fn metrics(state: &State) -> Answer {
     // The permit is released when the text is written, not when it is sent, so a slow reader does not delay others.
     let Ok(_permit) = state.scrapes.acquire().await else { return failed(&"shutting down") };
     let metrics = state.admin.metrics.clone();
-    match tokio::task::spawn_blocking(move || metrics.encode(format)).await {
-        Ok(Ok(text)) => answer(StatusCode::OK, format.content_type(), text.into()),
+    match tokio::task::spawn_blocking(move || metrics.encode()).await {
+        Ok(Ok(text)) => answer(StatusCode::OK, CONTENT_TYPE, text.into()),
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }

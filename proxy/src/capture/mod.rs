@@ -2,6 +2,9 @@
 //!
 //! Loads and attaches the programs of `proxy-ebpf`, keeps their maps, opens sockets in pods' namespaces.
 
+// System calls and maps that no library wraps. Each block says why it is sound.
+#![allow(unsafe_code)]
+
 mod attach;
 mod bypass;
 mod cgroup;

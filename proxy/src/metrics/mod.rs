@@ -11,7 +11,6 @@ mod intern;
 mod labels;
 mod metered;
 mod process;
-mod text;
 mod transport;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -58,14 +57,8 @@ pub struct Limits {
     pub idle: Duration,
 }
 
-/// The format of a scrape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// OpenMetrics 1.0.
-    OpenMetrics,
-    /// Prometheus text format 0.0.4.
-    Text,
-}
+/// The format of a scrape: OpenMetrics 1.0.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl Metrics {
     /// Metrics with the default limits. `rustls` are the labels of `rustls_info`.
@@ -119,35 +112,17 @@ impl Metrics {
 
     /// Encodes all metrics as text. Must not run on an async worker thread: it takes time in proportion to the number
     /// of series.
-    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
+    pub fn encode(&self) -> Result<String, fmt::Error> {
         self.0.before_scrape.read().iter().for_each(|refresh| refresh());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.0.registry.read())?;
-        Ok(match format {
-            Format::OpenMetrics => text,
-            Format::Text => text::from_openmetrics(&text),
-        })
+        Ok(text)
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self { label_sets: 20_000, idle: Duration::from_secs(600) }
-    }
-}
-
-impl Format {
-    /// The format for a scraper with the header `accept`.
-    pub fn negotiate(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
-    }
-
-    /// The value of the content-type header.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-        }
     }
 }
 

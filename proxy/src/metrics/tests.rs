@@ -40,7 +40,7 @@ const OUTBOUND: &str = "direction=\"outbound\",peer=\"dst\",namespace=\"demo\",p
     server_id=\"voting.demo.serviceaccount.identity.linkerd.cluster.local\",dst_service=\"voting\"";
 
 fn scrape(metrics: &Metrics) -> String {
-    let text = metrics.encode(Format::Text).unwrap();
+    let text = metrics.encode().unwrap();
     assert_valid(&text);
     text
 }
@@ -57,7 +57,9 @@ fn assert_valid(text: &str) {
             value.parse::<f64>().unwrap();
             assert!(series.insert(labelled.to_owned()), "duplicate series {labelled}");
             let name = labelled.split('{').next().unwrap();
-            let family = ["_sum", "_count", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            let family = ["_sum", "_count", "_bucket", "_total", "_info"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix));
             assert!(families.contains(name) || family.is_some_and(|f| families.contains(f)), "{name}");
         }
     }
@@ -91,7 +93,7 @@ fn a_connection_is_counted_exactly() {
     assert_line(&text, &format!("tcp_write_bytes_total{{{OUTBOUND}}} 6"));
     assert_line(&text, &format!("tcp_close_total{{{OUTBOUND},errno=\"\"}} 1"));
     assert_line(&text, &format!("tcp_close_total{{{OUTBOUND},errno=\"ECONNRESET\"}} 1"));
-    assert_line(&text, "# TYPE tcp_open_total counter");
+    assert_line(&text, "# TYPE tcp_open counter");
     assert_line(&text, "# TYPE weft_tcp_rtt_seconds histogram");
     assert_line(&text, "rustls_info{tls_suites=\"TLS13_AES_128_GCM_SHA256\"} 1");
     let path = "direction=\"outbound\",namespace=\"demo\",pod=\"web-1\",\
@@ -103,7 +105,7 @@ fn a_connection_is_counted_exactly() {
     {
         assert!(text.lines().any(|line| line.starts_with(&format!("process_{family} "))), "{family}");
     }
-    assert!(metrics.encode(Format::OpenMetrics).unwrap().ends_with("# EOF\n"));
+    assert!(metrics.encode().unwrap().ends_with("# EOF\n"));
 }
 
 #[test]

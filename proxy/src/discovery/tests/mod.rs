@@ -13,10 +13,7 @@ use weft_api::linkerd::destination::{DestinationProfile, NoEndpoints, TlsIdentit
 
 use self::fake::{Fake, add, endpoint_profile, remove, service_profile};
 use super::*;
-use crate::{
-    balance::Balancer,
-    metrics::{Format, Metrics},
-};
+use crate::{balance::Balancer, metrics::Metrics};
 
 static SOURCE: LazyLock<SourceRef> =
     LazyLock::new(|| SourceRef { namespace: "demo".into(), pod: "client".into() });
@@ -261,7 +258,7 @@ async fn the_number_of_destinations_is_bounded() {
     discovery.resolve(addr("10.9.0.4:80"), &SOURCE).await.unwrap();
     assert_eq!(discovery.len(), 3);
     assert!(discovery.known(addr("10.9.0.1:80")).is_some(), "the destination that was used last was evicted");
-    let text = metrics.encode(Format::Text).unwrap();
+    let text = metrics.encode().unwrap();
     for line in [
         "weft_discovery_destinations 3",
         "weft_discovery_evictions_total 1",
