@@ -34,6 +34,7 @@ fn check() -> anyhow::Result<()> {
 
 fn serve(config: Config) -> anyhow::Result<()> {
     let level = logging::init(config.log_format, &config.log_level)?;
+    logging::log_panics();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // Connections have threads of their own; this runtime runs everything else. Two threads, so that nothing delays the
     // heartbeat.

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 
 use crate::{logging::LevelHandle, metrics::Metrics};
@@ -32,37 +32,32 @@ pub struct Admin {
     pub log_level: LevelHandle,
 }
 
-/// A running server; stops when dropped.
-#[derive(Debug)]
+/// A server that listens, and serves while [`Server::run`] is polled.
 pub struct Server {
-    addr: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-/// Binds `addr` and serves on it. Must be called within a tokio runtime.
-pub fn serve(addr: SocketAddr, admin: Admin) -> io::Result<Server> {
-    serve_on(std::net::TcpListener::bind(addr)?, admin)
-}
-
-/// Serves on an existing listener, for example one that a predecessor handed over.
-pub fn serve_on(listener: std::net::TcpListener, admin: Admin) -> io::Result<Server> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let addr = listener.local_addr()?;
-    let task =
-        tokio::spawn(accept(listener, Arc::new(State { admin, scrapes: Semaphore::new(MAX_SCRAPES) })));
-    Ok(Server { addr, task })
+    listener: TcpListener,
+    state: Arc<State>,
 }
 
 impl Server {
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// On a listener that exists already: a predecessor may have handed it over. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn new(listener: std::net::TcpListener, admin: Admin) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let state = Arc::new(State { admin, scrapes: Semaphore::new(MAX_SCRAPES) });
+        Ok(Self { listener: TcpListener::from_std(listener)?, state })
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// # Errors
+    /// The kernel does not know the listener's address.
+    pub fn addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until dropped.
+    pub async fn run(self) {
+        accept(self.listener, self.state).await;
     }
 }
 

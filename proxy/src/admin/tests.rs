@@ -6,12 +6,14 @@ use std::{
 };
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::logging;
 
 struct Running {
-    server: Server,
+    addr: SocketAddr,
+    _server: AbortOnDropHandle<()>,
     ready: Arc<AtomicBool>,
     _logging: tracing::subscriber::DefaultGuard,
 }
@@ -29,11 +31,14 @@ impl Running {
             config: Arc::new(|| serde_json::json!({ "node": "n1" })),
             log_level,
         };
-        Self { server: serve(([127, 0, 0, 1], 0).into(), admin).unwrap(), ready, _logging }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Server::new(listener, admin).unwrap();
+        let addr = server.addr().unwrap();
+        Self { addr, _server: AbortOnDropHandle::new(tokio::spawn(server.run())), ready, _logging }
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.server.addr()).await.unwrap()
+        TcpStream::connect(self.addr).await.unwrap()
     }
 
     /// The whole answer. The server must close the connection after it.
@@ -129,7 +134,7 @@ async fn silent_clients_are_disconnected_and_do_not_block_others() {
 #[tokio::test]
 async fn the_server_stops_when_dropped() {
     let running = Running::start();
-    let (addr, mut open) = (running.server.addr(), running.connect().await);
+    let (addr, mut open) = (running.addr, running.connect().await);
     drop(running);
     let mut answer = Vec::new();
     // A reset or an end of the stream, but no answer and no delay.

@@ -53,7 +53,7 @@ impl DirectConnections {
                 read = events.each(|event| self.on_event(event)) => {
                     if let Err(error) = read {
                         error!(%error, "failed to read events of direct connections; they are no longer counted");
-                        return;
+                        return std::future::pending().await;
                     }
                 }
                 _ = tick.tick() => self.tick(),

@@ -12,7 +12,8 @@ use tracing::warn;
 
 use super::{
     DataPath,
-    identify::{Ends, identify},
+    accepted::Accepted,
+    identify::identify,
     inbound::{self, Inbound},
     outbound::{self, Outbound},
 };
@@ -27,13 +28,6 @@ use crate::{
 
 /// Out of descriptors, accept() fails at once and for ever: wait for some to be returned.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-/// A connection that was accepted for a workload, and its place in the limits.
-pub(super) struct Accepted {
-    pub(super) workload: Arc<Workload>,
-    pub(super) ends: Ends,
-    _permit: Permit,
-}
 
 /// The accept loops of one workload.
 pub struct Acceptors {
@@ -182,7 +176,7 @@ async fn serve(
         data_path.metrics.refused(direction, &workload.labels, Reason::NoOriginalDestination);
         return net::reset(stream);
     };
-    let accepted = Accepted { workload, ends, _permit: permit };
+    let accepted = Accepted::new(workload, ends, permit);
     match direction {
         Direction::Outbound => outbound::serve(&Outbound::of(data_path), accepted, stream).await,
         Direction::Inbound => inbound::serve(&Inbound::of(data_path), accepted, stream).await,

@@ -13,9 +13,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{identify::Ends, inbound::Inbound};
+use super::identify::Ends;
 use crate::{
+    authorize::Authorizer,
+    capture::Capture,
     detect::{Hello, MAX_HELLO, client_hello},
+    discovery::Discovery,
     net::{ConnectFailure, Prefixed, errno},
     policy::Client,
     refusal::Reason,
@@ -61,7 +64,9 @@ pub(super) enum Cause {
 
 /// A connection whose first bytes are still to come.
 pub(super) struct Detector<'a> {
-    pub(super) components: &'a Inbound<'a>,
+    pub(super) capture: &'a Capture,
+    pub(super) discovery: &'a Discovery,
+    pub(super) authorizer: &'a Authorizer,
     pub(super) workload: &'a Arc<Workload>,
     pub(super) ends: Ends,
     pub(super) deadline: Instant,
@@ -138,22 +143,22 @@ impl Detector<'_> {
     /// `None`: not before the deadline.
     async fn connect_application(&self) -> Result<Option<TcpStream>, ConnectFailure> {
         let Ends { target, client, .. } = self.ends;
-        let connect = connect_application(self.components.capture, self.workload, target, client, false);
+        let connect = connect_application(self.capture, self.workload, target, client, false);
         timeout_at(self.deadline, connect).await.map_or(Ok(None), |connected| connected.map(Some))
     }
 
     /// Clients from outside the cluster are not looked up: there could be any number of them.
     async fn client_is_meshed(&self) -> Option<bool> {
         let ip = self.ends.client.ip();
-        if !self.components.authorizer.cluster_networks().iter().any(|network| network.contains(&ip)) {
+        if !self.authorizer.cluster_networks().iter().any(|network| network.contains(&ip)) {
             return Some(false);
         }
-        self.components.discovery.peer_is_meshed(self.ends.client).await
+        self.discovery.peer_is_meshed(self.ends.client).await
     }
 
     fn allows_plaintext(&self) -> bool {
         let client = Client { ip: self.ends.client.ip(), identity: None };
-        self.components.authorizer.decide(self.workload, self.ends.target, client).admits()
+        self.authorizer.decide(self.workload, self.ends.target, client).admits()
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::{
     DataPath, Timeouts,
-    accept::Accepted,
+    accepted::Accepted,
     detect::{Detected, Detector, Protocol},
     forward::{CloseReason, Forwarding, Session, forward},
     refuse,
@@ -32,9 +32,9 @@ use crate::{
 
 /// What the inbound steps use.
 pub(super) struct Inbound<'a> {
-    pub(super) capture: &'a Capture,
-    pub(super) discovery: &'a Discovery,
-    pub(super) authorizer: &'a Arc<Authorizer>,
+    capture: &'a Capture,
+    discovery: &'a Discovery,
+    authorizer: &'a Arc<Authorizer>,
     splicing: &'a Arc<Splicing>,
     metrics: &'a Metrics,
     timeouts: Timeouts,
@@ -66,7 +66,14 @@ pub(super) async fn serve(components: &Inbound<'_>, accepted: Accepted, stream: 
 /// `None`: the connection was refused, or the client went away.
 async fn open(components: &Inbound<'_>, accepted: &Accepted, stream: TcpStream) -> Option<Forwarding> {
     let deadline = Instant::now() + components.timeouts.detect;
-    let detector = Detector { components, workload: &accepted.workload, ends: accepted.ends, deadline };
+    let detector = Detector {
+        capture: components.capture,
+        discovery: components.discovery,
+        authorizer: components.authorizer,
+        workload: &accepted.workload,
+        ends: accepted.ends,
+        deadline,
+    };
     let Detected { protocol, stream, application } = match detector.detect(stream).await {
         Ok(detected) => detected,
         Err(failed) => {

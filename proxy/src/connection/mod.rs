@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod accepted;
 mod detect;
 mod forward;
 mod identify;

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::{
     DataPath,
-    accept::Accepted,
+    accepted::Accepted,
     forward::{CloseReason, Forwarding, ServerFirstObserver, Session, forward},
     refuse,
 };

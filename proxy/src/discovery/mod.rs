@@ -9,6 +9,7 @@ mod control;
 mod destination;
 mod entry;
 mod metrics;
+mod published;
 mod table;
 mod translate;
 mod watch;
@@ -25,8 +26,9 @@ use tonic::transport::Channel;
 pub use self::destination::{Destination, DiscoveryError, ServiceEndpoints};
 use self::{
     control::ControlPlane,
-    entry::{Entry, LookupState},
+    entry::Entry,
     metrics::{Counters, DiscoveryMetrics},
+    published::LookupState,
     table::Table,
 };
 pub use crate::balance::{Endpoint, EndpointTls};
@@ -100,9 +102,7 @@ impl Discovery {
         metrics.register_collector(Box::new(DiscoveryMetrics(counters.clone(), control.clone())));
         let table = Table::new(config.max_entries);
         let changes = Arc::default();
-        let discovery = Arc::new(Self { table, config, control, base: Instant::now(), counters, changes });
-        tokio::spawn(drop_idle(Arc::downgrade(&discovery)));
-        discovery
+        Arc::new(Self { table, config, control, base: Instant::now(), counters, changes })
     }
 
     /// Sets the callback for changes. Only the first call has an effect.
@@ -210,7 +210,8 @@ impl Discovery {
     }
 }
 
-async fn drop_idle(discovery: Weak<Discovery>) {
+/// Drops destinations that are not used any more, until the discovery itself is dropped.
+pub async fn drop_idle(discovery: Weak<Discovery>) {
     loop {
         let Some(pause) = discovery.upgrade().map(|discovery| discovery.config.idle / 10) else { return };
         tokio::time::sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(60))).await;

@@ -10,12 +10,11 @@ use super::{
     Config,
     control::ControlPlane,
     destination::{Destination, ServiceEndpoints},
-    entry::Published,
+    published::{GET_PROFILE, Published},
     translate::{self, Profile},
 };
 use crate::{balance::Endpoint, net::Backoff};
 
-pub(super) const GET_PROFILE: &str = "GetProfile";
 pub(super) const GET: &str = "Get";
 
 /// Watches what the destination is. Returns only if the answer is final.

@@ -56,18 +56,30 @@ struct Entry {
 }
 
 impl Store {
-    /// Starts to watch the trust anchors. Must be called within a tokio runtime.
-    pub fn new(config: Config, metrics: IdentityMetrics) -> Arc<Self> {
+    /// A store without certificates, and the task that watches the trust anchors and the clock for it.
+    pub fn new(
+        config: Config,
+        metrics: IdentityMetrics,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         Self::with_timing(config, metrics, Timing::default())
     }
 
-    pub(super) fn with_timing(config: Config, metrics: IdentityMetrics, timing: Timing) -> Arc<Self> {
-        let (sender, anchors) = watch::channel(None);
-        tokio::spawn(watch_file(config.anchors_file.clone().into(), timing.anchors_period, sender));
-        let (jump_sender, jumps) = watch::channel(());
-        tokio::spawn(watch_jumps(timing.clock.clone(), timing.clock_period, jump_sender));
+    pub(super) fn with_timing(
+        config: Config,
+        metrics: IdentityMetrics,
+        timing: Timing,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (anchors_sender, anchors) = watch::channel(None);
+        let (jumps_sender, jumps) = watch::channel(());
+        let anchors_watch =
+            watch_file(config.anchors_file.clone().into(), timing.anchors_period, anchors_sender);
+        let clock_watch = watch_jumps(timing.clock.clone(), timing.clock_period, jumps_sender);
+        let watches = async {
+            tokio::join!(anchors_watch, clock_watch);
+        };
         let token_file = config.token_file.clone().into();
-        Arc::new(Self { config, timing, token_file, metrics, anchors, jumps, entries: Mutex::default() })
+        let entries = Mutex::default();
+        (Arc::new(Self { config, timing, token_file, metrics, anchors, jumps, entries }), watches)
     }
 
     /// Obtains a certificate for `identity` and keeps it fresh. Must be called within a tokio runtime.

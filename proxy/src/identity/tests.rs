@@ -111,7 +111,8 @@ impl World {
             anchors_file: dir.path().join("anchors.pem"),
         };
         let metrics = IdentityMetrics::default();
-        let store = Store::with_timing(config, metrics.clone(), timing);
+        let (store, watches) = Store::with_timing(config, metrics.clone(), timing);
+        tokio::spawn(watches);
         Self { dir, service, metrics, store, server }
     }
 

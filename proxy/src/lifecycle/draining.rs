@@ -11,8 +11,8 @@ use weft_api::node::{self as api, update::Kind};
 
 use super::{
     Spec, WatchConfig,
+    node_api::{retries, updates},
     terminated::end_with_pod,
-    watch::{retries, updates},
 };
 use crate::{
     net::Backoff,

@@ -6,6 +6,7 @@ mod enroll;
 mod enrollment_lock;
 mod netns_finder;
 mod netns_owner;
+mod node_api;
 mod previous;
 mod report;
 mod serve;
@@ -20,7 +21,8 @@ use self::spec::Spec;
 pub use self::{
     draining::Draining,
     netns_finder::NetnsFinder,
+    node_api::WatchConfig,
     report::StatusReporter,
     supervisor::{Components, WorkloadSupervisor},
-    watch::{WatchConfig, WorkloadWatch},
+    watch::WorkloadWatch,
 };

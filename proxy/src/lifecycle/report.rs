@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use tracing::debug;
 use weft_api::node::{self as api, node_client::NodeClient};
 
-use super::{WatchConfig, watch::authorized};
+use super::node_api::{WatchConfig, authorized};
 use crate::workload::Key;
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);

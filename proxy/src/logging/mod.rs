@@ -58,6 +58,16 @@ pub fn init(format: Format, level: &str) -> Result<LevelHandle, LoggingError> {
     Ok(handle)
 }
 
+/// Logs panics, each with its thread and place: a panic ends one connection, or the process (see `run::tasks`).
+pub fn log_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or("?"), %panic, "internal error: a task panicked");
+        default(panic);
+    }));
+}
+
 impl LevelHandle {
     /// Replaces the directives, for all threads at once.
     pub fn set(&self, level: &str) -> Result<(), LoggingError> {

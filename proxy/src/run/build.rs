@@ -41,7 +41,7 @@ pub(super) struct Node {
     pub(super) supervisor: Arc<WorkloadSupervisor>,
     /// `None` without a predecessor, and when it has been taken over.
     pub(super) predecessor: Option<Predecessor>,
-    pub(super) admin: Option<admin::Server>,
+    pub(super) admin: AbortHandle,
     pub(super) admin_address: SocketAddr,
     /// A copy of the admin socket, for a successor.
     pub(super) admin_socket: Option<OwnedFd>,
@@ -55,27 +55,97 @@ pub(super) struct Node {
     pub(super) control_tasks: [AbortHandle; 2],
 }
 
+/// What the other components stand on.
+struct Foundation {
+    control: Channel,
+    capture: Arc<Capture>,
+    metrics: Metrics,
+    splicing: Arc<Splicing>,
+    registry: Arc<Registry>,
+    store: Arc<Store>,
+}
+
 impl Node {
     pub(super) fn build(config: Config, level: LevelHandle) -> anyhow::Result<Self> {
         let descriptors = host::raise_descriptor_limit();
         host::prepare_state_dir(&config.state_dir)?;
         let mut predecessor =
             Predecessor::ask(&config.state_dir).context("asking the running proxy for its listeners")?;
-        let control = host::control_channel(&config.control)?;
+        let mut listeners =
+            predecessor.as_mut().map(|p| std::mem::take(&mut p.listeners)).unwrap_or_default();
         let mut tasks = Tasks::default();
 
-        let capture = Capture::start(&capture_config(&config, predecessor.is_some()))?;
+        let foundation = Foundation::lay(&config, predecessor.is_some(), &mut tasks)?;
+        let heartbeat = tasks.spawn("heartbeat", heartbeat::send(foundation.capture.clone()));
+        let limiter = NodeLimiter::new(descriptors, config.max_connections);
+        foundation.metrics.register_collector(Box::new(LimitsCollector(limiter.clone())));
+        let data_path = foundation.data_path(&config, &mut tasks)?;
+
+        let admin_socket = host::admin_socket(&config, &mut listeners)?;
+        let reporter = Arc::<StatusReporter>::default();
+        let components = Components {
+            capture: foundation.capture.clone(),
+            bypass: data_path.bypass.clone(),
+            data_path: data_path.clone(),
+            limiter,
+            max_connections_per_workload: config.max_connections_per_workload,
+            registry: foundation.registry.clone(),
+            reporter: reporter.clone(),
+            store: foundation.store.clone(),
+            finder: NetnsFinder { folder: config.netns_dir.clone() },
+        };
+        let supervisor = WorkloadSupervisor::new(components, listeners);
+        let leaving = CancellationToken::new();
+        let control_tasks =
+            foundation.follow_control(&config, &supervisor, &reporter, leaving.clone(), &mut tasks);
+
+        let copy_of_admin_socket = OwnedFd::from(admin_socket.try_clone()?);
+        let pages = foundation.pages(&config, &supervisor, reporter, level);
+        let admin = admin::Server::new(admin_socket, pages).context("admin server")?;
+        let admin_address = admin.addr().context("admin server")?;
+        let admin = tasks.spawn("admin server", admin.run());
+        info!(node = config.node, admin = %admin_address, "weft-proxy runs");
+        let (handover_state, handover) = watch::channel(HandoverState::Idle);
+        let Foundation { control, capture, registry, .. } = foundation;
+        Ok(Self {
+            config,
+            control,
+            capture,
+            bypass: data_path.bypass.clone(),
+            data_path,
+            registry,
+            supervisor,
+            predecessor,
+            admin,
+            admin_address,
+            admin_socket: Some(copy_of_admin_socket),
+            handover,
+            handover_state: Some(handover_state),
+            leaving,
+            tasks,
+            heartbeat,
+            control_tasks,
+        })
+    }
+}
+
+impl Foundation {
+    fn lay(config: &Config, takeover: bool, tasks: &mut Tasks) -> anyhow::Result<Self> {
+        let control = host::control_channel(&config.control)?;
+        let capture = Capture::start(&capture_config(config, takeover))?;
         let metrics = Metrics::new(&tls::info());
         metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
         tasks.spawn("kernel limit warnings", capture::warn_of_limits(Arc::downgrade(&capture)));
-        let heartbeat = tasks.spawn("heartbeat", heartbeat::send(capture.clone()));
-        let splicing = splicing(&capture, &metrics, &mut tasks);
-        let limiter = NodeLimiter::new(descriptors, config.max_connections);
-        metrics.register_collector(Box::new(LimitsCollector(limiter.clone())));
+        let splicing = splicing(&capture, &metrics, tasks);
+        let (store, watches) = Store::new(identity_config(config, &control), metrics.identity());
+        tasks.spawn("trust anchors and clock", watches);
+        Ok(Self { control, capture, metrics, splicing, registry: Arc::default(), store })
+    }
 
-        let store = Store::new(identity_config(&config, &control), metrics.identity());
-        let registry = Arc::<Registry>::default();
-        let discovery = Discovery::new(control.clone(), discovery::Config::new(&config.node), &metrics);
+    fn data_path(&self, config: &Config, tasks: &mut Tasks) -> anyhow::Result<Arc<DataPath>> {
+        let Self { capture, metrics, splicing, registry, .. } = self;
+        let discovery = Discovery::new(self.control.clone(), discovery::Config::new(&config.node), metrics);
+        tasks.spawn("removal of idle destinations", discovery::drop_idle(Arc::downgrade(&discovery)));
         let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone());
         let bypass = DirectConnections::new(
             config.direct_pass,
@@ -97,15 +167,15 @@ impl Node {
             metrics.clone(),
             upstream::Timeouts { handshake: config.detect_timeout, certificate: config.certificate_timeout },
         );
-        let data_path = Arc::new(DataPath {
+        Ok(Arc::new(DataPath {
             capture: capture.clone(),
             splicing: splicing.clone(),
             connector,
             discovery,
             authorizer,
-            bypass: bypass.clone(),
+            bypass,
             metrics: metrics.clone(),
-            threads: Lanes::start(worker_threads(&config)).context("threads for connections")?,
+            threads: Lanes::start(worker_threads(config)).context("threads for connections")?,
             timeouts: Timeouts {
                 detect: config.detect_timeout,
                 certificate: config.certificate_timeout,
@@ -113,67 +183,51 @@ impl Node {
             },
             connections: TaskTracker::new(),
             draining: CancellationToken::new(),
-        });
+        }))
+    }
 
-        let mut listeners =
-            predecessor.as_mut().map(|p| std::mem::take(&mut p.listeners)).unwrap_or_default();
-        let admin_socket = host::admin_socket(&config, &mut listeners)?;
-        let reporter = Arc::<StatusReporter>::default();
-        let components = Components {
-            capture: capture.clone(),
-            bypass: bypass.clone(),
-            data_path: data_path.clone(),
-            limiter,
-            max_connections_per_workload: config.max_connections_per_workload,
-            registry: registry.clone(),
-            reporter: reporter.clone(),
-            store: store.clone(),
-            finder: NetnsFinder { folder: config.netns_dir.clone() },
+    /// Starts the tasks that follow the control plane and report to it.
+    fn follow_control(
+        &self,
+        config: &Config,
+        supervisor: &Arc<WorkloadSupervisor>,
+        reporter: &Arc<StatusReporter>,
+        leaving: CancellationToken,
+        tasks: &mut Tasks,
+    ) -> [AbortHandle; 2] {
+        let (watch_config, control) = (watch_config(config), self.control.clone());
+        let watch = WorkloadWatch::new(
+            watch_config.clone(),
+            control.clone(),
+            supervisor.clone(),
+            self.splicing.clone(),
+        );
+        [
+            tasks.spawn("status reports", reporter.clone().report(watch_config, control)),
+            tasks.spawn("workload watch", watch.run(leaving)),
+        ]
+    }
+
+    fn pages(
+        &self,
+        config: &Config,
+        supervisor: &Arc<WorkloadSupervisor>,
+        reporter: Arc<StatusReporter>,
+        log_level: LevelHandle,
+    ) -> admin::Admin {
+        let supervisor = supervisor.clone();
+        let description = Description {
+            config: config.clone(),
+            reporter,
+            store: self.store.clone(),
+            splicing: self.splicing.clone(),
         };
-        let supervisor = WorkloadSupervisor::new(components, listeners);
-        let leaving = CancellationToken::new();
-        let watch_config = watch_config(&config);
-        let watch =
-            WorkloadWatch::new(watch_config.clone(), control.clone(), supervisor.clone(), splicing.clone());
-        let control_tasks = [
-            tasks.spawn("status reports", reporter.clone().report(watch_config, control.clone())),
-            tasks.spawn("workload watch", watch.run(leaving.clone())),
-        ];
-
-        let copy_of_admin_socket = OwnedFd::from(admin_socket.try_clone()?);
-        let description = Description { config: config.clone(), reporter, store, splicing };
-        let pages = admin::Admin {
-            metrics,
-            readiness: Arc::new({
-                let supervisor = supervisor.clone();
-                move || supervisor.ready()
-            }),
+        admin::Admin {
+            metrics: self.metrics.clone(),
+            readiness: Arc::new(move || supervisor.ready()),
             config: Arc::new(move || description.json()),
-            log_level: level,
-        };
-        let (handover_state, handover) = watch::channel(HandoverState::Idle);
-        let admin = admin::serve_on(admin_socket, pages).context("admin server")?;
-        let admin_address = admin.addr();
-        info!(node = config.node, admin = %admin_address, "weft-proxy runs");
-        Ok(Self {
-            config,
-            control,
-            capture,
-            bypass,
-            data_path,
-            registry,
-            supervisor,
-            predecessor,
-            admin: Some(admin),
-            admin_address,
-            admin_socket: Some(copy_of_admin_socket),
-            handover,
-            handover_state: Some(handover_state),
-            leaving,
-            tasks,
-            heartbeat,
-            control_tasks,
-        })
+            log_level,
+        }
     }
 }
 

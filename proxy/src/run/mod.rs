@@ -7,10 +7,11 @@ mod heartbeat;
 mod host;
 mod serve;
 mod shutdown;
+mod signals;
 mod takeover;
 mod tasks;
 
-use self::{build::Node, shutdown::Signals};
+use self::{build::Node, signals::Signals};
 use crate::{config::Config, logging::LevelHandle};
 
 /// Serves until SIGTERM or until a successor takes over, then drains.

@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{build::Node, shutdown::Signals};
+use super::{build::Node, signals::Signals};
 use crate::handover::HandoverState;
 
 /// Why the proxy stops serving.

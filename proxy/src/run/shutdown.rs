@@ -1,53 +1,27 @@
 //! Ends the process without cutting connections.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::sleep,
-};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::{
     build::{Node, watch_config},
     serve::Stop,
+    signals::Signals,
 };
 use crate::{handover::HandoverState, lifecycle::Draining};
 
 /// Pause between two steps of the shutdown: connections on their way still arrive at the listeners.
 const STEP_PAUSE: Duration = Duration::from_millis(100);
 
-/// SIGTERM and SIGINT.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// From now on the signals do not end the process by themselves.
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for the next signal and returns its name.
-    pub(super) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
 impl Node {
     /// Stops accepting connections and waits for the open ones.
     ///
     /// # Errors
     /// Why the proxy had to stop, unless it was told to.
-    pub(super) async fn shutdown(mut self, stop: Stop, signals: &mut Signals) -> anyhow::Result<()> {
+    pub(super) async fn shutdown(self, stop: Stop, signals: &mut Signals) -> anyhow::Result<()> {
         if let Stop::TaskFailed(error) = stop {
             return self.crash(error);
         }
@@ -66,7 +40,7 @@ impl Node {
             sleep(STEP_PAUSE).await;
         }
         // A successor has the admin socket too; somebody else may want the port.
-        drop(self.admin.take());
+        self.admin.abort();
         self.data_path.draining.cancel();
         self.control_tasks.iter().for_each(tokio::task::AbortHandle::abort);
         // Ends with the process.

@@ -2,12 +2,18 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use super::Accepted;
 use crate::{dial::RetryingReader, load::Plan};
+
+/// A connection as accept() returned it.
+pub struct Accepted {
+    pub stream: TcpStream,
+    /// The address that accept() returned.
+    pub peer: SocketAddr,
+}
 
 /// Serves one connection; errors are collected as failures of the server.
 pub type Behaviour = Arc<dyn Fn(&Accepted) -> io::Result<()> + Send + Sync>;

@@ -7,6 +7,6 @@ pub mod behaviour;
 pub mod server;
 
 pub use self::{
-    behaviour::{Behaviour, addresses, banner, echo, exchange, hold, name, sink},
-    server::{Accepted, Server},
+    behaviour::{Accepted, Behaviour, addresses, banner, echo, exchange, hold, name, sink},
+    server::Server,
 };

@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,15 +14,8 @@ use std::{
 use anyhow::{Result, ensure};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::Behaviour;
+use super::behaviour::{Accepted, Behaviour};
 use crate::{dial, netns::Netns, wait};
-
-/// A connection as accept() returned it.
-pub struct Accepted {
-    pub stream: TcpStream,
-    /// The address that accept() returned.
-    pub peer: SocketAddr,
-}
 
 /// A listening socket and the threads that serve it. It stops listening when dropped.
 pub struct Server {

@@ -8,6 +8,7 @@
 //! amount (SO_RCVLOWAT, MSG_WAITALL) accept less, and blocking reads accept EAGAIN.
 
 mod reader;
+mod socket;
 mod stream;
 mod writer;
 

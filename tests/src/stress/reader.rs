@@ -1,11 +1,6 @@
 //! The ways in which applications read.
 
-use std::{
-    io,
-    net::TcpStream,
-    os::fd::{AsFd, AsRawFd},
-    time::Instant,
-};
+use std::{io, net::TcpStream, time::Instant};
 
 use rand::{Rng, rngs::StdRng};
 use rustix::{
@@ -15,7 +10,7 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-use super::writer::{maybe_pause, wait_for};
+use super::socket::{maybe_pause, set_option, wait_for};
 use crate::{dial::TIMEOUT, load::Pattern};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,19 +162,4 @@ fn edge_triggered(stream: &TcpStream) -> io::Result<std::os::fd::OwnedFd> {
     let events = epoll::EventFlags::IN | epoll::EventFlags::ET | epoll::EventFlags::RDHUP;
     epoll::add(&epoll, stream, epoll::EventData::new_u64(0), events)?;
     Ok(epoll)
-}
-
-/// Sets an integer option of the socket level.
-pub(super) fn set_option(stream: &TcpStream, name: i32, value: i32) -> io::Result<()> {
-    // SAFETY: the kernel reads one integer.
-    let result = unsafe {
-        libc::setsockopt(
-            stream.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            std::ptr::from_ref(&value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

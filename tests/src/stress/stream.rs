@@ -8,7 +8,7 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{READERS, Reader, WRITERS, Writer, writer::maybe_pause};
+use super::{READERS, Reader, WRITERS, Writer, socket::maybe_pause};
 
 /// Which side closes first, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

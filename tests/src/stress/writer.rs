@@ -4,18 +4,17 @@ use std::{
     fs::File,
     io::{self, IoSlice, Write},
     net::TcpStream,
-    os::fd::AsFd,
-    time::Duration,
 };
 
 use rand::{Rng, rngs::StdRng};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::PollFlags,
     net::{SendFlags, send},
     pipe::{PipeFlags, SpliceFlags, pipe_with, splice},
 };
 
-use crate::{dial::TIMEOUT, load::Pattern};
+use super::socket::{set_option, wait_for};
+use crate::load::Pattern;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 /// Named after the system call or flag.
@@ -53,7 +52,7 @@ impl Writer {
         let pipe = pipe_with(PipeFlags::CLOEXEC)?;
         let file = if self == Self::Sendfile { Some(tempfile::tempfile()?) } else { None };
         if self == Self::Zerocopy {
-            super::reader::set_option(stream, libc::SO_ZEROCOPY, 1)?;
+            set_option(stream, libc::SO_ZEROCOPY, 1)?;
         }
         while pattern.position() < length {
             let left = (length - pattern.position()) as usize;
@@ -130,22 +129,5 @@ impl Writer {
             };
         }
         Ok(())
-    }
-}
-
-/// Waits until the socket is ready, with a timeout.
-pub(super) fn wait_for(stream: &TcpStream, events: PollFlags) -> io::Result<()> {
-    let mut fds = [PollFd::from_borrowed_fd(stream.as_fd(), events)];
-    let limit = Timespec { tv_sec: TIMEOUT.as_secs() as i64, tv_nsec: 0 };
-    match poll(&mut fds, Some(&limit))? {
-        0 => Err(io::Error::new(io::ErrorKind::TimedOut, format!("poll {events:?} waited {TIMEOUT:?}"))),
-        _ => Ok(()),
-    }
-}
-
-/// Sometimes sleeps for a moment, to vary the order of the threads.
-pub(super) fn maybe_pause(random: &mut StdRng) {
-    if random.random_ratio(1, 4) {
-        std::thread::sleep(Duration::from_micros(random.random_range(0..2000)));
     }
 }

@@ -30,7 +30,9 @@ fn short_timeouts() -> Config {
 
 fn discovery(addr: SocketAddr, config: Config) -> Arc<Discovery> {
     let channel = Channel::from_shared(format!("http://{addr}")).unwrap().connect_lazy();
-    Discovery::new(channel, config, &Metrics::new(&[]))
+    let discovery = Discovery::new(channel, config, &Metrics::new(&[]));
+    tokio::spawn(drop_idle(Arc::downgrade(&discovery)));
+    discovery
 }
 
 fn addr(text: &str) -> SocketAddr {
