@@ -3,8 +3,7 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    io::{self, Read},
+    fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::fd::AsRawFd,
     time::Duration,
