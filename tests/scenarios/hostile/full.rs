@@ -134,7 +134,7 @@ fn the_nodes_connections(mesh: &Mesh) -> Result<()> {
     let server = far.serve(mesh.unused_port(), backends::echo())?;
     call(&node, far.at(server.port()))?;
     let proxy = mesh.proxy("b").watch()?;
-    let full = Full::of(mesh, "b", "HOST")?;
+    let full = Full::of(mesh, "b", "HOST_CONNECTIONS")?;
     refused(&node, far.at(server.port()))?;
     said(mesh, "b", &proxy, "map_full_host")?;
     drop(full);
