@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    capture::Capture, discovery::Discovery, lanes::Lanes, metrics::Metrics, pass::Passes, share::Budget,
-    splice::Splicing, workloads::Registry,
+    capture::Capture, discovery::Discovery, metrics::Metrics, pass::Passes, share::Budget, splice::Splicing,
+    threads::WorkerThreads, workloads::Registry,
 };
 
 /// One per process.
@@ -23,7 +23,7 @@ pub struct Shared {
     /// What is spliced in the kernel.
     pub splicing: Arc<Splicing>,
     /// The threads that carry connections.
-    pub lanes: Lanes,
+    pub workers: WorkerThreads,
     /// The workloads of this node.
     pub registry: Arc<Registry>,
     /// What serves an address.

@@ -35,8 +35,8 @@ fn check() -> anyhow::Result<()> {
 fn serve(config: Config) -> anyhow::Result<()> {
     let level = logging::init(config.log_format, &config.log_level)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    // For all but connections, which have lanes. Two, so that nothing keeps the heartbeat waiting.
-    let runtime = runtime.enable_all().thread_name("weft-worker").worker_threads(2).build()?;
+    // For everything but connections, which have the worker threads. Two threads, so that nothing delays the heartbeat.
+    let runtime = runtime.enable_all().thread_name("weft-main").worker_threads(2).build()?;
     let result = runtime.block_on(run::run(config, level));
     // What is left after the drain is ended, not waited for.
     runtime.shutdown_background();

@@ -30,12 +30,12 @@ use crate::{
     drain::{self, Signals},
     handover::{self, Progress, Relief},
     identity::{self, Store},
-    lanes::Lanes,
     logging::LevelHandle,
     metrics::Metrics,
     pass::Passes,
     share::{Budget, BudgetCollector},
     splice::{SpliceCollector, Splicing},
+    threads::WorkerThreads,
     tls,
     workloads::{Draining, Keeper, NetnsFinder, Registry, States, Watch, WatchConfig},
 };
@@ -99,7 +99,7 @@ pub async fn run(config: Config, level: LevelHandle) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         capture: capture.clone(),
         splicing: splicing.clone(),
-        lanes: Lanes::start(lanes(&config)).context("threads for connections")?,
+        workers: WorkerThreads::start(workers(&config)).context("threads for connections")?,
         registry: registry.clone(),
         discovery,
         passes,
@@ -319,7 +319,7 @@ fn raise_descriptor_limit() -> usize {
 }
 
 /// Its default follows the processors that this process may use.
-fn lanes(config: &Config) -> usize {
+fn workers(config: &Config) -> usize {
     config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
 }
 

@@ -14,9 +14,8 @@ use super::Workload;
 use crate::{
     app::Shared,
     capture::{Listeners, Side},
-    inbound,
-    lanes::Lane,
-    outbound, tcp,
+    inbound, outbound, tcp,
+    threads::Worker,
 };
 
 /// Out of descriptors, accept() fails at once and for ever: wait for some to be returned.
@@ -36,9 +35,9 @@ impl Serving {
     ) -> io::Result<Self> {
         let stop = channel::Sender::new(false);
         let mut loops = JoinSet::new();
-        let home = shared.lanes.home();
+        let worker = shared.workers.next_worker();
         // Sockets belong to the runtime in which they are made.
-        let _entered = home.runtime().enter();
+        let _entered = worker.runtime().enter();
         for listener in &listeners.0 {
             let socket = std::net::TcpListener::from(listener.socket.as_fd().try_clone_to_owned()?);
             // For all connections at once; here, because a predecessor may have opened it.
@@ -48,7 +47,7 @@ impl Serving {
             let accept = Accept {
                 listener: TcpListener::from_std(socket)?,
                 side: listener.side,
-                home: home.clone(),
+                worker: worker.clone(),
                 shared: shared.clone(),
                 workload: workload.clone(),
             };
@@ -72,7 +71,7 @@ pub(super) async fn turned(flag: &mut channel::Receiver<bool>) {
 struct Accept {
     listener: TcpListener,
     side: Side,
-    home: Arc<Lane>,
+    worker: Arc<Worker>,
     shared: Arc<Shared>,
     workload: Arc<Workload>,
 }
@@ -116,11 +115,11 @@ impl Accept {
         };
         let (shared, workload, side) = (self.shared.clone(), self.workload.clone(), self.side);
         let connection = self.shared.connections.open();
-        let place = self.shared.lanes.place(&self.home);
-        let stays = place.is(&self.home);
+        let assignment = self.shared.workers.assign(&self.worker);
+        let stays = assignment.is_on(&self.worker);
         let moving = if stays { Ok(Accepted::Here(stream)) } else { stream.into_std().map(Accepted::There) };
         let Ok(stream) = moving else { return };
-        let runtime = place.runtime().clone();
+        let runtime = assignment.runtime().clone();
         runtime.spawn(async move {
             let Ok(stream) = stream.arrive() else { return };
             let work = async {
@@ -133,7 +132,7 @@ impl Accept {
                 () = work => {}
                 () = workload.ended() => {}
             }
-            drop((slot, connection, place));
+            drop((slot, connection, assignment));
         });
     }
 
@@ -153,14 +152,14 @@ impl Accept {
     }
 }
 
-/// A connection on its way to its lane.
+/// A connection on its way to its worker thread.
 enum Accepted {
     Here(TcpStream),
     There(std::net::TcpStream),
 }
 
 impl Accepted {
-    /// To be called on the lane.
+    /// To be called on the worker thread.
     fn arrive(self) -> io::Result<TcpStream> {
         match self {
             Accepted::Here(stream) => Ok(stream),
