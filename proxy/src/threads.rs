@@ -2,7 +2,7 @@
 //!
 //! There is one thread per core, each with a runtime of its own. A connection stays on its thread, so a byte that
 //! arrives wakes the thread that moves it and no other. Threads do not take work from each other; instead, a new
-//! connection is assigned to the thread with less to do. docs/decisions/0018-worker-threads.md has the reasons.
+//! connection is assigned to the thread with less to do. docs/decisions/0021-worker-threads.md has the reasons.
 
 use std::{
     io,
