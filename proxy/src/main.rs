@@ -38,7 +38,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // Connections have threads of their own; this runtime runs everything else. Two threads, so that nothing delays the
     // heartbeat.
-    let runtime = runtime.enable_all().thread_name("weft-worker").worker_threads(2).build()?;
+    let runtime = runtime.enable_all().thread_name("weft-main").worker_threads(2).build()?;
     let result = runtime.block_on(run::run(config, level));
     // Tasks that still run after the drain are aborted, not awaited.
     runtime.shutdown_background();

@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     capture::{Listeners, Side},
-    lanes::Lane,
     limits::Permit,
     net::{self, Direction},
     refusal::Reason,
+    threads::Worker,
     workload::Workload,
 };
 
@@ -47,7 +47,7 @@ impl Acceptors {
     ) -> io::Result<Self> {
         let stop = data_path.draining.child_token();
         let mut loops = JoinSet::new();
-        let thread = data_path.threads.home();
+        let thread = data_path.threads.next_worker();
         // Sockets belong to the runtime in which they are made.
         let _entered = thread.runtime().enter();
         for listener in &listeners.0 {
@@ -87,7 +87,7 @@ impl Acceptors {
 struct Acceptor {
     listener: TcpListener,
     direction: Direction,
-    thread: Arc<Lane>,
+    thread: Arc<Worker>,
     data_path: Arc<DataPath>,
     workload: Arc<Workload>,
 }
@@ -131,8 +131,8 @@ impl Acceptor {
                 return net::reset(stream);
             }
         };
-        let assignment = self.data_path.threads.place(&self.thread);
-        let stream = if assignment.is(&self.thread) {
+        let assignment = self.data_path.threads.assign(&self.thread);
+        let stream = if assignment.is_on(&self.thread) {
             InTransit::SameThread(stream)
         } else {
             let Ok(stream) = stream.into_std() else { return };

@@ -21,8 +21,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::accept::Acceptors;
 use crate::{
-    authorize::Authorizer, bypass::DirectConnections, capture::Capture, discovery::Discovery, lanes::Lanes,
-    metrics::Metrics, splice::Splicing, upstream::Connector,
+    authorize::Authorizer, bypass::DirectConnections, capture::Capture, discovery::Discovery,
+    metrics::Metrics, splice::Splicing, threads::WorkerThreads, upstream::Connector,
 };
 
 /// The components of the data path. Only [`accept`] sees them all; the steps take what they need.
@@ -34,7 +34,7 @@ pub struct DataPath {
     pub authorizer: Arc<Authorizer>,
     pub bypass: Arc<DirectConnections>,
     pub metrics: Metrics,
-    pub threads: Lanes,
+    pub threads: WorkerThreads,
     pub timeouts: Timeouts,
     /// The connections that are open.
     pub connections: TaskTracker,

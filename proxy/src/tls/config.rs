@@ -1,4 +1,4 @@
-//! How are rustls's client and server set up?
+//! The rustls configurations of clients and servers.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::{
     verify::ServerVerifier,
 };
 
-/// No TLS configuration can be made.
+/// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// There is nothing to verify peers with.
+    /// The trust anchors cannot be used to verify peers.
     #[error("trust anchors: {0}")]
     Anchors(#[from] VerifierBuilderError),
-    /// Should not happen: the provider lacks something.
+    /// The provider lacks something; should not happen.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -37,7 +37,7 @@ pub(crate) fn client(
         .with_custom_certificate_verifier(servers)
         .with_client_cert_resolver(own);
     config.alpn_protocols = vec![ALPN_TCP.to_vec()];
-    // Each connection gets the tickets of its endpoint.
+    // Each connection replaces this by the tickets of its endpoint.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -52,22 +52,22 @@ pub(crate) fn server(
         .with_client_cert_verifier(clients)
         .with_cert_resolver(own);
     config.alpn_protocols = vec![ALPN_TCP.to_vec()];
-    // Stateless tickets: nothing that clients could fill. Their key lives as long as this configuration, so a
-    // new certificate or new anchors end all sessions.
+    // Stateless tickets: there is no table that clients could fill. Their key lives as long as this configuration, so
+    // a new certificate or new anchors end all sessions.
     config.ticketer = Ticketer::new()?;
     config.send_tls13_tickets = 1;
     Ok(config)
 }
 
-/// Judges the certificates of clients.
+/// Verifies the certificates of clients.
 pub(crate) fn client_verifier(
     roots: Arc<RootCertStore>,
 ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
     WebPkiClientVerifier::builder_with_provider(roots, provider())
-        // Whether a client without a certificate may go on is policy's decision.
+        // Policy decides whether a client without a certificate may go on.
         .allow_unauthenticated()
-        // A client with a foreign certificate is to send it and be refused, not to come as nobody because none
-        // of its issuers is in the list.
+        // With a list of issuers, a client whose certificate is from another one would send none and pass as
+        // unauthenticated. Without the list it sends its certificate and is refused.
         .clear_root_hint_subjects()
         .build()
 }

@@ -1,26 +1,25 @@
-//! How do records become bytes and bytes records?
+//! Turns TLS records into plaintext and plaintext into records, without doing any I/O.
 //!
-//! rustls's unbuffered connection, driven without I/O. It decrypts where the records lie and keeps no buffers of
-//! its own, so an idle connection costs its keys and nothing else.
+//! It drives rustls' unbuffered connection, which decrypts records where they lie and keeps no buffers of its own.
+//! An idle connection therefore costs its keys and certificates and nothing else.
 
 use rustls::{CommonState, Error, client::UnbufferedClientConnection};
 use tokio::io::ReadBuf;
 
 use super::{
-    leftover::Leftover,
-    session::{Job, Session, Sink, Step},
+    pending::PendingBytes,
+    session::{Operation, Output, Progress, Session},
 };
 
-/// A connection's cryptography and the bytes that nobody has taken yet.
+/// A connection's cryptography, and the bytes that could not be delivered yet.
 pub(super) struct Engine {
     session: Session,
-    /// The beginning of a record whose end has not come.
+    /// The beginning of a record whose end has not arrived.
     incoming: Vec<u8>,
-    /// Decrypted, but the reader's buffer was full.
-    plain: Leftover,
+    /// Plaintext for which the reader's buffer had no room.
+    plain: PendingBytes,
     /// Records that the socket has not taken.
-    pub(super) outgoing: Leftover,
-    /// The peer has said that nothing more will come.
+    pub(super) outgoing: PendingBytes,
     received_close: bool,
     sent_close: bool,
     failed: Option<Error>,
@@ -31,15 +30,15 @@ impl Engine {
         Self {
             session,
             incoming: Vec::new(),
-            plain: Leftover::default(),
-            outgoing: Leftover::default(),
+            plain: PendingBytes::default(),
+            outgoing: PendingBytes::default(),
             received_close: false,
             sent_close: false,
             failed: None,
         }
     }
 
-    /// A client's, with its hello to be sent.
+    /// The client's side, with its ClientHello already in `outgoing`.
     pub(super) fn client(connection: UnbufferedClientConnection) -> Result<Self, Error> {
         let mut engine = Self::new(Session::Client(Box::new(connection)));
         engine.receive(&mut [], None)?;
@@ -50,8 +49,8 @@ impl Engine {
         self.session.state()
     }
 
-    /// All that the peer will ever send has been read.
-    pub(super) fn at_end(&self) -> bool {
+    /// Whether the peer has closed its direction.
+    pub(super) fn received_close(&self) -> bool {
         self.received_close
     }
 
@@ -59,13 +58,13 @@ impl Engine {
         self.sent_close
     }
 
-    /// What broke the connection for good.
+    /// The error that broke the connection for good.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failed.clone()
     }
 
-    /// Hands over bytes that were decrypted before. True if there were any.
-    pub(super) fn read_leftover(&mut self, reader: &mut ReadBuf<'_>) -> bool {
+    /// Hands over plaintext that is waiting. Returns whether there was any.
+    pub(super) fn read_pending(&mut self, reader: &mut ReadBuf<'_>) -> bool {
         let waiting = self.plain.as_slice();
         let n = waiting.len().min(reader.remaining());
         reader.put_slice(&waiting[..n]);
@@ -73,14 +72,14 @@ impl Engine {
         n > 0
     }
 
-    /// The beginning of a record: goes in front of the next bytes.
-    pub(super) fn held(&self) -> &[u8] {
+    /// The beginning of a record, which goes in front of the next bytes.
+    pub(super) fn incomplete_record(&self) -> &[u8] {
         &self.incoming
     }
 
-    /// Takes in what came from the peer: `input` is [`Self::held`] and then the new bytes.
+    /// Takes in what the peer sent: `input` is [`Self::incomplete_record`] followed by the new bytes.
     ///
-    /// Everything is decrypted at once. What does not fit the reader is kept as plaintext: no more than the caller
+    /// Everything is decrypted at once. Plaintext that does not fit the reader is kept: at most what the caller
     /// read from the socket this time, and one record.
     pub(super) fn receive(
         &mut self,
@@ -89,12 +88,13 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut start = 0;
         loop {
-            let (used, step) = self.step(&mut input[start..], reader.as_deref_mut(), &mut Job::Nothing);
+            let (used, progress) =
+                self.step(&mut input[start..], reader.as_deref_mut(), &mut Operation::Nothing);
             start += used;
-            match step {
-                Ok(Step::Progress) => {}
-                Ok(Step::Idle) => break,
-                Ok(Step::PeerClosed) => {
+            match progress {
+                Ok(Progress::Advanced) => {}
+                Ok(Progress::Idle) => break,
+                Ok(Progress::PeerClosed) => {
                     // RFC 8446, section 6.1: whatever follows a closure is ignored.
                     self.received_close = true;
                     start = input.len();
@@ -104,7 +104,7 @@ impl Engine {
             }
         }
         let rest = &input[start..];
-        if rest.len() > MAX_HELD {
+        if rest.len() > MAX_INCOMPLETE {
             return Err(self.fail(Error::PeerSentOversizedRecord, &mut []));
         }
         match rest.is_empty() {
@@ -114,41 +114,41 @@ impl Engine {
         Ok(())
     }
 
-    /// Encrypts the beginning of `plain`: how many bytes of it were taken, and how many of `into` were filled.
+    /// Encrypts the beginning of `plain`. Returns how many bytes of it were taken and how many of `into` were filled.
     ///
-    /// To be called with little that is `outgoing`, and to be sent after what is `outgoing` then.
+    /// The caller sends the result after everything in `outgoing`, so little should be waiting there.
     pub(super) fn encrypt(&mut self, plain: &[u8], into: &mut [u8]) -> Result<(usize, usize), Error> {
         let plain = &plain[..plain.len().min(MAX_WRITE)];
-        let mut job = Job::Encrypt { plain, into, written: 0 };
-        self.work(&mut job)?;
-        match job {
-            Job::Encrypt { written, .. } if written > 0 => Ok((plain.len(), written)),
+        let mut operation = Operation::Encrypt { plain, into, written: 0 };
+        self.run(&mut operation)?;
+        match operation {
+            Operation::Encrypt { written, .. } if written > 0 => Ok((plain.len(), written)),
             _ => Err(Error::EncryptError),
         }
     }
 
-    /// Queues the message that nothing more will come from us.
-    pub(super) fn close(&mut self) -> Result<(), Error> {
+    /// Queues close_notify: we send nothing more.
+    pub(super) fn close_notify(&mut self) -> Result<(), Error> {
         if !self.sent_close {
-            self.work(&mut Job::Close)?;
+            self.run(&mut Operation::CloseNotify)?;
             self.sent_close = true;
         }
         Ok(())
     }
 
-    fn work(&mut self, job: &mut Job<'_>) -> Result<(), Error> {
+    fn run(&mut self, operation: &mut Operation<'_>) -> Result<(), Error> {
         if let Some(error) = self.failure() {
             return Err(error);
         }
         // rustls counts from the front of what it has seen, so it must see the same bytes again.
         let mut input = std::mem::take(&mut self.incoming);
         loop {
-            let (used, step) = self.step(&mut input, None, job);
+            let (used, progress) = self.step(&mut input, None, operation);
             input.drain(..used);
-            match step {
-                Ok(Step::Progress) => {}
-                Ok(Step::Idle) => break,
-                Ok(Step::PeerClosed) => {
+            match progress {
+                Ok(Progress::Advanced) => {}
+                Ok(Progress::Idle) => break,
+                Ok(Progress::PeerClosed) => {
                     self.received_close = true;
                     input.clear();
                 }
@@ -163,20 +163,20 @@ impl Engine {
         &mut self,
         input: &mut [u8],
         reader: Option<&mut ReadBuf<'_>>,
-        job: &mut Job<'_>,
-    ) -> (usize, Result<Step, Error>) {
-        let mut sink = Sink { reader, plain: &mut self.plain, outgoing: &mut self.outgoing, job };
-        self.session.step(input, &mut sink)
+        operation: &mut Operation<'_>,
+    ) -> (usize, Result<Progress, Error>) {
+        let mut output = Output { reader, plain: &mut self.plain, outgoing: &mut self.outgoing, operation };
+        self.session.step(input, &mut output)
     }
 
     /// Remembers what broke the connection, and queues the alert that tells the peer.
     fn fail(&mut self, error: Error, input: &mut [u8]) -> Error {
         let mut start = 0;
-        // Only while there is something to send: rustls must not judge the bad record a second time.
+        // Only while rustls has something to send: otherwise it would process the bad record a second time.
         while self.state().wants_write() {
-            let (used, step) = self.step(&mut input[start..], None, &mut Job::Nothing);
+            let (used, progress) = self.step(&mut input[start..], None, &mut Operation::Nothing);
             start += used;
-            if !matches!(step, Ok(Step::Progress)) {
+            if !matches!(progress, Ok(Progress::Advanced)) {
                 break;
             }
         }
@@ -185,8 +185,8 @@ impl Engine {
     }
 }
 
-/// The largest record and the largest handshake message that rustls takes (64 KiB) bound what can be unfinished.
-pub(super) const MAX_HELD: usize = 72 * 1024;
+/// Bounds what can be incomplete: the largest record, and the largest handshake message that rustls takes (64 KiB).
+pub(super) const MAX_INCOMPLETE: usize = 72 * 1024;
 
 /// Plaintext that becomes one write to the socket: four records.
 const MAX_WRITE: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Why was a connection not secured?
+//! The ways in which a handshake or a TLS stream can fail.
 
 use std::io;
 
@@ -6,43 +6,43 @@ use rustls::{AlertDescription, CertificateError};
 
 /// A handshake failed, or a stream broke.
 ///
-/// In TLS 1.3 a server judges the client's certificate after the client considers the handshake done: the
-/// refusal reaches the client with its first read, as an [`io::Error`]. `TlsError::from` finds it in there.
+/// In TLS 1.3 a server verifies the client's certificate after the client considers the handshake done. The refusal
+/// reaches the client with its first read, as an [`io::Error`]; `TlsError::from` finds it there.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The chain does not end at one of our trust anchors.
     #[error("the peer's certificate is not issued under a trusted anchor")]
     UnknownCa,
-    /// The certificate's time, or its issuer's, is over.
+    /// A certificate of the chain has expired.
     #[error("the peer's certificate has expired")]
     Expired,
-    /// The certificate's time has not come.
+    /// A certificate of the chain is not valid yet.
     #[error("the peer's certificate is not valid yet (is a clock wrong?)")]
     NotYetValid,
-    /// The certificate belongs to somebody else, or to nobody.
+    /// The certificate names another identity, or none.
     #[error("the peer's certificate names {presented:?}, expected {expected}")]
     BadName {
-        /// Who it should have been.
+        /// The identity that was wanted.
         expected: String,
         /// The names in the certificate.
         presented: Vec<String>,
     },
-    /// The certificate, or the proof that the peer has its key, is bad in another way.
+    /// The certificate, or the signature made with its key, is bad in another way.
     #[error("the peer's certificate is refused: {0}")]
     BadCertificate(rustls::Error),
     /// The peer refused us.
     #[error("the peer refused with alert {0:?}")]
     Alert(AlertDescription),
-    /// What the peer sent is not the TLS that we speak.
+    /// The peer violated the protocol, or speaks another version of it.
     #[error("TLS protocol: {0}")]
     Protocol(rustls::Error),
-    /// The connection ended, without an alert, where more had to come.
+    /// The connection ended without an alert or close_notify.
     #[error("the peer closed without an alert")]
     Closed,
-    /// The connection broke.
+    /// The connection beneath broke.
     #[error("{0}")]
     Io(io::Error),
-    /// The handshake took too long. The caller keeps the time; this is for it to say so.
+    /// The handshake took too long. Callers make this error: they bound the time.
     #[error("the handshake took too long")]
     Timeout,
 }

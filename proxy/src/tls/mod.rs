@@ -1,19 +1,19 @@
-//! Secures connections between nodes.
+//! Mutual TLS 1.3 between nodes.
 //!
-//! Mutual TLS 1.3 as the wire contract says. A client insists on the server's exact identity; a server asks for a
-//! certificate, refuses a bad one and leaves it to policy whether none is good enough.
+//! A client insists on the server's exact identity. A server asks for a certificate and refuses a bad one; whether a
+//! client without one may go on is decided by policy.
 #![forbid(unsafe_code)]
 
 mod anchors;
+mod buffer;
 mod config;
 mod credential;
 mod engine;
 mod error;
-mod leftover;
 mod name;
 mod over_tcp;
+mod pending;
 mod provider;
-mod scratch;
 mod session;
 mod sessions;
 mod stream;
@@ -46,24 +46,24 @@ pub(crate) use self::{
 /// Who is on the other side of a connection that we accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Proven by its certificate; `None`: it showed none.
+    /// What its certificate proves; `None` if it showed none.
     pub identity: Option<Identity>,
     /// The protocol agreed on, if the client offered any.
     pub alpn: Option<Vec<u8>>,
-    /// An earlier session was resumed. The identity is as good as after a full handshake.
+    /// Whether an earlier session was resumed. The identity is as good as after a full handshake.
     pub resumed: bool,
 }
 
-/// What a client says first, ready to be sent: making it takes longer than opening a connection.
+/// A ClientHello that is ready to be sent. It is made first, because making it takes longer than opening a connection.
 pub struct ClientHello<'a> {
     credential: &'a Credential,
     engine: Engine,
 }
 
 impl<'a> ClientHello<'a> {
-    /// For a connection to `server`, asking for `server_name`.
+    /// For a connection to the identity `server`, with `server_name` as SNI.
     ///
-    /// `endpoint` is where the connection leads: sessions are resumed with the same endpoint only.
+    /// `endpoint` is the address that will be dialled: sessions are resumed with the same endpoint only.
     pub fn new(
         credential: &'a Credential,
         server: &Identity,
@@ -74,7 +74,7 @@ impl<'a> ClientHello<'a> {
         if server.as_str() == server_name {
             config.resumption = credential.sessions().at(endpoint);
         } else {
-            // Tickets are filed under the name in SNI alone.
+            // Tickets are stored by SNI alone, which is not the server's identity here.
             config.resumption = Resumption::disabled();
             let verifier = ServerVerifier::new(credential.roots(), Some(server.clone()))
                 .map_err(|error| TlsError::Protocol(rustls::Error::General(error.to_string())))?;
@@ -86,8 +86,9 @@ impl<'a> ClientHello<'a> {
         Ok(Self { credential, engine: Engine::client(connection)? })
     }
 
-    /// Secures `io`. The client's proof of itself is sent with the first bytes, or flushed: the server waits for it.
-    /// The caller bounds the time.
+    /// Performs the handshake on `io`. The caller bounds the time.
+    ///
+    /// The client's certificate is sent with the first bytes or by a flush. The server waits for it.
     pub async fn secure<IO>(self, io: IO) -> Result<TlsStream<IO>, TlsError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -101,9 +102,9 @@ impl<'a> ClientHello<'a> {
     }
 }
 
-/// Secures a connection that a client opened to the identity of `credential`.
+/// Performs the server's side of a handshake as the identity of `credential`. The caller bounds the time.
 ///
-/// A client's certificate that is bad, expired or names nobody is an error. The caller bounds the time.
+/// A client's certificate that is bad, expired or names no identity is an error.
 pub async fn accept<IO>(credential: &Credential, io: IO) -> Result<(TlsStream<IO>, Peer), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -111,21 +112,21 @@ where
     let connection = UnbufferedServerConnection::new(credential.server.clone())?;
     let mut stream = TlsStream::server(connection, io);
     handshake(&mut stream).await?;
-    match judge(credential, &stream) {
+    match verify_peer(credential, &stream) {
         Ok(identity) => {
             let peer = Peer { identity, alpn: stream.alpn().map(<[u8]>::to_vec), resumed: stream.resumed() };
             Ok((stream, peer))
         }
         Err(error) => {
-            stream.forget_outgoing();
-            farewell(&mut stream).await;
+            stream.drop_outgoing();
+            send_alert(&mut stream).await;
             Err(error)
         }
     }
 }
 
-/// What rustls does not look at: an old session's certificates, and whom a certificate names.
-fn judge<IO>(credential: &Credential, stream: &TlsStream<IO>) -> Result<Option<Identity>, TlsError> {
+/// Checks what rustls does not: the certificates of a resumed session, and which identity a certificate names.
+fn verify_peer<IO>(credential: &Credential, stream: &TlsStream<IO>) -> Result<Option<Identity>, TlsError> {
     let chain = stream.peer_chain();
     let Some(leaf) = chain.first() else {
         return Ok(None);
@@ -136,7 +137,7 @@ fn judge<IO>(credential: &Credential, stream: &TlsStream<IO>) -> Result<Option<I
     let facts = Facts::of_verified(leaf)?;
     match facts.identity() {
         Some(identity) => Ok(Some(identity.clone())),
-        // Certified by our own CA but as nobody: never to be taken for a client without a certificate.
+        // Our own CA issued it, but for no identity. That is not the same as a client without a certificate.
         None => Err(TlsError::BadName { expected: "an identity".to_owned(), presented: facts.names.clone() }),
     }
 }
@@ -147,17 +148,17 @@ where
 {
     let result = poll_fn(|cx| stream.poll_handshake(cx)).await;
     if result.is_err() {
-        farewell(stream).await;
+        send_alert(stream).await;
     }
     result
 }
 
-/// The caller is about to drop the connection: let the peer know why.
-async fn farewell<IO>(stream: &mut TlsStream<IO>)
+/// Tells the peer why, before the caller drops the connection.
+async fn send_alert<IO>(stream: &mut TlsStream<IO>)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    poll_fn(|cx| stream.poll_farewell(cx)).await;
+    poll_fn(|cx| stream.poll_send_alert(cx)).await;
 }
 
 #[cfg(test)]

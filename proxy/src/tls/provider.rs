@@ -1,4 +1,4 @@
-//! Which cryptography do weft's connections use?
+//! The cryptography that weft's connections use.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,9 +7,9 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
 };
 
-/// AWS-LC with the suites and groups of the wire contract, strongest preference first.
+/// AWS-LC with the suites and groups of the wire contract, in order of preference.
 ///
-/// Linkerd's proxies have the same list: two meshes that are one must not meet on something weaker.
+/// Linkerd's proxies have the same list, so a connection between the two never falls back to something weaker.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         use aws_lc_rs::{cipher_suite as suite, kx_group as group};
@@ -40,7 +40,7 @@ pub fn info() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The protocol inside a connection between two weft proxies: bytes as they are.
+/// The ALPN of connections between two weft proxies: they carry the application's bytes unchanged.
 pub const ALPN_TCP: &[u8] = b"weft/tcp";
 
 pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -48,7 +48,7 @@ pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TL
 #[cfg(test)]
 mod tests {
     #[test]
-    fn exactly_the_contract() {
+    fn suites_and_groups_are_those_of_the_contract() {
         let info: std::collections::HashMap<_, _> = super::info().into_iter().collect();
         let suites = "TLS13_AES_128_GCM_SHA256,TLS13_AES_256_GCM_SHA384,TLS13_CHACHA20_POLY1305_SHA256";
         assert_eq!(info["tls_suites"], suites);

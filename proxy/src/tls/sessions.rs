@@ -1,4 +1,4 @@
-//! Which sessions can a client resume?
+//! The session tickets with which a client can resume sessions.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,23 +15,23 @@ use rustls_pki_types::ServerName;
 
 /// The tickets that servers gave to one credential, by endpoint.
 ///
-/// By endpoint, because only the process that issued a ticket can open it: the same identity often runs on
-/// several nodes. A ticket is used once, and each connection brings a new one, so the number of tickets follows
-/// the number of connections that are opened at the same time.
+/// Only the process that issued a ticket can open it, and one identity often runs on several nodes: hence one queue
+/// per endpoint. A ticket is used once and each connection brings a new one, so as many tickets are kept as
+/// connections are opened at the same time, within the bounds below.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sessions(Arc<Mutex<Tickets>>);
 
 #[derive(Default)]
 struct Tickets {
     by_endpoint: HashMap<Key, VecDeque<Tls13ClientSessionValue>>,
-    /// Oldest first: who goes when the store is full.
+    /// Oldest first; the front is dropped when the store is full.
     order: VecDeque<Key>,
 }
 
 type Key = (SocketAddr, ServerName<'static>);
 
 impl Sessions {
-    /// How connections to `endpoint` find their tickets.
+    /// The setting with which connections to `endpoint` find their tickets.
     pub(crate) fn at(&self, endpoint: SocketAddr) -> Resumption {
         Resumption::store(Arc::new(Endpoint { sessions: self.clone(), endpoint }))
     }
@@ -72,14 +72,14 @@ struct Endpoint {
 }
 
 impl ClientSessionStore for Endpoint {
-    // A hello brings shares for X25519MLKEM768 and X25519. Only a server with neither would make the hint useful.
+    // A ClientHello has key shares for X25519MLKEM768 and X25519. Only for a server with neither would a hint help.
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
         None
     }
 
-    // TLS 1.2 is not spoken.
+    // TLS 1.2 is not used.
     fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {

@@ -1,4 +1,4 @@
-//! How does a secured connection read, write and end?
+//! A TLS connection as an `AsyncRead + AsyncWrite` stream.
 
 use std::{
     io,
@@ -11,27 +11,27 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    engine::{Engine, MAX_HELD},
+    buffer::Buffer,
+    engine::{Engine, MAX_INCOMPLETE},
     error::TlsError,
-    scratch::Scratch,
     session::Session,
 };
 
 /// A TLS connection over `IO`.
 ///
-/// - Reading ends (0 bytes) where the peer closed its direction properly. An end without that is
-///   [`io::ErrorKind::UnexpectedEof`]: somebody may have cut the stream.
-/// - Shutting down closes our direction only: close_notify, then the end of the stream beneath.
-/// - A write is accepted when it is encrypted; `poll_flush` before waiting for anything else, so that the last
-///   records do not wait here for the socket.
-/// - Idle, it holds the two keys, the peer's certificates and rustls's state: no buffer.
+/// - Reading returns 0 bytes after the peer's close_notify. An end without it is
+///   [`io::ErrorKind::UnexpectedEof`], because somebody may have cut the stream.
+/// - Shutting down closes our direction only: it sends close_notify and then shuts the stream beneath down.
+/// - A write is accepted when it is encrypted. Call `poll_flush` before waiting for anything else, or the last
+///   records may stay here until the next write.
+/// - An idle stream holds the two keys, the peer's certificates and rustls' state, but no buffer.
 pub struct TlsStream<IO> {
     io: IO,
     engine: Engine,
 }
 
 impl<IO> TlsStream<IO> {
-    /// `engine` has said its hello already.
+    /// `engine` has its ClientHello ready to be sent.
     pub(super) fn client(engine: Engine, io: IO) -> Self {
         Self { io, engine }
     }
@@ -45,18 +45,18 @@ impl<IO> TlsStream<IO> {
         &self.io
     }
 
-    /// Was an earlier session resumed, without certificates on the wire?
+    /// Whether an earlier session was resumed, without certificates on the wire.
     pub fn resumed(&self) -> bool {
         self.engine.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The protocol that both sides agreed on.
+    /// The protocol that both sides agreed on, if the client offered any.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.engine.state().alpn_protocol()
     }
 
-    /// A peer that is refused after the handshake gets no ticket for the next one.
-    pub(super) fn forget_outgoing(&mut self) {
+    /// Drops the session ticket that waits to be sent: a peer that is refused after the handshake gets none.
+    pub(super) fn drop_outgoing(&mut self) {
         self.engine.outgoing = Default::default();
     }
 
@@ -72,8 +72,8 @@ impl<IO> TlsStream<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
-    /// Drives the handshake to its end. What it ends with, a server's ticket or a client's proof, rides with the
-    /// first bytes, or goes with the next `poll_flush`.
+    /// Drives the handshake to its end. The last messages, a server's ticket or a client's certificate, are sent
+    /// together with the first bytes or by the next `poll_flush`.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TlsError>> {
         while self.engine.state().is_handshaking() {
             ready!(self.poll_send(cx))?;
@@ -82,15 +82,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the peer why, as far as that works without waiting: we are about to drop the connection.
-    pub(super) fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Sends a pending alert as far as that works without waiting, and ends the stream beneath. For a connection that
+    /// is about to be dropped.
+    pub(super) fn poll_send_alert(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.poll_send(cx), Poll::Ready(Ok(())))
             && matches!(Pin::new(&mut self.io).poll_flush(cx), Poll::Ready(Ok(())))
             && Pin::new(&mut self.io).poll_shutdown(cx).is_ready()
         {
-            // Bytes that stay unread would turn the end into a reset, and a reset overtakes the alert.
-            let mut scratch = Scratch::take();
-            let mut unread = ReadBuf::new(&mut scratch);
+            // Unread bytes would make the kernel send a reset, and a reset overtakes the alert.
+            let mut buffer = Buffer::take();
+            let mut unread = ReadBuf::new(&mut buffer);
             let _ = Pin::new(&mut self.io).poll_read(cx, &mut unread);
         }
         Poll::Ready(())
@@ -102,18 +103,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         cx: &mut Context<'_>,
         reader: Option<&mut ReadBuf<'_>>,
     ) -> Poll<io::Result<()>> {
-        let mut scratch = Scratch::take();
-        let held = self.engine.held().len();
+        let mut buffer = Buffer::take();
+        let begun = self.engine.incomplete_record().len();
         let wanted = reader.as_ref().map_or(0, |reader| reader.remaining()).saturating_add(OVERHEAD);
         let wanted = wanted.clamp(MIN_READ, MAX_READ);
-        let mut fresh = ReadBuf::new(&mut scratch[held..held + wanted]);
+        let mut fresh = ReadBuf::new(&mut buffer[begun..begun + wanted]);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut fresh))?;
-        let end = held + fresh.filled().len();
-        if end == held {
+        let end = begun + fresh.filled().len();
+        if end == begun {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        scratch[..held].copy_from_slice(self.engine.held());
-        self.engine.receive(&mut scratch[..end], reader).map_err(broken)?;
+        buffer[..begun].copy_from_slice(self.engine.incomplete_record());
+        self.engine.receive(&mut buffer[..end], reader).map_err(broken)?;
         Poll::Ready(Ok(()))
     }
 
@@ -142,7 +143,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
         }
         let before = reader.filled().len();
         loop {
-            if reader.filled().len() > before || this.engine.read_leftover(reader) || this.engine.at_end() {
+            if reader.filled().len() > before
+                || this.engine.read_pending(reader)
+                || this.engine.received_close()
+            {
                 return Poll::Ready(Ok(()));
             }
             if let Some(error) = this.engine.failure() {
@@ -152,7 +156,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
                 if this.engine.failure().is_some() {
                     let _ = this.poll_send(cx);
                 }
-                // Bytes before the bad record are good; the error comes with the next read.
+                // Bytes before the bad record are good; the next read returns the error.
                 if reader.filled().len() == before {
                     return Poll::Ready(Err(error));
                 }
@@ -167,17 +171,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         if this.engine.sent_close() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        // The handshake's end goes with the first bytes: one segment, which wakes the peer once.
-        if this.engine.outgoing.as_slice().len() > RIDES {
+        // The end of the handshake and the first bytes make one segment, which wakes the peer once.
+        if this.engine.outgoing.as_slice().len() > MAX_OUTGOING_BEFORE_WRITE {
             ready!(this.poll_send(cx))?;
         }
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut scratch = Scratch::take();
-        let (accepted, length) = this.engine.encrypt(bytes, &mut scratch).map_err(broken)?;
-        let mut records = &scratch[..length];
-        // Usually nothing; the handshake's end or a key update that just came up goes first.
+        let mut buffer = Buffer::take();
+        let (accepted, length) = this.engine.encrypt(bytes, &mut buffer).map_err(broken)?;
+        let mut records = &buffer[..length];
+        // Usually empty. The end of the handshake, or a key update that was just made, goes first.
         if !this.engine.outgoing.is_empty() {
             this.engine.outgoing.push(records);
             return match this.poll_send(cx) {
@@ -205,7 +209,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.engine.sent_close() && this.engine.failure().is_none() {
-            this.engine.close().map_err(broken)?;
+            this.engine.close_notify().map_err(broken)?;
         }
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
@@ -218,17 +222,17 @@ impl<IO> std::fmt::Debug for TlsStream<IO> {
     }
 }
 
-/// [`TlsError`]'s `From<io::Error>` finds the cause in there again.
+/// `TlsError::from` finds the cause in the error again.
 fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// So much that waits to be sent may wait for what is written next.
-const RIDES: usize = 4 * 1024;
-/// What four records add to the reader's bytes, and a little.
+/// Records up to this size may wait for the next write and go with it.
+const MAX_OUTGOING_BEFORE_WRITE: usize = 4 * 1024;
+/// Four records add a little less than this to their plaintext.
 const OVERHEAD: usize = 256;
-/// A whole record at once, even for a reader with a small buffer.
+/// A whole record, even for a reader with a small buffer.
 const MIN_READ: usize = 16 * 1024 + OVERHEAD;
 const MAX_READ: usize = 64 * 1024 + OVERHEAD;
 
-const _: () = assert!(Scratch::SIZE >= MAX_HELD + MAX_READ);
+const _: () = assert!(Buffer::SIZE >= MAX_INCOMPLETE + MAX_READ);

@@ -1,4 +1,4 @@
-//! Do two credentials talk, is everybody else refused, and does every byte arrive?
+//! Tests of handshakes, session resumption and byte streams, with helpers for them.
 
 mod bytes;
 mod handshake;
@@ -22,7 +22,7 @@ fn endpoint(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 244, 1, 2], port))
 }
 
-/// A connection to `server`, with everything sent that the server waits for.
+/// Connects to `server` and flushes, so that the server has the client's certificate.
 pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     credential: &Credential,
     server: &Identity,
@@ -35,7 +35,7 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     Ok(stream)
 }
 
-/// Both handshakes at once; the client wants `server`.
+/// Runs both handshakes; the client asks for the identity `want`.
 async fn pair(client: &Credential, server: &Credential, want: &Identity) -> Outcome<DuplexStream> {
     let (near, far) = tokio::io::duplex(64 * 1024);
     tokio::join!(connect(client, want, want.as_str(), endpoint(80), near), accept(server, far))
@@ -48,18 +48,21 @@ async fn tcp() -> (TcpStream, TcpStream) {
     (near, listener.accept().await.unwrap().0)
 }
 
-/// How the client learns that the server refused it: with its first read.
+/// The error of the client's first read, by which it learns that the server refused it.
 async fn first_read<IO: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<IO>) -> TlsError {
     stream.read_u8().await.expect_err("the server refused").into()
 }
 
-/// Sends a word each way; a client keeps the ticket that comes with the answer.
-async fn greet<IO: AsyncRead + AsyncWrite + Unpin>(client: &mut TlsStream<IO>, server: &mut TlsStream<IO>) {
-    say(client, server).await;
-    say(server, client).await;
+/// Sends four bytes each way. The client keeps the ticket that comes with the answer.
+async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(
+    client: &mut TlsStream<IO>,
+    server: &mut TlsStream<IO>,
+) {
+    send_word(client, server).await;
+    send_word(server, client).await;
 }
 
-async fn say<IO: AsyncRead + AsyncWrite + Unpin>(from: &mut TlsStream<IO>, to: &mut TlsStream<IO>) {
+async fn send_word<IO: AsyncRead + AsyncWrite + Unpin>(from: &mut TlsStream<IO>, to: &mut TlsStream<IO>) {
     from.write_all(b"word").await.unwrap();
     from.flush().await.unwrap();
     let mut got = [0; 4];
@@ -67,7 +70,7 @@ async fn say<IO: AsyncRead + AsyncWrite + Unpin>(from: &mut TlsStream<IO>, to: &
     assert_eq!(&got, b"word");
 }
 
-/// A credential with a chain of its own making.
+/// A credential whose certificate has these names and this lifetime.
 fn custom(ca: &Ca, name: &str, sans: &[&str], lifetime: Duration) -> Credential {
     let (leaf, key) = ca.leaf(sans, lifetime);
     Credential::new(identity(name), vec![leaf], key, &ca.anchors()).unwrap()

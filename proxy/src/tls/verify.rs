@@ -1,4 +1,4 @@
-//! Whom does a certificate name, and is it still good?
+//! Reads names and validity from certificates, and verifies servers.
 
 use std::{cell::RefCell, collections::HashMap, ops::RangeInclusive, sync::Arc};
 
@@ -16,25 +16,25 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Error};
 
 use super::{Identity, provider::provider};
 
-/// What weft reads in a certificate that was (or will be) verified.
+/// What weft reads from a certificate that was verified, or will be.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The DNS and URI names in their order; `None` for one that is no identity.
+    /// The DNS and URI names in their order; `None` for a name that is not an identity.
     identities: Vec<Option<Identity>>,
-    /// The same as written.
+    /// The same names as text.
     pub(crate) names: Vec<String>,
-    /// Seconds since the epoch; both ends belong to it.
+    /// Seconds since the epoch, both ends included.
     pub(crate) valid: RangeInclusive<i64>,
 }
 
 thread_local! {
-    /// The same few peers come again and again.
+    /// The certificates that this thread has read lately: a node has few peers, and they connect often.
     static READ: RefCell<HashMap<Vec<u8>, Arc<Facts>>> = RefCell::default();
 }
 
 impl Facts {
-    /// The same as [`Self::of`], and cheaper for one that this thread has read lately. Only for what was verified, so
-    /// that strangers cannot fill the memory.
+    /// The same as [`Self::of`], but cached by thread. Only for certificates that were verified, so that nobody else can
+    /// fill the cache.
     pub(super) fn of_verified(certificate: &CertificateDer<'_>) -> Result<Arc<Self>, rustls::Error> {
         READ.with_borrow_mut(|read| {
             if let Some(facts) = read.get(certificate.as_ref()) {
@@ -71,18 +71,18 @@ impl Facts {
         Ok(Self { identities, names, valid })
     }
 
-    /// The first DNS or URI name: what Linkerd's proxies take for the identity too.
+    /// The first DNS or URI name, which Linkerd's proxies take for the identity too.
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.identities.first()?.as_ref()
     }
 
-    /// Exactly this name: a wildcard that covers it does not count.
+    /// Whether it has exactly this name; a wildcard that covers it does not count.
     pub(crate) fn names(&self, identity: &Identity) -> bool {
         self.identities.iter().flatten().any(|held| held == identity)
     }
 }
 
-/// Are all certificates of a chain inside their validity?
+/// Whether all certificates of a chain are valid at `now`, by their dates alone.
 pub(crate) fn all_current(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<bool, rustls::Error> {
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     for certificate in chain {
@@ -97,9 +97,9 @@ pub(crate) fn all_current(chain: &[CertificateDer<'_>], now: UnixTime) -> Result
 #[derive(Debug)]
 pub(crate) struct ServerVerifier {
     roots: Arc<RootCertStore>,
-    /// Checks the proof of possession of the key.
+    /// Checks that the server has the certificate's key.
     signatures: Arc<WebPkiServerVerifier>,
-    /// Who the server must be, where that is not the name in SNI.
+    /// The identity that the server must have, if it differs from SNI.
     expected: Option<Identity>,
 }
 
@@ -112,7 +112,7 @@ impl ServerVerifier {
         Ok(Arc::new(Self { roots, signatures, expected }))
     }
 
-    /// The chain alone.
+    /// Verifies the chain, not the name.
     pub(crate) fn verify_chain(
         &self,
         leaf: &CertificateDer<'_>,
@@ -170,7 +170,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// About a kilobyte each, for each thread.
+/// Entries of a thread's cache, about a kilobyte each.
 const MAX_READ: usize = 256;
-/// What comes behind a verified certificate may be anything.
+/// Larger certificates are not cached, so that bytes appended to a verified one cannot fill the memory.
 const MAX_CERTIFICATE: usize = 4096;

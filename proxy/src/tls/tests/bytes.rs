@@ -1,4 +1,4 @@
-//! Does every byte arrive, and every end as it was meant?
+//! Byte streams arrive unchanged, and every kind of end is recognised.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -93,20 +93,20 @@ async fn half_close_in_both_orders() {
         let bytes = random(300_000, 7);
         let (read, ()) = tokio::join!(receive(&mut second, 8), send(&mut first, &bytes, 9));
         assert!(read == bytes);
-        // Ended for good, but only in this direction.
+        // The end is final, but only in this direction.
         assert_eq!(second.read(&mut [0; 10]).await.unwrap(), 0);
         let refused = first.write(b"more").await.unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::BrokenPipe);
         let (read, ()) = tokio::join!(receive(&mut first, 8), send(&mut second, &bytes, 9));
         assert!(read == bytes);
-        // The end of TCP follows the end of TLS.
+        // TCP ends after TLS.
         let mut raw = [0; 1];
         assert_eq!(first.get_ref().peek(&mut raw).await.unwrap(), 0);
     }
 }
 
 #[tokio::test]
-async fn an_end_without_goodbye_is_an_error() {
+async fn an_end_without_close_notify_is_an_error() {
     let (near, far) = tcp().await;
     let (mut client, mut server) = connected(near, far).await;
     server.write_all(b"half an ans").await.unwrap();
@@ -119,7 +119,7 @@ async fn an_end_without_goodbye_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_changed_byte_is_noticed_and_what_came_before_is_kept() {
+async fn a_changed_byte_is_an_error_after_the_bytes_before_it() {
     let (near, mut wire_near) = tokio::io::duplex(1 << 20);
     let (mut wire_far, far) = tokio::io::duplex(1 << 20);
     let mut tamper = false;
@@ -144,7 +144,7 @@ async fn a_changed_byte_is_noticed_and_what_came_before_is_kept() {
         }
     });
     let (mut client, mut server) = connected(near, far).await;
-    greet(&mut client, &mut server).await;
+    exchange(&mut client, &mut server).await;
     stop.send(()).await.unwrap();
     tokio::task::yield_now().await;
     client.write_all(&[1; 20_000]).await.unwrap();
@@ -152,19 +152,19 @@ async fn a_changed_byte_is_noticed_and_what_came_before_is_kept() {
     let mut got = Vec::new();
     let error: TlsError = server.read_to_end(&mut got).await.unwrap_err().into();
     assert_eq!(error.reason(), "protocol");
-    // The first record was whole; the second was not.
+    // The first record was good, the second was not.
     assert_eq!(got, [1; 16_384]);
     let error: TlsError = server.read_u8().await.unwrap_err().into();
     assert_eq!(error.reason(), "protocol", "it stays broken");
-    let told = first_read(&mut client).await;
-    assert!(matches!(told, TlsError::Alert(rustls::AlertDescription::BadRecordMac)), "{told:?}");
+    let alert = first_read(&mut client).await;
+    assert!(matches!(alert, TlsError::Alert(rustls::AlertDescription::BadRecordMac)), "{alert:?}");
     drop((client, server));
     wire.await.unwrap();
 }
 
 #[tokio::test]
-async fn other_tls_stacks_shapes_of_traffic() {
-    // tokio-rustls at the other side: many small records in one segment, one record in many.
+async fn records_of_tokio_rustls_are_read() {
+    // It sends many small records in one segment, and one record in many segments.
     let ca = Ca::new("root");
     let (web, db) = (ca.credential(identity("web").as_str()), ca.credential(identity("db").as_str()));
     let (near, far) = tcp().await;

@@ -1,4 +1,4 @@
-//! Who is let in, who is refused, and with which reason?
+//! Which peers are accepted, and with which reason others are refused.
 
 use rustls::{AlertDescription, NamedGroup, ProtocolVersion};
 
@@ -8,7 +8,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PAST: Duration = Duration::ZERO;
 
 #[tokio::test]
-async fn two_workloads_know_each_other() {
+async fn two_workloads_authenticate_each_other() {
     let ca = Ca::new("root");
     let (web, db) = (ca.credential(identity("web").as_str()), ca.credential(identity("db").as_str()));
     let (client, server) = pair(&web, &db, &identity("db")).await;
@@ -17,7 +17,7 @@ async fn two_workloads_know_each_other() {
     assert_eq!(peer, expected);
     assert_eq!(client.alpn(), Some(ALPN_TCP));
     assert!(!client.resumed());
-    greet(&mut client, &mut server).await;
+    exchange(&mut client, &mut server).await;
     for stream in [&client, &server] {
         let state = stream.state();
         assert_eq!(state.protocol_version(), Some(ProtocolVersion::TLSv1_3));
@@ -29,7 +29,7 @@ async fn two_workloads_know_each_other() {
 }
 
 #[tokio::test]
-async fn an_intermediate_is_followed_and_tcp_works() {
+async fn an_intermediate_certificate_is_accepted_over_tcp() {
     let root = Ca::new("root");
     let issuer = root.intermediate("issuer");
     let credential = |name: &str| {
@@ -38,7 +38,6 @@ async fn an_intermediate_is_followed_and_tcp_works() {
     };
     let (web, db) = (credential("web"), credential("db"));
     let (near, far) = tcp().await;
-    // Both ends run where a runtime with several threads puts them.
     let server = tokio::spawn(async move { accept(&db, far).await });
     let client = tokio::spawn(async move {
         let db = identity("db");
@@ -46,14 +45,14 @@ async fn an_intermediate_is_followed_and_tcp_works() {
     });
     let (mut client, (mut server, peer)) = (client.await.unwrap().unwrap(), server.await.unwrap().unwrap());
     assert_eq!(peer.identity, Some(identity("web")));
-    greet(&mut client, &mut server).await;
+    exchange(&mut client, &mut server).await;
 }
 
 #[tokio::test]
 async fn a_foreign_client_is_refused() {
     let (ours, theirs) = (Ca::new("ours"), Ca::new("theirs"));
     let db = ours.credential(identity("db").as_str());
-    // It trusts us, so that it goes on until we judge it.
+    // It trusts our anchors, so that it continues until the server verifies it.
     let (leaf, key) = theirs.leaf(&[identity("web").as_str()], HOUR);
     let web = Credential::new(identity("web"), vec![leaf], key, &ours.anchors()).unwrap();
     let (client, server) = pair(&web, &db, &identity("db")).await;
@@ -91,7 +90,7 @@ async fn expired_certificates_are_refused() {
 }
 
 #[tokio::test]
-async fn a_server_must_have_exactly_the_name() {
+async fn a_server_must_have_exactly_the_expected_name() {
     let ca = Ca::new("root");
     let web = ca.credential(identity("web").as_str());
     let wildcard = "*.default.serviceaccount.identity.linkerd.cluster.local";
@@ -102,7 +101,7 @@ async fn a_server_must_have_exactly_the_name() {
         assert_eq!(error.reason(), "bad_name", "{names:?}: {error}");
         assert_eq!(server.unwrap_err().reason(), "alert_bad_certificate");
     }
-    // Not the first name, but there: a client does not mind.
+    // For a server any of its names will do, not only the first.
     let db = custom(&ca, "db", &["db.default.svc", &identity("db").as_str().to_uppercase()], HOUR);
     pair(&web, &db, &identity("db")).await.0.unwrap();
 }
@@ -124,7 +123,7 @@ async fn sni_may_differ_from_the_identity() {
 }
 
 #[tokio::test]
-async fn a_client_is_its_first_name_or_nobody() {
+async fn a_client_is_identified_by_its_first_name_or_refused() {
     let ca = Ca::new("root");
     let db = ca.credential(identity("db").as_str());
     let web = custom(&ca, "web", &[identity("web").as_str(), identity("cache").as_str()], HOUR);
@@ -165,7 +164,7 @@ async fn accept_bare(config: rustls::ClientConfig, db: &Credential) -> Result<Pe
 }
 
 #[tokio::test]
-async fn no_certificate_and_no_alpn_are_policys_business() {
+async fn a_client_without_certificate_and_alpn_is_accepted() {
     let ca = Ca::new("root");
     let db = ca.credential(identity("db").as_str());
     let peer = accept_bare(bare(&ca), &db).await.unwrap();
@@ -192,7 +191,7 @@ async fn a_peer_with_classical_groups_only_is_served() {
 }
 
 #[tokio::test]
-async fn slow_and_fragmented_hellos_are_taken() {
+async fn fragmented_hellos_are_accepted() {
     let ca = Ca::new("root");
     let (web, db) = (ca.credential(identity("web").as_str()), ca.credential(identity("db").as_str()));
     // A pipe that holds 7 bytes cuts everything into pieces of 7.
@@ -211,7 +210,7 @@ async fn slow_and_fragmented_hellos_are_taken() {
 }
 
 #[tokio::test]
-async fn garbage_and_silence_end_in_errors() {
+async fn garbage_is_an_error_and_silence_waits() {
     let ca = Ca::new("root");
     let db = ca.credential(identity("db").as_str());
     for (bytes, reason) in [
@@ -227,5 +226,5 @@ async fn garbage_and_silence_end_in_errors() {
     }
     let (_near, far) = tokio::io::duplex(64);
     let silent = tokio::time::timeout(Duration::from_millis(50), accept(&db, far)).await;
-    assert!(silent.is_err(), "the caller keeps the time");
+    assert!(silent.is_err(), "the caller bounds the time");
 }

@@ -1,4 +1,4 @@
-//! Are sessions resumed, and only as long as they should be?
+//! Sessions are resumed, and only as long as they should be.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn once(client: &Credential, server: &Credential, at: SocketAddr) -> Resul
     let (mut far, peer) = far?;
     let mut near = near?;
     assert_eq!(near.resumed(), peer.resumed);
-    greet(&mut near, &mut far).await;
+    exchange(&mut near, &mut far).await;
     Ok(peer)
 }
 
@@ -24,7 +24,7 @@ async fn the_second_connection_resumes_with_the_same_identity() {
         assert_eq!(peer.identity, Some(identity("web")));
         assert_eq!(peer.alpn.as_deref(), Some(ALPN_TCP));
     }
-    // Another endpoint may be another process: it could not open the ticket.
+    // Another endpoint may be another process, which could not open the ticket.
     assert!(!once(&web, &db, endpoint(81)).await.unwrap().resumed);
     assert!(once(&web, &db, endpoint(81)).await.unwrap().resumed);
     // Sessions of one identity are of no use to another.
@@ -34,7 +34,7 @@ async fn the_second_connection_resumes_with_the_same_identity() {
 }
 
 #[tokio::test]
-async fn an_expired_client_is_refused_although_it_resumes() {
+async fn an_expired_client_that_resumes_is_refused() {
     let ca = Ca::new("root");
     let db = ca.credential(identity("db").as_str());
     let web = ca.credential_for(identity("web").as_str(), Duration::from_secs(4));
@@ -49,7 +49,7 @@ async fn an_expired_client_is_refused_although_it_resumes() {
 }
 
 #[tokio::test]
-async fn an_expired_server_is_refused_although_it_resumes() {
+async fn an_expired_server_that_resumes_is_refused() {
     let ca = Ca::new("root");
     let db = ca.credential_for(identity("db").as_str(), Duration::from_secs(4));
     let web = ca.credential(identity("web").as_str());

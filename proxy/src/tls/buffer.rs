@@ -1,4 +1,4 @@
-//! Where do bytes lie between the socket and the cipher?
+//! The large buffer that lies between the socket and the cipher.
 
 use std::{
     cell::Cell,
@@ -7,11 +7,11 @@ use std::{
 
 /// A large buffer, borrowed from the thread for the length of one poll.
 ///
-/// One per worker thread instead of one per connection: an idle connection holds no buffer at all. A stream
-/// inside a stream takes a second one, which is dropped afterwards.
-pub(super) struct Scratch(Option<Box<[u8]>>);
+/// There is one per worker thread instead of one per connection, so an idle connection holds no buffer at all. A
+/// TLS stream inside another one takes a second buffer, which is dropped afterwards.
+pub(super) struct Buffer(Option<Box<[u8]>>);
 
-impl Scratch {
+impl Buffer {
     pub(super) const SIZE: usize = 144 * 1024;
 
     pub(super) fn take() -> Self {
@@ -20,13 +20,13 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for Buffer {
     fn drop(&mut self) {
         SPARE.set(self.0.take());
     }
 }
 
-impl Deref for Scratch {
+impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -34,7 +34,7 @@ impl Deref for Scratch {
     }
 }
 
-impl DerefMut for Scratch {
+impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         self.0.as_deref_mut().unwrap_or_default()
     }

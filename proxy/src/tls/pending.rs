@@ -1,13 +1,13 @@
-//! What is still to be taken?
+//! Bytes that are waiting to be taken.
 
-/// Bytes that are taken from the front; holds no memory when empty.
+/// A queue of bytes, taken from the front. It holds no memory when it is empty.
 #[derive(Default)]
-pub(super) struct Leftover {
+pub(super) struct PendingBytes {
     bytes: Vec<u8>,
     taken: usize,
 }
 
-impl Leftover {
+impl PendingBytes {
     pub(super) fn as_slice(&self) -> &[u8] {
         &self.bytes[self.taken..]
     }
@@ -20,7 +20,7 @@ impl Leftover {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The end, for a writer that fills `n` more bytes itself.
+    /// Appends `n` zero bytes and returns them, for a writer that fills them itself.
     pub(super) fn grow(&mut self, n: usize) -> &mut [u8] {
         let old = self.bytes.len();
         self.bytes.resize(old + n, 0);
