@@ -8,7 +8,8 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use weft_common::{Ip, PortRange, PortRanges, Workload};
 
-use super::{Capture, CaptureError, Listeners, Netns, Side, diag, v6_targets};
+use super::{Capture, CaptureError, Listeners, Netns, diag, v6_targets};
+use crate::net::Direction;
 
 /// Subnets that one workload may leave alone: the map is shared by all of the node.
 const MAX_SUBNETS: usize = 256;
@@ -56,8 +57,8 @@ impl Enrolled {
             capture: capture.clone(),
             netns: netns.clone(),
             workload: Workload {
-                outbound_v4: listeners.port(Side::Outbound, false),
-                outbound_v6: listeners.port(Side::Outbound, true),
+                outbound_v4: listeners.port(Direction::Outbound, false),
+                outbound_v6: listeners.port(Direction::Outbound, true),
                 ip4: of_family(false),
                 ip6: of_family(true),
                 ..Workload::default()

@@ -10,27 +10,17 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use weft_common::{INBOUND_PORT, OUTBOUND_PORT};
 
 use super::Netns;
-use crate::net;
+use crate::net::{self, Direction};
 
 /// Connections that wait to be accepted, and half-open ones: the more there is room for, the later SYN cookies (which
 /// forget TCP options) are needed. The namespace's own bound is lifted for the moment in which it counts.
 const BACKLOG: i32 = 16384;
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
-/// Which way the connections of a listener go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// The pod's own connections.
-    Outbound,
-    /// Connections to the pod.
-    Inbound,
-}
-
 /// One listening socket in a pod's namespace.
 #[derive(Debug)]
 pub struct Listener {
-    /// Which way.
-    pub side: Side,
+    pub direction: Direction,
     /// Of the IPv6 pair.
     pub v6: bool,
     /// The socket, non-blocking.
@@ -48,10 +38,12 @@ impl Listeners {
         netns.inside(|| {
             let _lifted = Lifted::new();
             let mut listeners = Vec::with_capacity(4);
-            for (side, port) in [(Side::Outbound, OUTBOUND_PORT), (Side::Inbound, INBOUND_PORT)] {
+            for (direction, port) in
+                [(Direction::Outbound, OUTBOUND_PORT), (Direction::Inbound, INBOUND_PORT)]
+            {
                 for v6 in [false, true] {
                     match listen(v6, port) {
-                        Ok(socket) => listeners.push(Listener { side, v6, socket }),
+                        Ok(socket) => listeners.push(Listener { direction, v6, socket }),
                         // A namespace without IPv6 has nothing to capture there.
                         Err(error) if v6 && no_ipv6(&error) => {}
                         Err(error) => return Err(error),
@@ -63,16 +55,16 @@ impl Listeners {
     }
 
     /// The port of a listener, host byte order; 0: there is none.
-    pub fn port(&self, side: Side, v6: bool) -> u16 {
-        self.get(side, v6)
+    pub fn port(&self, direction: Direction, v6: bool) -> u16 {
+        self.get(direction, v6)
             .and_then(|socket| socket2::SockRef::from(&socket).local_addr().ok())
             .and_then(|addr| addr.as_socket())
             .map_or(0, |addr| addr.port())
     }
 
     /// A listener's socket.
-    pub fn get(&self, side: Side, v6: bool) -> Option<BorrowedFd<'_>> {
-        self.0.iter().find(|l| l.side == side && l.v6 == v6).map(|l| l.socket.as_fd())
+    pub fn get(&self, direction: Direction, v6: bool) -> Option<BorrowedFd<'_>> {
+        self.0.iter().find(|l| l.direction == direction && l.v6 == v6).map(|l| l.socket.as_fd())
     }
 }
 

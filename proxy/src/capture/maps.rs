@@ -15,7 +15,8 @@ use aya::{
 use ipnet::IpNet;
 use weft_common::{Config, Ip, ListenKey, Outcome, SLOTS, SocketState, SubnetKey, Workload, listener_key};
 
-use super::{CaptureError, Listeners, Outcomes, Side, sys};
+use super::{CaptureError, Listeners, Outcomes, sys};
+use crate::net::Direction;
 
 /// The maps that outlive the process.
 pub(super) const PINNED: &[&str] = &[
@@ -184,14 +185,14 @@ impl Maps {
         listeners: &Listeners,
     ) -> Result<(), CaptureError> {
         for v6 in [false, true] {
-            if let Some(socket) = listeners.get(Side::Outbound, v6) {
+            if let Some(socket) = listeners.get(Direction::Outbound, v6) {
                 self.outbound
                     .insert(listener_key(netns, v6), socket.as_raw_fd(), 0)
                     .map_err(CaptureError::map("OUTBOUND_LISTENERS"))?;
             }
         }
         for ip in ips {
-            if let Some(socket) = listeners.get(Side::Inbound, ip.is_ipv6()) {
+            if let Some(socket) = listeners.get(Direction::Inbound, ip.is_ipv6()) {
                 self.inbound
                     .insert(Ip::from(*ip), socket.as_raw_fd(), 0)
                     .map_err(CaptureError::map("INBOUND_LISTENERS"))?;

@@ -49,7 +49,7 @@ pub use self::{
     kernel::Unsupported,
     limit_warnings::warn_of_limits,
     link_isolation::NotIsolated,
-    listen::{Listener, Listeners, Side},
+    listen::{Listener, Listeners},
     netns::Netns,
     socket_pool::SocketPool,
     splice::{Full, InstalledRedirect, Refused, Splice},

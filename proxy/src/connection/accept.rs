@@ -18,7 +18,7 @@ use super::{
     outbound::{self, Outbound},
 };
 use crate::{
-    capture::{Listeners, Side},
+    capture::Listeners,
     limits::Permit,
     net::{self, Direction},
     refusal::Reason,
@@ -47,9 +47,9 @@ impl Acceptors {
     ) -> io::Result<Self> {
         let stop = data_path.draining.child_token();
         let mut loops = JoinSet::new();
-        let thread = data_path.threads.next_worker();
+        let worker = data_path.threads.next_worker();
         // Sockets belong to the runtime in which they are made.
-        let _entered = thread.runtime().enter();
+        let _entered = worker.runtime().enter();
         for listener in &listeners.0 {
             let socket = std::net::TcpListener::from(listener.socket.as_fd().try_clone_to_owned()?);
             // Here and not where it was opened: a predecessor may have opened it.
@@ -58,11 +58,8 @@ impl Acceptors {
             net::end_by_reset(&socket);
             let acceptor = Acceptor {
                 listener: TcpListener::from_std(socket)?,
-                direction: match listener.side {
-                    Side::Outbound => Direction::Outbound,
-                    Side::Inbound => Direction::Inbound,
-                },
-                thread: thread.clone(),
+                direction: listener.direction,
+                worker: worker.clone(),
                 data_path: data_path.clone(),
                 workload: workload.clone(),
             };
@@ -87,7 +84,7 @@ impl Acceptors {
 struct Acceptor {
     listener: TcpListener,
     direction: Direction,
-    thread: Arc<Worker>,
+    worker: Arc<Worker>,
     data_path: Arc<DataPath>,
     workload: Arc<Workload>,
 }
@@ -131,8 +128,8 @@ impl Acceptor {
                 return net::reset(stream);
             }
         };
-        let assignment = self.data_path.threads.assign(&self.thread);
-        let stream = if assignment.is_on(&self.thread) {
+        let assignment = self.data_path.threads.assign(&self.worker);
+        let stream = if assignment.is_on(&self.worker) {
             InTransit::SameThread(stream)
         } else {
             let Ok(stream) = stream.into_std() else { return };

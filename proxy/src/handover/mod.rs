@@ -187,7 +187,7 @@ fn set_timeouts(socket: &OwnedFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{Listener, Side};
+    use crate::{capture::Listener, net::Direction};
     use std::{
         io::Read,
         net::{TcpListener, TcpStream},
@@ -201,7 +201,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let socket = listener.as_fd().try_clone_to_owned().unwrap();
-        let offered = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: true, socket }]));
+        let offered = Arc::new(Listeners(vec![Listener { direction: Direction::Inbound, v6: true, socket }]));
         let handover = Sender::new(HandoverState::Idle);
         offer(state.path(), move || HashMap::from([(7, offered.clone())]), || {}, handover.clone()).unwrap();
 
@@ -210,7 +210,7 @@ mod tests {
         let mut predecessor = Predecessor::ask(state.path()).unwrap().unwrap();
         let mut received = predecessor.listeners.remove(&7).unwrap();
         let received = received.0.remove(0);
-        assert_eq!((received.side, received.v6), (Side::Inbound, true));
+        assert_eq!((received.direction, received.v6), (Direction::Inbound, true));
         assert_eq!(*handover.borrow(), HandoverState::InProgress);
         predecessor.ready().unwrap();
         let end = std::time::Instant::now() + Duration::from_secs(5);

@@ -10,7 +10,10 @@ use std::{
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
-use crate::capture::{Listener, Listeners, Side, owned_fd};
+use crate::{
+    capture::{Listener, Listeners, owned_fd},
+    net::Direction,
+};
 
 const INBOUND: u8 = 1;
 const V6: u8 = 2;
@@ -20,7 +23,7 @@ const MAX_SOCKETS: usize = 16;
 pub(super) fn send(to: &OwnedFd, cookie: u64, listeners: &Listeners) -> io::Result<()> {
     let mut bytes = cookie.to_ne_bytes().to_vec();
     bytes.extend(listeners.0.iter().map(|listener| {
-        let inbound = if listener.side == Side::Inbound { INBOUND } else { 0 };
+        let inbound = if listener.direction == Direction::Inbound { INBOUND } else { 0 };
         inbound | if listener.v6 { V6 } else { 0 }
     }));
     let fds: Vec<RawFd> = listeners.0.iter().map(|listener| listener.socket.as_raw_fd()).collect();
@@ -58,7 +61,7 @@ pub(super) fn receive(from: &OwnedFd) -> io::Result<Option<(u64, Listeners)>> {
         return Ok(None);
     }
     let listeners = kinds.iter().zip(sockets).map(|(kind, socket)| Listener {
-        side: if kind & INBOUND != 0 { Side::Inbound } else { Side::Outbound },
+        direction: if kind & INBOUND != 0 { Direction::Inbound } else { Direction::Outbound },
         v6: kind & V6 != 0,
         socket,
     });

@@ -10,8 +10,9 @@ use super::{
     host::{ADMIN_KEY, write_admin_address},
 };
 use crate::{
-    capture::{Listener, Listeners, Side},
+    capture::{Listener, Listeners},
     handover,
+    net::Direction,
 };
 
 /// How long the workloads of a predecessor may take to be served before it is told to go.
@@ -48,7 +49,8 @@ impl Node {
     /// Lets successors take over from this proxy.
     pub(super) fn offer_listeners(&mut self) {
         let Some((state, admin)) = self.handover_state.take().zip(self.admin_socket.take()) else { return };
-        let admin = Arc::new(Listeners(vec![Listener { side: Side::Inbound, v6: false, socket: admin }]));
+        let admin =
+            Arc::new(Listeners(vec![Listener { direction: Direction::Inbound, v6: false, socket: admin }]));
         let listeners = {
             let supervisor = self.supervisor.clone();
             move || {
