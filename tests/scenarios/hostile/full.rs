@@ -15,7 +15,7 @@ use weft_tests::{
     mesh::{Description, Mesh, Watch, mesh},
     netns::Netns,
     suite::Area,
-    texts::{error, log, map, outcome},
+    texts::{change, error, log, map, outcome},
     wait,
 };
 
@@ -152,7 +152,7 @@ fn direct_connections(mesh: &Mesh) -> Result<()> {
     let server = near.serve(OPAQUE, backends::echo())?;
     let proxy = mesh.proxy("a").watch()?;
     call(client.netns(), near.at(OPAQUE))?;
-    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", change::GRANTED)], 1.0)?;
     let mut open = call(client.netns(), near.at(OPAQUE))?;
     let proxy = mesh.proxy("a").watch()?;
     let full = Full::of(mesh, "a", map::DIRECT_CONNECTIONS)?;
