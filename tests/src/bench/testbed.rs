@@ -17,7 +17,7 @@ use super::{
     load::{Kind, Server, Target},
     variant::{Place, Route, VARIANTS},
 };
-use crate::{metrics, netns::Netns, wait};
+use crate::{metrics, netns::Netns, texts::change, wait};
 
 /// Both nodes, in the order of [`Testbed::metrics`].
 const NODES: [&str; 2] = ["a", "b"];
@@ -168,7 +168,7 @@ impl Testbed {
         wait::until_ok("the proxy knows of the connection", || {
             let known = match directly {
                 true => since()?.value("weft_direct_connections_total", &[]) >= 2.0,
-                false => since()?.value("weft_direct_pass_changes_total", &[("change", "granted")]) >= 1.0,
+                false => since()?.value("weft_direct_pass_changes_total", &[("change", change::GRANTED)]) >= 1.0,
             };
             ensure!(
                 known,
