@@ -168,7 +168,9 @@ impl Testbed {
         wait::until_ok("the proxy knows of the connection", || {
             let known = match directly {
                 true => since()?.value("weft_direct_connections_total", &[]) >= 2.0,
-                false => since()?.value("weft_direct_pass_changes_total", &[("change", change::GRANTED)]) >= 1.0,
+                false => {
+                    since()?.value("weft_direct_pass_changes_total", &[("change", change::GRANTED)]) >= 1.0
+                }
             };
             ensure!(
                 known,
