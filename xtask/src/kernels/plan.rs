@@ -28,8 +28,8 @@ const SMOKE: [(&str, &str); 8] = [
     ("fail-closed", "restart::kill_fail_closed"),
     ("fail-open", "restart::kill_fail_open"),
     ("recovery", "restart::recovery"),
-    ("direct", "direct::after_the_first"),
-    ("forgery", "direct::while_the_victim_connects"),
+    ("direct", "direct::after_the_first_connection"),
+    ("forgery", "direct::stolen_address_while_connecting"),
 ];
 /// Depends on the kernel: a line of the scenario must contain this.
 const SPLICING: (&str, &str) = ("splicing", "splice::spliced_or_relayed");
