@@ -184,6 +184,6 @@ impl DirectEvent {
     pub const CLOSED: u32 = 2;
     /// It was given up before it was established.
     pub const FAILED: u32 = 3;
-    /// The handshake was completed by somebody else than the source (possible spoofing): the socket was cut off.
+    /// The handshake was completed by a different peer (possible spoofing): the socket was closed.
     pub const FORGED: u32 = 4;
 }

@@ -44,7 +44,7 @@ pub enum Outcome {
     ListenerFull,
     /// sockops: the workload listens on as many addresses as one may; this one is not reached.
     ListenerQuota,
-    /// sockops: the map of the node's own connections is full; a probe may be treated as a stranger's.
+    /// sockops: the map of the node's own connections is full; a probe may be treated like any other connection.
     HostFull,
     /// sk_lookup: brought to the proxy.
     InboundSteered,
@@ -72,9 +72,9 @@ pub enum Outcome {
     DirectQuota,
     /// sockops: an accepted socket is the other end of a connection that goes directly.
     DirectAccepted,
-    /// sockops: somebody else finished a direct connection's handshake; the accepted socket was cut off.
+    /// sockops: a different peer completed a direct connection's handshake; the accepted socket was closed.
     DirectForged,
-    /// sockops: the map of flows is full; the connection is treated like a stranger's.
+    /// sockops: the map of flows is full; the connection goes through the proxy's checks.
     DirectFull,
     /// sockops: the map of open direct connections is full; this one cannot be ended when policy changes.
     OpenDirectFull,

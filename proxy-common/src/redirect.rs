@@ -69,7 +69,7 @@ impl Ip {
         self.0[0] == V6_HEAD && a == V6_MIDDLE[0] && b == V6_MIDDLE[1]
     }
 
-    /// The slot of the pod whose target this could be; 0: nobody's.
+    /// The slot of the pod whose target this could be; 0 is not used.
     #[inline(always)]
     pub fn slot(&self) -> u32 {
         if self.is_v4() {

@@ -2,7 +2,7 @@
 //!
 //! No program of its own: called by connect (the choice), sockops (flows, figures) and sk_lookup (this very
 //! connection passes). Kernel 5.8 (ring buffer). If a step fails, the connection goes through the proxy or is
-//! to be treated as a stranger's.
+//! to be treated like any other.
 
 use core::{
     ffi::c_void,
@@ -239,7 +239,7 @@ pub unsafe fn on_accepted(ctx: &SockOpsContext, netns: u64, socket: *mut c_void,
             return true;
         }
         let grant = flow.grant;
-        // By a SYN of before, or by the proxy after all: nobody's grant.
+        // By an earlier SYN, or through the proxy after all: there is no grant.
         (*state).grant = if VALID_GRANTS.get(grant).is_some() { grant } else { 0 };
         (*state).destination = netns;
         (*state).since = bpf_ktime_get_ns();

@@ -49,7 +49,7 @@ pub static PREEXISTING_LISTENERS: HashMap<ListenKey, u64> =
 /// Subnets that workloads leave alone.
 #[map]
 pub static SKIPPED_SUBNETS: LpmTrie<SubnetKey, u8> = LpmTrie::with_max_entries(16384, BPF_F_NO_PREALLOC);
-/// Workloads (netns cookies) by the slot of their redirect targets; 0: nobody's.
+/// Workloads (netns cookies) by the slot of their redirect targets; 0 is not used.
 #[map]
 pub static NETNS_BY_SLOT: Array<u64> = Array::with_max_entries(SLOTS, 0);
 /// The proxy's own cgroups; more than one during a takeover. Other versions read it by this name.

@@ -11,7 +11,7 @@ use aya_ebpf::maps::HashMap;
 #[inline(always)]
 pub fn take(counts: &HashMap<u64, u64>, netns: u64, most: u64) -> bool {
     let Some(count) = counts.get_ptr_mut(netns) else { return true };
-    // Entries of before the counter was made may have gone since: below zero is as good as zero.
+    // Entries that are older than the counter may have been removed: below zero counts as zero.
     // SAFETY: a live map value, aligned.
     if unsafe { count.read_volatile() } as i64 >= most as i64 {
         return false;

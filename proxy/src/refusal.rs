@@ -26,9 +26,9 @@ pub enum Reason {
     TooManyDestinations,
     /// The workload has as many connections open as one may have.
     WorkloadLimit,
-    /// The workload has as many open as it leaves to the other workloads of the node.
+    /// The workload has used up its quota of the node's connections.
     NodeLimit,
-    /// The client has as many open to this workload as it leaves to other clients.
+    /// The client has used up its quota of this workload's connections.
     ClientLimit,
     /// Somebody in the pod connected to a port of the proxy, or the kernel had no room for the original destination.
     NoOriginalDestination,

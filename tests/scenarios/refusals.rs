@@ -49,8 +49,18 @@ pub(crate) fn area() -> Area {
 
 fn every_reason() -> Description {
     mesh("refusals")
-        .pod("client", |pod| pod.node("a").meshed().policy("all-authenticated"))
-        .pod("near", |pod| pod.node("a").meshed())
+        .pod("client", |pod| {
+            pod.node("a")
+                .meshed()
+                .policy("all-authenticated")
+                .annotate("config.weft.dev/splice-ports", "8500")
+        })
+        .pod("near", |pod| {
+            pod.node("a")
+                .meshed()
+                .annotate("config.weft.dev/splice-ports", "8500")
+                .annotate("config.linkerd.io/opaque-ports", "9000")
+        })
         .pod("far", |pod| pod.node("b").meshed())
         .pod("plain", |pod| pod.node("b").unmeshed())
         .pod("near-closed", |pod| pod.node("a").meshed().policy("deny"))
@@ -82,7 +92,27 @@ fn refused_by_endpoint(mesh: &Mesh) -> Result<()> {
         let nobody = mesh.pod(pod).at(mesh.unused_port());
         refused(mesh, "a", "outbound", "client", "refused by endpoint", nobody)
             .with_context(|| pod.to_owned())
-    })
+    })?;
+    let spliced = mesh.pod("near").at(8500);
+    refused(mesh, "a", "outbound", "client", "refused by endpoint", spliced).context("spliced")?;
+    refused_directly(mesh)
+}
+
+/// A direct connection is refused by the kernel: connect() itself says so. If the port's last listener is gone, the next
+/// connection goes through the proxy again, which gives the reason.
+fn refused_directly(mesh: &Mesh) -> Result<()> {
+    let (client, target) = (mesh.pod("client"), mesh.pod("near").at(9000));
+    let server = mesh.pod("near").serve(9000, backends::echo())?;
+    let proxy = mesh.proxy("a").watch()?;
+    client.connect(target)?.write_all(b"?")?;
+    proxy.expect("weft_direct_pass_changes_total", &[("change", "granted")], 1.0)?;
+    let proxy = mesh.proxy("a").watch()?;
+    let mut stream = client.connect(target)?;
+    stream.write_all(b"?")?;
+    stream.read_exact(&mut [0; 1])?;
+    proxy.expect("weft_capture_total", &[("hook", "connect"), ("outcome", "direct")], 1.0)?;
+    drop((stream, server));
+    refused(mesh, "a", "outbound", "client", "refused by endpoint", target).context("direct")
 }
 
 fn denied_by_policy(mesh: &Mesh) -> Result<()> {

@@ -101,7 +101,7 @@ impl Programs {
         if let Ok(link) = sys::open_pinned(&path)
             && let Err(error) = sys::detach_link(link.as_fd())
         {
-            tracing::debug!(path = %path.display(), %error, "the pod's sk_lookup link was not detached: its namespace is gone");
+            tracing::debug!(path = %path.display(), %error, "the pod's sk_lookup link was not detached: its namespace no longer exists");
         }
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound

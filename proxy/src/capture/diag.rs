@@ -24,7 +24,7 @@ pub(super) fn listening(netns: &Netns) -> io::Result<Vec<SocketAddr>> {
 
 /// The ends and the cookies of connections to sockets in `netns` whose handshake is not over.
 pub(super) fn half_open(netns: &Netns) -> io::Result<Vec<Found>> {
-    // Of an IPv6 listener, those over IPv4 are told as v4-mapped.
+    // For an IPv6 listener, connections over IPv4 are listed as v4-mapped.
     let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let found = netns.inside(|| dump_both(StateFlags::SYN_RECV))?.into_iter();
     Ok(found.map(|(local, remote, cookie)| (canonical(local), canonical(remote), cookie)).collect())

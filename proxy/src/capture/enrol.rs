@@ -140,8 +140,8 @@ impl Enrolled {
     /// The same pod will be enrolled anew, with these addresses: it stays captured meanwhile, its other addresses
     /// are forgotten.
     pub fn retire(self, ips: &[IpAddr]) -> Result<(), CaptureError> {
-        let gone: Vec<IpAddr> = self.ips.iter().copied().filter(|ip| !ips.contains(ip)).collect();
-        self.capture.maps.lock().forget_addresses(self.netns.cookie(), &gone)
+        let removed: Vec<IpAddr> = self.ips.iter().copied().filter(|ip| !ips.contains(ip)).collect();
+        self.capture.maps.lock().forget_addresses(self.netns.cookie(), &removed)
     }
 
     /// Removes everything that the kernel side knows of the pod.

@@ -119,8 +119,9 @@ impl CaptureError {
 /// The line of the verifier's log that says what it did not like: the last one before its statistics.
 fn complaint(log: &str) -> &str {
     const STATISTICS: [&str; 3] = ["processed ", "verification time", "stack depth"];
-    let told = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start));
-    log.lines().map(str::trim).rfind(told).unwrap_or("without a word")
+    let is_message =
+        |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start));
+    log.lines().map(str::trim).rfind(is_message).unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub struct Unsupported {
     lacking: String,
 }
 
-/// Asks for every need. Where the answer is not to be had (no right to load programs) the load that follows will tell.
+/// Checks every requirement. What cannot be checked (no right to load programs) shows when the programs are loaded.
 pub(super) fn check() -> Result<(), Unsupported> {
     judge(&NEEDS)
 }
@@ -76,7 +76,7 @@ fn judge(needs: &[Need]) -> Result<(), Unsupported> {
 }
 
 impl Need {
-    /// `None`: that cannot be told.
+    /// `None`: that cannot be checked.
     pub(super) fn is_there(&self) -> Option<bool> {
         (self.there)()
     }
@@ -125,7 +125,7 @@ mod tests {
         let needs = [
             need("one thing", || Some(false)),
             need("what is there", || Some(true)),
-            need("what cannot be told", || None),
+            need("what cannot be checked", || None),
             need("another", || Some(false)),
         ];
         let message = judge(&needs).unwrap_err().to_string();

@@ -26,7 +26,7 @@ use super::{Netns, netlink};
 /// Addresses of a namespace that are looked at: a pod can have any number.
 const MOST: usize = 4_096;
 
-/// Why others may read and change the packets of a pod, or nobody knows whether they can.
+/// Why others can, or may be able to, read and change the packets of a pod.
 #[derive(Debug)]
 pub enum NotIsolated {
     /// The pod's address is on none of its links.
@@ -53,7 +53,7 @@ impl fmt::Display for NotIsolated {
                 write!(f, "the node's end of the pod's link, {port}, is on a bridge")
             }
             NotIsolated::Unknown(error) => {
-                write!(f, "the kernel does not tell how the pod is linked: {error}")
+                write!(f, "failed to ask the kernel how the pod is linked: {error}")
             }
         }
     }
@@ -70,11 +70,11 @@ impl Netns {
     /// before they give it an address, and never link it anew.
     ///
     /// # Errors
-    /// They do not, or it cannot be told.
+    /// They do not, or the kernel could not be asked.
     pub fn has_links_of_its_own(&self, node: &Netns, ips: &[IpAddr]) -> Result<(), NotIsolated> {
         let mut other_ends = BTreeSet::new();
-        let told = self.inside(|| other_ends_at(node.as_fd(), ips, &mut other_ends));
-        told??;
+        let asked = self.inside(|| other_ends_at(node.as_fd(), ips, &mut other_ends));
+        asked??;
         node.inside(|| Ok(other_ends.into_iter().try_for_each(at_the_node)))?
     }
 }
@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn loopback_is_a_link_of_no_pair() {
         let Ok(own) = Netns::open(std::path::Path::new("/proc/self/ns/net")) else { return };
-        let told = own.has_links_of_its_own(&own, &["127.0.0.1".parse().unwrap()]);
-        assert!(matches!(told, Err(NotIsolated::Kind)), "{told:?}");
-        let told = own.has_links_of_its_own(&own, &["203.0.113.77".parse().unwrap()]);
-        assert!(matches!(told, Err(NotIsolated::Nowhere(_))), "{told:?}");
+        let isolated = own.has_links_of_its_own(&own, &["127.0.0.1".parse().unwrap()]);
+        assert!(matches!(isolated, Err(NotIsolated::Kind)), "{isolated:?}");
+        let isolated = own.has_links_of_its_own(&own, &["203.0.113.77".parse().unwrap()]);
+        assert!(matches!(isolated, Err(NotIsolated::Nowhere(_))), "{isolated:?}");
     }
 }

@@ -32,7 +32,7 @@ pub struct Listener {
 pub struct Listeners(pub Vec<Listener>);
 
 impl Listeners {
-    /// Opens them on loopback of the namespace, where nobody outside can reach them. A port that the
+    /// Opens them on loopback of the namespace, where they cannot be reached from outside. A port that the
     /// application has taken is replaced by a free one.
     pub fn open(netns: &Netns) -> io::Result<Listeners> {
         netns.inside(|| {
@@ -103,7 +103,7 @@ fn listen(v6: bool, port: u16) -> io::Result<OwnedFd> {
         // A predecessor's connections in TIME_WAIT do not stand in the way.
         socket.set_reuse_address(true)?;
         socket.bind(&SockAddr::from(SocketAddr::new(localhost, port)))?;
-        // What comes in at once has it too: nobody who is accepted is ever told of an end that nobody meant.
+        // Before listen(): connections that arrive at once inherit it too.
         net::tune(&socket)?;
         net::end_by_reset(&socket);
         socket.listen(BACKLOG)?;

@@ -25,7 +25,7 @@ use crate::{
 const SMALLEST_BATCH: usize = 4;
 const LARGEST_BATCH: usize = 128;
 
-/// Unconnected, non-blocking TCP sockets of one namespace, tuned, and to end by reset until told otherwise.
+/// Unconnected, non-blocking TCP sockets of one namespace, tuned, and set to end by a reset.
 #[derive(Debug)]
 pub struct SocketPool {
     v4: Arc<FamilyPool>,
@@ -80,7 +80,7 @@ impl SocketPool {
         if let Some((socket, _)) = pool.sockets.lock().pop() {
             return Ok(socket);
         }
-        // A connection that is let in has room for its socket, whatever the pool holds, and whoever else takes from it.
+        // The limits have room for the socket of every connection that they let in, whatever the pool holds.
         let made = pool.fill(1).await?;
         made.ok_or_else(|| io::Error::other("no socket was made"))
     }

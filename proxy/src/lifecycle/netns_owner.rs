@@ -9,8 +9,7 @@ use weft_api::node::State;
 use super::{Spec, WorkloadSupervisor, supervisor::RETRY_INTERVAL};
 use crate::{capture::Netns, workload::Key};
 
-pub(super) const HOST_NETWORK: &str =
-    "the pod shares the node's network (hostNetwork): its connections cannot be told from the node's own";
+pub(super) const HOST_NETWORK: &str = "the pod shares the node's network (hostNetwork): its connections cannot be distinguished from the node's own";
 
 impl WorkloadSupervisor {
     /// The pod's network namespace, once it exists and no other pod owns it.

@@ -75,7 +75,7 @@ impl Splicing {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
             let (splicing, last) = (self.clone(), std::mem::take(&mut candidates));
-            match spawn_blocking(move || splicing.capture.splice().forget_the_dead(&last)).await {
+            match spawn_blocking(move || splicing.capture.splice().remove_unused(&last)).await {
                 Ok(Ok(found)) => candidates = found,
                 Ok(Err(error)) => {
                     error!(%error, "failed to remove splices of dead proxies; they stay in the kernel's maps")

@@ -130,7 +130,7 @@ impl Splice {
         let members: SockHash<MapData, u64> = take(ebpf, "SPLICED_SOCKETS")?;
         let state = match refused.or_else(|| attach(ebpf, &members).err()) {
             Some(reason) => {
-                tracing::warn!(reason, "connections are not spliced, whoever opts in");
+                tracing::warn!(reason, "connections are not spliced, although ports may opt in");
                 State::Off(reason)
             }
             None => State::Untried,
@@ -147,7 +147,7 @@ impl Splice {
         };
         if alone {
             let all = splice.flows.used().collect();
-            splice.forget_the_dead(&all)?;
+            splice.remove_unused(&all)?;
         }
         Ok(splice)
     }
@@ -177,8 +177,8 @@ impl Splice {
             _ => wanted.iter().map(|(ip, ports)| ((*ip).into(), *ports)).collect(),
         };
         let mut to = self.to.lock();
-        let gone: Vec<Ip> = to.keys().flatten().filter(|ip| !wanted.contains_key(ip)).collect();
-        for ip in gone {
+        let removed: Vec<Ip> = to.keys().flatten().filter(|ip| !wanted.contains_key(ip)).collect();
+        for ip in removed {
             absent_is_fine(to.remove(&ip)).map_err(CaptureError::map("SPLICE_BY_IP"))?;
         }
         for (ip, ports) in wanted {
@@ -269,10 +269,7 @@ impl Splice {
     /// application's socket is a member until it closes that, so some are dead only later: gives the flows with their
     /// senders that seem to be, to be asked about again. Of these, only `suspects` of last time are taken: others may be
     /// about to get their route.
-    pub fn forget_the_dead(
-        &self,
-        suspects: &HashSet<(u32, u64)>,
-    ) -> Result<HashSet<(u32, u64)>, CaptureError> {
+    pub fn remove_unused(&self, suspects: &HashSet<(u32, u64)>) -> Result<HashSet<(u32, u64)>, CaptureError> {
         let flows: Vec<(u32, u64)> = self.flows.used().collect();
         let mut routes = self.routes.lock();
         if flows.is_empty() && routes.keys().next().is_none() {
@@ -291,7 +288,7 @@ impl Splice {
     }
 
     fn turn_off(&self, reason: String) {
-        tracing::warn!(reason, "connections are not spliced, whoever opts in");
+        tracing::warn!(reason, "connections are not spliced, although ports may opt in");
         *self.state.write() = State::Off(reason);
     }
 }

@@ -122,9 +122,9 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
     spliced(&mut |routed| {
         let source = &source;
         std::thread::scope(|scope| {
-            let (told, asleep) = mpsc::channel();
+            let (report, asleep) = mpsc::channel();
             let reader = scope.spawn(move || {
-                let _ = told.send(File::open("/proc/thread-self/stat"));
+                let _ = report.send(File::open("/proc/thread-self/stat"));
                 (&*source).read_exact(&mut [0])
             });
             let seen = asleep.recv().map_err(std::io::Error::other).flatten().and_then(until_asleep);
