@@ -135,6 +135,6 @@ mod tests {
                    verification time 120 usec\nstack depth 0\n\
                    processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0\n\n";
         assert_eq!(complaint(log), "program of this type cannot use helper bpf_set_retval#187");
-        assert_eq!(complaint(""), "without a word");
+        assert_eq!(complaint(""), "no message");
     }
 }
