@@ -86,7 +86,7 @@ impl Reason {
         }
     }
 
-    /// What the application sees at its end: the `errno` under which the refused connection is counted.
+    /// The `errno` under which a refused inbound connection is counted as closed.
     pub const fn errno(self) -> &'static str {
         match self {
             Self::DeniedByPolicy => "EACCES",

@@ -30,10 +30,6 @@ impl AppStream {
         &self.tcp
     }
 
-    pub fn into_inner(self) -> TcpStream {
-        self.tcp
-    }
-
     /// From now on the kernel may put bytes into the socket beside TCP.
     pub fn set_in_socket_map(&mut self) {
         self.in_socket_map = true;

@@ -26,8 +26,9 @@ impl Connector {
         };
         let Some(other) = self.other_address(endpoint) else { return Err(error) };
         let endpoint = Endpoint { addr: other, ..endpoint.clone() };
-        // What the client dialled refused first: that is what the log should say.
-        self.connect_while(request, &endpoint, is_current_always).await.map_err(|_| error)
+        let result = self.connect_endpoint(request, &endpoint).await;
+        // If nobody listens there either, the error should name the address that was dialled.
+        result.map_err(|other| if other.is_unreachable() { error } else { other })
     }
 
     /// The address of the other family of a pod on this node.
@@ -79,8 +80,4 @@ impl Connector {
             None => self.plain(request, endpoint.addr, Some(endpoint)).await,
         }
     }
-}
-
-fn is_current_always() -> bool {
-    true
 }

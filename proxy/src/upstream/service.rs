@@ -38,8 +38,8 @@ impl Connector {
         debug!(source = %request.source.key, destination = authority, error = %exhausted.error, "trying the endpoints of the other address family");
         let pod = exhausted.first;
         let other = self.connect_any(request, authority, &endpoints.other_family, pod.as_ref()).await;
-        // The first family's error names the address that was dialled.
-        other.map_err(|_| exhausted.error)
+        // If nobody listens there either, the first family's error names the address that was dialled.
+        other.map_err(|other| if other.error.is_unreachable() { exhausted.error } else { other.error })
     }
 
     /// Tries the endpoints of one family, the one of the same pod as `prefer` first.
