@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    metrics::{AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls, TransportLabels, reason},
+    metrics::{Authz, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls, TransportLabels, reason},
     net::{Direction, Peer},
     policy::{Client, Decision, DenyReason, PortPolicy},
     tls::Identity,
@@ -36,6 +36,24 @@ pub struct Authorization {
     client: IpAddr,
     tls: Tls,
     server: Arc<ServerLabels>,
+}
+
+/// The permission of a client to make requests on one connection, which follows the policy.
+pub struct RequestAuthorization {
+    authorizer: Arc<Authorizer>,
+    workload: Arc<Workload>,
+    changes: watch::Receiver<Arc<WorkloadConfig>>,
+    target: SocketAddr,
+    client: IpAddr,
+    tls: Tls,
+    current: Option<RequestDecision>,
+}
+
+/// What the policy of this moment says.
+struct RequestDecision {
+    result: Result<(), DenyReason>,
+    policy: Arc<ServerLabels>,
+    counters: Arc<Authz>,
 }
 
 impl Authorizer {
@@ -97,6 +115,25 @@ impl Authorizer {
         })
     }
 
+    /// The permission of a client to make requests; asked anew for each.
+    pub fn authorize_requests(
+        self: &Arc<Self>,
+        workload: &Arc<Workload>,
+        target: SocketAddr,
+        client: IpAddr,
+        tls: Tls,
+    ) -> RequestAuthorization {
+        RequestAuthorization {
+            authorizer: self.clone(),
+            workload: workload.clone(),
+            changes: workload.config_changes(),
+            target,
+            client,
+            tls,
+            current: None,
+        }
+    }
+
     fn count(
         &self,
         outcome: AuthzOutcome,
@@ -115,6 +152,31 @@ impl Authorizer {
         self.metrics.authz(outcome, &labels);
     }
 
+    /// Opens the counter of one of the two TCP connections of a client.
+    pub fn open_counter(
+        &self,
+        workload: &Workload,
+        target: SocketAddr,
+        server: Arc<ServerLabels>,
+        client: &Tls,
+        peer: Peer,
+    ) -> OpenConn {
+        let tls = match peer {
+            Peer::Src => client.clone(),
+            Peer::Dst => Tls::NoIdentity(reason::LOOPBACK),
+        };
+        let labels = TransportLabels {
+            direction: Direction::Inbound,
+            peer,
+            workload: workload.labels.clone(),
+            tls,
+            target,
+            server: Some(server),
+            destination: None,
+        };
+        self.metrics.transport(&labels).open()
+    }
+
     /// Counts and logs that something which was allowed is ended because the policy has changed.
     pub fn terminated(
         &self,
@@ -129,6 +191,61 @@ impl Authorizer {
         if workload.log_limiter.allow("terminated") {
             let identity = tls.identity().map(tracing::field::display);
             warn!(destination = %workload.key, addr = %target, %client, identity, policy = port.labels.name, %reason, "connection terminated: the policy has changed");
+        }
+    }
+}
+
+impl RequestAuthorization {
+    /// Asks the policy about one request; counts and logs the answer.
+    ///
+    /// # Errors
+    /// Why the request is denied.
+    pub fn check(&mut self) -> Result<(), DenyReason> {
+        let changed = self.changes.has_changed().unwrap_or(false);
+        let decision = match self.current.take() {
+            Some(current) if !changed => current,
+            _ => self.decide(),
+        };
+        let result = decision.result;
+        let outcome = if result.is_ok() { AuthzOutcome::Allow } else { AuthzOutcome::Deny };
+        decision.counters.count(outcome);
+        if let Err(reason) = result
+            && self.workload.log_limiter.allow("denied")
+        {
+            let identity = self.tls.identity().map(tracing::field::display);
+            warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity, policy = decision.policy.name, %reason, "request denied by policy");
+        }
+        self.current = Some(decision);
+        result
+    }
+
+    /// Reads the policy anew; the next call sees later changes.
+    fn decide(&mut self) -> RequestDecision {
+        let port = self.changes.borrow_and_update().policies.port(self.target.port());
+        let client = Client { ip: self.client, identity: self.tls.identity() };
+        let result = match port.policy.authorize(client, &self.authorizer.cluster_networks) {
+            Decision::Deny(reason) => Err(reason),
+            Decision::Allow | Decision::Audit => Ok(()),
+        };
+        let counters = self.authorizer.metrics.http_authz(&AuthzLabels {
+            workload: self.workload.labels.clone(),
+            target: self.target,
+            tls: self.tls.clone(),
+            server: Some(port.labels.clone()),
+            authz_name: result.is_ok().then(|| port.policy.as_str().into()),
+        });
+        RequestDecision { result, policy: port.labels, counters }
+    }
+
+    /// Waits until the policy has changed and denies the client.
+    pub async fn revoked(mut self) {
+        loop {
+            // The workload, which we hold, owns the sender.
+            let _ = self.changes.changed().await;
+            if let Err(reason) = self.decide().result {
+                let (workload, target) = (&self.workload, self.target);
+                return self.authorizer.terminated(workload, target, self.client, &self.tls, reason);
+            }
         }
     }
 }
@@ -169,19 +286,7 @@ impl Authorization {
 
     /// Opens the destination workload's counter of one of the two TCP connections.
     pub fn open_counter(&self, peer: Peer) -> OpenConn {
-        let tls = match peer {
-            Peer::Src => self.tls.clone(),
-            Peer::Dst => Tls::NoIdentity(reason::LOOPBACK),
-        };
-        let labels = TransportLabels {
-            direction: Direction::Inbound,
-            peer,
-            workload: self.workload.labels.clone(),
-            tls,
-            target: self.target,
-            server: Some(self.server.clone()),
-            destination: None,
-        };
-        self.authorizer.metrics.transport(&labels).open()
+        let (workload, target, server) = (&self.workload, self.target, self.server.clone());
+        self.authorizer.open_counter(workload, target, server, &self.tls, peer)
     }
 }

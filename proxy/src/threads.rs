@@ -5,6 +5,7 @@
 //! connection is assigned to the thread with less to do. docs/decisions/0021-worker-threads.md has the reasons.
 
 use std::{
+    cell::Cell,
     io,
     sync::{
         Arc,
@@ -26,6 +27,15 @@ use tokio::runtime::{Builder, Handle};
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// By how many thousandths of its time a worker may be busier than another before connections go to the other.
 const MAX_LOAD_DIFFERENCE: u32 = 250;
+
+thread_local! {
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The number of the worker on whose thread this runs; 0 on other threads.
+pub fn current_worker() -> usize {
+    NUMBER.get()
+}
 
 /// The threads that carry connections. They end with the process.
 pub struct WorkerThreads {
@@ -57,6 +67,11 @@ impl WorkerThreads {
         let workers = (0..count.max(1)).map(|number| Worker::start(number).map(Arc::new));
         let workers = workers.collect::<io::Result<_>>()?;
         Ok(Self { workers, next: AtomicUsize::new(0), measured: Mutex::new(Instant::now()) })
+    }
+
+    /// The number of workers.
+    pub fn count(&self) -> usize {
+        self.workers.len()
     }
 
     /// The worker that accepts the connections of one more workload: each in turn.
@@ -93,6 +108,7 @@ impl Worker {
         let handle = runtime.handle().clone();
         let (send_id, id) = mpsc::channel();
         let run = move || {
+            NUMBER.set(number);
             let _ = send_id.send(gettid());
             runtime.block_on(std::future::pending::<()>());
         };

@@ -53,7 +53,7 @@ impl Load {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn connected(&self, latency: Duration, now: Duration, config: &LoadConfig) {
+    pub(super) fn answered(&self, latency: Duration, now: Duration, config: &LoadConfig) {
         let latency = latency.as_secs_f64();
         // Two threads may overwrite each other's result. That loses one sample of many.
         let estimate = match self.latency(now, config) {
@@ -80,7 +80,7 @@ impl Load {
         }
     }
 
-    /// The expected seconds until a connection is established; `None` while not known.
+    /// The expected seconds until the endpoint answers; `None` while not known.
     pub(super) fn latency(&self, now: Duration, config: &LoadConfig) -> Option<f64> {
         let latency = f64::from_bits(self.latency.load(Ordering::Relaxed));
         (latency > 0.0)

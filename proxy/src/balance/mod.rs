@@ -1,8 +1,9 @@
-//! Balances connections over the endpoints of a service.
+//! Balances connections and HTTP requests over the endpoints of a service.
 //!
-//! Power of two choices: of two random endpoints, the one with less load is picked. Load is the time in which
-//! connections are established, times the number of open connections. Picking takes no lock. An endpoint that fails is
-//! not picked for a while; then one connection tries it before others use it.
+//! Power of two choices: of two random endpoints, the one with less load is picked. The load of connections is the time
+//! in which they are established, times the number of open ones; the load of requests is the time until a response
+//! begins, times the number of requests in flight. Picking takes no lock. An endpoint that fails is not picked for a
+//! while; then one connection or request tries it before others use it.
 #![forbid(unsafe_code)]
 
 mod endpoint;
@@ -35,11 +36,19 @@ pub struct Balancer {
     base: Instant,
 }
 
+/// What an endpoint is picked for. Each kind has a load of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    Connection,
+    Request,
+}
+
 /// An endpoint that was picked. It counts towards the endpoint's load until it is dropped: keep it as long as the
-/// connection.
+/// connection or request.
 #[derive(Debug)]
 pub struct Picked {
     node: Arc<Node>,
+    unit: Unit,
     /// The endpoint's failures when it was picked.
     failures: u32,
     config: LoadConfig,
@@ -57,7 +66,17 @@ struct Set {
 #[derive(Debug)]
 struct Node {
     endpoint: Endpoint,
-    load: Arc<Load>,
+    connections: Arc<Load>,
+    requests: Arc<Load>,
+}
+
+impl Node {
+    fn load(&self, unit: Unit) -> &Load {
+        match unit {
+            Unit::Connection => &self.connections,
+            Unit::Request => &self.requests,
+        }
+    }
 }
 
 impl Balancer {
@@ -70,15 +89,17 @@ impl Balancer {
     pub fn update(&self, endpoints: Vec<Endpoint>) {
         let _one_at_a_time = self.update.lock();
         let old = self.set.load();
-        let known: HashMap<SocketAddr, &Arc<Load>> =
-            old.nodes.iter().map(|node| (node.endpoint.addr, &node.load)).collect();
+        let known: HashMap<SocketAddr, &Arc<Node>> =
+            old.nodes.iter().map(|node| (node.endpoint.addr, node)).collect();
         let mut seen = HashSet::with_capacity(endpoints.len());
         let nodes = endpoints
             .into_iter()
             .filter(|endpoint| seen.insert(endpoint.addr))
             .map(|endpoint| {
-                let load = known.get(&endpoint.addr).map_or_else(Arc::default, |load| Arc::clone(load));
-                Arc::new(Node { endpoint, load })
+                let (connections, requests) = known
+                    .get(&endpoint.addr)
+                    .map_or_else(Default::default, |old| (old.connections.clone(), old.requests.clone()));
+                Arc::new(Node { endpoint, connections, requests })
             })
             .collect();
         self.set.store(Arc::new(Set::new(nodes)));
@@ -86,14 +107,26 @@ impl Balancer {
 
     /// Picks an endpoint for a new connection, but none of `exclude`; `None` if none is left.
     pub fn pick(&self, exclude: &[SocketAddr]) -> Option<Picked> {
-        self.pick_at(exclude, self.base.elapsed())
+        self.pick_at(Unit::Connection, exclude, self.base.elapsed())
+    }
+
+    /// Picks an endpoint for an HTTP request, but none of `exclude`; `None` if none is left.
+    pub fn pick_for_request(&self, exclude: &[SocketAddr]) -> Option<Picked> {
+        self.pick_at(Unit::Request, exclude, self.base.elapsed())
+    }
+
+    /// The number of endpoints that are picked for requests now, and of those that are not because they failed.
+    pub fn states(&self) -> (usize, usize) {
+        let (set, now) = (self.set.load(), self.base.elapsed());
+        let failing = set.nodes.iter().filter(|node| node.requests.is_backed_off(now)).count();
+        (set.nodes.len() - failing, failing)
     }
 
     /// Picks the endpoint of the same pod as `other`, an endpoint of the other address family.
     pub fn pick_pod(&self, other: &Endpoint) -> Option<Picked> {
         let set = self.set.load();
         let node = set.nodes.iter().find(|node| node.endpoint.is_same_pod(other))?;
-        Some(self.begin(node))
+        Some(self.begin_at(Unit::Connection, node, self.base.elapsed()))
     }
 
     /// Whether this endpoint still exists, with the same identity.
@@ -113,18 +146,14 @@ impl Balancer {
         self.set.load().nodes.iter().map(|node| node.endpoint.clone()).collect()
     }
 
-    fn pick_at(&self, exclude: &[SocketAddr], now: Duration) -> Option<Picked> {
+    fn pick_at(&self, unit: Unit, exclude: &[SocketAddr], now: Duration) -> Option<Picked> {
         let set = self.set.load();
-        Some(self.begin_at(set.pick(exclude, now, &self.config)?, now))
+        Some(self.begin_at(unit, set.pick(unit, exclude, now, &self.config)?, now))
     }
 
-    fn begin(&self, node: &Arc<Node>) -> Picked {
-        self.begin_at(node, self.base.elapsed())
-    }
-
-    fn begin_at(&self, node: &Arc<Node>, now: Duration) -> Picked {
-        let failures = node.load.begin(now, &self.config);
-        Picked { node: node.clone(), failures, config: self.config, base: self.base }
+    fn begin_at(&self, unit: Unit, node: &Arc<Node>, now: Duration) -> Picked {
+        let failures = node.load(unit).begin(now, &self.config);
+        Picked { node: node.clone(), unit, failures, config: self.config, base: self.base }
     }
 }
 
@@ -139,20 +168,20 @@ impl Picked {
         &self.node.endpoint
     }
 
-    /// Records that the connection was established after `latency`.
-    pub fn connected(&self, latency: Duration) {
-        self.node.load.connected(latency, self.base.elapsed(), &self.config);
+    /// Records that the connection was established, or the response began, after `latency`.
+    pub fn answered(&self, latency: Duration) {
+        self.node.load(self.unit).answered(latency, self.base.elapsed(), &self.config);
     }
 
-    /// Records that the endpoint could not be connected to.
+    /// Records that the endpoint could not be connected to, or broke the connection before it answered.
     pub fn failed(&self) {
-        self.node.load.failed(self.failures, self.base.elapsed(), &self.config);
+        self.node.load(self.unit).failed(self.failures, self.base.elapsed(), &self.config);
     }
 }
 
 impl Drop for Picked {
     fn drop(&mut self) {
-        self.node.load.end();
+        self.node.load(self.unit).end();
     }
 }
 
@@ -173,28 +202,28 @@ impl Set {
         Self { nodes, weights, heaviest }
     }
 
-    fn pick(&self, exclude: &[SocketAddr], now: Duration, config: &LoadConfig) -> Option<&Arc<Node>> {
+    fn pick(&self, unit: Unit, exclude: &[SocketAddr], now: Duration, config: &LoadConfig) -> Option<&Arc<Node>> {
         let usable =
-            |node: &Arc<Node>| !exclude.contains(&node.endpoint.addr) && !node.load.is_backed_off(now);
+            |node: &Arc<Node>| !exclude.contains(&node.endpoint.addr) && !node.load(unit).is_backed_off(now);
         match &self.nodes[..] {
             [] => return None,
             [only] if usable(only) => return Some(only),
             _ => {
                 let (a, b) = self.two_random();
                 if usable(a) && usable(b) {
-                    return Some(self.less_loaded(a, b, now, config));
+                    return Some(self.less_loaded(unit, a, b, now, config));
                 }
             }
         }
         // One of the two is not usable: choose among those that are.
         let nodes: Vec<Arc<Node>> = self.nodes.iter().filter(|node| usable(node)).cloned().collect();
         let chosen = match nodes.len() {
-            0 => return self.least_recently_failed(exclude),
+            0 => return self.least_recently_failed(unit, exclude),
             1 => nodes[0].endpoint.addr,
             _ => {
                 let usable = Self::new(nodes);
                 let (a, b) = usable.two_random();
-                usable.less_loaded(a, b, now, config).endpoint.addr
+                usable.less_loaded(unit, a, b, now, config).endpoint.addr
             }
         };
         self.nodes.iter().find(|node| node.endpoint.addr == chosen)
@@ -222,12 +251,13 @@ impl Set {
 
     fn less_loaded<'a>(
         &self,
+        unit: Unit,
         a: &'a Arc<Node>,
         b: &'a Arc<Node>,
         now: Duration,
         config: &LoadConfig,
     ) -> &'a Arc<Node> {
-        let (latency_a, latency_b) = match (a.load.latency(now, config), b.load.latency(now, config)) {
+        let (latency_a, latency_b) = match (a.load(unit).latency(now, config), b.load(unit).latency(now, config)) {
             (Some(a), Some(b)) => (a, b),
             // An endpoint without measurements is assumed to be as fast as the other one. Otherwise a new endpoint
             // would get no connections until the measurements of the others are old.
@@ -236,21 +266,21 @@ impl Set {
                 (latency, latency)
             }
         };
-        if self.cost(b, latency_b) < self.cost(a, latency_a) { b } else { a }
+        if self.cost(unit, b, latency_b) < self.cost(unit, a, latency_a) { b } else { a }
     }
 
-    fn cost(&self, node: &Node, latency: f64) -> f64 {
+    fn cost(&self, unit: Unit, node: &Node, latency: f64) -> f64 {
         // Open connections count relative to the weight. Without any, the weights count only in the sampling.
         let weight = f64::from(node.endpoint.weight.max(1)) / f64::from(self.heaviest.max(1));
-        latency * (node.load.open() as f64 / weight + 1.0)
+        latency * (node.load(unit).open() as f64 / weight + 1.0)
     }
 
     /// When all endpoints have failed, it is better to try one of them than none.
-    fn least_recently_failed(&self, exclude: &[SocketAddr]) -> Option<&Arc<Node>> {
+    fn least_recently_failed(&self, unit: Unit, exclude: &[SocketAddr]) -> Option<&Arc<Node>> {
         self.nodes
             .iter()
             .filter(|node| !exclude.contains(&node.endpoint.addr))
-            .min_by_key(|node| node.load.last_tried())
+            .min_by_key(|node| node.load(unit).last_tried())
     }
 }
 

@@ -33,7 +33,7 @@ fn spread(balancer: &Balancer, picks: usize, latency: impl Fn(usize) -> Duration
     let mut counts = vec![0; 256];
     for _ in 0..picks {
         let picked = balancer.pick(&[]).unwrap();
-        picked.connected(latency(last(&picked)));
+        picked.answered(latency(last(&picked)));
         counts[last(&picked)] += 1;
     }
     counts
@@ -54,7 +54,7 @@ fn open_connections_even_out() {
         assert!((90..=110).contains(&count), "{count}");
     }
     drop(open);
-    assert!(balancer.set.load().nodes.iter().all(|node| node.load.open() == 0));
+    assert!(balancer.set.load().nodes.iter().all(|node| node.connections.open() == 0));
 }
 
 #[test]
@@ -102,16 +102,16 @@ fn a_failed_endpoint_backs_off_and_is_then_tried_by_one_connection() {
     let together: Vec<Picked> = (0..50).map(|_| balancer.pick(&exclude).unwrap()).collect();
     together.iter().for_each(Picked::failed);
     drop(together);
-    let load = balancer.set.load().nodes[0].load.clone();
-    assert!((0..200).all(|_| last(&balancer.pick_at(&[], start + Duration::from_millis(50)).unwrap()) == 2));
+    let load = balancer.set.load().nodes[0].connections.clone();
+    assert!((0..200).all(|_| last(&balancer.pick_at(Unit::Connection, &[], start + Duration::from_millis(50)).unwrap()) == 2));
     // Fifty connections that failed together are one failure: after at most 120 ms, exactly one may try.
     let later = balancer.base.elapsed() + Duration::from_millis(121);
-    let probes: Vec<Picked> = (0..200).map(|_| balancer.pick_at(&[], later).unwrap()).collect();
+    let probes: Vec<Picked> = (0..200).map(|_| balancer.pick_at(Unit::Connection, &[], later).unwrap()).collect();
     let tried: Vec<&Picked> = probes.iter().filter(|picked| last(picked) == 1).collect();
     assert_eq!(tried.len(), 1);
     tried[0].failed();
     assert!(load.is_backed_off(later), "a failed probe must start a new backoff");
-    tried[0].connected(Duration::from_micros(300));
+    tried[0].answered(Duration::from_micros(300));
     assert!(!load.is_backed_off(later));
 }
 
@@ -136,7 +136,7 @@ fn when_all_have_failed_the_least_recent_is_tried() {
 fn removed_endpoints_are_not_picked_and_others_keep_their_load() {
     let balancer = balancer(2);
     let kept = balancer.pick(&[endpoint(2).addr]).unwrap();
-    kept.connected(Duration::from_millis(80));
+    kept.answered(Duration::from_millis(80));
     balancer.update(vec![endpoint(1), endpoint(1), endpoint(3)]);
     assert_eq!(balancer.len(), 2);
     let load = &balancer.set.load().nodes[0].load;
@@ -159,7 +159,7 @@ fn picks_go_on_during_updates() {
                     assert_ne!(last(&picked), 1);
                     match picks % 3 {
                         0 => picked.failed(),
-                        1 => picked.connected(Duration::from_millis(1)),
+                        1 => picked.answered(Duration::from_millis(1)),
                         _ => {}
                     }
                     picks += 1;
@@ -173,5 +173,5 @@ fn picks_go_on_during_updates() {
     }
     stop.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert!(balancer.set.load().nodes.iter().all(|node| node.load.open() == 0));
+    assert!(balancer.set.load().nodes.iter().all(|node| node.connections.open() == 0));
 }

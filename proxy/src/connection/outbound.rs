@@ -17,6 +17,7 @@ use crate::{
     metrics::{ConnectionRecord, Metered, Metrics, Tls, TransportLabels, reason},
     net::{self, AppStream, Direction, Peer},
     splice::{LocalSplice, LocalSpliceGuard, RemoteSplice, Splicing},
+    tls::Inner,
     upstream::{ConnectRequest, Connector, LocalUpstream, Stream, Upstream},
 };
 
@@ -89,6 +90,7 @@ async fn connect(components: &Outbound<'_>, accepted: &Accepted) -> Option<Upstr
         client: accepted.ends.client,
         original,
         may_splice: accepted.ends.may_splice,
+        inner: Inner::Tcp,
     };
     match components.connector.connect(&request, destination).await {
         Ok(upstream) => Some(upstream),

@@ -5,8 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod hello;
+mod http;
 
-pub use self::hello::{Hello, MAX_HELLO, client_hello};
+pub use self::{
+    hello::{Hello, MAX_HELLO, client_hello},
+    http::{Http, MAX_REQUEST_LINE, http},
+};
 
 #[cfg(test)]
 mod tests;

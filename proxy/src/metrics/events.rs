@@ -35,6 +35,9 @@ pub enum AuthzOutcome {
 #[derive(Debug)]
 pub(super) struct Events {
     authz: Interner<AuthzLabels, Authz>,
+    http_authz: Interner<AuthzLabels, Authz>,
+    http_inbound_errors: Interner<ErrorLabels, Count>,
+    http_outbound_errors: Interner<ErrorLabels, Count>,
     inbound_errors: Interner<ErrorLabels, Count>,
     outbound_errors: Interner<ErrorLabels, Count>,
     /// Counts events whose label set found no room.
@@ -44,6 +47,9 @@ pub(super) struct Events {
 #[derive(Debug, Default)]
 struct Overflow {
     authz: Arc<Authz>,
+    http_authz: Arc<Authz>,
+    http_inbound_errors: Arc<Count>,
+    http_outbound_errors: Arc<Count>,
     inbound_errors: Arc<Count>,
     outbound_errors: Arc<Count>,
 }
@@ -51,8 +57,9 @@ struct Overflow {
 #[derive(Debug, Default)]
 struct Count(AtomicU64);
 
+/// Counters of authorization decisions with one set of labels.
 #[derive(Debug, Default)]
-struct Authz {
+pub struct Authz {
     allow: AtomicU64,
     deny: AtomicU64,
     terminate: AtomicU64,
@@ -62,6 +69,9 @@ impl Events {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             authz: Interner::new(limits.label_sets / 4, limits.idle),
+            http_authz: Interner::new(limits.label_sets / 4, limits.idle),
+            http_inbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
+            http_outbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
             inbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
             outbound_errors: Interner::new(limits.label_sets / 8, limits.idle),
             overflow: Overflow::default(),
@@ -77,6 +87,20 @@ impl Events {
         counters.of(outcome).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The counters of decisions on requests. To be looked up once per connection and policy.
+    pub(super) fn http_authz(&self, labels: &AuthzLabels) -> Arc<Authz> {
+        self.http_authz.get(labels).unwrap_or_else(|| self.overflow.http_authz.clone())
+    }
+
+    pub(super) fn http_error(&self, direction: Direction, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        let (errors, overflow) = match direction {
+            Direction::Inbound => (&self.http_inbound_errors, &self.overflow.http_inbound_errors),
+            Direction::Outbound => (&self.http_outbound_errors, &self.overflow.http_outbound_errors),
+        };
+        let counter = errors.get(&ErrorLabels { workload: workload.clone(), error });
+        counter.unwrap_or_else(|| overflow.clone()).0.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn refused(&self, direction: Direction, workload: &Arc<WorkloadLabels>, error: &'static str) {
         let (errors, overflow) = match direction {
             Direction::Inbound => (&self.inbound_errors, &self.overflow.inbound_errors),
@@ -87,11 +111,20 @@ impl Events {
     }
 
     pub(super) fn overflow(&self) -> u64 {
-        self.authz.overflow() + self.inbound_errors.overflow() + self.outbound_errors.overflow()
+        self.authz.overflow()
+            + self.http_authz.overflow()
+            + self.inbound_errors.overflow()
+            + self.outbound_errors.overflow()
+            + self.http_inbound_errors.overflow()
+            + self.http_outbound_errors.overflow()
     }
 }
 
 impl Authz {
+    pub fn count(&self, outcome: AuthzOutcome) {
+        self.of(outcome).fetch_add(1, Ordering::Relaxed);
+    }
+
     fn of(&self, outcome: AuthzOutcome) -> &AtomicU64 {
         match outcome {
             AuthzOutcome::Allow => &self.allow,
@@ -132,9 +165,29 @@ impl Collector for Events {
             let overflow = self.overflow.authz.of(outcome).load(Ordering::Relaxed);
             write(&mut encoder, name, help, counts, overflow)?;
         }
+        let authz = self.http_authz.snapshot();
+        for (outcome, name, help) in HTTP_AUTHZ {
+            let counts = authz.iter().map(|(labels, counters)| {
+                (AuthzLabels::clone(labels), counters.of(outcome).load(Ordering::Relaxed))
+            });
+            let overflow = self.overflow.http_authz.of(outcome).load(Ordering::Relaxed);
+            write(&mut encoder, name, help, counts, overflow)?;
+        }
         for (errors, overflow, name, help) in [
             (&self.inbound_errors, &self.overflow.inbound_errors, "inbound_tcp_errors", INBOUND_ERRORS),
             (&self.outbound_errors, &self.overflow.outbound_errors, "outbound_tcp_errors", OUTBOUND_ERRORS),
+            (
+                &self.http_inbound_errors,
+                &self.overflow.http_inbound_errors,
+                "inbound_http_errors",
+                "The total number of inbound HTTP requests that could not be processed.",
+            ),
+            (
+                &self.http_outbound_errors,
+                &self.overflow.http_outbound_errors,
+                "outbound_http_errors",
+                "The total number of outbound HTTP requests that could not be processed.",
+            ),
         ] {
             let errors = errors.snapshot();
             let counts = errors.iter().map(|(labels, count)| (ErrorLabels::clone(labels), count.get()));
@@ -177,6 +230,18 @@ const AUTHZ: [(AuthzOutcome, &str, &str); 3] = [
         AuthzOutcome::Terminate,
         "inbound_tcp_authz_terminate",
         "The total number of inbound TCP connections that were terminated because policy changed.",
+    ),
+];
+const HTTP_AUTHZ: [(AuthzOutcome, &str, &str); 2] = [
+    (
+        AuthzOutcome::Allow,
+        "inbound_http_authz_allow",
+        "The total number of inbound HTTP requests that were authorized.",
+    ),
+    (
+        AuthzOutcome::Deny,
+        "inbound_http_authz_deny",
+        "The total number of inbound HTTP requests that were denied.",
     ),
 ];
 const INBOUND_ERRORS: &str = "The total number of inbound TCP connections that could not be served.";

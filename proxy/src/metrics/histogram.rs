@@ -1,4 +1,4 @@
-//! A lock-free histogram, for round-trip times.
+//! A lock-free histogram of durations, with fixed buckets.
 
 use std::{
     fmt,
@@ -8,40 +8,86 @@ use std::{
 
 use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
+/// The buckets of a histogram, and the unit in which it is read.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    /// Upper bounds in microseconds.
+    pub(super) bounds: &'static [u64],
+    /// Microseconds in one unit.
+    pub(super) unit: f64,
+}
+
 /// A histogram of durations, of atomic counters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
+    layout: &'static Buckets,
+    counts: Box<[AtomicU64]>,
     /// In nanoseconds: 584 years fit.
     sum: AtomicU64,
 }
 
 impl Histogram {
+    pub(super) fn new(layout: &'static Buckets) -> Self {
+        let counts = (0..=layout.bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { layout, counts, sum: AtomicU64::new(0) }
+    }
+
     pub(super) fn observe(&self, value: Duration) {
         let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| bound * 1_000 < nanos);
+        let bucket = self.layout.bounds.partition_point(|bound| bound * 1_000 < nanos);
         self.sum.fetch_add(nanos, Ordering::Relaxed);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+        self.counts.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
-        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+        let unit = self.layout.unit;
+        let bounds = self.layout.bounds.iter().map(|micros| *micros as f64 / unit).chain([f64::INFINITY]);
+        let counts = self.counts.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         // The count is the sum of the buckets just read, so it never contradicts them.
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e9;
+        let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e3 / unit;
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 }
 
-/// Upper bounds in microseconds: within a machine, a rack, a region, around the world.
-const BOUNDS: [u64; 14] =
-    [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000];
+const SECONDS: f64 = 1e6;
+const MILLISECONDS: f64 = 1e3;
+
+/// Round-trip times: within a machine, a rack, a region, around the world.
+pub(super) static ROUND_TRIPS: Buckets = Buckets {
+    bounds: &[
+        50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
+    ],
+    unit: SECONDS,
+};
+
+/// Linkerd's `response_latency_ms`.
+pub(super) static RESPONSE_LATENCY: Buckets = Buckets {
+    bounds: &[
+        1_000, 2_000, 3_000, 4_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 200_000, 300_000, 400_000,
+        500_000, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000, 10_000_000, 20_000_000, 30_000_000, 40_000_000,
+        50_000_000,
+    ],
+    unit: MILLISECONDS,
+};
+
+/// Linkerd's durations of requests and backends' responses.
+pub(super) static FINE: Buckets = Buckets {
+    bounds: &[25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000],
+    unit: SECONDS,
+};
+
+/// Linkerd's durations of responses and routes.
+pub(super) static COARSE: Buckets =
+    Buckets { bounds: &[50_000, 500_000, 1_000_000, 10_000_000], unit: SECONDS };
+
+/// Linkerd's durations of protocol detection.
+pub(super) static DETECTION: Buckets = Buckets { bounds: &[1_000, 100_000], unit: SECONDS };
 
 #[cfg(test)]
 mod tests {
@@ -49,11 +95,11 @@ mod tests {
 
     #[test]
     fn values_are_counted_in_the_first_bucket_that_holds_them() {
-        let histogram = Histogram::default();
+        let histogram = Histogram::new(&ROUND_TRIPS);
         for micros in [1, 50, 51, 1_000_000, 1_000_001] {
             histogram.observe(Duration::from_micros(micros));
         }
-        let counts: Vec<u64> = histogram.buckets.iter().map(|b| b.load(Ordering::Relaxed)).collect();
+        let counts: Vec<u64> = histogram.counts.iter().map(|b| b.load(Ordering::Relaxed)).collect();
         assert_eq!((counts[0], counts[1], counts[13], counts[14]), (2, 1, 1, 1));
         assert_eq!(histogram.count(), 5);
     }

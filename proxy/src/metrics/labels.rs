@@ -215,7 +215,7 @@ impl<L: EncodeLabelSet> EncodeLabelSet for With<'_, L> {
 }
 
 impl WorkloadLabels {
-    fn write(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+    pub(super) fn write(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
         label(out, "namespace", &self.namespace)?;
         label(out, "pod", &self.pod)?;
         self.extra.iter().try_for_each(|(name, value)| label(out, name, value))
@@ -231,7 +231,7 @@ impl Tls {
         }
     }
 
-    fn write(&self, out: &mut LabelSetEncoder<'_>, direction: Direction) -> fmt::Result {
+    pub(super) fn write(&self, out: &mut LabelSetEncoder<'_>, direction: Direction) -> fmt::Result {
         let id = match direction {
             Direction::Inbound => "client_id",
             Direction::Outbound => "server_id",
@@ -266,13 +266,13 @@ pub(super) fn label(out: &mut LabelSetEncoder<'_>, name: &str, value: &str) -> f
     (name, value).encode(out.encode_label())
 }
 
-fn write_target(out: &mut LabelSetEncoder<'_>, target: SocketAddr) -> fmt::Result {
+pub(super) fn write_target(out: &mut LabelSetEncoder<'_>, target: SocketAddr) -> fmt::Result {
     display(out, "target_addr", &target)?;
     display(out, "target_ip", &target.ip())?;
     display(out, "target_port", &target.port())
 }
 
-fn write_server(out: &mut LabelSetEncoder<'_>, server: Option<&ServerLabels>) -> fmt::Result {
+pub(super) fn write_server(out: &mut LabelSetEncoder<'_>, server: Option<&ServerLabels>) -> fmt::Result {
     let Some(server) = server else { return Ok(()) };
     label(out, "srv_group", &server.group)?;
     label(out, "srv_kind", &server.kind)?;
@@ -280,7 +280,7 @@ fn write_server(out: &mut LabelSetEncoder<'_>, server: Option<&ServerLabels>) ->
     display(out, "srv_port", &server.port)
 }
 
-fn write_destination(
+pub(super) fn write_destination(
     out: &mut LabelSetEncoder<'_>,
     destination: Option<&BTreeMap<String, String>>,
 ) -> fmt::Result {
@@ -292,7 +292,7 @@ fn write_destination(
 }
 
 /// Writes a value into the output without an intermediate string.
-fn display(out: &mut LabelSetEncoder<'_>, name: &str, value: &dyn fmt::Display) -> fmt::Result {
+pub(super) fn display(out: &mut LabelSetEncoder<'_>, name: &str, value: &dyn fmt::Display) -> fmt::Result {
     let mut encoder = out.encode_label();
     let mut key: LabelKeyEncoder<'_> = encoder.encode_label_key()?;
     EncodeLabelKey::encode(&name, &mut key)?;
@@ -309,7 +309,7 @@ fn is_label_name(name: &str) -> bool {
 }
 
 /// Label names that the proxy writes itself.
-const RESERVED: [&str; 22] = [
+const RESERVED: [&str; 28] = [
     "direction",
     "peer",
     "namespace",
@@ -332,4 +332,10 @@ const RESERVED: [&str; 22] = [
     "errno",
     "error",
     "le",
+    "status_code",
+    "classification",
+    "grpc_status",
+    "http_status",
+    "result",
+    "overflow",
 ];

@@ -6,6 +6,7 @@
 
 mod events;
 mod histogram;
+mod http;
 mod identity;
 mod intern;
 mod labels;
@@ -24,13 +25,17 @@ use prometheus_client::{
 };
 
 pub use self::{
-    events::AuthzOutcome,
+    events::{Authz, AuthzOutcome},
+    http::{
+        Application, Class, DetectionResult, HttpLabels, HttpSeries, Parent, RouteLabels, RouteSeries,
+        StreamFailure,
+    },
     identity::IdentityMetrics,
     labels::{AuthzLabels, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason, sanitize},
     metered::{ConnectionRecord, Metered},
     transport::{OpenConn, Transport},
 };
-use self::{events::Events, process::Process, transport::Transports};
+use self::{events::Events, http::{Detections, Legs, Routes}, process::Process, transport::Transports};
 use crate::{net::Direction, refusal::Reason};
 
 /// The proxy's metrics.
@@ -41,8 +46,16 @@ struct Inner {
     registry: RwLock<Registry>,
     transports: Arc<Transports>,
     events: Arc<Events>,
+    http: Http,
     identity: IdentityMetrics,
     before_scrape: RwLock<Vec<Refresh>>,
+}
+
+#[derive(Clone, Debug)]
+struct Http {
+    legs: Arc<Legs>,
+    routes: Arc<Routes>,
+    detections: Arc<Detections>,
 }
 
 /// Updates counters before they are read.
@@ -69,15 +82,23 @@ impl Metrics {
     pub fn with_limits(rustls: &[(&'static str, String)], limits: &Limits) -> Self {
         let transports = Arc::new(Transports::new(limits));
         let events = Arc::new(Events::new(limits));
+        let http = Http {
+            legs: Arc::new(Legs::new(limits)),
+            routes: Arc::new(Routes::new(limits)),
+            detections: Arc::new(Detections::new(limits)),
+        };
         let identity = IdentityMetrics::default();
         let mut registry = Registry::default();
         registry.register_collector(Box::new(transports.clone()));
         registry.register_collector(Box::new(events.clone()));
+        registry.register_collector(Box::new(http.legs.clone()));
+        registry.register_collector(Box::new(http.routes.clone()));
+        registry.register_collector(Box::new(http.detections.clone()));
         registry.register_collector(Box::new(identity.clone()));
         registry.register_collector(Box::new(Process::new(rustls)));
-        registry.register_collector(Box::new(Overflow(transports.clone(), events.clone())));
+        registry.register_collector(Box::new(Overflow(transports.clone(), events.clone(), http.clone())));
         let before_scrape = RwLock::default();
-        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, identity, before_scrape }))
+        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, http, identity, before_scrape }))
     }
 
     /// The counters of a connection's leg. To be looked up once per connection.
@@ -93,6 +114,37 @@ impl Metrics {
     /// Counts a connection that could not be served.
     pub fn refused(&self, direction: Direction, workload: &Arc<WorkloadLabels>, reason: Reason) {
         self.0.events.refused(direction, workload, reason.as_str());
+    }
+
+    /// The counters of the requests of a connection. To be looked up once per connection.
+    pub fn http(&self, labels: &HttpLabels) -> Arc<HttpSeries> {
+        self.0.http.legs.get(labels)
+    }
+
+    /// The counters of a route. To be looked up once per connection.
+    pub fn route(&self, labels: &RouteLabels) -> Arc<RouteSeries> {
+        self.0.http.routes.get(labels)
+    }
+
+    /// The counters of decisions on requests. To be looked up once per connection and policy.
+    pub fn http_authz(&self, labels: &AuthzLabels) -> Arc<Authz> {
+        self.0.events.http_authz(labels)
+    }
+
+    /// Counts a request that the proxy answered with an error of its own.
+    pub fn http_error(&self, direction: Direction, workload: &Arc<WorkloadLabels>, error: &'static str) {
+        self.0.events.http_error(direction, workload, error);
+    }
+
+    /// Counts the outcome of protocol detection.
+    pub fn detected(
+        &self,
+        direction: Direction,
+        workload: &Arc<WorkloadLabels>,
+        result: DetectionResult,
+        after: Duration,
+    ) {
+        self.0.http.detections.count(direction, workload, result, after);
     }
 
     /// The metrics of the identity store.
@@ -134,12 +186,14 @@ impl fmt::Debug for Metrics {
 
 /// Counts label sets that found no room.
 #[derive(Debug)]
-struct Overflow(Arc<Transports>, Arc<Events>);
+struct Overflow(Arc<Transports>, Arc<Events>, Http);
 
 impl Collector for Overflow {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         use prometheus_client::encoding::EncodeMetric as _;
-        let count = ConstCounter::new(self.0.overflow() + self.1.overflow());
+        let count = ConstCounter::new(
+            self.0.overflow() + self.1.overflow() + self.2.legs.overflow() + self.2.routes.overflow(),
+        );
         let help =
             "Times that a label set found no room and was counted together with others (overflow=\"true\").";
         let name = "weft_metrics_label_sets_overflow";

@@ -18,7 +18,7 @@ use prometheus_client::{
 
 use super::{
     Limits,
-    histogram::Histogram,
+    histogram::{Histogram, ROUND_TRIPS},
     intern::{Interner, Series},
     labels::{PathLabels, TransportLabels, With, label},
 };
@@ -49,10 +49,16 @@ pub struct OpenConn {
 }
 
 /// The kernel's round-trip times and retransmissions to a destination.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Path {
     rtt: Histogram,
     retransmits: AtomicU64,
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self { rtt: Histogram::new(&ROUND_TRIPS), retransmits: AtomicU64::new(0) }
+    }
 }
 
 /// All legs of all workloads.

@@ -11,7 +11,7 @@ use rustls::{
 };
 
 use super::{
-    provider::{ALPN_TCP, VERSIONS, provider},
+    provider::{Inner, VERSIONS, provider},
     verify::ServerVerifier,
 };
 
@@ -36,8 +36,7 @@ pub(crate) fn client(
         .dangerous()
         .with_custom_certificate_verifier(servers)
         .with_client_cert_resolver(own);
-    config.alpn_protocols = vec![ALPN_TCP.to_vec()];
-    // Each connection replaces this by the tickets of its endpoint.
+    // Each connection sets what it carries, and replaces this by the tickets of its endpoint.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -51,7 +50,7 @@ pub(crate) fn server(
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(own);
-    config.alpn_protocols = vec![ALPN_TCP.to_vec()];
+    config.alpn_protocols = Inner::ALL.map(|inner| inner.alpn().to_vec()).to_vec();
     // Stateless tickets: there is no table that clients could fill. Their key lives as long as this configuration, so
     // a new certificate or new anchors end all sessions.
     config.ticketer = Ticketer::new()?;

@@ -35,7 +35,7 @@ pub use self::{
     credential::{Credential, CredentialError},
     error::TlsError,
     name::{Identity, InvalidIdentity},
-    provider::{ALPN_TCP, info, provider},
+    provider::{Inner, info, provider},
     stream::TlsStream,
 };
 pub(crate) use self::{
@@ -48,8 +48,8 @@ pub(crate) use self::{
 pub struct Peer {
     /// What its certificate proves; `None` if it showed none.
     pub identity: Option<Identity>,
-    /// The protocol agreed on, if the client offered any.
-    pub alpn: Option<Vec<u8>>,
+    /// What the connection carries, if the client said so: it is another weft proxy then.
+    pub inner: Option<Inner>,
     /// Whether an earlier session was resumed. The identity is as good as after a full handshake.
     pub resumed: bool,
 }
@@ -61,7 +61,7 @@ pub struct ClientHello<'a> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// For a connection to the identity `server`, with `server_name` as SNI.
+    /// For a connection to the identity `server`, with `server_name` as SNI, that carries `inner`.
     ///
     /// `endpoint` is the address that will be dialled: sessions are resumed with the same endpoint only.
     pub fn new(
@@ -69,8 +69,10 @@ impl<'a> ClientHello<'a> {
         server: &Identity,
         server_name: &str,
         endpoint: SocketAddr,
+        inner: Inner,
     ) -> Result<Self, TlsError> {
         let mut config = (*credential.client).clone();
+        config.alpn_protocols = vec![inner.alpn().to_vec()];
         if server.as_str() == server_name {
             config.resumption = credential.sessions().at(endpoint);
         } else {
@@ -114,7 +116,8 @@ where
     handshake(&mut stream).await?;
     match verify_peer(credential, &stream) {
         Ok(identity) => {
-            let peer = Peer { identity, alpn: stream.alpn().map(<[u8]>::to_vec), resumed: stream.resumed() };
+            let inner = stream.alpn().and_then(Inner::from_alpn);
+            let peer = Peer { identity, inner, resumed: stream.resumed() };
             Ok((stream, peer))
         }
         Err(error) => {

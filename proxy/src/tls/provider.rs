@@ -40,8 +40,37 @@ pub fn info() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The ALPN of connections between two weft proxies: they carry the application's bytes unchanged.
-pub const ALPN_TCP: &[u8] = b"weft/tcp";
+/// What a connection between two weft proxies carries; agreed on by ALPN, so that the server need not guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Inner {
+    /// The application's bytes, unchanged.
+    Tcp,
+    /// HTTP/1.1 messages of one workload, one after the other.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// The client has sent nothing yet: either side's first bytes will tell.
+    Unknown,
+}
+
+impl Inner {
+    /// All, in the server's order of preference.
+    pub const ALL: [Self; 4] = [Self::Http2, Self::Http1, Self::Unknown, Self::Tcp];
+
+    /// The name in the TLS extension (RFC 7301).
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Tcp => b"weft/tcp",
+            Self::Http1 => b"weft/http1",
+            Self::Http2 => b"weft/h2",
+            Self::Unknown => b"weft/unknown",
+        }
+    }
+
+    pub fn from_alpn(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|inner| inner.alpn() == name)
+    }
+}
 
 pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 

@@ -10,18 +10,18 @@ const FAILFAST_TIMEOUT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
 /// The attempts to make one connection.
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     since: Instant,
     backoff: Backoff,
 }
 
 impl Attempts {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { since: Instant::now(), backoff: Backoff::new(FIRST_PAUSE, FAILFAST_TIMEOUT) }
     }
 
     /// Pauses before the next attempt; false if another one is of no use.
-    pub(super) async fn may_retry(&mut self, error: &ConnectError) -> bool {
+    pub(crate) async fn may_retry(&mut self, error: &ConnectError) -> bool {
         if !error.is_transient() || self.since.elapsed() >= FAILFAST_TIMEOUT {
             return false;
         }

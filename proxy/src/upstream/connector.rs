@@ -87,9 +87,9 @@ impl Connector {
         started: Instant,
     ) -> Upstream {
         let latency = started.elapsed();
-        let counter = self.counter(request.source, addr, endpoint, tls);
+        let counter = self.counter(request.source, addr, endpoint, tls.clone());
         let io = Metered::new(stream, ConnectionRecord::new(counter));
-        Upstream { io, addr, picked: None, local: None, splice: false, latency }
+        Upstream { io, addr, endpoint: endpoint.cloned(), tls, picked: None, local: None, splice: false, latency }
     }
 
     fn counter(

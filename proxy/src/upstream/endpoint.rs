@@ -3,14 +3,33 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{ConnectError, ConnectRequest, Connector, Upstream};
-use crate::discovery::{Destination, Endpoint};
+use crate::{
+    balance::Balancer,
+    discovery::{Destination, Endpoint},
+};
 
 /// How often to check whether an endpoint that is being tried is still what it was.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Connector {
+    /// Connects to one endpoint of a service; gives up when it leaves the service.
+    ///
+    /// # Errors
+    /// The attempt's.
+    pub async fn connect_one(
+        &self,
+        request: &ConnectRequest<'_>,
+        balancer: &Balancer,
+        endpoint: &Endpoint,
+    ) -> Result<Upstream, ConnectError> {
+        self.connect_while(request, endpoint, || balancer.has(endpoint)).await
+    }
+
     /// Connects to a pod that was dialled by its own address; if nobody listens there, to its other address.
-    pub(super) async fn connect_pod(
+    ///
+    /// # Errors
+    /// The first attempt's.
+    pub async fn connect_pod(
         &self,
         request: &ConnectRequest<'_>,
         endpoint: &Endpoint,

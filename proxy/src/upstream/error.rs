@@ -41,22 +41,22 @@ impl ConnectError {
     }
 
     /// Whether another endpoint would not help, or must not be tried.
-    pub(super) fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::NoCertificate | Self::Socket(_) | Self::Denied { .. })
     }
 
     /// Whether the endpoint says nothing against its load: something else went wrong.
-    pub(super) fn is_endpoints_fault(&self) -> bool {
+    pub(crate) fn is_endpoints_fault(&self) -> bool {
         !matches!(self, Self::Outdated(_) | Self::ClockChanged(_))
     }
 
     /// Whether nobody listens at the address: another address of the same pod may be served.
-    pub(super) fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Connect { .. })
     }
 
     /// Whether the same endpoint may answer a moment later: nobody has refused.
-    pub(super) fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Connect { failure, .. } => failure.is_transient(),
             // No TLS, or its abrupt end: the endpoint's proxy has just died, and its pod fails open. The control plane

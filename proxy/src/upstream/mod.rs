@@ -15,11 +15,17 @@ mod stream;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub(crate) use self::attempts::Attempts;
 pub use self::{
     application::connect_application, connector::Connector, error::ConnectError, local::LocalUpstream,
     stream::Stream,
 };
-use crate::{balance::Picked, metrics::Metered, workload::Workload};
+use crate::{
+    balance::{Endpoint, Picked},
+    metrics::{Metered, Tls},
+    tls::Inner,
+    workload::Workload,
+};
 
 /// A workload wants to connect.
 pub struct ConnectRequest<'a> {
@@ -30,12 +36,17 @@ pub struct ConnectRequest<'a> {
     pub original: SocketAddr,
     /// The port opted in to splicing.
     pub may_splice: bool,
+    /// What the connection is for; a weft proxy on the other side is told.
+    pub inner: Inner,
 }
 
 /// A connection to a destination.
 pub struct Upstream {
     pub io: Metered<Stream>,
     pub addr: SocketAddr,
+    /// `None`: not one of the mesh's.
+    pub endpoint: Option<Endpoint>,
+    pub tls: Tls,
     /// Counts as load of the endpoint until it is dropped.
     pub picked: Option<Picked>,
     /// What belongs to a destination on this node.

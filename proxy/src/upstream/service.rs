@@ -86,7 +86,7 @@ impl Connector {
 }
 
 fn established(mut upstream: Upstream, picked: Picked) -> Upstream {
-    picked.connected(upstream.latency);
+    picked.answered(upstream.latency);
     upstream.picked = Some(picked);
     upstream
 }

@@ -1,0 +1,189 @@
+//! The bodies of requests and responses: passed on frame by frame, and recorded when they end.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::{
+    client::GiveBack,
+    expect::Gate,
+    record::{Outcome, Record, RequestTimer},
+};
+use crate::{balance::Picked, limits::RequestPermit, metrics::StreamFailure};
+
+/// The body of a request on its way to the application.
+pub(super) struct RequestBody {
+    /// `None`: it has none.
+    inner: Option<Incoming>,
+    /// The application is to say first that it wants the body.
+    gate: Option<Gate>,
+    timer: Option<RequestTimer>,
+}
+
+/// The body of a response on its way to the client.
+pub struct ResponseBody {
+    inner: Option<Incoming>,
+    state: Option<Box<State>>,
+}
+
+/// What ends with a response.
+#[derive(Default)]
+struct State {
+    records: Vec<Record>,
+    hold: Hold,
+}
+
+/// What a response keeps until it ends.
+#[derive(Default)]
+pub(super) struct Hold {
+    /// Counts as load of its endpoint.
+    pub(super) picked: Option<Picked>,
+    /// Counts as a request in flight: of the client's workload, and of the application's.
+    pub(super) permits: Vec<RequestPermit>,
+    /// The connection, which can be used again when the response is complete.
+    pub(super) connection: Option<GiveBack>,
+}
+
+impl RequestBody {
+    pub(super) fn empty() -> Self {
+        Self { inner: None, gate: None, timer: None }
+    }
+
+    /// Records when the body ends.
+    pub(super) fn time(&mut self, timer: RequestTimer) {
+        if self.is_end_stream() {
+            timer.ended();
+        } else {
+            self.timer = Some(timer);
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.poll_open(cx));
+            self.gate = None;
+        }
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        if (frame.is_none() || self.is_end_stream())
+            && let Some(timer) = self.timer.take()
+        {
+            timer.ended();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Makes the body wait for a `100 Continue` if the client does.
+pub(super) fn with_gate(request: Request<Incoming>) -> Request<RequestBody> {
+    let gate = Gate::of(&request);
+    let mut request = request.map(|inner| RequestBody { inner: Some(inner), gate: None, timer: None });
+    if let Some(gate) = gate {
+        gate.attach(&mut request);
+        request.body_mut().gate = Some(gate);
+    }
+    request
+}
+
+impl ResponseBody {
+    pub(super) fn empty() -> Self {
+        Self { inner: None, state: None }
+    }
+
+    pub(super) fn incoming(inner: Incoming) -> Self {
+        Self { inner: Some(inner), state: None }
+    }
+
+    fn end(&mut self, outcome: Outcome<'_>) {
+        let Some(state) = self.state.take() else { return };
+        let State { records, hold } = *state;
+        records.into_iter().for_each(|record| record.end(outcome));
+        if let Some(connection) = hold.connection {
+            match outcome {
+                Outcome::Complete(_) => connection.give_back(),
+                Outcome::Broken(_) => drop(connection),
+            }
+        }
+    }
+}
+
+/// Records the response when its body ends, and keeps `hold` until then.
+pub(super) fn watch(response: &mut Response<ResponseBody>, record: Option<Record>, hold: Hold) {
+    let ended = response.body().is_end_stream();
+    let state = response.body_mut().state.get_or_insert_default();
+    state.records.extend(record);
+    state.hold.picked = hold.picked.or(state.hold.picked.take());
+    state.hold.connection = hold.connection.or(state.hold.connection.take());
+    state.hold.permits.extend(hold.permits);
+    if ended {
+        // A gRPC response without messages has its status among the headers.
+        let headers = std::mem::take(response.headers_mut());
+        response.body_mut().end(Outcome::Complete(Some(&headers)));
+        *response.headers_mut() = headers;
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let at_end = inner.is_end_stream();
+        match &frame {
+            Some(Ok(frame)) => {
+                let trailers: Option<&HeaderMap> = frame.trailers_ref();
+                if trailers.is_some() || at_end {
+                    self.end(Outcome::Complete(trailers));
+                }
+            }
+            Some(Err(error)) => {
+                let failure = StreamFailure::of(error);
+                self.end(Outcome::Broken(failure));
+            }
+            None => self.end(Outcome::Complete(None)),
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // Nobody reads the rest: the client has gone away or does not want it.
+        self.end(Outcome::Broken(StreamFailure::Canceled));
+    }
+}

@@ -1,0 +1,141 @@
+//! The answers that the proxy gives itself, with Linkerd's status codes.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+
+use super::body::ResponseBody;
+use crate::{metrics::StreamFailure, policy::DenyReason, refusal::Reason, upstream::ConnectError};
+
+pub(super) const PROXY_ERROR: HeaderName = HeaderName::from_static("l5d-proxy-error");
+pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("l5d-proxy-connection");
+
+/// Why a request gets an answer from the proxy and not from the application.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProxyError {
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("unauthorized request: {0}")]
+    Denied(DenyReason),
+    #[error("too many requests of this workload are in flight")]
+    LoadShed,
+    #[error("{0}")]
+    Connect(ConnectError),
+    #[error("connecting to the application: {0}")]
+    Application(crate::net::ConnectFailure),
+    /// The connection broke before the response's head.
+    #[error("{}", with_causes(.0))]
+    Stream(hyper::Error),
+}
+
+impl ProxyError {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::LoadShed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stream(_) => StatusCode::BAD_GATEWAY,
+            Self::Application(failure) => match failure.reason() {
+                Reason::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            Self::Connect(error) => match error.reason() {
+                // Linkerd's failfast and connect timeout.
+                Reason::NoReadyEndpoint | Reason::EndpointUnreachable | Reason::EndpointChanged => {
+                    StatusCode::GATEWAY_TIMEOUT
+                }
+                Reason::DeniedByPolicy => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
+
+    fn grpc_code(&self) -> u8 {
+        match self.status() {
+            StatusCode::BAD_REQUEST => 13,
+            StatusCode::FORBIDDEN => 7,
+            StatusCode::GATEWAY_TIMEOUT => 4,
+            _ => 14,
+        }
+    }
+
+    /// The label `error` of `inbound_http_errors_total` and `outbound_http_errors_total`. Denials have metrics of their
+    /// own.
+    pub(super) fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::BadRequest(_) => Some("bad request"),
+            Self::Denied(_) => None,
+            Self::LoadShed => Some("loadshed"),
+            Self::Stream(_) => Some("i/o"),
+            Self::Application(failure) => Some(failure.reason().as_str()),
+            Self::Connect(error) => match error.reason() {
+                Reason::NoReadyEndpoint => Some("failfast"),
+                Reason::DeniedByPolicy => None,
+                reason => Some(reason.as_str()),
+            },
+        }
+    }
+
+    /// For the metrics of responses.
+    pub(super) fn failure(&self) -> Option<StreamFailure> {
+        match self {
+            Self::BadRequest(_) | Self::Denied(_) => None,
+            Self::LoadShed => Some(StreamFailure::LoadShed),
+            Self::Stream(error) => Some(StreamFailure::of(error)),
+            Self::Application(_) => Some(StreamFailure::Io),
+            Self::Connect(error) => match error.reason() {
+                Reason::NoReadyEndpoint => Some(StreamFailure::FailFast),
+                Reason::DeniedByPolicy => None,
+                _ => Some(StreamFailure::Io),
+            },
+        }
+    }
+
+    /// The answer. The client's connection ends after a 400, 502, 503 or 504, as with Linkerd.
+    pub(super) fn respond(&self, version: Version, grpc: bool) -> Response<ResponseBody> {
+        let text: Bytes = self.to_string().into();
+        let message = HeaderValue::from_maybe_shared(text.clone())
+            .unwrap_or(HeaderValue::from_static("see the proxy's log"));
+        let mut response = Response::new(ResponseBody::empty());
+        let closes = !matches!(self.status(), StatusCode::FORBIDDEN);
+        if grpc {
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", self.grpc_code().into());
+            headers.insert("grpc-message", percent_encoded(&text));
+        } else {
+            *response.status_mut() = self.status();
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        response.headers_mut().insert(PROXY_ERROR, message);
+        if closes {
+            response.headers_mut().insert(PROXY_CONNECTION, HeaderValue::from_static("close"));
+            if version != Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response
+    }
+}
+
+/// gRPC's encoding of messages: bytes outside of printable ASCII, and the percent sign, as %XX.
+fn percent_encoded(text: &[u8]) -> HeaderValue {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b' '..=b'~' if *byte != b'%' => encoded.push(char::from(*byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// An error with its causes, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

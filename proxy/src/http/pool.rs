@@ -1,0 +1,163 @@
+//! Connections to endpoints, kept for the next request.
+//!
+//! There is one pool per worker thread: a connection stays on the thread that opened it, so a response does not wake a
+//! second one (docs/decisions/0021-worker-threads.md). A connection opened from one pod's namespace never carries
+//! another pod's requests.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{
+    client::{Http1, Http2},
+    settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_IDLE},
+};
+use crate::{balance::EndpointTls, threads::current_worker, tls::Credential};
+
+/// Whose connections these are, and where they go.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Key {
+    /// The source pod's network namespace.
+    pub(super) source: u64,
+    pub(super) endpoint: SocketAddr,
+    /// The identity that the endpoint has proven.
+    pub(super) identity: Option<Arc<str>>,
+}
+
+/// The pools of all workers.
+pub(super) struct Pools {
+    http1: Vec<Mutex<HashMap<Key, Vec<Http1>>>>,
+    http2: Vec<Mutex<HashMap<Key, Arc<Shared>>>>,
+}
+
+/// The HTTP/2 connection to an endpoint.
+pub(super) struct Shared {
+    current: Mutex<Option<(Http2, Instant)>>,
+    /// Held while a connection is opened: the others wait for it instead of opening their own.
+    pub(super) opening: AsyncMutex<()>,
+}
+
+const SWEEP: Duration = Duration::from_secs(1);
+
+impl Key {
+    pub(super) fn new(source: u64, endpoint: SocketAddr, tls: Option<&EndpointTls>) -> Self {
+        Self { source, endpoint, identity: tls.map(|tls| tls.identity.as_str().into()) }
+    }
+}
+
+impl Pools {
+    pub(super) fn new(workers: usize) -> Arc<Self> {
+        let workers = workers.max(1);
+        Arc::new(Self {
+            http1: (0..workers).map(|_| Mutex::default()).collect(),
+            http2: (0..workers).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// Takes an idle connection, the one that was used last. `credential` is the source's certificate of now.
+    pub(super) fn take(&self, key: &Key, credential: Option<&Arc<Credential>>) -> Option<Http1> {
+        let mut pool = self.http1.get(current_worker())?.lock();
+        let idle = pool.get_mut(key)?;
+        while let Some(connection) = idle.pop() {
+            if connection.is_usable() && is_current(connection.origin.credential.as_ref(), credential) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    pub(super) fn put(&self, key: Key, connection: Http1) {
+        let Some(pool) = self.http1.get(current_worker()) else { return };
+        let mut pool = pool.lock();
+        let idle = pool.entry(key).or_default();
+        if idle.len() < MAX_IDLE {
+            idle.push(connection);
+        }
+    }
+
+    /// The place of the HTTP/2 connection to an endpoint.
+    pub(super) fn shared(&self, key: &Key) -> Arc<Shared> {
+        let worker = current_worker().min(self.http2.len() - 1);
+        let mut pool = self.http2[worker].lock();
+        if let Some(shared) = pool.get(key) {
+            return shared.clone();
+        }
+        let shared = Arc::new(Shared { current: Mutex::default(), opening: AsyncMutex::default() });
+        pool.insert(key.clone(), shared.clone());
+        shared
+    }
+
+    /// Closes all connections of a pod that has gone away.
+    pub(super) fn close_all_of(&self, source: u64) {
+        for pool in &self.http1 {
+            pool.lock().retain(|key, _| key.source != source);
+        }
+        for pool in &self.http2 {
+            pool.lock().retain(|key, _| key.source != source);
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        for pool in &self.http1 {
+            pool.lock().retain(|_, idle| {
+                let is_kept = |connection: &Http1| {
+                    connection.is_usable() && now.saturating_duration_since(connection.idle_since) < HTTP1_IDLE
+                };
+                idle.retain(is_kept);
+                !idle.is_empty()
+            });
+        }
+        for pool in &self.http2 {
+            pool.lock().retain(|_, shared| shared.is_kept(now) || Arc::strong_count(shared) > 1);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn get(&self, credential: Option<&Arc<Credential>>) -> Option<Http2> {
+        let mut current = self.current.lock();
+        let (connection, used) = current.as_mut()?;
+        if !connection.is_usable() || !is_current(connection.origin.credential.as_ref(), credential) {
+            // Requests in flight keep it open until they are complete.
+            *current = None;
+            return None;
+        }
+        *used = Instant::now();
+        Some(connection.share())
+    }
+
+    pub(super) fn set(&self, connection: &Http2) {
+        *self.current.lock() = Some((connection.clone(), Instant::now()));
+    }
+
+    fn is_kept(&self, now: Instant) -> bool {
+        let current = self.current.lock();
+        current.as_ref().is_some_and(|(connection, used)| {
+            connection.is_usable() && now.saturating_duration_since(*used) < HTTP2_IDLE
+        })
+    }
+}
+
+/// Whether a connection was opened with the certificate that is in use now.
+fn is_current(opened_with: Option<&Arc<Credential>>, now: Option<&Arc<Credential>>) -> bool {
+    match (opened_with, now) {
+        (None, _) => true,
+        (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+        (Some(_), None) => false,
+    }
+}
+
+/// Closes connections that nobody has used for a while, until the pools are dropped.
+pub(super) async fn close_idle(pools: Weak<Pools>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(pools) = pools.upgrade() else { return };
+        pools.sweep(Instant::now());
+    }
+}

@@ -1,0 +1,160 @@
+//! Serves HTTP on an accepted connection.
+
+use std::{fmt, pin::pin, sync::Arc};
+
+use http::{Request, Response, Version};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    body::ResponseBody,
+    error::ProxyError,
+    io::HttpIo,
+    settings::{HTTP2, MAX_HEAD, MAX_HEADER_LIST},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    Http1,
+    Http2,
+}
+
+/// An accepted connection, for what outlives its requests.
+pub struct Connection {
+    /// All open connections of the proxy.
+    open: TaskTracker,
+    /// Cancelled when the pod has gone away.
+    terminated: CancellationToken,
+    /// Cancelled when the proxy stops serving.
+    draining: CancellationToken,
+    /// The connection's place in the limits.
+    _keep: Box<dyn Send + Sync>,
+}
+
+/// Answers requests.
+pub(super) trait Handler: Send + Sync + 'static {
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, StreamError>> + Send;
+}
+
+/// The other side has reset the stream: it is reset here with the same code.
+#[derive(Debug)]
+pub(super) struct StreamError(hyper::Error);
+
+impl HttpVersion {
+    pub(super) fn of(version: Version) -> Self {
+        if version == Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
+    }
+}
+
+impl Connection {
+    pub fn new(
+        open: TaskTracker,
+        terminated: CancellationToken,
+        draining: CancellationToken,
+        keep: impl Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { open, terminated, draining, _keep: Box::new(keep) })
+    }
+
+    /// Runs what a request has begun, until the pod goes away. It counts as an open connection.
+    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let connection = self.clone();
+        self.open.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = connection.terminated.cancelled() => {}
+            }
+        });
+    }
+}
+
+impl StreamError {
+    /// Takes out the errors that are not to be answered but passed on.
+    pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
+        use std::error::Error as _;
+        match error {
+            ProxyError::Stream(error) => {
+                let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+                if reset.is_some_and(|reset| reset.is_reset() && reset.is_remote()) {
+                    Err(Self(error))
+                } else {
+                    Ok(ProxyError::Stream(error))
+                }
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the other side has reset the stream")
+    }
+}
+
+impl std::error::Error for StreamError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Serves requests until the connection ends. Told to drain, it finishes those in flight.
+///
+/// # Errors
+/// The client broke the protocol or the connection.
+pub(super) async fn serve<H: Handler>(
+    io: HttpIo,
+    version: HttpVersion,
+    connection: &Connection,
+    handler: Arc<H>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| handler.clone().handle(request));
+    let draining = &connection.draining;
+    match version {
+        HttpVersion::Http1 => {
+            let mut serving = pin!(
+                http1::Builder::new()
+                    .preserve_header_case(true)
+                    .half_close(true)
+                    .auto_date_header(false)
+                    .header_read_timeout(None)
+                    .max_buf_size(MAX_HEAD)
+                    .serve_connection(TokioIo::new(io), service)
+                    .with_upgrades()
+            );
+            tokio::select! {
+                result = &mut serving => return result,
+                () = draining.cancelled() => serving.as_mut().graceful_shutdown(),
+            }
+            serving.await
+        }
+        HttpVersion::Http2 => {
+            let mut serving = pin!(
+                http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .auto_date_header(false)
+                    .enable_connect_protocol()
+                    .initial_stream_window_size(HTTP2.stream_window)
+                    .initial_connection_window_size(HTTP2.connection_window)
+                    .keep_alive_interval(HTTP2.keep_alive_interval)
+                    .keep_alive_timeout(HTTP2.keep_alive_timeout)
+                    .max_concurrent_streams(HTTP2.max_streams)
+                    .max_header_list_size(MAX_HEADER_LIST)
+                    .serve_connection(TokioIo::new(io), service)
+            );
+            tokio::select! {
+                result = &mut serving => return result,
+                () = draining.cancelled() => serving.as_mut().graceful_shutdown(),
+            }
+            serving.await
+        }
+    }
+}

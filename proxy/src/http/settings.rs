@@ -1,0 +1,37 @@
+//! Bounds and settings of HTTP connections. Numbers are Linkerd's where it has them.
+
+use std::time::Duration;
+
+/// The largest head of an HTTP/1 message, and hyper's read buffer.
+pub(super) const MAX_HEAD: usize = 128 * 1024;
+/// The most headers of an HTTP/1 message.
+pub(super) const MAX_HEADERS: usize = 500;
+/// The largest header list of an HTTP/2 message.
+pub(super) const MAX_HEADER_LIST: u32 = 128 * 1024;
+/// How long an HTTP/1 connection to an endpoint may wait for the next request: less than servers usually do (5 s).
+pub(super) const HTTP1_IDLE: Duration = Duration::from_secs(3);
+/// How long an HTTP/2 connection to an endpoint may be without requests.
+pub(super) const HTTP2_IDLE: Duration = Duration::from_secs(30);
+/// How many idle HTTP/1 connections to one endpoint are kept per worker and source.
+pub(super) const MAX_IDLE: usize = 1_024;
+
+/// Settings of HTTP/2 connections.
+pub(super) struct Http2Settings {
+    pub(super) stream_window: u32,
+    pub(super) connection_window: u32,
+    pub(super) keep_alive_interval: Duration,
+    pub(super) keep_alive_timeout: Duration,
+    /// Streams that a client may have open at once.
+    pub(super) max_streams: u32,
+    /// Streams that were reset and of which frames may still arrive.
+    pub(super) max_reset_streams: usize,
+}
+
+pub(super) static HTTP2: Http2Settings = Http2Settings {
+    stream_window: 65_535,
+    connection_window: 1024 * 1024,
+    keep_alive_interval: Duration::from_secs(10),
+    keep_alive_timeout: Duration::from_secs(20),
+    max_streams: 1_000,
+    max_reset_streams: 100,
+};
