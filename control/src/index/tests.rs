@@ -128,6 +128,22 @@ fn annotations_of_a_pod_override_those_of_its_namespace() {
 }
 
 #[test]
+fn app_protocols_that_are_not_http_make_ports_opaque() {
+    let service = cluster(
+        r#"{apiVersion: v1, kind: Service, metadata: {name: web, namespace: demo, annotations: {config.linkerd.io/opaque-ports: "12"}},
+ spec: {clusterIP: 10.96.0.1, ports: [
+  {name: a, port: 1}, {name: b, port: 2, appProtocol: http}, {name: c, port: 3, appProtocol: kubernetes.io/h2c},
+  {name: d, port: 4, appProtocol: HTTP}, {name: e, port: 5, appProtocol: ""},
+  {name: f, port: 6, appProtocol: linkerd.io/tcp}, {name: g, port: 7, appProtocol: linkerd.io/opaque},
+  {name: h, port: 8, appProtocol: https}, {name: i, port: 9, appProtocol: kubernetes.io/ws},
+  {name: j, port: 10, appProtocol: grpc}, {name: k, port: 11, protocol: UDP, appProtocol: dns},
+  {name: l, port: 12, appProtocol: http}]}}"#,
+    );
+    let ports = &service.service(&name("web")).unwrap().opaque_ports;
+    assert_eq!(ports.ports().collect::<Vec<_>>(), [6, 7, 8, 9, 10, 12]);
+}
+
+#[test]
 fn strict_policies_fail_closed() {
     for (annotations, expected) in [
         ("config.linkerd.io/default-inbound-policy: all-authenticated", FailMode::Closed),
