@@ -131,8 +131,16 @@ pub struct Workload {
     /// Connections to these ports may be spliced.
     #[prost(message, repeated, tag = "18")]
     pub splice_ports: ::prost::alloc::vec::Vec<PortRange>,
+    /// How the requests to the pod are logged.
+    #[prost(enumeration = "AccessLog", tag = "19")]
+    pub access_log: i32,
+    /// The proxy waits without a limit for the first bytes of a connection to or from the pod.
+    #[prost(bool, tag = "20")]
+    pub inbound_detect_timeout_disabled: bool,
+    #[prost(bool, tag = "21")]
+    pub outbound_detect_timeout_disabled: bool,
 }
-/// Overrides the default policy on one port.
+/// What the cluster's configuration says about one port. It overrides the default policy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PortPolicy {
     #[prost(uint32, tag = "1")]
@@ -143,6 +151,9 @@ pub struct PortPolicy {
     /// does.
     #[prost(string, tag = "3")]
     pub server: ::prost::alloc::string::String,
+    /// The protocol that the Server declares.
+    #[prost(enumeration = "Protocol", tag = "4")]
+    pub protocol: i32,
 }
 /// Both ends are included; at least 1 and at most 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -183,6 +194,38 @@ impl State {
             "SERVED" => Some(Self::Served),
             "REFUSED" => Some(Self::Refused),
             "LEAVING" => Some(Self::Leaving),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AccessLog {
+    /// Requests are not logged.
+    Unspecified = 0,
+    /// Lines in Apache's common log format.
+    Apache = 1,
+    /// JSON objects.
+    Json = 2,
+}
+impl AccessLog {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ACCESS_LOG_UNSPECIFIED",
+            Self::Apache => "APACHE",
+            Self::Json => "JSON",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ACCESS_LOG_UNSPECIFIED" => Some(Self::Unspecified),
+            "APACHE" => Some(Self::Apache),
+            "JSON" => Some(Self::Json),
             _ => None,
         }
     }
@@ -256,6 +299,47 @@ impl InboundPolicy {
             "CLUSTER_AUTHENTICATED" => Some(Self::ClusterAuthenticated),
             "DENY" => Some(Self::Deny),
             "AUDIT" => Some(Self::Audit),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Protocol {
+    /// The proxy detects the protocol.
+    Unspecified = 0,
+    /// The proxy must not interpret the bytes.
+    Opaque = 1,
+    Http1 = 2,
+    Http2 = 3,
+    Grpc = 4,
+    /// The application's own TLS.
+    Tls = 5,
+}
+impl Protocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROTOCOL_UNSPECIFIED",
+            Self::Opaque => "OPAQUE",
+            Self::Http1 => "HTTP1",
+            Self::Http2 => "HTTP2",
+            Self::Grpc => "GRPC",
+            Self::Tls => "TLS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "OPAQUE" => Some(Self::Opaque),
+            "HTTP1" => Some(Self::Http1),
+            "HTTP2" => Some(Self::Http2),
+            "GRPC" => Some(Self::Grpc),
+            "TLS" => Some(Self::Tls),
             _ => None,
         }
     }

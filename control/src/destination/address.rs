@@ -4,7 +4,8 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use weft_api::linkerd::{
     destination::{
-        ProtocolHint, TlsIdentity, WeightedAddr, protocol_hint,
+        ProtocolHint, TlsIdentity, WeightedAddr,
+        protocol_hint::{self, Protocol},
         tls_identity::{DnsLikeIdentity, Strategy},
     },
     meta::{Metadata, Resource, metadata},
@@ -79,10 +80,6 @@ impl Describer {
         if pod.is_meshed() {
             labels.insert("control_plane_ns".into(), self.mesh.control_plane_namespace.clone());
         }
-        let hint = pod.config.opaque_ports.contains(addr.port()).then_some(ProtocolHint {
-            protocol: Some(protocol_hint::Protocol::Opaque(protocol_hint::Opaque {})),
-            opaque_transport: None,
-        });
         let name = DnsLikeIdentity { name: self.mesh.identity(&pod.service_account, &pod.name.namespace) };
         let identity = pod.serves_tls_on(addr.port()).then(|| TlsIdentity {
             server_name: Some(name.clone()),
@@ -91,11 +88,24 @@ impl Describer {
         WeightedAddr {
             metric_labels: labels,
             tls_identity: identity,
-            protocol_hint: hint,
+            protocol_hint: protocol_hint(pod, addr.port()),
             resource_ref: Some(resource("Pod", &pod.name.namespace, &pod.name.name, addr.port())),
             ..bare
         }
     }
+}
+
+/// Which protocol clients should speak to `port`, if there is a reason to prefer one.
+fn protocol_hint(pod: &Pod, port: u16) -> Option<ProtocolHint> {
+    let protocol = if pod.config.opaque_ports.contains(port) {
+        Protocol::Opaque(protocol_hint::Opaque {})
+    } else if pod.serves_tls_on(port) {
+        // The pod's proxy turns HTTP/2 into the HTTP/1 that the application expects.
+        Protocol::H2(protocol_hint::H2 {})
+    } else {
+        return None;
+    };
+    Some(ProtocolHint { protocol: Some(protocol), opaque_transport: None })
 }
 
 /// A reference to a Kubernetes object of the API group `core`.

@@ -22,7 +22,7 @@ const CLUSTER: &str = r#"
  spec: {nodeName: two, hostNetwork: true, containers: [{name: c, ports: [{containerPort: 80}]}]}, status: {podIP: 10.9.9.9}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: web, namespace: demo, annotations: {config.linkerd.io/opaque-ports: "81"}},
- spec: {clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, "fd00:96::1"], selector: {app: web}, ports: [{port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 9999}]}}
+ spec: {clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, "fd00:96::1"], selector: {app: web}, ports: [{port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 9999}, {name: c, port: 83, appProtocol: linkerd.io/tcp}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: each, namespace: demo}, spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80}]}}
 ---
@@ -105,6 +105,11 @@ async fn endpoints_have_identity_weight_hint_and_labels() {
     let (addrs, _) =
         added(next(&mut get(&running, "web.each.demo.svc.cluster.local:80").await.unwrap()).await);
     assert_eq!(addrs.len(), 2);
+    for addr in &addrs {
+        assert!(matches!(addr.protocol_hint.as_ref().unwrap().protocol, Some(Protocol::H2(_))), "{addr:?}");
+    }
+    // Nobody there would turn HTTP/2 back into HTTP/1.
+    assert_eq!(profile(&running, "10.0.0.2:80").await.endpoint.unwrap().protocol_hint, None);
 }
 
 #[tokio::test]
@@ -133,9 +138,12 @@ async fn a_destination_that_cannot_be_resolved_is_an_error() {
 #[tokio::test]
 async fn profiles_of_services_pods_and_outside_addresses() {
     let running = running().await;
-    for (path, opaque) in
-        [("10.96.0.1:80", false), ("[fd00:96::1]:81", true), ("web.demo.svc.cluster.local:81", true)]
-    {
+    for (path, opaque) in [
+        ("10.96.0.1:80", false),
+        ("10.96.0.1:83", true),
+        ("[fd00:96::1]:81", true),
+        ("web.demo.svc.cluster.local:81", true),
+    ] {
         let found = profile(&running, path).await;
         assert_eq!(found.fully_qualified_name, "web.demo.svc.cluster.local", "{path}");
         assert_eq!((found.opaque_protocol, found.endpoint.is_some()), (opaque, false), "{path}");
@@ -176,6 +184,7 @@ async fn streams_follow_the_cluster_with_differences() {
     let (addrs, _) = added(next(&mut endpoints).await);
     assert_eq!(addrs.iter().map(address).collect::<Vec<_>>(), ["10.0.0.3:8080"]);
     assert_eq!(identity(&addrs[0]), None, "announced as meshed before its proxy serves it");
+    assert_eq!(addrs[0].protocol_hint, None, "a hint that only a proxy would understand");
     assert_eq!(identity(&next(&mut by_ip).await.endpoint.unwrap()), None);
     serve_all(&running.index);
     assert_eq!(identity(&added(next(&mut endpoints).await).0[0]), Some(WEB));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::settings::{Annotations, FailMode, Policy, PortNames, PortRange, PortSet};
+use crate::settings::{AccessLog, Annotations, FailMode, Policy, PortNames, PortRange, PortSet, Protocol};
 
 /// Linkerd's default opaque ports: protocols in which the server speaks first, so that detection would only wait.
 pub(crate) const DEFAULT_OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
@@ -21,26 +21,36 @@ pub struct PodConfig {
     pub skip_subnets: Vec<IpNet>,
     pub outbound_connect_timeout: Option<Duration>,
     pub inbound_connect_timeout: Option<Duration>,
+    /// Detection waits for the first bytes without a limit.
+    pub outbound_detect_timeout_disabled: bool,
+    pub inbound_detect_timeout_disabled: bool,
+    pub access_log: AccessLog,
     pub fail_mode: FailMode,
     pub direct_pass: bool,
     pub splice_ports: PortSet,
     pub netns: Option<String>,
 }
 
-/// A policy of one port that overrides the default policy.
+/// The policy and protocol of one port. The policy overrides the default policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortPolicy {
     pub port: u16,
     pub policy: Policy,
     /// The Server that sets the policy; `None` if an annotation does.
     pub server: Option<String>,
+    pub protocol: Protocol,
 }
 
 impl PodConfig {
     /// The settings that annotations make. The fail mode is not settled yet: it depends on Servers, too.
     pub(super) fn from_annotations(annotations: &Annotations, named_ports: &BTreeMap<String, u16>) -> Self {
         let require_identity = annotations.require_identity_ports.iter().flat_map(PortSet::ports);
-        let authenticated = |port| PortPolicy { port, policy: Policy::AllAuthenticated, server: None };
+        let authenticated = |port| PortPolicy {
+            port,
+            policy: Policy::AllAuthenticated,
+            server: None,
+            protocol: Protocol::Unknown,
+        };
         Self {
             default_policy: annotations.default_inbound_policy.unwrap_or_default(),
             port_policies: require_identity.map(authenticated).collect(),
@@ -50,6 +60,9 @@ impl PodConfig {
             skip_subnets: annotations.skip_subnets.clone().unwrap_or_default(),
             outbound_connect_timeout: annotations.outbound_connect_timeout,
             inbound_connect_timeout: annotations.inbound_connect_timeout,
+            outbound_detect_timeout_disabled: annotations.disable_outbound_detect_timeout.unwrap_or_default(),
+            inbound_detect_timeout_disabled: annotations.disable_inbound_detect_timeout.unwrap_or_default(),
+            access_log: annotations.access_log.unwrap_or_default(),
             fail_mode: FailMode::Open,
             direct_pass: annotations.direct_pass.unwrap_or(true),
             splice_ports: annotations.splice_ports.clone().unwrap_or_default(),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{Key, Server},
-    settings::Policy,
+    settings::{Policy, Protocol},
 };
 
 /// All Servers by namespace, in the order of precedence: where two select the same port of a pod, the older one
@@ -35,7 +35,7 @@ impl<'a> Servers<'a> {
         Self { by_namespace }
     }
 
-    /// Changes the policies and opaque ports of a pod's settings. A Server overrides annotations.
+    /// Changes the policies, protocols and opaque ports of a pod's settings. A Server overrides annotations.
     pub(super) fn apply(
         &self,
         config: &mut PodConfig,
@@ -56,14 +56,16 @@ impl<'a> Servers<'a> {
             };
             let Some(port) = port.filter(|port| taken.insert(*port)) else { continue };
             let policy = server.spec.access_policy.as_deref().and_then(|policy| policy.parse().ok());
+            let protocol = server.spec.proxy_protocol.as_deref().and_then(|protocol| protocol.parse().ok());
+            let protocol = protocol.unwrap_or_default();
             config.port_policies.retain(|other| other.port != port);
             config.port_policies.push(PortPolicy {
                 port,
                 policy: policy.unwrap_or(Policy::Deny),
                 server: Some((*name).to_owned()),
+                protocol,
             });
-            let is_opaque = server.spec.proxy_protocol.as_deref() == Some("opaque");
-            config.opaque_ports = config.opaque_ports.with(port, is_opaque);
+            config.opaque_ports = config.opaque_ports.with(port, protocol == Protocol::Opaque);
         }
         config.port_policies.sort_by_key(|policy| policy.port);
     }

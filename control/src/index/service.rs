@@ -21,6 +21,7 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// It has no virtual address; its name resolves to the addresses of its pods.
     pub headless: bool,
+    /// Ports whose connections clients must not interpret.
     pub opaque_ports: PortSet,
     /// Ports that may be spliced, whoever the client is.
     pub splice_ports: PortSet,
@@ -48,6 +49,7 @@ pub(super) struct ServicePort<'a> {
     pub(super) name: &'a str,
     pub(super) port: u16,
     pub(super) target: Target<'a>,
+    app_protocol: Option<&'a str>,
 }
 
 /// The port of a pod that a service's port leads to.
@@ -69,11 +71,8 @@ impl Service {
         let splice_ports = own.splice_ports.clone().unwrap_or_default();
         let annotations = own.or(namespace);
         let by_name = |wanted: &str| ports(service).find(|port| port.name == wanted).map(|port| port.port);
-        let declared = spec.ports.iter().flatten();
-        let declared_opaque = declared
-            .filter(|port| port.app_protocol.as_deref() == Some("linkerd.io/opaque"))
-            .filter_map(|port| u16::try_from(port.port).ok())
-            .map(PortRange::one);
+        let declared_opaque =
+            ports(service).filter(ServicePort::is_opaque).map(|port| PortRange::one(port.port));
         let annotated = opaque_ports(&annotations, by_name);
         let mut cluster_ips = Vec::new();
         for ip in spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()) {
@@ -120,6 +119,16 @@ impl Service {
     }
 }
 
+impl ServicePort<'_> {
+    /// Whether `appProtocol` says that the port does not carry HTTP. As in Linkerd, any protocol counts that it does not
+    /// know, and the case does not matter.
+    fn is_opaque(&self) -> bool {
+        let is_http =
+            |protocol| ["http", "kubernetes.io/h2c"].iter().any(|http| http.eq_ignore_ascii_case(protocol));
+        self.app_protocol.is_some_and(|protocol| !is_http(protocol))
+    }
+}
+
 /// The TCP ports of a service.
 pub(super) fn ports(service: &v1::Service) -> impl Iterator<Item = ServicePort<'_>> {
     let declared = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
@@ -131,6 +140,11 @@ pub(super) fn ports(service: &v1::Service) -> impl Iterator<Item = ServicePort<'
             Some(IntOrString::String(name)) => Target::Name(name),
             None => Target::Port(number),
         };
-        Some(ServicePort { name: port.name.as_deref().unwrap_or_default(), port: number, target })
+        Some(ServicePort {
+            name: port.name.as_deref().unwrap_or_default(),
+            port: number,
+            target,
+            app_protocol: port.app_protocol.as_deref().filter(|protocol| !protocol.is_empty()),
+        })
     })
 }

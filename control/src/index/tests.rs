@@ -3,7 +3,7 @@
 use crate::{
     index::{Cluster, Endpoint, Index, Pod, Served},
     model::{Event, Key, Kind, Name},
-    settings::{FailMode, Policy},
+    settings::{AccessLog, FailMode, Policy, Protocol},
     testing::{cluster, mesh, objects},
 };
 
@@ -125,6 +125,102 @@ fn annotations_of_a_pod_override_those_of_its_namespace() {
         pod_of(r#"config.linkerd.io/skip-outbound-ports: "", config.linkerd.io/opaque-ports: "db,1-2""#);
     assert!(!pod.config.skip_outbound_ports.contains(9000));
     assert_eq!(pod.config.opaque_ports.ports().collect::<Vec<_>>(), [1, 2, 5000]);
+}
+
+#[test]
+fn access_logs_and_detect_timeouts_are_set_by_annotations() {
+    let settings = |annotations: &str| {
+        let config = pod_of(annotations).config;
+        (config.access_log, config.inbound_detect_timeout_disabled, config.outbound_detect_timeout_disabled)
+    };
+    assert_eq!(settings(""), (AccessLog::Off, false, false));
+    assert_eq!(
+        settings(
+            r#"config.linkerd.io/access-log: json, config.linkerd.io/proxy-disable-inbound-protocol-detect-timeout: "true""#
+        ),
+        (AccessLog::Json, true, false)
+    );
+    assert_eq!(
+        settings(
+            r#"config.linkerd.io/access-log: apache, config.linkerd.io/proxy-disable-outbound-protocol-detect-timeout: "1""#
+        ),
+        (AccessLog::Apache, false, true)
+    );
+    let in_namespace = |pod: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: demo, annotations: {{config.linkerd.io/access-log: \
+             apache, config.linkerd.io/proxy-disable-inbound-protocol-detect-timeout: \"true\"}}}}}}\n---\n\
+             {{apiVersion: v1, kind: Pod, metadata: {{name: a, namespace: demo, annotations: {{{pod}}}}}}}"
+        );
+        let cluster = cluster(&text);
+        let config = &cluster.pod(&name("a")).unwrap().config;
+        (config.access_log, config.inbound_detect_timeout_disabled)
+    };
+    assert_eq!(in_namespace(""), (AccessLog::Apache, true));
+    assert_eq!(in_namespace(r#"config.linkerd.io/access-log: """#), (AccessLog::Off, true));
+    let override_timeout = r#"config.linkerd.io/proxy-disable-inbound-protocol-detect-timeout: "false""#;
+    assert_eq!(in_namespace(override_timeout), (AccessLog::Apache, false));
+}
+
+#[test]
+fn app_protocols_that_are_not_http_make_ports_opaque() {
+    let service = cluster(
+        r#"{apiVersion: v1, kind: Service, metadata: {name: web, namespace: demo, annotations: {config.linkerd.io/opaque-ports: "12"}},
+ spec: {clusterIP: 10.96.0.1, ports: [
+  {name: a, port: 1}, {name: b, port: 2, appProtocol: http}, {name: c, port: 3, appProtocol: kubernetes.io/h2c},
+  {name: d, port: 4, appProtocol: HTTP}, {name: e, port: 5, appProtocol: ""},
+  {name: f, port: 6, appProtocol: linkerd.io/tcp}, {name: g, port: 7, appProtocol: linkerd.io/opaque},
+  {name: h, port: 8, appProtocol: https}, {name: i, port: 9, appProtocol: kubernetes.io/ws},
+  {name: j, port: 10, appProtocol: grpc}, {name: k, port: 11, protocol: UDP, appProtocol: dns},
+  {name: l, port: 12, appProtocol: http}]}}"#,
+    );
+    let ports = &service.service(&name("web")).unwrap().opaque_ports;
+    assert_eq!(ports.ports().collect::<Vec<_>>(), [6, 7, 8, 9, 10, 12]);
+}
+
+#[test]
+fn servers_declare_the_protocols_of_ports() {
+    let server = |number: u16, spec: &str| {
+        format!(
+            "---\n{{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {{name: s{number}, namespace: \
+             demo}}, spec: {{port: {number}, {spec}}}}}\n"
+        )
+    };
+    let cases = [
+        (80, "accessPolicy: audit, proxyProtocol: unknown", Policy::Audit, Protocol::Unknown),
+        (81, "accessPolicy: audit", Policy::Audit, Protocol::Unknown),
+        (82, "proxyProtocol: opaque", Policy::Deny, Protocol::Opaque),
+        (83, "proxyProtocol: HTTP/1", Policy::Deny, Protocol::Http1),
+        (
+            84,
+            "accessPolicy: all-unauthenticated, proxyProtocol: HTTP/2",
+            Policy::AllUnauthenticated,
+            Protocol::Http2,
+        ),
+        (
+            85,
+            "accessPolicy: all-authenticated, proxyProtocol: gRPC",
+            Policy::AllAuthenticated,
+            Protocol::Grpc,
+        ),
+        (86, "accessPolicy: deny, proxyProtocol: TLS", Policy::Deny, Protocol::Tls),
+    ];
+    let pod = r#"{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: demo, annotations:
+ {config.linkerd.io/opaque-ports: "83,90", config.linkerd.io/proxy-require-identity-inbound-ports: "87"}}}
+"#;
+    let servers: String = cases.iter().map(|(number, spec, ..)| server(*number, spec)).collect();
+    let cluster = cluster(&format!("{pod}{servers}"));
+    let config = &cluster.pod(&name("a")).unwrap().config;
+    let found: Vec<_> =
+        config.port_policies.iter().map(|found| (found.port, found.policy, found.protocol)).collect();
+    let declared = cases.map(|(number, _, policy, protocol)| (number, policy, protocol));
+    assert_eq!(found[..cases.len()], declared);
+    assert_eq!(found[cases.len()..], [(87, Policy::AllAuthenticated, Protocol::Unknown)]);
+    assert_eq!(
+        config.opaque_ports.ports().collect::<Vec<_>>(),
+        [82, 90],
+        "a Server overrides the annotation"
+    );
 }
 
 #[test]

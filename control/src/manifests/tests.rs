@@ -101,6 +101,16 @@ fn every_kind_of_mistake_is_found_at_its_line() {
             7,
             "metadata.annotations[\"config.linkerd.io/skip-subnets\"]",
         ),
+        (
+            annotated("config.linkerd.io/access-log: combined"),
+            7,
+            "metadata.annotations[\"config.linkerd.io/access-log\"]",
+        ),
+        (
+            annotated("config.linkerd.io/proxy-disable-inbound-protocol-detect-timeout: \"yes\""),
+            7,
+            "metadata.annotations[\"config.linkerd.io/proxy-disable-inbound-protocol-detect-timeout\"]",
+        ),
     ] {
         let folders = Folders::new();
         folders.write("m/x.yaml", &text);

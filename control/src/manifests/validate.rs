@@ -11,7 +11,7 @@ use k8s_openapi::{
 use super::{checks::Check, path::field, problem::Finding};
 use crate::{
     model::{Object, Server},
-    settings::{Annotations, Policy},
+    settings::{Annotations, Policy, Protocol},
 };
 
 /// Everything that is wrong with `object`. Overlays are partial, so an absent value is never wrong.
@@ -141,9 +141,9 @@ fn server(check: &mut Check, server: &Server) {
         check.add(field!("spec", "accessPolicy"), format!("{policy:?} is not a policy"), advice);
     }
     if let Some(protocol) = &server.spec.proxy_protocol
-        && !["unknown", "opaque", "TLS", "HTTP/1", "HTTP/2", "gRPC"].contains(&protocol.as_str())
+        && protocol.parse::<Protocol>().is_err()
     {
-        let advice = "write one of unknown, opaque, TLS, HTTP/1, HTTP/2, gRPC";
+        let advice = format!("write one of {}", Protocol::names());
         check.add(field!("spec", "proxyProtocol"), format!("{protocol:?} is not a protocol"), advice);
     }
     if let Some(selector) = &server.spec.pod_selector {

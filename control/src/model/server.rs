@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
-/// A port of the pods that it selects, and who may connect to it.
+/// A port of the pods that it selects: its protocol, and who may connect to it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Server {
     #[serde(default)]
@@ -22,7 +22,7 @@ pub struct ServerSpec {
     pub pod_selector: Option<LabelSelector>,
     /// The container port, by number or name.
     pub port: Option<IntOrString>,
-    /// Of the values, only `opaque` matters to TCP.
+    /// `unknown` if it is absent.
     pub proxy_protocol: Option<String>,
     /// `deny` if it is absent.
     pub access_policy: Option<String>,

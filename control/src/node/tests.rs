@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Streaming};
 use weft_api::node::{
-    FailMode, InboundPolicy, ReportRequest, State, Update, WatchRequest, Workload, WorkloadRef,
-    WorkloadState, update::Kind,
+    AccessLog, FailMode, InboundPolicy, PortPolicy, PortRange, Protocol, ReportRequest, State, Update,
+    WatchRequest, Workload, WorkloadRef, WorkloadState, update::Kind,
 };
 
 use super::{ProxyPresence, ServedFile, presence::Timing};
@@ -85,6 +85,45 @@ async fn a_snapshot_comes_first_and_then_differences() {
     let Kind::Upsert(changed) = next(&mut stream).await else { panic!() };
     assert_eq!((gone.name.as_str(), changed.fail_mode()), ("host", FailMode::Closed));
     assert_eq!(changed.default_inbound_policy(), InboundPolicy::Deny);
+}
+
+#[tokio::test]
+async fn http_settings_reach_the_proxy() {
+    let annotations = "linkerd.io/inject: enabled, config.linkerd.io/access-log: apache, \
+         config.linkerd.io/opaque-ports: \"25\", \
+         config.linkerd.io/proxy-disable-outbound-protocol-detect-timeout: \"true\"";
+    let server = |port: u16, protocol: &str| {
+        format!(
+            "---\n{{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {{name: s{port}, namespace: \
+             demo}}, spec: {{port: {port}, accessPolicy: audit, proxyProtocol: {protocol}}}}}\n"
+        )
+    };
+    let names = ["unknown", "opaque", "HTTP/1", "HTTP/2", "gRPC", "TLS"];
+    let servers: String = (80..).zip(names).map(|(port, name)| server(port, name)).collect();
+    let text = pod("a", "one", "1", "").replace("linkerd.io/inject: enabled", annotations) + &servers;
+    let running = Running::start(&text).await;
+    let mut stream =
+        running.node().watch(bearer(watch_of("one"), &running.token("one"))).await.unwrap().into_inner();
+    let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
+    let a = &snapshot.workloads[0];
+    assert_eq!(a.access_log(), AccessLog::Apache);
+    assert!(a.outbound_detect_timeout_disabled && !a.inbound_detect_timeout_disabled);
+    assert_eq!(a.opaque_ports, [25, 81].map(|port| PortRange { start: port, end: port }));
+    let protocols: Vec<_> = a.port_policies.iter().map(PortPolicy::protocol).collect();
+    assert_eq!(
+        protocols,
+        [
+            Protocol::Unspecified,
+            Protocol::Opaque,
+            Protocol::Http1,
+            Protocol::Http2,
+            Protocol::Grpc,
+            Protocol::Tls
+        ]
+    );
+    running.manifest(&text.replace("apache", "json"));
+    let Kind::Upsert(changed) = next(&mut stream).await else { panic!() };
+    assert_eq!(changed.access_log(), AccessLog::Json);
 }
 
 #[tokio::test]
@@ -284,7 +323,7 @@ async fn every_node_is_told_what_opted_in_to_splicing() {
         running.node().watch(bearer(watch_of("two"), &running.token("two"))).await.unwrap().into_inner();
     let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
     let lines = |splice: weft_api::node::Splice| -> Vec<String> {
-        let ports = |list: &[weft_api::node::PortRange]| -> Vec<(u32, u32)> {
+        let ports = |list: &[PortRange]| -> Vec<(u32, u32)> {
             list.iter().map(|range| (range.start, range.end)).collect()
         };
         let line = |at: &weft_api::node::SpliceAddress| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weft_api::node::{self, FailMode, InboundPolicy, PortRange, Workload, WorkloadRef};
+use weft_api::node::{self, AccessLog, FailMode, InboundPolicy, PortRange, Protocol, Workload, WorkloadRef};
 
 use crate::{
     index::{self, Pod},
@@ -16,6 +16,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         port: policy.port.into(),
         policy: inbound_policy(policy.policy).into(),
         server: policy.server.clone().unwrap_or_default(),
+        protocol: protocol(policy.protocol).into(),
     };
     Workload {
         r#ref: Some(WorkloadRef {
@@ -39,6 +40,9 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         inbound_connect_timeout_ms: milliseconds(config.inbound_connect_timeout),
         direct_pass_disabled: !config.direct_pass,
         splice_ports: ranges(&config.splice_ports),
+        access_log: access_log(config.access_log).into(),
+        inbound_detect_timeout_disabled: config.inbound_detect_timeout_disabled,
+        outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
     }
 }
 
@@ -50,6 +54,25 @@ fn inbound_policy(policy: Policy) -> InboundPolicy {
         Policy::ClusterAuthenticated => InboundPolicy::ClusterAuthenticated,
         Policy::Deny => InboundPolicy::Deny,
         Policy::Audit => InboundPolicy::Audit,
+    }
+}
+
+fn protocol(protocol: settings::Protocol) -> Protocol {
+    match protocol {
+        settings::Protocol::Unknown => Protocol::Unspecified,
+        settings::Protocol::Opaque => Protocol::Opaque,
+        settings::Protocol::Http1 => Protocol::Http1,
+        settings::Protocol::Http2 => Protocol::Http2,
+        settings::Protocol::Grpc => Protocol::Grpc,
+        settings::Protocol::Tls => Protocol::Tls,
+    }
+}
+
+fn access_log(format: settings::AccessLog) -> AccessLog {
+    match format {
+        settings::AccessLog::Off => AccessLog::Unspecified,
+        settings::AccessLog::Apache => AccessLog::Apache,
+        settings::AccessLog::Json => AccessLog::Json,
     }
 }
 

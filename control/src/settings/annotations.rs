@@ -13,7 +13,7 @@ use super::{
 /// The kernel programs keep this many ranges for each workload or address.
 const MAX_SPLICE_RANGES: usize = 16;
 
-/// The annotations that concern TCP; `None` where the object does not have the annotation.
+/// The annotations that weft knows; `None` where the object does not have the annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations {
     pub inject: Option<bool>,
@@ -25,6 +25,9 @@ pub struct Annotations {
     pub require_identity_ports: Option<PortSet>,
     pub outbound_connect_timeout: Option<Duration>,
     pub inbound_connect_timeout: Option<Duration>,
+    pub disable_outbound_detect_timeout: Option<bool>,
+    pub disable_inbound_detect_timeout: Option<bool>,
+    pub access_log: Option<AccessLog>,
     pub fail_mode: Option<FailMode>,
     pub direct_pass: Option<bool>,
     pub splice_ports: Option<PortSet>,
@@ -38,6 +41,17 @@ pub enum FailMode {
     Open,
     /// They are refused.
     Closed,
+}
+
+/// How the requests to a workload are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessLog {
+    #[default]
+    Off,
+    /// Lines in Apache's common log format.
+    Apache,
+    /// JSON objects.
+    Json,
 }
 
 /// An annotation that has no valid value, or that does not exist.
@@ -74,6 +88,13 @@ impl Annotations {
                 .or_else(|| base.require_identity_ports.clone()),
             outbound_connect_timeout: self.outbound_connect_timeout.or(base.outbound_connect_timeout),
             inbound_connect_timeout: self.inbound_connect_timeout.or(base.inbound_connect_timeout),
+            disable_outbound_detect_timeout: self
+                .disable_outbound_detect_timeout
+                .or(base.disable_outbound_detect_timeout),
+            disable_inbound_detect_timeout: self
+                .disable_inbound_detect_timeout
+                .or(base.disable_inbound_detect_timeout),
+            access_log: self.access_log.or(base.access_log),
             fail_mode: self.fail_mode.or(base.fail_mode),
             direct_pass: self.direct_pass.or(base.direct_pass),
             splice_ports: self.splice_ports.or_else(|| base.splice_ports.clone()),
@@ -110,6 +131,13 @@ impl Annotations {
             "config.linkerd.io/proxy-inbound-connect-timeout" => {
                 self.inbound_connect_timeout = Some(timeout(value)?);
             }
+            "config.linkerd.io/proxy-disable-outbound-protocol-detect-timeout" => {
+                self.disable_outbound_detect_timeout = Some(boolean(value)?);
+            }
+            "config.linkerd.io/proxy-disable-inbound-protocol-detect-timeout" => {
+                self.disable_inbound_detect_timeout = Some(boolean(value)?);
+            }
+            "config.linkerd.io/access-log" => self.access_log = Some(access_log(value)?),
             "config.weft.dev/fail-mode" => self.fail_mode = Some(fail_mode(value)?),
             "config.weft.dev/direct-pass" => self.direct_pass = Some(enabled(value)?),
             "config.weft.dev/splice-ports" => self.splice_ports = Some(splice_ports(value)?),
@@ -160,6 +188,25 @@ fn timeout(value: &str) -> Result<Duration, (String, String)> {
     match (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&duration) {
         true => Ok(duration),
         false => Err((format!("{value:?} is out of range"), advice())),
+    }
+}
+
+/// Linkerd accepts what Go's `strconv.ParseBool` does.
+fn boolean(value: &str) -> Result<bool, (String, String)> {
+    match value {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        other => Err((format!("{other:?} is not a boolean"), "write \"true\" or \"false\"".into())),
+    }
+}
+
+fn access_log(value: &str) -> Result<AccessLog, (String, String)> {
+    match value {
+        "apache" => Ok(AccessLog::Apache),
+        "json" => Ok(AccessLog::Json),
+        // Linkerd's own default value; a pod can undo its namespace's annotation with it.
+        "" => Ok(AccessLog::Off),
+        other => Err((format!("{other:?} is not a format"), "write apache or json".into())),
     }
 }
 

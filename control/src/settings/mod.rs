@@ -4,11 +4,13 @@ mod annotations;
 mod duration;
 mod policy;
 mod ports;
+mod protocol;
 
 pub(crate) use self::ports::is_port_name;
 pub use self::{
-    annotations::{Annotations, BadAnnotation, FailMode},
+    annotations::{AccessLog, Annotations, BadAnnotation, FailMode},
     duration::{BadDuration, parse_duration},
     policy::Policy,
     ports::{PortNames, PortRange, PortSet},
+    protocol::Protocol,
 };

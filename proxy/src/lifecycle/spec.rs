@@ -9,9 +9,9 @@ use weft_common::PortRange;
 
 use crate::{
     capture,
-    policy::{InboundPolicy, Policies},
+    policy::{DeclaredProtocol, InboundPolicy, Policies},
     tls::Identity,
-    workload::{Key, WorkloadConfig},
+    workload::{AccessLogFormat, Key, WorkloadConfig},
 };
 
 /// Linkerd's proxy's own defaults.
@@ -111,9 +111,13 @@ impl TryFrom<api::Workload> for Spec {
             .map(|port| {
                 let number =
                     u16::try_from(port.port).map_err(|_| error("port_policies", port, "not a port"))?;
-                Ok((number, policy(port.policy())?, port.server.clone()))
+                let protocol = declared_protocol(port.protocol)
+                    .ok_or_else(|| error("port_policies", port, "no such protocol"))?;
+                Ok((number, policy(port.policy())?, port.server.clone(), protocol))
             })
             .collect::<Result<Vec<_>, SpecError>>()?;
+        let access_log = access_log(workload.access_log)
+            .ok_or_else(|| error("access_log", &workload.access_log, "no such format"))?;
         let fail_open = workload.fail_mode() == api::FailMode::Open;
         let splice = ranges("splice_ports", &workload.splice_ports)?;
         let skip_inbound = ranges("skip_inbound_ports", &workload.skip_inbound_ports)?;
@@ -133,6 +137,10 @@ impl TryFrom<api::Workload> for Spec {
                 ),
                 skip_inbound: skip_inbound.clone(),
                 splice: splice.clone(),
+                opaque_ports: ranges("opaque_ports", &workload.opaque_ports)?,
+                inbound_detect_timeout_disabled: workload.inbound_detect_timeout_disabled,
+                outbound_detect_timeout_disabled: workload.outbound_detect_timeout_disabled,
+                access_log,
             },
             kernel: capture::KernelConfig {
                 ips,
@@ -161,6 +169,26 @@ fn inbound_policy(policy: api::InboundPolicy) -> Option<InboundPolicy> {
         api::InboundPolicy::ClusterAuthenticated => InboundPolicy::ClusterAuthenticated,
         api::InboundPolicy::Deny => InboundPolicy::Deny,
         api::InboundPolicy::Audit => InboundPolicy::Audit,
+    })
+}
+
+fn declared_protocol(number: i32) -> Option<DeclaredProtocol> {
+    Some(match api::Protocol::try_from(number).ok()? {
+        api::Protocol::Unspecified => DeclaredProtocol::Detect,
+        api::Protocol::Opaque => DeclaredProtocol::Opaque,
+        api::Protocol::Http1 => DeclaredProtocol::Http1,
+        api::Protocol::Http2 => DeclaredProtocol::Http2,
+        api::Protocol::Grpc => DeclaredProtocol::Grpc,
+        api::Protocol::Tls => DeclaredProtocol::Tls,
+    })
+}
+
+/// `None` if there is no such format.
+fn access_log(number: i32) -> Option<Option<AccessLogFormat>> {
+    Some(match api::AccessLog::try_from(number).ok()? {
+        api::AccessLog::Unspecified => None,
+        api::AccessLog::Apache => Some(AccessLogFormat::Apache),
+        api::AccessLog::Json => Some(AccessLogFormat::Json),
     })
 }
 

@@ -1,6 +1,6 @@
-//! Linkerd's default inbound policies, per workload and per port.
+//! What is configured for a workload's inbound ports: who may connect (Linkerd's default policies), and the protocol.
 //!
-//! The same function decides for connections from other nodes and from this node.
+//! The same function decides who may connect for connections from other nodes and from this node.
 #![forbid(unsafe_code)]
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
@@ -24,6 +24,24 @@ pub enum InboundPolicy {
     Deny,
     /// All clients; connections that would have been denied are counted and logged.
     Audit,
+}
+
+/// What is declared about the protocol of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum DeclaredProtocol {
+    /// Nothing; it is to be detected.
+    #[default]
+    Detect,
+    /// The bytes must not be interpreted.
+    Opaque,
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// gRPC.
+    Grpc,
+    /// The application's own TLS.
+    Tls,
 }
 
 /// What is known of a client.
@@ -56,11 +74,12 @@ pub enum DenyReason {
     OutsideCluster,
 }
 
-/// The policy of a port, with its metric labels.
+/// The policy of a port, with its metric labels, and the port's declared protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PortPolicy {
     pub policy: InboundPolicy,
     pub labels: Arc<ServerLabels>,
+    pub protocol: DeclaredProtocol,
 }
 
 /// All policies of a workload.
@@ -74,9 +93,9 @@ impl Policies {
     /// `ports` overrides `default`; a port's name is that of its Server resource, empty for an annotation.
     pub fn new(
         default: InboundPolicy,
-        ports: impl IntoIterator<Item = (u16, InboundPolicy, String)>,
+        ports: impl IntoIterator<Item = (u16, InboundPolicy, String, DeclaredProtocol)>,
     ) -> Self {
-        let ports = ports.into_iter().map(|(port, policy, server)| {
+        let ports = ports.into_iter().map(|(port, policy, server, protocol)| {
             let labels = if server.is_empty() {
                 default_labels(policy, port)
             } else {
@@ -87,7 +106,7 @@ impl Policies {
                     port,
                 }
             };
-            (port, PortPolicy { policy, labels: Arc::new(labels) })
+            (port, PortPolicy { policy, labels: Arc::new(labels), protocol })
         });
         Policies { default, ports: ports.collect() }
     }
@@ -97,7 +116,13 @@ impl Policies {
         self.ports.get(&port).cloned().unwrap_or_else(|| PortPolicy {
             policy: self.default,
             labels: Arc::new(default_labels(self.default, port)),
+            protocol: DeclaredProtocol::Detect,
         })
+    }
+
+    /// The protocol that is declared for `port`.
+    pub fn protocol(&self, port: u16) -> DeclaredProtocol {
+        self.ports.get(&port).map(|port| port.protocol).unwrap_or_default()
     }
 }
 
@@ -197,13 +222,22 @@ mod tests {
         let policies = Policies::new(
             InboundPolicy::AllUnauthenticated,
             [
-                (80, InboundPolicy::Deny, "web".to_owned()),
-                (81, InboundPolicy::AllAuthenticated, String::new()),
+                (80, InboundPolicy::Deny, "web".to_owned(), DeclaredProtocol::Http1),
+                (81, InboundPolicy::AllAuthenticated, String::new(), DeclaredProtocol::Detect),
             ],
         );
         assert_eq!(policies.port(80).policy, InboundPolicy::Deny);
         assert_eq!(policies.port(80).labels.name, "web");
         assert_eq!(policies.port(81).labels.name, "all-authenticated");
         assert_eq!(policies.port(82).policy, InboundPolicy::AllUnauthenticated);
+        for (port, protocol) in
+            [(80, DeclaredProtocol::Http1), (81, DeclaredProtocol::Detect), (82, DeclaredProtocol::Detect)]
+        {
+            assert_eq!(
+                (policies.port(port).protocol, policies.protocol(port)),
+                (protocol, protocol),
+                "{port}"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
+use weft_common::PortRange;
 
 pub use self::registry::Registry;
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     limits::ConnectionLimiter,
     logging::LogLimiter,
     metrics::WorkloadLabels,
-    policy::Policies,
+    policy::{DeclaredProtocol, Policies},
     tls::{Credential, Identity},
 };
 
@@ -56,9 +57,26 @@ pub struct WorkloadConfig {
     pub outbound_connect_timeout: Duration,
     pub inbound_connect_timeout: Duration,
     /// Ports on which it is reached without the proxy.
-    pub skip_inbound: Vec<weft_common::PortRange>,
+    pub skip_inbound: Vec<PortRange>,
     /// Ports whose connections from this workload may be spliced.
-    pub splice: Vec<weft_common::PortRange>,
+    pub splice: Vec<PortRange>,
+    /// Ports whose connections must not be interpreted.
+    pub opaque_ports: Vec<PortRange>,
+    /// Detection waits without a limit for the first bytes of connections to it.
+    pub inbound_detect_timeout_disabled: bool,
+    /// The same for its own connections.
+    pub outbound_detect_timeout_disabled: bool,
+    /// How the requests to it are logged, if at all.
+    pub access_log: Option<AccessLogFormat>,
+}
+
+/// The format of an access log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessLogFormat {
+    /// Lines in Apache's common log format.
+    Apache,
+    /// JSON objects.
+    Json,
 }
 
 /// The namespace and name of a pod.
@@ -71,6 +89,16 @@ pub struct Key {
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl WorkloadConfig {
+    /// The protocol that is declared for connections to `port`.
+    pub fn inbound_protocol(&self, port: u16) -> DeclaredProtocol {
+        match contains(&self.opaque_ports, port) {
+            true => DeclaredProtocol::Opaque,
+            false => self.policies.protocol(port),
+        }
     }
 }
 
@@ -100,7 +128,7 @@ impl Workload {
 
     /// Whether connections to `port` reach the application without the proxy.
     pub fn skips_inbound(&self, port: u16) -> bool {
-        self.config.borrow().skip_inbound.iter().any(|range| (range.start..=range.end).contains(&port))
+        contains(&self.config.borrow().skip_inbound, port)
     }
 }
 
@@ -108,4 +136,8 @@ impl std::fmt::Debug for Workload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Workload").field("key", &self.key).field("ips", &self.ips).finish_non_exhaustive()
     }
+}
+
+fn contains(ranges: &[PortRange], port: u16) -> bool {
+    ranges.iter().any(|range| (range.start..=range.end).contains(&port))
 }
