@@ -105,6 +105,10 @@ pub struct Config {
     /// may use no more of them than it leaves to others.
     #[arg(long, env = "WEFT_PROXY_MAX_CONNECTIONS", default_value_t = 0)]
     pub max_connections: usize,
+    /// HTTP requests that all workloads together may have in flight, in each direction. A workload may use no more of
+    /// them than it leaves to others.
+    #[arg(long, env = "WEFT_PROXY_MAX_REQUESTS", default_value_t = 100_000)]
+    pub max_requests: usize,
     /// Worker threads for connections. Default: one per core.
     #[arg(long, env = "WEFT_PROXY_WORKERS")]
     pub workers: Option<usize>,

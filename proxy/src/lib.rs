@@ -16,6 +16,7 @@ pub mod connection;
 pub mod detect;
 pub mod discovery;
 pub mod handover;
+pub mod http;
 pub mod identity;
 pub mod lifecycle;
 pub mod limits;

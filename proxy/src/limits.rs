@@ -5,6 +5,8 @@
 //! the next one always finds room. (This is the dynamic threshold of shared switch buffers, Choudhury and Hahne 1998,
 //! with a factor of 1.) The same rule holds between the clients of one workload.
 
+mod requests;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -22,6 +24,7 @@ use prometheus_client::{
     metrics::gauge::ConstGauge,
 };
 
+pub use self::requests::{NodeRequests, RequestLimiter, RequestPermit};
 use crate::refusal::Reason;
 
 /// Descriptors of a proxied connection: one socket accepted, one opened.

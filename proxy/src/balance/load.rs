@@ -7,6 +7,13 @@ use std::{
 
 use rand::Rng;
 
+/// What an endpoint is picked for. Each kind has a load of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    Connection,
+    Request,
+}
+
 /// Settings of the load measurement and the backoff.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadConfig {

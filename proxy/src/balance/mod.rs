@@ -12,7 +12,10 @@ mod load;
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ use rand::Rng;
 use self::load::Load;
 pub use self::{
     endpoint::{Endpoint, EndpointTls},
-    load::LoadConfig,
+    load::{LoadConfig, Unit},
 };
 
 /// The endpoints of a service, with their load.
@@ -34,13 +37,8 @@ pub struct Balancer {
     update: Mutex<()>,
     config: LoadConfig,
     base: Instant,
-}
-
-/// What an endpoint is picked for. Each kind has a load of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unit {
-    Connection,
-    Request,
+    /// Requests have waited for an endpoint in vain: the next ones do not wait.
+    failing_fast: AtomicBool,
 }
 
 /// An endpoint that was picked. It counts towards the endpoint's load until it is dropped: keep it as long as the
@@ -82,7 +80,7 @@ impl Node {
 impl Balancer {
     /// Creates a balancer without endpoints.
     pub fn new(config: LoadConfig) -> Self {
-        Self { set: ArcSwap::default(), update: Mutex::new(()), config, base: Instant::now() }
+        Self { set: ArcSwap::default(), update: Mutex::new(()), config, base: Instant::now(), failing_fast: AtomicBool::new(false) }
     }
 
     /// Replaces the endpoints. Those that stay keep their load; connections to removed ones continue.
@@ -103,6 +101,18 @@ impl Balancer {
             })
             .collect();
         self.set.store(Arc::new(Set::new(nodes)));
+        self.set_failing_fast(false);
+    }
+
+    /// Whether requests fail at once if no endpoint answers; ended by a success and by new endpoints.
+    pub fn is_failing_fast(&self) -> bool {
+        self.failing_fast.load(Ordering::Relaxed)
+    }
+
+    pub fn set_failing_fast(&self, failing: bool) {
+        if self.is_failing_fast() != failing {
+            self.failing_fast.store(failing, Ordering::Relaxed);
+        }
     }
 
     /// Picks an endpoint for a new connection, but none of `exclude`; `None` if none is left.

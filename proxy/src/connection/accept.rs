@@ -14,8 +14,7 @@ use super::{
     DataPath,
     accepted::Accepted,
     identify::identify,
-    inbound::{self, Inbound},
-    outbound::{self, Outbound},
+    inbound, outbound,
 };
 use crate::{
     capture::Listeners,
@@ -175,8 +174,8 @@ async fn serve(
     };
     let accepted = Accepted::new(workload, ends, permit);
     match direction {
-        Direction::Outbound => outbound::serve(&Outbound::of(data_path), accepted, stream).await,
-        Direction::Inbound => inbound::serve(&Inbound::of(data_path), accepted, stream).await,
+        Direction::Outbound => outbound::serve(data_path, accepted, stream).await,
+        Direction::Inbound => inbound::serve(data_path, accepted, stream).await,
     }
 }
 

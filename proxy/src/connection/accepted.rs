@@ -10,11 +10,16 @@ use crate::{limits::Permit, workload::Workload};
 pub(super) struct Accepted {
     pub(super) workload: Arc<Workload>,
     pub(super) ends: Ends,
-    _permit: Permit,
+    permit: Arc<Permit>,
 }
 
 impl Accepted {
+    /// Its place in the limits, for what outlives this.
+    pub(super) fn permit(&self) -> Arc<Permit> {
+        self.permit.clone()
+    }
+
     pub(super) fn new(workload: Arc<Workload>, ends: Ends, permit: Permit) -> Self {
-        Self { workload, ends, _permit: permit }
+        Self { workload, ends, permit: Arc::new(permit) }
     }
 }

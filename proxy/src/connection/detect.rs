@@ -43,8 +43,8 @@ pub(super) enum Protocol {
     Mtls,
     /// The application's own TLS.
     Tls { sni: Option<String> },
-    /// Anything else.
-    Plain,
+    /// Anything else. `server_first`: the application has sent something before the client did.
+    Plain { server_first: bool },
 }
 
 /// Detection did not come to an end.
@@ -97,7 +97,8 @@ impl Detector<'_> {
                 () = tokio::time::sleep_until(self.deadline) => Event::Deadline,
             };
             let protocol = match event {
-                Event::Client(Ok(0)) | Event::ApplicationFirst => Protocol::Plain,
+                Event::Client(Ok(0)) => Protocol::Plain { server_first: false },
+                Event::ApplicationFirst => Protocol::Plain { server_first: true },
                 Event::Client(Ok(_)) => match client_hello(&bytes) {
                     Hello::Incomplete if bytes.len() < MAX_HELLO => {
                         // It has begun to send its hello: what the application may send meanwhile decides nothing.
@@ -108,7 +109,7 @@ impl Detector<'_> {
                         Protocol::Mtls
                     }
                     Hello::Tls { sni } => Protocol::Tls { sni },
-                    _ => Protocol::Plain,
+                    _ => Protocol::Plain { server_first: false },
                 },
                 Event::Client(Err(error)) => {
                     return Err(DetectionFailed { stream, reason: None, error: Cause::Client(error) });
@@ -129,7 +130,9 @@ impl Detector<'_> {
                     }
                     continue;
                 }
-                Event::Deadline if bytes.is_empty() && self.allows_plaintext() => Protocol::Plain,
+                Event::Deadline if bytes.is_empty() && self.allows_plaintext() => {
+                    Protocol::Plain { server_first: false }
+                }
                 Event::Deadline => {
                     let reason = Some(Reason::DetectionTimeout);
                     return Err(DetectionFailed { stream, reason, error: Cause::Silence });

@@ -1,13 +1,21 @@
-//! The steps of a connection to a workload: detect, secure, authorize, connect to the application, forward.
+//! The steps of a connection to a workload: secure, detect, authorize, connect to the application, forward.
 //!
 //! mTLS for this pod is terminated; other TLS is the application's own; the rest is plaintext. The application sees the
 //! client's own address.
 
-use std::{fmt::Display, sync::Arc};
+use std::{
+    fmt::Display,
+    future::{Future, pending},
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout_at},
+    task::yield_now,
+    time::{Instant, sleep_until, timeout_at},
 };
 use tracing::debug;
 
@@ -15,6 +23,7 @@ use super::{
     DataPath, Timeouts,
     accepted::Accepted,
     detect::{Detected, Detector, Protocol},
+    first_bytes::{FirstBytes, first_bytes, guard},
     forward::{CloseReason, Forwarding, Session, forward},
     refuse,
 };
@@ -22,13 +31,18 @@ use crate::{
     authorize::{Authorization, Authorizer},
     capture::Capture,
     discovery::Discovery,
-    metrics::{ConnectionRecord, Metered, Metrics, Tls},
+    http::{HttpIo, HttpVersion, Incoming},
+    metrics::{ConnectionRecord, DetectionResult, Metered, Metrics, Tls},
     net::{self, AppStream, Direction, OverTcp, Peer, Prefixed},
+    policy::{Client, DeclaredProtocol},
     refusal::Reason,
     splice::{RemoteSplice, Splicing},
-    tls::{self, TlsError},
+    tls::{self, Inner, TlsError},
     upstream::connect_application,
 };
+
+/// How long a client that policy denies has to show that it speaks HTTP, and gets its denial in HTTP.
+const DENIED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the inbound steps use.
 pub(super) struct Inbound<'a> {
@@ -53,18 +67,30 @@ impl<'a> Inbound<'a> {
     }
 }
 
+/// What a connection has turned out to be, and what serves it from now on.
+enum Served {
+    Opaque(Forwarding),
+    Http(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
 /// Serves one connection.
-pub(super) async fn serve(components: &Inbound<'_>, accepted: Accepted, stream: TcpStream) {
+pub(super) async fn serve(data_path: &DataPath, accepted: Accepted, stream: TcpStream) {
     // Boxed: what the first steps need is freed before the connection is forwarded, which may take days.
-    let Some(forwarding) = Box::pin(open(components, &accepted, stream)).await else { return };
-    let reason = forwarding.await;
-    if !matches!(reason, CloseReason::Closed) {
-        debug!(destination = %accepted.workload.key, client = %accepted.ends.client, %reason, "connection ended early");
+    match Box::pin(open(data_path, &accepted, stream)).await {
+        None => {}
+        Some(Served::Http(http)) => http.await,
+        Some(Served::Opaque(forwarding)) => {
+            let reason = forwarding.await;
+            if !matches!(reason, CloseReason::Closed) {
+                debug!(destination = %accepted.workload.key, client = %accepted.ends.client, %reason, "connection ended early");
+            }
+        }
     }
 }
 
 /// `None`: the connection was refused, or the client went away.
-async fn open(components: &Inbound<'_>, accepted: &Accepted, stream: TcpStream) -> Option<Forwarding> {
+async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> Option<Served> {
+    let components = &Inbound::of(data_path);
     let deadline = Instant::now() + components.timeouts.detect;
     let detector = Detector {
         capture: components.capture,
@@ -85,26 +111,140 @@ async fn open(components: &Inbound<'_>, accepted: &Accepted, stream: TcpStream) 
             return None;
         }
     };
+    let declared = accepted.workload.config().inbound_protocol(accepted.ends.target.port());
+    let interprets = !matches!(declared, DeclaredProtocol::Opaque | DeclaredProtocol::Tls);
     match protocol {
         Protocol::Mtls => {
-            let (stream, tls) = terminate(components, accepted, stream, deadline).await?;
-            let authorization = authorize(components, accepted, tls.clone(), &stream)?;
-            deliver(components, accepted, (stream, tls), authorization, application).await
+            let (stream, tls, inner) = terminate(components, accepted, stream, deadline).await?;
+            let stream = Prefixed::new(Bytes::new(), stream);
+            let hint = match inner {
+                _ if !interprets => Hint::Opaque,
+                Some(Inner::Tcp) => Hint::Opaque,
+                Some(Inner::Http1) => Hint::Http(HttpVersion::Http1),
+                Some(Inner::Http2) => Hint::Http(HttpVersion::Http2),
+                Some(Inner::Unknown) | None => Hint::Unknown,
+            };
+            interpret(data_path, accepted, (stream, tls), application, hint).await
         }
         Protocol::Tls { sni } => {
             let tls = Tls::Opaque { sni };
-            let authorization = authorize(components, accepted, tls.clone(), &stream)?;
-            deliver(components, accepted, (stream, tls), authorization, application).await
+            interpret(data_path, accepted, (stream, tls), application, Hint::Opaque).await
         }
-        Protocol::Plain => {
-            let tls = refuse::plaintext();
-            let authorization = authorize(components, accepted, tls.clone(), &stream)?;
-            deliver(components, accepted, (stream, tls), authorization, application).await
+        Protocol::Plain { server_first } => {
+            let hint = if interprets && !server_first { Hint::Unknown } else { Hint::Opaque };
+            interpret(data_path, accepted, (stream, refuse::plaintext()), application, hint).await
         }
     }
 }
 
-type Terminated = (tls::TlsStream<Prefixed<TcpStream>>, Tls);
+/// What is known of the protocol within a connection.
+enum Hint {
+    Opaque,
+    Http(HttpVersion),
+    Unknown,
+}
+
+/// Finds out whether the client speaks HTTP: then policy decides each request. Otherwise it decides the connection.
+async fn interpret<S: OverTcp + Send + 'static>(
+    data_path: &DataPath,
+    accepted: &Accepted,
+    (mut stream, tls): (Prefixed<S>, Tls),
+    application: Option<TcpStream>,
+    hint: Hint,
+) -> Option<Served> {
+    let components = &Inbound::of(data_path);
+    let (version, application) = match hint {
+        Hint::Opaque => (None, application),
+        Hint::Http(version) => (Some(version), application),
+        Hint::Unknown => detect_http(components, accepted, &mut stream, &tls, application).await?,
+    };
+    let Some(version) = version else {
+        let authorization = authorize(components, accepted, tls.clone(), &stream)?;
+        return deliver(components, accepted, (stream, tls), authorization, application).await.map(Served::Opaque);
+    };
+    let (workload, ends) = (accepted.workload.clone(), accepted.ends);
+    let server = workload.config().policies.port(ends.target.port()).labels;
+    let counter = components.authorizer.open_counter(&workload, ends.target, server, &tls, Peer::Src);
+    let io = HttpIo::new(Bytes::new(), Metered::new(stream, ConnectionRecord::new(counter)));
+    let incoming = Incoming { workload, target: ends.target, client: ends.client, tls, application };
+    let (http, connection) = (data_path.http.clone(), data_path.http_connection(accepted));
+    Some(Served::Http(Box::pin(async move { http.serve_inbound(io, version, incoming, connection).await })))
+}
+
+/// Waits for the first bytes of either side. While a client that policy lets in is silent, the application is
+/// connected: it may be the one that speaks first.
+async fn detect_http<S: OverTcp>(
+    components: &Inbound<'_>,
+    accepted: &Accepted,
+    stream: &mut Prefixed<S>,
+    tls: &Tls,
+    mut application: Option<TcpStream>,
+) -> Option<(Option<HttpVersion>, Option<TcpStream>)> {
+    let (started, ends) = (Instant::now(), accepted.ends);
+    let workload = &accepted.workload;
+    let timeout = (!workload.config().inbound_detect_timeout_disabled).then_some(components.timeouts.detect);
+    let client = Client { ip: ends.client.ip(), identity: tls.identity() };
+    let admitted = components.authorizer.decide(workload, ends.target, client).admits();
+    let first = {
+        let mut client = pin!(first_bytes(stream, timeout));
+        let mut connect = pin!(async {
+            yield_now().await;
+            connect_application(components.capture, workload, ends.target, ends.client, false).await
+        });
+        let mut may_connect = admitted && application.is_none();
+        loop {
+            tokio::select! {
+                biased;
+                first = &mut client => break first,
+                connected = &mut connect, if may_connect => {
+                    may_connect = false;
+                    match connected {
+                        Ok(connected) => application = Some(connected),
+                        Err(failure) => {
+                            refuse(components, accepted, tls.clone(), failure.reason(), &failure);
+                            return None;
+                        }
+                    }
+                }
+                () = speaks(application.as_ref()) => break Ok(FirstBytes::Opaque),
+                // Only requests are answered with a denial.
+                () = sleep_until(started + DENIED_TIMEOUT), if !admitted => break Ok(FirstBytes::Opaque),
+            }
+        }
+    };
+    let count = |result| {
+        components.metrics.detected(Direction::Inbound, &workload.labels, result, started.elapsed());
+    };
+    match first {
+        Ok(spoken) => {
+            count(spoken.result());
+            let version = match spoken {
+                FirstBytes::Http(version) => Some(version),
+                FirstBytes::Opaque => None,
+                FirstBytes::Unclear => {
+                    guard(stream);
+                    None
+                }
+            };
+            Some((version, application))
+        }
+        Err(error) => {
+            count(DetectionResult::Error);
+            refuse::count_closed(components.metrics, workload, ends.target, tls.clone(), Some(net::errno(&error)));
+            None
+        }
+    }
+}
+
+/// Resolves when the application has sent something or closed.
+async fn speaks(application: Option<&TcpStream>) {
+    match application {
+        Some(application) => drop(application.readable().await),
+        None => pending().await,
+    }
+}
+
+type Terminated = (tls::TlsStream<Prefixed<TcpStream>>, Tls, Option<Inner>);
 
 /// Terminates mTLS that is meant for this pod.
 async fn terminate(
@@ -127,7 +267,7 @@ async fn terminate(
     match handshake {
         Ok((stream, peer)) => {
             net::end_by_reset(stream.tcp());
-            Some((stream, peer.identity.map_or(Tls::Anonymous, Tls::Established)))
+            Some((stream, peer.identity.map_or(Tls::Anonymous, Tls::Established), peer.inner))
         }
         Err(error) => {
             refuse(components, accepted, refuse::plaintext(), Reason::Tls(error.reason()), &error);

@@ -6,7 +6,9 @@
 mod accept;
 mod accepted;
 mod detect;
+mod first_bytes;
 mod forward;
+mod hints;
 mod identify;
 mod inbound;
 mod outbound;
@@ -19,20 +21,24 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::accept::Acceptors;
+pub use self::{accept::Acceptors, hints::Hints};
+use self::accepted::Accepted;
 use crate::{
     authorize::Authorizer, bypass::DirectConnections, capture::Capture, discovery::Discovery,
+    http::{Connection, Http},
     metrics::Metrics, splice::Splicing, threads::WorkerThreads, upstream::Connector,
 };
 
 /// The components of the data path. Only [`accept`] sees them all; the steps take what they need.
 pub struct DataPath {
+    pub http: Arc<Http>,
     pub capture: Arc<Capture>,
     pub splicing: Arc<Splicing>,
     pub connector: Arc<Connector>,
     pub discovery: Arc<Discovery>,
     pub authorizer: Arc<Authorizer>,
     pub bypass: Arc<DirectConnections>,
+    pub hints: Hints,
     pub metrics: Metrics,
     pub threads: WorkerThreads,
     pub timeouts: Timeouts,
@@ -40,6 +46,18 @@ pub struct DataPath {
     pub connections: TaskTracker,
     /// Cancelled when no new connections are to be accepted.
     pub draining: CancellationToken,
+}
+
+impl DataPath {
+    /// For the requests on a connection.
+    fn http_connection(&self, accepted: &Accepted) -> Arc<Connection> {
+        Connection::new(
+            self.connections.clone(),
+            accepted.workload.terminated.clone(),
+            self.draining.clone(),
+            accepted.permit(),
+        )
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

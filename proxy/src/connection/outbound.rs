@@ -1,25 +1,44 @@
-//! The steps of a connection that a workload opens: discover, connect, forward.
+//! The steps of a connection that a workload opens: discover, detect, connect, forward.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use tokio::{
+    net::TcpStream,
+    task::yield_now,
+    time::{Instant, sleep},
+};
 use tracing::debug;
 
 use super::{
-    DataPath,
+    DataPath, Timeouts,
     accepted::Accepted,
+    first_bytes::{FirstBytes, first_bytes, guard},
     forward::{CloseReason, Forwarding, ServerFirstObserver, Session, forward},
+    hints::Hints,
     refuse,
 };
 use crate::{
     bypass::DirectConnections,
     discovery::{Destination, Discovery, SourceRef},
-    metrics::{ConnectionRecord, Metered, Metrics, Tls, TransportLabels, reason},
-    net::{self, AppStream, Direction, Peer},
+    http::{Connection, Http, HttpIo, HttpVersion, Outgoing},
+    metrics::{ConnectionRecord, DetectionResult, Metered, Metrics, Tls, TransportLabels, reason},
+    net::{self, AppStream, Direction, Peer, Prefixed},
     splice::{LocalSplice, LocalSpliceGuard, RemoteSplice, Splicing},
     tls::Inner,
-    upstream::{ConnectRequest, Connector, LocalUpstream, Stream, Upstream},
+    upstream::{ConnectError, ConnectRequest, Connector, LocalUpstream, Stream, Upstream},
 };
+
+/// How long a client whose destination cannot be reached has to show that it speaks HTTP, and gets an answer in HTTP.
+const LAST_CHANCE: Duration = Duration::from_millis(50);
 
 /// What the outbound steps use.
 pub(super) struct Outbound<'a> {
@@ -28,7 +47,9 @@ pub(super) struct Outbound<'a> {
     bypass: &'a Arc<DirectConnections>,
     splicing: &'a Arc<Splicing>,
     metrics: &'a Metrics,
-    idle_timeout: Duration,
+    http: &'a Arc<Http>,
+    hints: &'a Hints,
+    timeouts: Timeouts,
 }
 
 impl<'a> Outbound<'a> {
@@ -39,26 +60,63 @@ impl<'a> Outbound<'a> {
             bypass: &data_path.bypass,
             splicing: &data_path.splicing,
             metrics: &data_path.metrics,
-            idle_timeout: data_path.timeouts.idle,
+            http: &data_path.http,
+            hints: &data_path.hints,
+            timeouts: data_path.timeouts,
         }
     }
 }
 
+/// The connection of the application, whose first bytes may have been read.
+type Source = Metered<Prefixed<AppStream>>;
+
+/// What a connection has turned out to be, and what serves it from now on.
+enum Served {
+    Opaque(Forwarding),
+    Http(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
 /// Serves one connection.
-pub(super) async fn serve(components: &Outbound<'_>, accepted: Accepted, stream: TcpStream) {
+pub(super) async fn serve(data_path: &DataPath, accepted: Accepted, stream: TcpStream) {
     // Boxed: what connecting needs is freed before the connection is forwarded, which may take days.
-    let Some(forwarding) = Box::pin(open(components, &accepted, stream)).await else { return };
-    let reason = forwarding.await;
-    if !matches!(reason, CloseReason::Closed) {
-        debug!(source = %accepted.workload.key, destination = %accepted.ends.target, %reason, "connection ended early");
+    match Box::pin(open(data_path, &accepted, stream)).await {
+        None => {}
+        Some(Served::Http(http)) => http.await,
+        Some(Served::Opaque(forwarding)) => {
+            let reason = forwarding.await;
+            if !matches!(reason, CloseReason::Closed) {
+                debug!(source = %accepted.workload.key, destination = %accepted.ends.target, %reason, "connection ended early");
+            }
+        }
     }
 }
 
 /// `None`: the connection was refused.
-async fn open(components: &Outbound<'_>, accepted: &Accepted, stream: TcpStream) -> Option<Forwarding> {
+async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> Option<Served> {
+    let components = &Outbound::of(data_path);
     let mut source = meter(components.metrics, accepted, stream);
-    match connect(components, accepted).await {
-        Some(upstream) => Some(start(components, accepted, source, upstream).await),
+    let upstream = match discover(components, accepted).await {
+        None => None,
+        Some(destination) if accepted.ends.may_splice || !is_interpreted(&destination) => {
+            connect(components, accepted, destination).await
+        }
+        Some(destination) => match detect(components, accepted, &mut source, destination.clone()).await {
+            Detected::Http(version, early) => {
+                let outgoing = Outgoing {
+                    source: accepted.workload.clone(),
+                    client: accepted.ends.client,
+                    original: accepted.ends.target,
+                    destination,
+                    early: early.map(|early| *early),
+                };
+                let connection = data_path.http_connection(accepted);
+                return Some(serve_http(components.http.clone(), source, version, outgoing, connection));
+            }
+            Detected::Opaque(upstream) => upstream.map(|upstream| *upstream),
+        },
+    };
+    match upstream {
+        Some(upstream) => Some(Served::Opaque(start(components, accepted, source, upstream).await)),
         None => {
             source.finish(Some("ECONNREFUSED"));
             net::end_by_reset(source.tcp());
@@ -67,8 +125,119 @@ async fn open(components: &Outbound<'_>, accepted: &Accepted, stream: TcpStream)
     }
 }
 
+/// Whether HTTP is looked for. What leaves the mesh, and what is declared opaque, is forwarded unchanged.
+fn is_interpreted(destination: &Destination) -> bool {
+    match destination {
+        Destination::Service { opaque, .. } => !opaque,
+        Destination::Endpoint(endpoint) => !endpoint.opaque,
+        Destination::External => false,
+    }
+}
+
+fn serve_http(
+    http: Arc<Http>,
+    source: Source,
+    version: HttpVersion,
+    outgoing: Outgoing,
+    connection: Arc<Connection>,
+) -> Served {
+    let io = HttpIo::new(Bytes::new(), source);
+    Served::Http(Box::pin(async move { http.serve_outbound(io, version, outgoing, connection).await }))
+}
+
+/// The outcome of detection.
+enum Detected {
+    /// With the connection that was opened while the client was silent.
+    Http(HttpVersion, Option<Box<Upstream>>),
+    /// `None`: the destination was not reached, or the client went away.
+    Opaque(Option<Box<Upstream>>),
+}
+
+/// Waits for the first bytes of either side. While the client is silent, the destination is connected: it may be the
+/// one that speaks first.
+async fn detect(
+    components: &Outbound<'_>,
+    accepted: &Accepted,
+    source: &mut Source,
+    destination: Arc<Destination>,
+) -> Detected {
+    let (started, dialled) = (Instant::now(), accepted.ends.target);
+    let timeout = (!accepted.workload.config().outbound_detect_timeout_disabled)
+        .then_some(components.timeouts.detect);
+    let delay = components.hints.dial_delay(dialled);
+    let begun = AtomicBool::new(false);
+    let mut upstream: Option<Result<Upstream, ConnectError>> = None;
+    let to = destination.clone();
+    let mut dialling = pin!(async {
+        pause(delay).await;
+        begun.store(true, Ordering::Relaxed);
+        dial(components, accepted, to, Inner::Unknown).await
+    });
+    let first = {
+        let mut client = pin!(first_bytes(source.io_mut(), timeout));
+        loop {
+            tokio::select! {
+                biased;
+                first = &mut client => break Some(first),
+                result = &mut dialling, if upstream.is_none() => upstream = Some(result),
+                () = speaks(upstream.as_mut()) => break None,
+            }
+        }
+    };
+    // What was begun is finished: it is needed in any case.
+    if upstream.is_none() && begun.load(Ordering::Relaxed) {
+        upstream = Some(dialling.await);
+    }
+    let spoken = match first {
+        Some(Err(error)) => {
+            count_detected(components, accepted, DetectionResult::Error, started);
+            source.finish(Some(net::errno(&error)));
+            return Detected::Opaque(None);
+        }
+        Some(Ok(spoken)) => spoken,
+        None => FirstBytes::Opaque,
+    };
+    count_detected(components, accepted, spoken.result(), started);
+    components.hints.learn(dialled, spoken);
+    match spoken {
+        FirstBytes::Http(version) => {
+            return Detected::Http(version, upstream.and_then(Result::ok).map(Box::new));
+        }
+        FirstBytes::Unclear => guard(source.io_mut()),
+        FirstBytes::Opaque => {}
+    }
+    let upstream = match upstream {
+        Some(result) => counted(components, accepted, result),
+        None => connect(components, accepted, destination).await,
+    };
+    Detected::Opaque(upstream.map(Box::new))
+}
+
+/// Gives the client's bytes the chance to arrive before the destination is connected.
+async fn pause(delay: Duration) {
+    if delay.is_zero() { yield_now().await } else { sleep(delay).await }
+}
+
+/// Resolves when the destination has sent something or closed; if it was not reached, a little later, so that a client
+/// that speaks HTTP can be answered.
+async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>) {
+    match upstream {
+        None => pending().await,
+        Some(Err(_)) => sleep(LAST_CHANCE).await,
+        Some(Ok(upstream)) => {
+            let stream = upstream.io.io_mut();
+            let _ = poll_fn(|cx| stream.poll_fill(cx)).await;
+        }
+    }
+}
+
+fn count_detected(components: &Outbound<'_>, accepted: &Accepted, result: DetectionResult, since: Instant) {
+    let labels = &accepted.workload.labels;
+    components.metrics.detected(Direction::Outbound, labels, result, since.elapsed());
+}
+
 /// Counts the accepted connection as open.
-fn meter(metrics: &Metrics, accepted: &Accepted, stream: TcpStream) -> Metered<AppStream> {
+fn meter(metrics: &Metrics, accepted: &Accepted, stream: TcpStream) -> Source {
     let labels = TransportLabels {
         direction: Direction::Outbound,
         peer: Peer::Src,
@@ -79,26 +248,41 @@ fn meter(metrics: &Metrics, accepted: &Accepted, stream: TcpStream) -> Metered<A
         destination: None,
     };
     let counter = metrics.transport(&labels).open();
-    Metered::new(AppStream::new(stream), ConnectionRecord::new(counter))
+    Metered::new(Prefixed::new(Bytes::new(), AppStream::new(stream)), ConnectionRecord::new(counter))
 }
 
-async fn connect(components: &Outbound<'_>, accepted: &Accepted) -> Option<Upstream> {
+/// Connects for bytes that are not interpreted.
+async fn connect(components: &Outbound<'_>, accepted: &Accepted, to: Arc<Destination>) -> Option<Upstream> {
+    let result = dial(components, accepted, to, Inner::Tcp).await;
+    counted(components, accepted, result)
+}
+
+/// Counts and logs a failure.
+fn counted(
+    components: &Outbound<'_>,
+    accepted: &Accepted,
+    result: Result<Upstream, ConnectError>,
+) -> Option<Upstream> {
     let (source, original) = (&accepted.workload, accepted.ends.target);
-    let destination = discover(components, accepted).await?;
+    result
+        .inspect_err(|error| refuse::outbound(components.metrics, source, original, error.reason(), error))
+        .ok()
+}
+
+async fn dial(
+    components: &Outbound<'_>,
+    accepted: &Accepted,
+    to: Arc<Destination>,
+    inner: Inner,
+) -> Result<Upstream, ConnectError> {
     let request = ConnectRequest {
-        source,
+        source: &accepted.workload,
         client: accepted.ends.client,
-        original,
+        original: accepted.ends.target,
         may_splice: accepted.ends.may_splice,
-        inner: Inner::Tcp,
+        inner,
     };
-    match components.connector.connect(&request, destination).await {
-        Ok(upstream) => Some(upstream),
-        Err(error) => {
-            refuse::outbound(components.metrics, source, original, error.reason(), &error);
-            None
-        }
-    }
+    components.connector.connect(&request, to).await
 }
 
 async fn discover(components: &Outbound<'_>, accepted: &Accepted) -> Option<Arc<Destination>> {
@@ -120,17 +304,17 @@ async fn discover(components: &Outbound<'_>, accepted: &Accepted) -> Option<Arc<
 async fn start(
     components: &Outbound<'_>,
     accepted: &Accepted,
-    mut source: Metered<AppStream>,
+    mut source: Source,
     upstream: Upstream,
 ) -> Forwarding {
     let Upstream { io, addr, picked, local, splice, .. } = upstream;
-    let mut session = Session::new(components.idle_timeout);
+    let mut session = Session::new(components.timeouts.idle);
     session.picked = picked;
     let Some(LocalUpstream { workload, mut authorization }) = local else {
         if splice {
             session.remote_splice = RemoteSplice::start(components.splicing, source.tcp()).await;
             if session.remote_splice.is_some() {
-                source.io_mut().set_in_socket_map();
+                source.io_mut().get_mut().set_in_socket_map();
             }
         }
         return forward(source, io, session, pending());
@@ -162,8 +346,8 @@ async fn start(
 
 fn splice_locally(
     splicing: &Arc<Splicing>,
-    source: &Metered<AppStream>,
-    destination: &Metered<Stream>,
+    source: &Source,
+    destination: &Metered<Prefixed<Stream>>,
 ) -> Option<LocalSpliceGuard> {
     LocalSplice::start(
         splicing,

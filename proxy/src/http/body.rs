@@ -27,7 +27,7 @@ pub(super) struct RequestBody {
 }
 
 /// The body of a response on its way to the client.
-pub struct ResponseBody {
+pub(super) struct ResponseBody {
     inner: Option<Incoming>,
     state: Option<Box<State>>,
 }

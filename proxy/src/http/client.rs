@@ -11,7 +11,7 @@ use super::{
     inbound::InboundContext,
     io::HttpIo,
     pool::{Key, Pools},
-    settings::Http2Settings,
+    settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 use crate::{metrics::HttpSeries, tls::Credential};
 
@@ -79,7 +79,8 @@ impl Http1 {
     pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
-            .max_buf_size(super::settings::MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(io))
             .await?;
         tokio::spawn(async move {
@@ -102,7 +103,7 @@ impl Http2 {
             .initial_connection_window_size(settings.connection_window)
             .keep_alive_interval(settings.keep_alive_interval)
             .keep_alive_timeout(settings.keep_alive_timeout)
-            .max_header_list_size(super::settings::MAX_HEADER_LIST)
+            .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(settings.max_reset_streams)
             .handshake(TokioIo::new(io))
             .await?;

@@ -49,7 +49,7 @@ impl ProxyError {
         }
     }
 
-    fn grpc_code(&self) -> u8 {
+    fn grpc_code(&self) -> u16 {
         match self.status() {
             StatusCode::BAD_REQUEST => 13,
             StatusCode::FORBIDDEN => 7,

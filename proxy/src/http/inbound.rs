@@ -3,7 +3,7 @@
 //! Requests from other nodes and from this one take these steps alike.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -26,7 +26,7 @@ use super::{
     server::{Connection, Handler, HttpVersion, StreamError},
     settings::HTTP2,
     upgrade::Upgrade,
-    worst::Seen,
+    worst::Table,
 };
 use crate::{
     authorize::RequestAuthorization,
@@ -52,6 +52,7 @@ pub(super) struct InboundContext {
     authorization: Mutex<RequestAuthorization>,
     leg: Arc<HttpSeries>,
     routes: [OnceLock<Arc<RouteSeries>>; 2],
+    worst: Table,
 }
 
 /// A request that was let in.
@@ -88,6 +89,7 @@ impl InboundContext {
             authorization: Mutex::new(authorization),
             leg,
             routes: Default::default(),
+            worst: Table::new(&http.worst, workload),
         }
     }
 
@@ -98,7 +100,7 @@ impl InboundContext {
     pub(super) fn admit<B>(&self, request: &mut Request<B>, started: Instant) -> Result<Admitted, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
         let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
-        counted.observer = Some(Box::new(Seen::new(&self.http.worst, &self.workload, request)));
+        counted.observer = Some(Box::new(self.worst.see(request)));
         match self.check() {
             Ok(permit) => {
                 headers::strip_linkerd(request.headers_mut());

@@ -18,7 +18,11 @@ use super::{
     client::{Http1, Http2},
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_IDLE},
 };
-use crate::{balance::EndpointTls, threads::current_worker, tls::Credential};
+use crate::{
+    balance::EndpointTls,
+    threads::current_worker,
+    tls::{Credential, Identity},
+};
 
 /// Whose connections these are, and where they go.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,7 +31,7 @@ pub(super) struct Key {
     pub(super) source: u64,
     pub(super) endpoint: SocketAddr,
     /// The identity that the endpoint has proven.
-    pub(super) identity: Option<Arc<str>>,
+    pub(super) identity: Option<Identity>,
 }
 
 /// The pools of all workers.
@@ -47,7 +51,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 impl Key {
     pub(super) fn new(source: u64, endpoint: SocketAddr, tls: Option<&EndpointTls>) -> Self {
-        Self { source, endpoint, identity: tls.map(|tls| tls.identity.as_str().into()) }
+        Self { source, endpoint, identity: tls.map(|tls| tls.identity.clone()) }
     }
 }
 

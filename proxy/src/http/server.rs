@@ -15,7 +15,7 @@ use super::{
     body::ResponseBody,
     error::ProxyError,
     io::HttpIo,
-    settings::{HTTP2, MAX_HEAD, MAX_HEADER_LIST},
+    settings::{HTTP2, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,7 @@ pub(super) async fn serve<H: Handler>(
                     .auto_date_header(false)
                     .header_read_timeout(None)
                     .max_buf_size(MAX_HEAD)
+                    .max_headers(MAX_HEADERS)
                     .serve_connection(TokioIo::new(io), service)
                     .with_upgrades()
             );

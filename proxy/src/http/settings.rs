@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The largest head of an HTTP/1 message, and hyper's read buffer.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
 /// The most headers of an HTTP/1 message.
-pub(super) const MAX_HEADERS: usize = 500;
+pub(super) const MAX_HEADERS: usize = 256;
 /// The largest header list of an HTTP/2 message.
 pub(super) const MAX_HEADER_LIST: u32 = 128 * 1024;
 /// How long an HTTP/1 connection to an endpoint may wait for the next request: less than servers usually do (5 s).

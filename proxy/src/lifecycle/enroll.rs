@@ -125,6 +125,7 @@ impl WorkloadSupervisor {
             terminated: CancellationToken::new(),
             rescan: Notify::new(),
             limiter: limiter.limiter(self.components.max_connections_per_workload),
+            requests: self.components.requests.limiter(),
             listener_lost: Notify::new(),
         })
     }

@@ -22,7 +22,7 @@ use crate::{
     capture::{Capture, Listeners},
     connection::DataPath,
     identity::Store,
-    limits::NodeLimiter,
+    limits::{NodeLimiter, NodeRequests},
     workload::{Key, Registry},
 };
 
@@ -35,6 +35,7 @@ pub struct Components {
     pub bypass: Arc<DirectConnections>,
     pub data_path: Arc<DataPath>,
     pub limiter: Arc<NodeLimiter>,
+    pub requests: Arc<NodeRequests>,
     pub max_connections_per_workload: usize,
     pub registry: Arc<Registry>,
     pub reporter: Arc<StatusReporter>,

@@ -34,6 +34,7 @@ impl WorkloadSupervisor {
         }
         tokio::spawn(end_with_pod(Arc::downgrade(&workload)));
         acceptors.stop().await;
+        self.components.data_path.http.forget(&workload);
         self.serving.lock().remove(&cookie);
         self.owners.lock().remove(&cookie);
         match self.lock.run_when_open(|| enrolled.forget()).await {
@@ -51,6 +52,7 @@ impl WorkloadSupervisor {
         tokio::task::block_in_place(|| self.components.bypass.workload_removed(&workload));
         tokio::spawn(end_with_pod(Arc::downgrade(&workload)));
         acceptors.stop().await;
+        self.components.data_path.http.forget(&workload);
         self.serving.lock().remove(&workload.netns.cookie());
         match enrolled.retire(&next.kernel.ips) {
             Ok(()) => info!(workload = %next.key, "workload is being enrolled anew"),

@@ -18,6 +18,6 @@ pub use self::{
     copy::{Broken, Observer, copy},
     direction::{Direction, Peer},
     over_tcp::OverTcp,
-    prefixed::Prefixed,
+    prefixed::{Inspection, Prefixed},
     socket::{ConnectFailure, connect, end_by_reset, end_orderly, errno, reset, tune},
 };

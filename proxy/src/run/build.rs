@@ -15,12 +15,13 @@ use crate::{
     bypass::DirectConnections,
     capture::{self, Capture, OutcomeCollector},
     config::Config,
-    connection::{DataPath, Timeouts},
+    connection::{DataPath, Hints, Timeouts},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
+    http::Http,
     identity::{self, Store},
     lifecycle::{Components, NetnsFinder, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch},
-    limits::{LimitsCollector, NodeLimiter},
+    limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
     metrics::Metrics,
     splice::{SpliceCollector, Splicing},
@@ -88,6 +89,7 @@ impl Node {
             bypass: data_path.bypass.clone(),
             data_path: data_path.clone(),
             limiter,
+            requests: NodeRequests::new(config.max_requests),
             max_connections_per_workload: config.max_connections_per_workload,
             registry: foundation.registry.clone(),
             reporter: reporter.clone(),
@@ -167,7 +169,20 @@ impl Foundation {
             metrics.clone(),
             upstream::Timeouts { handshake: config.detect_timeout, certificate: config.certificate_timeout },
         );
+        let threads = WorkerThreads::start(worker_threads(config)).context("threads for connections")?;
+        let http = Http::new(
+            capture.clone(),
+            connector.clone(),
+            discovery.clone(),
+            authorizer.clone(),
+            registry.clone(),
+            metrics.clone(),
+            threads.count(),
+        );
+        tasks.spawn("idle HTTP connections", http.close_idle());
         Ok(Arc::new(DataPath {
+            http,
+            hints: Hints::default(),
             capture: capture.clone(),
             splicing: splicing.clone(),
             connector,
@@ -175,7 +190,7 @@ impl Foundation {
             authorizer,
             bypass,
             metrics: metrics.clone(),
-            threads: WorkerThreads::start(worker_threads(config)).context("threads for connections")?,
+            threads,
             timeouts: Timeouts {
                 detect: config.detect_timeout,
                 certificate: config.certificate_timeout,

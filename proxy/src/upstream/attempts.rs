@@ -22,7 +22,12 @@ impl Attempts {
 
     /// Pauses before the next attempt; false if another one is of no use.
     pub(crate) async fn may_retry(&mut self, error: &ConnectError) -> bool {
-        if !error.is_transient() || self.since.elapsed() >= FAILFAST_TIMEOUT {
+        error.is_transient() && self.pause().await
+    }
+
+    /// Pauses before the next attempt; false after the failfast timeout.
+    pub(crate) async fn pause(&mut self) -> bool {
+        if self.since.elapsed() >= FAILFAST_TIMEOUT {
             return false;
         }
         self.backoff.pause().await;

@@ -2,13 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
+use bytes::Bytes;
+
 use super::{ConnectError, ConnectRequest, Stream, Timeouts, Upstream, attempts::Attempts};
 use crate::{
     authorize::Authorizer,
     capture::Capture,
     discovery::{Destination, Discovery, Endpoint},
     metrics::{ConnectionRecord, Metered, Metrics, OpenConn, Tls, TransportLabels, reason},
-    net::{self, Direction, Peer},
+    net::{self, Direction, Peer, Prefixed},
     splice::Splicing,
     workload::{Registry, Workload},
 };
@@ -88,7 +90,7 @@ impl Connector {
     ) -> Upstream {
         let latency = started.elapsed();
         let counter = self.counter(request.source, addr, endpoint, tls.clone());
-        let io = Metered::new(stream, ConnectionRecord::new(counter));
+        let io = Metered::new(Prefixed::new(Bytes::new(), stream), ConnectionRecord::new(counter));
         Upstream { io, addr, endpoint: endpoint.cloned(), tls, picked: None, local: None, splice: false, latency }
     }
 

@@ -23,6 +23,7 @@ pub use self::{
 use crate::{
     balance::{Endpoint, Picked},
     metrics::{Metered, Tls},
+    net::Prefixed,
     tls::Inner,
     workload::Workload,
 };
@@ -42,7 +43,7 @@ pub struct ConnectRequest<'a> {
 
 /// A connection to a destination.
 pub struct Upstream {
-    pub io: Metered<Stream>,
+    pub io: Metered<Prefixed<Stream>>,
     pub addr: SocketAddr,
     /// `None`: not one of the mesh's.
     pub endpoint: Option<Endpoint>,

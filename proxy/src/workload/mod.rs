@@ -13,7 +13,7 @@ pub use self::registry::Registry;
 use crate::{
     capture::{Netns, SocketPool},
     identity::Lease,
-    limits::ConnectionLimiter,
+    limits::{ConnectionLimiter, RequestLimiter},
     logging::LogLimiter,
     metrics::WorkloadLabels,
     policy::{DeclaredProtocol, Policies},
@@ -42,6 +42,8 @@ pub struct Workload {
     /// The kernel's list of the applications' listeners is to be checked.
     pub rescan: Notify,
     pub limiter: Arc<ConnectionLimiter>,
+    /// Bounds its requests in flight.
+    pub requests: Arc<RequestLimiter>,
     /// A listener of the proxy in the pod was destroyed.
     pub listener_lost: Notify,
 }

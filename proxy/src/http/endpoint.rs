@@ -1,0 +1,272 @@
+//! Finds an endpoint for a request, and a connection to it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tracing::debug;
+
+use super::{
+    Http,
+    client::{Client, Http1, Http2, Origin},
+    inbound::InboundContext,
+    io::HttpIo,
+    pool::Key,
+    route::Route,
+    server::HttpVersion,
+    settings::HTTP2,
+};
+use crate::{
+    balance::{Balancer, Picked},
+    discovery::{Destination, Endpoint, ServiceEndpoints},
+    metrics::{HttpLabels, HttpSeries, Metrics, Tls, reason},
+    net::Direction,
+    tls::Inner,
+    upstream::{Attempts, ConnectError, ConnectRequest, Upstream},
+    workload::Workload,
+};
+
+/// Endpoints that are tried for one request when each refuses at once, before it pauses.
+const MAX_ENDPOINTS: usize = 5;
+
+/// The workload that makes the requests on one connection.
+pub(super) struct Source {
+    http: Arc<Http>,
+    pub(super) workload: Arc<Workload>,
+    client: SocketAddr,
+    pub(super) original: SocketAddr,
+    /// A connection that was opened before the client sent anything.
+    early: Mutex<Option<Upstream>>,
+}
+
+/// A connection to an endpoint.
+pub(super) struct Reached {
+    pub(super) client: Client,
+    pub(super) picked: Option<Picked>,
+    /// Its place in the pool.
+    pub(super) key: Key,
+}
+
+impl Source {
+    pub(super) fn new(
+        http: &Arc<Http>,
+        workload: Arc<Workload>,
+        client: SocketAddr,
+        original: SocketAddr,
+        early: Option<Upstream>,
+    ) -> Self {
+        Self { http: http.clone(), workload, client, original, early: Mutex::new(early) }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.http.metrics
+    }
+
+    /// The counters of requests that reach no endpoint.
+    pub(super) fn leg(&self, route: &Route) -> Arc<HttpSeries> {
+        let destination = match &*route.destination {
+            Destination::Service { labels, .. } => Some(labels.clone()),
+            Destination::Endpoint(endpoint) => Some(endpoint.labels.clone()),
+            Destination::External => None,
+        };
+        self.series(self.original, Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY), destination)
+    }
+
+    /// A connection for one request. `tried` are the endpoints that have failed it already.
+    ///
+    /// # Errors
+    /// The last attempt's, after all that is worth trying was tried for the failfast timeout.
+    pub(super) async fn reach(
+        &self,
+        route: &Route,
+        version: HttpVersion,
+        tried: &mut Vec<SocketAddr>,
+    ) -> Result<Reached, ConnectError> {
+        match &*route.destination {
+            Destination::Service { authority, endpoints, .. } => {
+                self.reach_service(authority, endpoints, version, tried).await
+            }
+            Destination::Endpoint(endpoint) => {
+                let key = self.key(endpoint);
+                let client = self.client(endpoint, None, version, &key).await?;
+                Ok(Reached { client, picked: None, key })
+            }
+            Destination::External => Err(ConnectError::NoEndpoint(self.original.to_string())),
+        }
+    }
+
+    async fn reach_service(
+        &self,
+        authority: &str,
+        endpoints: &ServiceEndpoints,
+        version: HttpVersion,
+        tried: &mut Vec<SocketAddr>,
+    ) -> Result<Reached, ConnectError> {
+        let mut attempts = Attempts::new();
+        let mut error: Option<ConnectError> = None;
+        loop {
+            let (same, other) = (&endpoints.same_family, &endpoints.other_family);
+            let picked = same
+                .pick_for_request(tried)
+                .map(|picked| (picked, same))
+                // As the client would do it itself, the other family comes second.
+                .or_else(|| other.pick_for_request(tried).map(|picked| (picked, other)));
+            let Some((picked, balancer)) = picked else {
+                let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
+                if !may_wait(same, &mut attempts).await {
+                    return Err(last);
+                }
+                tried.clear();
+                error = Some(last);
+                continue;
+            };
+            let endpoint = picked.endpoint().clone();
+            let key = self.key(&endpoint);
+            match self.client(&endpoint, Some(balancer), version, &key).await {
+                Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
+                Err(failed) if failed.is_final() => return Err(failed),
+                Err(failed) => {
+                    debug!(source = %self.workload.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
+                    if failed.is_endpoints_fault() {
+                        picked.failed();
+                    }
+                    tried.push(endpoint.addr);
+                    error = Some(failed);
+                }
+            }
+            if tried.len() >= MAX_ENDPOINTS && !may_wait(same, &mut attempts).await {
+                return Err(error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned())));
+            }
+        }
+    }
+
+    /// A connection of the pool, or a new one.
+    async fn client(
+        &self,
+        endpoint: &Endpoint,
+        balancer: Option<&Balancer>,
+        version: HttpVersion,
+        key: &Key,
+    ) -> Result<Client, ConnectError> {
+        let credential = self.workload.lease.current();
+        let pools = &self.http.pools;
+        match version {
+            HttpVersion::Http1 => {
+                if let Some(idle) = pools.take(key, credential.as_ref()) {
+                    return Ok(Client::Http1(idle));
+                }
+                let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
+                let (io, origin) = self.adopt(upstream, endpoint);
+                Http1::open(io, origin).await.map(Client::Http1).map_err(|error| broken(endpoint, &error))
+            }
+            HttpVersion::Http2 => {
+                let shared = pools.shared(key);
+                if let Some(open) = shared.get(credential.as_ref()) {
+                    return Ok(Client::Http2(open));
+                }
+                let _one_at_a_time = shared.opening.lock().await;
+                if let Some(open) = shared.get(credential.as_ref()) {
+                    return Ok(Client::Http2(open));
+                }
+                let upstream = self.connect(endpoint, balancer, Inner::Http2).await?;
+                let (io, origin) = self.adopt(upstream, endpoint);
+                let opened = Http2::open(io, origin, &HTTP2).await.map_err(|error| broken(endpoint, &error))?;
+                shared.set(&opened);
+                Ok(Client::Http2(opened))
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        balancer: Option<&Balancer>,
+        inner: Inner,
+    ) -> Result<Upstream, ConnectError> {
+        let early = self.early.lock().take();
+        if let Some(early) = early
+            && early.endpoint.as_ref().is_some_and(|open| open.is_reached_like(endpoint))
+        {
+            return Ok(early);
+        }
+        let request = ConnectRequest {
+            source: &self.workload,
+            client: self.client,
+            original: self.original,
+            may_splice: false,
+            inner,
+        };
+        match balancer {
+            Some(balancer) => self.http.connector.connect_one(&request, balancer, endpoint).await,
+            None => self.http.connector.connect_pod(&request, endpoint).await,
+        }
+    }
+
+    /// What belongs to a new connection.
+    fn adopt(&self, upstream: Upstream, endpoint: &Endpoint) -> (HttpIo, Origin) {
+        let Upstream { io, addr, tls, local, .. } = upstream;
+        let local = local.map(|local| Arc::new(self.local(&local.workload, addr)));
+        let credential = match tls {
+            Tls::Established(_) => self.workload.lease.current(),
+            _ => None,
+        };
+        let leg = Some(self.series(addr, tls, Some(endpoint.labels.clone())));
+        (HttpIo::new(Bytes::new(), io), Origin { leg, local, credential })
+    }
+
+    /// The destination's side of requests to a workload of this node.
+    fn local(&self, workload: &Arc<Workload>, addr: SocketAddr) -> InboundContext {
+        let ip = self.workload.address_like(addr.ip()).unwrap_or(self.client.ip());
+        let client = SocketAddr::new(ip, self.client.port());
+        InboundContext::new(&self.http, workload, addr, client, Tls::Local(self.workload.identity.clone()))
+    }
+
+    /// The workload of this node that denies connections to a route.
+    pub(super) fn denied_by(&self, route: &Route) -> Option<InboundContext> {
+        let endpoints = match &*route.destination {
+            Destination::Service { endpoints, .. } => endpoints.same_family.endpoints(),
+            Destination::Endpoint(endpoint) => vec![endpoint.clone()],
+            Destination::External => Vec::new(),
+        };
+        let addr = endpoints.iter().map(|endpoint| endpoint.addr).find(|addr| self.http.registry.at(*addr).is_some())?;
+        Some(self.local(&self.http.registry.at(addr)?, addr))
+    }
+
+    fn series(
+        &self,
+        target: SocketAddr,
+        tls: Tls,
+        destination: Option<Arc<std::collections::BTreeMap<String, String>>>,
+    ) -> Arc<HttpSeries> {
+        self.http.metrics.http(&HttpLabels {
+            direction: Direction::Outbound,
+            workload: self.workload.labels.clone(),
+            target,
+            tls,
+            server: None,
+            destination,
+        })
+    }
+
+    fn key(&self, endpoint: &Endpoint) -> Key {
+        Key::new(self.workload.netns.cookie(), endpoint.addr, endpoint.tls.as_ref())
+    }
+}
+
+/// Waits for an endpoint, up to the failfast timeout. When a request has waited that long, the next ones do not.
+async fn may_wait(balancer: &Balancer, attempts: &mut Attempts) -> bool {
+    if balancer.is_failing_fast() {
+        return false;
+    }
+    let goes_on = attempts.pause().await;
+    if !goes_on {
+        balancer.set_failing_fast(true);
+    }
+    goes_on
+}
+
+/// hyper could not begin to speak on a new connection.
+fn broken(endpoint: &Endpoint, error: &hyper::Error) -> ConnectError {
+    let failure = std::io::Error::other(error.to_string()).into();
+    ConnectError::Connect { to: endpoint.addr, failure }
+}

@@ -1,0 +1,169 @@
+//! HTTP/1 and HTTP/2 between workloads, request by request.
+//!
+//! `server` reads requests from an accepted connection. At the source, `outbound` picks an endpoint for each and sends
+//! it on a connection of the `pool`; at the destination, `inbound` authorizes it and passes it to the application. A
+//! destination on the same node takes both steps in one proxy. Bodies are passed on frame by frame.
+#![forbid(unsafe_code)]
+
+mod body;
+mod client;
+mod endpoint;
+mod error;
+mod expect;
+mod headers;
+mod inbound;
+mod io;
+mod outbound;
+mod pool;
+mod record;
+mod replay;
+mod route;
+mod server;
+mod settings;
+mod upgrade;
+mod worst;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tracing::{debug, warn};
+
+use self::{
+    error::ProxyError,
+    inbound::{InboundConnection, InboundContext},
+    outbound::OutboundConnection,
+    pool::Pools,
+};
+pub use self::{
+    io::HttpIo,
+    server::{Connection, HttpVersion},
+    worst::{Row, Worst},
+};
+use crate::{
+    authorize::Authorizer,
+    capture::Capture,
+    discovery::{Destination, Discovery},
+    metrics::{Metrics, Tls},
+    net::Direction,
+    upstream::{Connector, Upstream},
+    workload::{Registry, Workload},
+};
+
+/// What serving HTTP needs.
+pub struct Http {
+    capture: Arc<Capture>,
+    connector: Arc<Connector>,
+    discovery: Arc<Discovery>,
+    authorizer: Arc<Authorizer>,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+    pools: Arc<Pools>,
+    worst: Arc<Worst>,
+}
+
+/// A connection that a workload opened, and what it dialled.
+pub struct Outgoing {
+    pub source: Arc<Workload>,
+    /// The address under which the destination knows the client.
+    pub client: SocketAddr,
+    /// The address that the application dialled.
+    pub original: SocketAddr,
+    pub destination: Arc<Destination>,
+    /// A connection that was opened before the client sent anything.
+    pub early: Option<Upstream>,
+}
+
+/// A connection to a workload.
+pub struct Incoming {
+    pub workload: Arc<Workload>,
+    pub target: SocketAddr,
+    pub client: SocketAddr,
+    pub tls: Tls,
+    /// The application, if it was connected before the client sent anything.
+    pub application: Option<tokio::net::TcpStream>,
+}
+
+impl Http {
+    pub fn new(
+        capture: Arc<Capture>,
+        connector: Arc<Connector>,
+        discovery: Arc<Discovery>,
+        authorizer: Arc<Authorizer>,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        workers: usize,
+    ) -> Arc<Self> {
+        let pools = Pools::new(workers);
+        Arc::new(Self {
+            capture,
+            connector,
+            discovery,
+            authorizer,
+            registry,
+            metrics,
+            pools,
+            worst: Arc::default(),
+        })
+    }
+
+    /// The methods and paths that fail.
+    pub fn worst(&self) -> Arc<Worst> {
+        self.worst.clone()
+    }
+
+    /// Closes idle connections of the pools, until this is dropped.
+    pub fn close_idle(&self) -> impl Future<Output = ()> + Send + use<> {
+        pool::close_idle(Arc::downgrade(&self.pools))
+    }
+
+    /// Closes the connections of a workload that is not served any more.
+    pub fn forget(&self, workload: &Workload) {
+        self.pools.close_all_of(workload.netns.cookie());
+        self.worst.forget(&workload.key);
+    }
+
+    /// Serves a connection that a workload opened.
+    pub async fn serve_outbound(
+        self: &Arc<Self>,
+        io: HttpIo,
+        version: HttpVersion,
+        outgoing: Outgoing,
+        connection: Arc<Connection>,
+    ) {
+        let (source, original) = (outgoing.source.clone(), outgoing.original);
+        let handler = OutboundConnection::new(self, outgoing, connection.clone());
+        if let Err(error) = server::serve(io, version, &connection, handler).await {
+            debug!(source = %source.key, destination = %original, error = error::with_causes(&error), "HTTP connection ended early");
+        }
+    }
+
+    /// Serves a connection to a workload.
+    pub async fn serve_inbound(
+        self: &Arc<Self>,
+        io: HttpIo,
+        version: HttpVersion,
+        incoming: Incoming,
+        connection: Arc<Connection>,
+    ) {
+        let Incoming { workload, target, client, tls, application } = incoming;
+        let context = InboundContext::new(self, &workload, target, client, tls);
+        let handler = InboundConnection::new(context, connection.clone());
+        if let Some(application) = application
+            && let Err(error) = handler.adopt(application, version).await
+        {
+            debug!(destination = %workload.key, %error, "the application closed the connection");
+        }
+        if let Err(error) = server::serve(io, version, &connection, handler).await {
+            debug!(destination = %workload.key, %client, error = error::with_causes(&error), "HTTP connection ended early");
+        }
+    }
+
+    /// Counts and logs an answer of the proxy's own.
+    fn log_error(&self, direction: Direction, workload: &Workload, target: SocketAddr, error: &ProxyError) {
+        // Denials are counted and logged where they are made.
+        let Some(label) = error.label() else { return };
+        self.metrics.http_error(direction, &workload.labels, label);
+        if workload.log_limiter.allow(label) {
+            warn!(workload = %workload.key, %direction, %target, status = error.status().as_u16(), reason = label, %error, "request failed");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A request at its source: find an endpoint, and send the request on a connection of the pool.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
+
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+
+use super::{
+    Http, Outgoing,
+    body::{Hold, RequestBody, ResponseBody, watch, with_gate},
+    client::{Client, GiveBack, Home},
+    endpoint::{Reached, Source},
+    error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
+    headers,
+    inbound::Admitted,
+    pool::Key,
+    record,
+    replay::Replay,
+    route::Route,
+    server::{Connection, Handler, HttpVersion, StreamError},
+    upgrade::Upgrade,
+};
+use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
+
+/// Serves the requests on one connection that a workload opened.
+pub(super) struct OutboundConnection {
+    http: Arc<Http>,
+    source: Source,
+    /// What the address stood for when the last request came.
+    route: Mutex<Arc<Route>>,
+    connection: Arc<Connection>,
+}
+
+/// A response, and what goes with it.
+struct Answer {
+    response: Response<Incoming>,
+    /// The connection, to be given back.
+    connection: Option<GiveBack>,
+    hold: Hold,
+    /// Recorded at the source, and at the destination if that is on this node.
+    request: record::Request,
+    admitted: Option<Admitted>,
+    local: Option<Arc<super::inbound::InboundContext>>,
+}
+
+impl OutboundConnection {
+    pub(super) fn new(http: &Arc<Http>, outgoing: Outgoing, connection: Arc<Connection>) -> Arc<Self> {
+        let Outgoing { source, client, original, destination, early } = outgoing;
+        let route = Mutex::new(Arc::new(Route::new(destination)));
+        let source = Source::new(http, source, client, original, early);
+        Arc::new(Self { http: http.clone(), source, route, connection })
+    }
+
+    async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, ProxyError> {
+        let started = Instant::now();
+        headers::check(&request).map_err(ProxyError::BadRequest)?;
+        let permit = self.source.workload.requests.acquire(Direction::Outbound).ok_or(ProxyError::LoadShed)?;
+        let upgrade = Upgrade::of(&mut request);
+        headers::strip_request(request.headers_mut(), upgrade.is_some());
+        let answer = self.send(with_gate(request), started).await?;
+        Ok(self.respond(answer, permit, upgrade))
+    }
+
+    /// Sends a request to an endpoint; to another one if the first has certainly not processed it.
+    async fn send(&self, mut request: Request<RequestBody>, started: Instant) -> Result<Answer, ProxyError> {
+        let grpc = headers::is_grpc(request.headers());
+        let version = HttpVersion::of(request.version());
+        let route = self.route();
+        let mut tried: Vec<SocketAddr> = Vec::new();
+        loop {
+            let reached = self.source.reach(&route, version, &mut tried).await;
+            let Reached { client, picked, key } = match reached {
+                Ok(reached) => reached,
+                Err(error) => return Err(self.not_reached(&route, error, &mut request, grpc, started)),
+            };
+            let origin = client.origin().clone();
+            let leg = origin.leg.clone().unwrap_or_else(|| self.source.leg(&route));
+            let counted = record::Request::begin(leg, route.series(&self.source, grpc), grpc, started);
+            let admitted = match &origin.local {
+                None => None,
+                Some(local) => match local.admit(&mut request, started) {
+                    Ok(admitted) => {
+                        admitted.time(request.body_mut());
+                        Some(admitted)
+                    }
+                    Err(error) => {
+                        counted.failed(error.status(), error.failure());
+                        self.keep(client, key);
+                        return Err(error);
+                    }
+                },
+            };
+            let replay = Replay::of(&request, client.is_reused());
+            let sent = Instant::now();
+            match client.send(request).await {
+                Ok((response, connection)) => {
+                    if let Some(picked) = &picked {
+                        picked.answered(sent.elapsed());
+                        route.answered();
+                    }
+                    let connection =
+                        connection.map(|one| GiveBack::new(one, Home::Pool(self.http.pools.clone(), key)));
+                    let hold = Hold { picked, ..Hold::default() };
+                    let local = origin.local.clone();
+                    return Ok(Answer { response, connection, hold, request: counted, admitted, local });
+                }
+                Err(error) => {
+                    // An idle connection that was closed says nothing against its endpoint.
+                    if !error.reused
+                        && let Some(picked) = &picked
+                    {
+                        picked.failed();
+                        tried.push(picked.endpoint().addr);
+                    }
+                    request = match replay.after(error) {
+                        Ok(again) => again,
+                        Err(error) => {
+                            let error = ProxyError::Stream(error);
+                            counted.failed(error.status(), error.failure());
+                            if let Some(admitted) = admitted {
+                                admitted.failed(&error);
+                            }
+                            return Err(error);
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// What the dialled address stands for now.
+    fn route(&self) -> Arc<Route> {
+        let mut route = self.route.lock();
+        // What is not known any more, or not to be interpreted any more, stays what it was for this connection.
+        if let Some(now) = self.http.discovery.known(self.source.original)
+            && !matches!(&*now, Destination::External)
+            && !route.is_of(&now)
+        {
+            *route = Arc::new(Route::new(now));
+        }
+        route.clone()
+    }
+
+    /// Counts a request for which there was no connection.
+    fn not_reached(
+        &self,
+        route: &Route,
+        error: ConnectError,
+        request: &mut Request<RequestBody>,
+        grpc: bool,
+        started: Instant,
+    ) -> ProxyError {
+        if let ConnectError::Denied { .. } = error
+            && let Some(local) = self.source.denied_by(route)
+        {
+            // Counts and logs the denial for the destination.
+            let _ = local.admit(request, started);
+        }
+        let error = ProxyError::Connect(error);
+        record::Request::begin(self.source.leg(route), route.series(&self.source, grpc), grpc, started)
+            .failed(error.status(), error.failure());
+        error
+    }
+
+    /// Keeps a connection that was not used.
+    fn keep(&self, client: Client, key: Key) {
+        if let Client::Http1(connection) = client {
+            GiveBack::new(connection, Home::Pool(self.http.pools.clone(), key)).give_back();
+        }
+    }
+
+    fn respond(&self, answer: Answer, permit: RequestPermit, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+        let Answer { mut response, connection, mut hold, request, admitted, local } = answer;
+        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response));
+        let version = response.version();
+        let headers = response.headers_mut();
+        headers::strip_response(headers, tunnel.is_some());
+        headers.remove(PROXY_ERROR);
+        if headers.remove(PROXY_CONNECTION).is_some() && HttpVersion::of(version) == HttpVersion::Http1 {
+            headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+        }
+        hold.permits.push(permit);
+        let status = response.status();
+        let mut response = match tunnel {
+            None => {
+                hold.connection = connection;
+                response.map(ResponseBody::incoming)
+            }
+            Some(tunnel) => {
+                self.connection.spawn(async move {
+                    let revoked = async {
+                        match local {
+                            Some(local) => local.revoked().await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        () = tunnel.run() => {}
+                        () = revoked => {}
+                    }
+                });
+                response.map(|_| ResponseBody::empty())
+            }
+        };
+        if let Some(admitted) = admitted {
+            admitted.responded(&mut response, None);
+        }
+        watch(&mut response, Some(request.responded(status)), hold);
+        response
+    }
+}
+
+impl Handler for OutboundConnection {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<ResponseBody>, StreamError> {
+        let (version, grpc) = (request.version(), headers::is_grpc(request.headers()));
+        match self.serve(request).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                let error = StreamError::of_peer(error)?;
+                let (workload, original) = (&self.source.workload, self.source.original);
+                self.http.log_error(Direction::Outbound, workload, original, &error);
+                Ok(error.respond(version, grpc))
+            }
+        }
+    }
+}
