@@ -141,17 +141,13 @@ fn without_body(mesh: &Mesh) -> Result<()> {
 fn old_client(mesh: &Mesh) -> Result<()> {
     each_path(mesh, |path| {
         let origin = path.origin(|session| {
-            while let Some(request) = session.request()? {
-                let body = format!("{} of {}", request.head.target(), request.head.values("host").len());
-                session.wire.send(format!(
-                    "HTTP/1.1 200 OK\r\nDate: {DATE}\r\nConnection: close\r\n\r\n{body}, in two "
-                ))?;
-                thread::sleep(Duration::from_millis(50));
-                session.wire.send("parts")?;
-                session.wire.close()?;
-                return Ok(());
-            }
-            Ok(())
+            let Some(request) = session.request()? else { return Ok(()) };
+            let body = format!("{} of {}", request.head.target(), request.head.values("host").len());
+            let head = format!("HTTP/1.1 200 OK\r\nDate: {DATE}\r\nConnection: close\r\n\r\n");
+            session.wire.send(format!("{head}{body}, in two "))?;
+            thread::sleep(Duration::from_millis(50));
+            session.wire.send("parts")?;
+            Ok(session.wire.close()?)
         })?;
         // Without Host, which HTTP/1.0 does not need, and with it.
         for (host, hosts) in [(String::new(), 0), (format!("Host: {}\r\n", path.host(origin.port())), 1)] {

@@ -7,11 +7,19 @@ mod headers;
 mod interim;
 mod messages;
 mod paths;
+mod smuggling;
 mod streaming;
 mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 5] {
-    [messages::area(), headers::area(), interim::area(), tunnels::area(), streaming::area()]
+pub(crate) fn areas() -> [Area; 6] {
+    [
+        messages::area(),
+        headers::area(),
+        interim::area(),
+        tunnels::area(),
+        streaming::area(),
+        smuggling::area(),
+    ]
 }

@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
-    dial,
+    backends::{Behaviour, Server},
     http::{Head, Message, Origin, Session, Wire},
     mesh::{Description, Mesh, Pod, mesh},
 };
 
 /// The ports of every service of [`cluster`], which are also the target ports.
-const PORTS: std::ops::Range<u16> = 8000..8200;
+const PORTS: std::ops::Range<u16> = 8000..8100;
 
 /// A meshed client with a server on its own node (near) and one on another (far), and the same without a mesh.
 pub(crate) fn cluster() -> Description {
@@ -81,10 +81,20 @@ impl<'a> Path<'a> {
         Origin::answering(&self.server, self.unused_port(), answer)
     }
 
+    /// A server that need not speak HTTP.
+    pub(crate) fn serve(&self, behaviour: Behaviour) -> Result<Server> {
+        self.server.serve(self.unused_port(), behaviour)
+    }
+
     /// Connects the client to the server's service.
     pub(crate) fn connect(&self, origin: &Origin) -> Result<Wire> {
         let target = self.mesh.service(self.server.name()).at(origin.port());
-        Ok(Wire::new(dial::from(self.client.netns(), target)?))
+        Ok(Wire::new(self.client.connect(target)?))
+    }
+
+    /// Connects the client to the server itself, for scenarios with more ports than its service has.
+    pub(crate) fn connect_directly(&self, port: u16) -> Result<Wire> {
+        Ok(Wire::new(self.client.connect(self.server.at(port))?))
     }
 
     /// The server's name and port, as a Host field has it.

@@ -1,5 +1,7 @@
 //! The body of a message, and how its end is found.
 
+use std::io::Read;
+
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{Field, Head, Wire, head, message::To};
@@ -43,7 +45,11 @@ impl Framing {
     }
 
     /// Passes the body to `sink` and returns the trailers.
-    pub fn read(self, wire: &mut Wire, mut sink: impl FnMut(&[u8]) -> Result<()>) -> Result<Vec<Field>> {
+    pub fn read<S: Read>(
+        self,
+        wire: &mut Wire<S>,
+        mut sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Vec<Field>> {
         match self {
             Self::Empty => {}
             Self::Length(length) => wire.exactly(length, sink)?,
@@ -62,7 +68,7 @@ impl Framing {
     }
 
     /// The length of the next chunk; after 0, trailers follow.
-    fn chunk(wire: &mut Wire) -> Result<u64> {
+    fn chunk<S: Read>(wire: &mut Wire<S>) -> Result<u64> {
         let line = String::from_utf8(wire.line().context("a chunk's length")?)?;
         let digits = line.split(';').next().unwrap_or_default();
         ensure!(
@@ -72,7 +78,11 @@ impl Framing {
         Ok(u64::from_str_radix(digits, 16)?)
     }
 
-    fn content(wire: &mut Wire, length: u64, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn content<S: Read>(
+        wire: &mut Wire<S>,
+        length: u64,
+        sink: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         wire.exactly(length, sink)?;
         let end = wire.line().context("the end of a chunk")?;
         ensure!(end.is_empty(), "a chunk is longer than its length");
@@ -80,7 +90,7 @@ impl Framing {
     }
 
     /// The content of the next chunk; `None` after the last, whose trailers have to be empty.
-    pub fn next_chunk(wire: &mut Wire) -> Result<Option<Vec<u8>>> {
+    pub fn next_chunk<S: Read>(wire: &mut Wire<S>) -> Result<Option<Vec<u8>>> {
         let length = Self::chunk(wire)?;
         if length == 0 {
             let trailers = head::fields(wire)?;

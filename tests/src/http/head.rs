@@ -1,5 +1,7 @@
 //! The head of a message: its first line and its fields, exactly as they were on the wire.
 
+use std::io::Read;
+
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Wire;
@@ -15,7 +17,7 @@ pub struct Head {
 
 impl Head {
     /// Reads a head. Everything that RFC 9112 calls invalid is an error, also where it allows leniency.
-    pub fn read(wire: &mut Wire) -> Result<Self> {
+    pub fn read<S: Read>(wire: &mut Wire<S>) -> Result<Self> {
         let line = text(&wire.line().context("the first line")?);
         let head = Self { line, fields: fields(wire).context("the fields")? };
         head.check_first_line().with_context(|| format!("the first line {:?}", head.line))?;
@@ -68,7 +70,10 @@ impl Head {
         let version = |word: &str| matches!(word, "HTTP/1.0" | "HTTP/1.1");
         if self.is_request() {
             ensure!(is_token(first), "the method is no token");
-            ensure!(!second.is_empty() && second.chars().all(|c| c.is_ascii_graphic()), "an invalid target");
+            ensure!(
+                !second.is_empty() && second.chars().all(|c| c > ' ' && c != '\u{7f}'),
+                "an invalid target"
+            );
             ensure!(version(third), "an unknown version");
             let hosts = self.values("host").len();
             ensure!(hosts == 1 || (hosts == 0 && self.is_old()), "{hosts} Host fields");
@@ -81,7 +86,7 @@ impl Head {
 }
 
 /// Fields up to the empty line: of a head, or the trailers of a body.
-pub(super) fn fields(wire: &mut Wire) -> Result<Vec<Field>> {
+pub(super) fn fields<S: Read>(wire: &mut Wire<S>) -> Result<Vec<Field>> {
     let mut fields = Vec::new();
     loop {
         let line = text(&wire.line()?);

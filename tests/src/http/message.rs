@@ -1,5 +1,7 @@
 //! Whole messages.
 
+use std::io::Read;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{Field, Framing, Head, Wire};
@@ -21,21 +23,21 @@ pub enum To {
 
 impl Message {
     /// Reads a request.
-    pub fn request(wire: &mut Wire) -> Result<Self> {
+    pub fn request<S: Read>(wire: &mut Wire<S>) -> Result<Self> {
         let head = Head::read(wire)?;
         ensure!(head.is_request(), "{:?} instead of a request", head.line);
         Self::finish(wire, head, To::Other)
     }
 
     /// Reads a response, which may be an interim one.
-    pub fn response(wire: &mut Wire, to: To) -> Result<Self> {
+    pub fn response<S: Read>(wire: &mut Wire<S>, to: To) -> Result<Self> {
         let head = Head::read(wire)?;
         ensure!(!head.is_request(), "{:?} instead of a response", head.line);
         Self::finish(wire, head, to)
     }
 
     /// Reads the final response, and skips interim ones other than 101.
-    pub fn final_response(wire: &mut Wire, to: To) -> Result<Self> {
+    pub fn final_response<S: Read>(wire: &mut Wire<S>, to: To) -> Result<Self> {
         loop {
             let response = Self::response(wire, to)?;
             if !(100..200).contains(&response.head.status()) || response.head.status() == 101 {
@@ -49,7 +51,7 @@ impl Message {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    fn finish(wire: &mut Wire, head: Head, to: To) -> Result<Self> {
+    fn finish<S: Read>(wire: &mut Wire<S>, head: Head, to: To) -> Result<Self> {
         let framing = Framing::of(&head, to).with_context(|| format!("{head:?}"))?;
         let mut body = Vec::new();
         let trailers = framing

@@ -6,6 +6,7 @@
 mod body;
 mod curl;
 mod head;
+pub mod malformed;
 mod message;
 mod origin;
 mod wire;

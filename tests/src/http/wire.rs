@@ -1,26 +1,32 @@
-//! Reads a connection line by line and piece by piece.
+//! Reads a connection, or what was recorded of one, line by line and piece by piece.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, Empty, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::dial::RetryingReader;
-
 /// A connection and the bytes that were received but not yet read.
-pub struct Wire {
-    stream: TcpStream,
+pub struct Wire<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
+    ended: bool,
 }
 
 /// Lines are for heads: a longer one is a mistake of the sender.
 const LONGEST_LINE: usize = 1 << 20;
 
+impl Wire<Empty> {
+    /// Reads what was recorded.
+    pub fn recorded(bytes: &[u8]) -> Self {
+        Self { stream: io::empty(), buffer: bytes.to_owned(), ended: false }
+    }
+}
+
 impl Wire {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), ended: false }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -46,6 +52,18 @@ impl Wire {
     /// Makes the coming drop reset the connection.
     pub fn reset(&self) -> io::Result<()> {
         socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO))
+    }
+}
+
+impl<S: Read> Wire<S> {
+    /// Whether the end of the stream was met.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The number of bytes that were received but not yet read.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Waits for the first byte of the next message; false if the stream ends before it, or nobody uses the connection.
@@ -137,7 +155,13 @@ impl Wire {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut block = [0; 64 << 10];
-        let count = RetryingReader(&self.stream).read(&mut block)?;
+        let count = loop {
+            match self.stream.read(&mut block) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.ended |= count == 0;
         self.buffer.extend_from_slice(&block[..count]);
         Ok(count)
     }

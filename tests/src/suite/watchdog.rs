@@ -71,6 +71,7 @@ fn text_of(panicked: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::skip;
 
     const LIMIT: Duration = Duration::from_millis(200);
     /// For scenarios that end: a busy machine takes long to print a panic.
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_skipped_scenario_is_not_a_failure() {
-        let outcome = run("skipped", AMPLE, |_| Err(skip::skip("no such runtime").context("the far server")));
+        let outcome = run("skipped", AMPLE, |_| Err(skip("no such runtime").context("the far server")));
         let Ok(Completion::Ignored { reason }) = outcome else { panic!("it is not skipped") };
         assert_eq!(reason.as_deref(), Some("skipped: no such runtime"));
     }
