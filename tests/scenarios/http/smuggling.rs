@@ -112,7 +112,9 @@ fn check_request(row: &Malformed, client: Wire, received: &Received) -> Result<(
 
 /// The bytes of each connection.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>);
+struct Received(Arc<Mutex<Vec<Recorded>>>);
+
+type Recorded = Arc<Mutex<Vec<u8>>>;
 
 impl Received {
     /// The connections with bytes.
@@ -128,7 +130,7 @@ impl Received {
 fn recording(received: &Received) -> Behaviour {
     let received = received.clone();
     Arc::new(move |accepted: &Accepted| {
-        let all = Arc::<Mutex<Vec<u8>>>::default();
+        let all = Recorded::default();
         received.0.lock().unwrap_or_else(PoisonError::into_inner).push(all.clone());
         let mut stream = &accepted.stream;
         stream.set_read_timeout(Some(QUIET))?;

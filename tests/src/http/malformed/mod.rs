@@ -38,7 +38,7 @@ pub struct Carried {
 impl Carried {
     /// The requests in what an origin received. An error if they are not well-formed.
     pub fn requests(bytes: &[u8]) -> Result<Self> {
-        Self::of(bytes, |wire| Message::request(wire))
+        Self::of(bytes, Message::request)
     }
 
     /// The final responses to GET in what a client received. An error if they are not well-formed.
