@@ -21,6 +21,7 @@ mod first_request;
 mod fixed_source;
 mod fixture;
 mod hostile;
+mod http;
 mod identity;
 mod leaks;
 mod mptcp;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         splice::area(),
         run::area(),
     ];
+    areas.extend(http::areas());
     areas.extend(hostile::areas());
     suite::main(areas)
 }

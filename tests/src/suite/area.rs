@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Completion};
 
 use super::watchdog;
 use crate::{
@@ -101,7 +101,7 @@ impl Area {
         format!("{}::{}", self.name, self.scenarios[index].name)
     }
 
-    pub(super) fn run(self: &Arc<Self>, index: usize, left: &Selection) -> Result<(), String> {
+    pub(super) fn run(self: &Arc<Self>, index: usize, left: &Selection) -> Result<Completion, String> {
         let scenario = &self.scenarios[index];
         print!("\n     {}\n     ", scenario.proves);
         // A line that cannot be shown is no reason to fail.

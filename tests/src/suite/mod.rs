@@ -1,9 +1,11 @@
 //! The runner of scenarios.
 //!
 //! A scenario is a sentence and a function. The scenarios of an [`Area`] share a cluster as long as they succeed: after
-//! a failure the logs are kept and the cluster is stopped, so that the next scenario starts on a new one.
+//! a failure the logs are kept and the cluster is stopped, so that the next scenario starts on a new one. A scenario
+//! that needs something this machine lacks ends with [`skip`]: it is printed and counted as ignored, with the reason.
 
 mod area;
+mod skip;
 mod watchdog;
 
 use std::{process::ExitCode, sync::Arc};
@@ -14,8 +16,8 @@ use nix::{
     unistd::Uid,
 };
 
-pub use self::area::Area;
 use self::area::Selection;
+pub use self::{area::Area, skip::skip};
 
 /// Runs the scenarios that the command line selects.
 pub fn main(areas: Vec<Area>) -> ExitCode {
@@ -41,7 +43,7 @@ pub fn main(areas: Vec<Area>) -> ExitCode {
         for index in 0..area.scenarios.len() {
             let (area, selected) = (area.clone(), selected.clone());
             let name = area.full_name(index);
-            trials.push(Trial::test(name, move || area.run(index, &selected).map_err(Into::into)));
+            trials.push(Trial::ignorable_test(name, move || area.run(index, &selected).map_err(Into::into)));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -9,7 +9,9 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
+use libtest_mimic::Completion;
 
+use super::skip;
 use crate::mesh::{Mesh, artefacts};
 
 /// The cluster that a scenario runs on, once it is known.
@@ -27,12 +29,13 @@ impl Progress {
 }
 
 /// Runs a scenario on its own thread for at most `limit`. After a failure the logs are kept, the error contains their
-/// last lines, and the cluster is stopped, which also ends a thread that hangs on a connection.
+/// last lines, and the cluster is stopped, which also ends a thread that hangs on a connection. A skipped scenario is
+/// not a failure.
 pub(super) fn run(
     name: &str,
     limit: Duration,
     scenario: impl FnOnce(&Progress) -> Result<()> + Send + 'static,
-) -> Result<(), String> {
+) -> Result<Completion, String> {
     let progress = Progress::default();
     let (done, ended) = mpsc::channel();
     let running = progress.clone();
@@ -46,16 +49,18 @@ pub(super) fn run(
         Ok(_) => ended.recv_timeout(limit).unwrap_or_else(|_| Err(anyhow!("not finished after {limit:?}"))),
         Err(e) => Err(e.into()),
     };
-    outcome.map_err(|e| {
-        let mut text = format!("{e:#}");
-        if let Some(mesh) = progress.mesh() {
-            text += &artefacts::keep(&mesh, name);
-            if let Err(e) = mesh.stop() {
-                text += &format!("\nand the cluster did not stop cleanly: {e:#}");
-            }
+    let Err(e) = outcome else { return Ok(Completion::Completed) };
+    if let Some(reason) = skip::reason(&e) {
+        return Ok(Completion::ignored_with(reason));
+    }
+    let mut text = format!("{e:#}");
+    if let Some(mesh) = progress.mesh() {
+        text += &artefacts::keep(&mesh, name);
+        if let Err(e) = mesh.stop() {
+            text += &format!("\nand the cluster did not stop cleanly: {e:#}");
         }
-        text
-    })
+    }
+    Err(text)
 }
 
 fn text_of(panicked: &(dyn Any + Send)) -> String {
@@ -66,6 +71,7 @@ fn text_of(panicked: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::skip;
 
     const LIMIT: Duration = Duration::from_millis(200);
     /// For scenarios that end: a busy machine takes long to print a panic.
@@ -75,17 +81,28 @@ mod tests {
     fn a_scenario_that_hangs_fails() {
         let (_never, gate) = mpsc::channel::<()>();
         let outcome = run("hangs", LIMIT, move |_| Ok(gate.recv()?));
-        assert!(outcome.unwrap_err().contains("not finished"));
+        assert!(failure(outcome).contains("not finished"));
     }
 
     #[test]
     fn a_panic_is_a_failure_with_its_text() {
         let outcome = run("panics", AMPLE, |_| panic!("pod {} is missing", "web"));
-        assert!(outcome.unwrap_err().contains("pod web is missing"));
+        assert!(failure(outcome).contains("pod web is missing"));
+    }
+
+    #[test]
+    fn a_skipped_scenario_is_not_a_failure() {
+        let outcome = run("skipped", AMPLE, |_| Err(skip("no such runtime").context("the far server")));
+        let Ok(Completion::Ignored { reason }) = outcome else { panic!("it is not skipped") };
+        assert_eq!(reason.as_deref(), Some("skipped: no such runtime"));
+    }
+
+    fn failure(outcome: Result<Completion, String>) -> String {
+        outcome.err().unwrap_or_default()
     }
 
     #[test]
     fn success_is_success() {
-        assert_eq!(run("succeeds", AMPLE, |_| Ok(())), Ok(()));
+        assert!(matches!(run("succeeds", AMPLE, |_| Ok(())), Ok(Completion::Completed)));
     }
 }

@@ -1,0 +1,25 @@
+//! HTTP through the mesh.
+//!
+//! Applications must not notice the mesh. So each scenario also runs without it, first: a failure there is a mistake of
+//! the scenario. [`paths`] has the cluster and the ways through it.
+
+mod headers;
+mod interim;
+mod messages;
+mod paths;
+mod smuggling;
+mod streaming;
+mod tunnels;
+
+use weft_tests::suite::Area;
+
+pub(crate) fn areas() -> [Area; 6] {
+    [
+        messages::area(),
+        headers::area(),
+        interim::area(),
+        tunnels::area(),
+        streaming::area(),
+        smuggling::area(),
+    ]
+}
