@@ -139,7 +139,7 @@ fn removed_endpoints_are_not_picked_and_others_keep_their_load() {
     kept.answered(Duration::from_millis(80));
     balancer.update(vec![endpoint(1), endpoint(1), endpoint(3)]);
     assert_eq!(balancer.len(), 2);
-    let load = &balancer.set.load().nodes[0].load;
+    let load = &balancer.set.load().nodes[0].connections;
     assert_eq!(load.open(), 1);
     assert!(load.latency(balancer.base.elapsed(), &balancer.config).unwrap() > 0.07);
     assert!((0..100).all(|_| last(&balancer.pick(&[]).unwrap()) != 2));

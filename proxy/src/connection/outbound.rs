@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
+    io::AsyncWriteExt,
     net::TcpStream,
     task::yield_now,
     time::{Instant, sleep},
@@ -225,8 +226,11 @@ async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>) {
         None => pending().await,
         Some(Err(_)) => sleep(LAST_CHANCE).await,
         Some(Ok(upstream)) => {
-            let stream = upstream.io.io_mut();
-            let _ = poll_fn(|cx| stream.poll_fill(cx)).await;
+            // The end of a TLS handshake may still be waiting to be sent.
+            if upstream.io.flush().await.is_ok() {
+                let stream = upstream.io.io_mut();
+                let _ = poll_fn(|cx| stream.poll_fill(cx)).await;
+            }
         }
     }
 }

@@ -7,12 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
     client::GiveBack,
-    expect::Gate,
     record::{Outcome, Record, RequestTimer},
 };
 use crate::{balance::Picked, limits::RequestPermit, metrics::StreamFailure};
@@ -21,8 +20,6 @@ use crate::{balance::Picked, limits::RequestPermit, metrics::StreamFailure};
 pub(super) struct RequestBody {
     /// `None`: it has none.
     inner: Option<Incoming>,
-    /// The application is to say first that it wants the body.
-    gate: Option<Gate>,
     timer: Option<RequestTimer>,
 }
 
@@ -52,7 +49,11 @@ pub(super) struct Hold {
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, gate: None, timer: None }
+        Self { inner: None, timer: None }
+    }
+
+    pub(super) fn incoming(inner: Incoming) -> Self {
+        Self { inner: Some(inner), timer: None }
     }
 
     /// Records when the body ends.
@@ -73,10 +74,6 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(gate) = &mut self.gate {
-            ready!(gate.poll_open(cx));
-            self.gate = None;
-        }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(cx));
         if (frame.is_none() || self.is_end_stream())
@@ -94,17 +91,6 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
-}
-
-/// Makes the body wait for a `100 Continue` if the client does.
-pub(super) fn with_gate(request: Request<Incoming>) -> Request<RequestBody> {
-    let gate = Gate::of(&request);
-    let mut request = request.map(|inner| RequestBody { inner: Some(inner), gate: None, timer: None });
-    if let Some(gate) = gate {
-        gate.attach(&mut request);
-        request.body_mut().gate = Some(gate);
-    }
-    request
 }
 
 impl ResponseBody {

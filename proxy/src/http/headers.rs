@@ -75,11 +75,14 @@ pub(super) fn strip_request(headers: &mut HeaderMap, upgrade: bool) {
         headers.insert(UPGRADE, protocol);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
-    if wants_trailers {
+    if !wants_trailers {
+        headers.remove(TE);
+    } else if headers.get(TE).is_none_or(|te| te.as_bytes() != b"trailers") {
+        // The only one that a proxy can promise.
         headers.insert(TE, HeaderValue::from_static("trailers"));
-        if lists_te {
-            headers.append(CONNECTION, HeaderValue::from_static("TE"));
-        }
+    }
+    if wants_trailers && lists_te {
+        headers.append(CONNECTION, HeaderValue::from_static("TE"));
     }
 }
 
@@ -105,12 +108,12 @@ fn strip(headers: &mut HeaderMap) {
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::try_from(name.trim()).ok())
             // A client cannot have the frame of the message taken off.
-            .filter(|name| *name != HOST && *name != TRANSFER_ENCODING && *name != header::CONTENT_LENGTH)
+            .filter(|name| ![HOST, TRANSFER_ENCODING, header::CONTENT_LENGTH, TE].contains(name))
             .collect();
         headers.remove(CONNECTION);
         named.iter().for_each(|name| drop(headers.remove(name)));
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, UPGRADE, TE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, UPGRADE] {
         headers.remove(name);
     }
 }
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn ambiguous_requests_are_refused() {
-        let check = |headers: &[(&str, &str)]| super::check(&request(headers));
+        let check = |headers: &[(&str, &str)]| check(&request(headers));
         assert_eq!(check(&[("host", "a")]), Ok(()));
         assert_eq!(check(&[("host", "a"), ("transfer-encoding", "Chunked")]), Ok(()));
         for bad in [
@@ -182,7 +185,7 @@ mod tests {
         ]);
         strip_request(request.headers_mut(), false);
         let left: Vec<_> = request.headers().iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
-        assert_eq!(left, [("host", "a"), ("te", "trailers"), ("accept", "*/*")]);
+        assert_eq!(left, [("host", "a"), ("accept", "*/*"), ("te", "trailers")]);
     }
 
     #[test]

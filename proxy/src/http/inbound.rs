@@ -16,11 +16,12 @@ use tokio::net::TcpStream;
 
 use super::{
     Http,
-    body::{Hold, RequestBody, ResponseBody, watch, with_gate},
+    body::{Hold, RequestBody, ResponseBody, watch},
     client::{Client, GiveBack, Home, Http1, Http2, Origin},
     error::ProxyError,
     headers,
     io::HttpIo,
+    link::{self, Answer},
     record,
     replay::Replay,
     server::{Connection, Handler, HttpVersion, StreamError},
@@ -216,7 +217,8 @@ impl InboundConnection {
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        let mut request = with_gate(request);
+        link::connect(&mut request, &self.connection);
+        let mut request = request.map(RequestBody::incoming);
         admitted.time(request.body_mut());
         match self.forward(request).await {
             Ok((response, connection)) => {
@@ -234,7 +236,7 @@ impl InboundConnection {
     }
 
     fn respond(&self, mut response: Response<Incoming>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
-        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response));
+        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
         headers::strip_response(response.headers_mut(), tunnel.is_some());
         let Some(tunnel) = tunnel else { return response.map(ResponseBody::incoming) };
         let context = self.context.clone();
@@ -300,6 +302,7 @@ impl Handler for InboundConnection {
         match self.serve(request).await {
             Ok(response) => Ok(response),
             Err(error) => {
+                self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
                 self.context.http.log_error(Direction::Inbound, &self.context.workload, self.context.target, &error);
                 Ok(error.respond(version, grpc))

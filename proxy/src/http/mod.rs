@@ -9,10 +9,11 @@ mod body;
 mod client;
 mod endpoint;
 mod error;
-mod expect;
+mod guard;
 mod headers;
 mod inbound;
 mod io;
+mod link;
 mod outbound;
 mod pool;
 mod record;
@@ -134,6 +135,7 @@ impl Http {
         if let Err(error) = server::serve(io, version, &connection, handler).await {
             debug!(source = %source.key, destination = %original, error = error::with_causes(&error), "HTTP connection ended early");
         }
+        self.log_refused(Direction::Outbound, &source, original, &connection);
     }
 
     /// Serves a connection to a workload.
@@ -154,6 +156,16 @@ impl Http {
         }
         if let Err(error) = server::serve(io, version, &connection, handler).await {
             debug!(destination = %workload.key, %client, error = error::with_causes(&error), "HTTP connection ended early");
+        }
+        self.log_refused(Direction::Inbound, &workload, client, &connection);
+    }
+
+    /// Counts and logs what the guard of a connection has refused.
+    fn log_refused(&self, direction: Direction, workload: &Workload, peer: SocketAddr, connection: &Connection) {
+        let Some(why) = connection.link().refused() else { return };
+        self.metrics.http_error(direction, &workload.labels, "bad request");
+        if workload.log_limiter.allow("bad request") {
+            warn!(workload = %workload.key, %direction, %peer, reason = why, "malformed HTTP refused; the connection is closed");
         }
     }
 

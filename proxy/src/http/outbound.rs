@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 
 use super::{
     Http, Outgoing,
-    body::{Hold, RequestBody, ResponseBody, watch, with_gate},
+    body::{Hold, RequestBody, ResponseBody, watch},
     client::{Client, GiveBack, Home},
     endpoint::{Reached, Source},
     error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
     headers,
     inbound::Admitted,
+    link::{self, Answer},
     pool::Key,
     record,
     replay::Replay,
@@ -37,7 +38,7 @@ pub(super) struct OutboundConnection {
 }
 
 /// A response, and what goes with it.
-struct Answer {
+struct Answered {
     response: Response<Incoming>,
     /// The connection, to be given back.
     connection: Option<GiveBack>,
@@ -62,12 +63,13 @@ impl OutboundConnection {
         let permit = self.source.workload.requests.acquire(Direction::Outbound).ok_or(ProxyError::LoadShed)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        let answer = self.send(with_gate(request), started).await?;
+        link::connect(&mut request, &self.connection);
+        let answer = self.send(request.map(RequestBody::incoming), started).await?;
         Ok(self.respond(answer, permit, upgrade))
     }
 
     /// Sends a request to an endpoint; to another one if the first has certainly not processed it.
-    async fn send(&self, mut request: Request<RequestBody>, started: Instant) -> Result<Answer, ProxyError> {
+    async fn send(&self, mut request: Request<RequestBody>, started: Instant) -> Result<Answered, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
         let version = HttpVersion::of(request.version());
         let route = self.route();
@@ -107,7 +109,7 @@ impl OutboundConnection {
                         connection.map(|one| GiveBack::new(one, Home::Pool(self.http.pools.clone(), key)));
                     let hold = Hold { picked, ..Hold::default() };
                     let local = origin.local.clone();
-                    return Ok(Answer { response, connection, hold, request: counted, admitted, local });
+                    return Ok(Answered { response, connection, hold, request: counted, admitted, local });
                 }
                 Err(error) => {
                     // An idle connection that was closed says nothing against its endpoint.
@@ -174,9 +176,9 @@ impl OutboundConnection {
         }
     }
 
-    fn respond(&self, answer: Answer, permit: RequestPermit, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
-        let Answer { mut response, connection, mut hold, request, admitted, local } = answer;
-        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response));
+    fn respond(&self, answer: Answered, permit: RequestPermit, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+        let Answered { mut response, connection, mut hold, request, admitted, local } = answer;
+        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
         let version = response.version();
         let headers = response.headers_mut();
         headers::strip_response(headers, tunnel.is_some());
@@ -221,6 +223,7 @@ impl Handler for OutboundConnection {
         match self.serve(request).await {
             Ok(response) => Ok(response),
             Err(error) => {
+                self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
                 let (workload, original) = (&self.source.workload, self.source.original);
                 self.http.log_error(Direction::Outbound, workload, original, &error);

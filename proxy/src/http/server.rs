@@ -15,6 +15,7 @@ use super::{
     body::ResponseBody,
     error::ProxyError,
     io::HttpIo,
+    link::Link,
     settings::{HTTP2, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 
@@ -32,6 +33,7 @@ pub struct Connection {
     terminated: CancellationToken,
     /// Cancelled when the proxy stops serving.
     draining: CancellationToken,
+    link: Link,
     /// The connection's place in the limits.
     _keep: Box<dyn Send + Sync>,
 }
@@ -61,7 +63,11 @@ impl Connection {
         draining: CancellationToken,
         keep: impl Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { open, terminated, draining, _keep: Box::new(keep) })
+        Arc::new(Self { open, terminated, draining, link: Link::default(), _keep: Box::new(keep) })
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Runs what a request has begun, until the pod goes away. It counts as an open connection.
@@ -113,7 +119,7 @@ impl std::error::Error for StreamError {
 pub(super) async fn serve<H: Handler>(
     io: HttpIo,
     version: HttpVersion,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     handler: Arc<H>,
 ) -> hyper::Result<()> {
     let service = service_fn(move |request| handler.clone().handle(request));
@@ -128,7 +134,7 @@ pub(super) async fn serve<H: Handler>(
                     .header_read_timeout(None)
                     .max_buf_size(MAX_HEAD)
                     .max_headers(MAX_HEADERS)
-                    .serve_connection(TokioIo::new(io), service)
+                    .serve_connection(TokioIo::new(io.guarded(connection)), service)
                     .with_upgrades()
             );
             tokio::select! {

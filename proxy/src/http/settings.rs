@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The largest head of an HTTP/1 message, and hyper's read buffer.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
+/// How long a client may take to send the head of a request, from its first byte on.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most headers of an HTTP/1 message.
 pub(super) const MAX_HEADERS: usize = 256;
 /// The largest header list of an HTTP/2 message.

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
-use super::{headers, io::HttpIo};
+use super::{headers, io::HttpIo, link::Answer, server::Connection};
 use crate::net::{self, Peer};
 
 /// The client's side of an upgrade that the application has not accepted yet.
@@ -37,11 +37,12 @@ impl Upgrade {
         Some(Self { client: hyper::upgrade::on(request), connect })
     }
 
-    /// `None`: the application has not accepted it.
-    pub(super) fn accept<B>(self, response: &mut Response<B>) -> Option<Tunnel> {
+    /// `None`: the application has not accepted it. The client's stream is told.
+    pub(super) fn accept<B>(self, response: &mut Response<B>, connection: &Connection) -> Option<Tunnel> {
         let status = response.status();
         let accepted =
             if self.connect { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS };
+        connection.link().answer(if accepted { Answer::Accepted } else { Answer::Declined });
         accepted.then(|| Tunnel { client: self.client, server: hyper::upgrade::on(response) })
     }
 }

@@ -13,9 +13,9 @@ async fn two_workloads_authenticate_each_other() {
     let (web, db) = (ca.credential(identity("web").as_str()), ca.credential(identity("db").as_str()));
     let (client, server) = pair(&web, &db, &identity("db")).await;
     let (mut client, (mut server, peer)) = (client.unwrap(), server.unwrap());
-    let expected = Peer { identity: Some(identity("web")), alpn: Some(ALPN_TCP.to_vec()), resumed: false };
+    let expected = Peer { identity: Some(identity("web")), inner: Some(Inner::Tcp), resumed: false };
     assert_eq!(peer, expected);
-    assert_eq!(client.alpn(), Some(ALPN_TCP));
+    assert_eq!(client.alpn(), Some(Inner::Tcp.alpn()));
     assert!(!client.resumed());
     exchange(&mut client, &mut server).await;
     for stream in [&client, &server] {
@@ -168,7 +168,7 @@ async fn a_client_without_certificate_and_alpn_is_accepted() {
     let ca = Ca::new("root");
     let db = ca.credential(identity("db").as_str());
     let peer = accept_bare(bare(&ca), &db).await.unwrap();
-    assert_eq!(peer, Peer { identity: None, alpn: None, resumed: false });
+    assert_eq!(peer, Peer { identity: None, inner: None, resumed: false });
 }
 
 #[tokio::test]

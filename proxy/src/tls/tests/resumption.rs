@@ -22,7 +22,7 @@ async fn the_second_connection_resumes_with_the_same_identity() {
         let peer = once(&web, &db, endpoint(80)).await.unwrap();
         assert!(peer.resumed);
         assert_eq!(peer.identity, Some(identity("web")));
-        assert_eq!(peer.alpn.as_deref(), Some(ALPN_TCP));
+        assert_eq!(peer.inner, Some(Inner::Tcp));
     }
     // Another endpoint may be another process, which could not open the ticket.
     assert!(!once(&web, &db, endpoint(81)).await.unwrap().resumed);

@@ -1,0 +1,182 @@
+//! Checks the head of an HTTP/1 request, more strictly than most servers do (RFC 9112).
+
+use std::ops::Range;
+
+/// What follows a request's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// A body of so many bytes; 0 means none.
+    Length(u64),
+    Chunks,
+    /// Perhaps another protocol: CONNECT or Upgrade.
+    Perhaps,
+}
+
+/// A head that is in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) follows: Follows,
+    /// Where the value of `Expect: 100-continue` is.
+    pub(super) expect: Option<Range<usize>>,
+}
+
+/// The length of the head at the start of `bytes`, up to the empty line that ends it; `None` while that is not there.
+pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+    // An empty line before the request line is allowed.
+    let start = leading(bytes);
+    let from = searched.saturating_sub(3).max(start);
+    let mut at = from;
+    while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'\n') {
+        let line_end = at + found;
+        // A lone LF ends a line for many servers: let the check see it.
+        let before = &bytes[start..line_end];
+        if before.ends_with(b"\r\n\r") || before.ends_with(b"\n") || before.ends_with(b"\n\r") {
+            return Some(line_end + 1);
+        }
+        at = line_end + 1;
+    }
+    None
+}
+
+fn leading(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// Checks a complete head.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(head: &[u8]) -> Result<Head, &'static str> {
+    let start = leading(head);
+    if !matches!(&head[..start], b"" | b"\r\n") {
+        return Err("more than an empty line before the request line");
+    }
+    let mut lines = Lines { head, at: start };
+    let request_line = lines.next().ok_or("no request line")??;
+    let is_1_1 = check_request_line(&head[request_line.clone()])?;
+    let connect = head[request_line].starts_with(b"CONNECT ");
+    let (mut length, mut chunked, mut expect) = (None, false, None);
+    let (mut upgrade, mut connection_upgrade) = (false, false);
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = check_field(head, line)?;
+        let (name, text) = (&head[name], &head[value.clone()]);
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if length.is_some() {
+                return Err("more than one Content-Length");
+            }
+            length = Some(parse_length(text)?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if chunked {
+                return Err("more than one Transfer-Encoding");
+            }
+            if !text.eq_ignore_ascii_case(b"chunked") {
+                return Err("a Transfer-Encoding other than chunked");
+            }
+            if !is_1_1 {
+                return Err("a Transfer-Encoding in HTTP/1.0");
+            }
+            chunked = true;
+        } else if name.eq_ignore_ascii_case(b"expect") {
+            expect = text.eq_ignore_ascii_case(b"100-continue").then_some(value);
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            upgrade = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let lower = text.to_ascii_lowercase();
+            connection_upgrade |= lower.windows(7).any(|window| window == b"upgrade");
+        }
+    }
+    let follows = match (length, chunked) {
+        (Some(_), true) => return Err("both Transfer-Encoding and Content-Length"),
+        (None, true) => Follows::Chunks,
+        (Some(length), false) if length > 0 => Follows::Length(length),
+        _ if connect || (upgrade && connection_upgrade) => Follows::Perhaps,
+        _ => Follows::Length(0),
+    };
+    Ok(Head { follows, expect })
+}
+
+/// The lines of a head, without their ends.
+struct Lines<'a> {
+    head: &'a [u8],
+    at: usize,
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Result<Range<usize>, &'static str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.head.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Some(Err("a line without an end")) };
+        let line = self.at..self.at + end.saturating_sub(1);
+        self.at += end + 1;
+        if end == 0 || rest[end - 1] != b'\r' {
+            return Some(Err("a line that ends with LF alone"));
+        }
+        if self.head[line.clone()].contains(&b'\r') {
+            return Some(Err("a CR within a line"));
+        }
+        Some(Ok(line))
+    }
+}
+
+/// Whether the version is 1.1.
+fn check_request_line(line: &[u8]) -> Result<bool, &'static str> {
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err("a request line that is not METHOD TARGET VERSION");
+    };
+    if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+        return Err("an invalid method");
+    }
+    if target.is_empty() || !target.iter().all(|byte| (0x21..=0x7e).contains(byte) || *byte >= 0x80) {
+        return Err("an invalid request target");
+    }
+    match version {
+        b"HTTP/1.1" => Ok(true),
+        b"HTTP/1.0" => Ok(false),
+        _ => Err("a version other than HTTP/1.0 and HTTP/1.1"),
+    }
+}
+
+/// The places of a field's name and value.
+pub(super) fn check_field(
+    head: &[u8],
+    line: Range<usize>,
+) -> Result<(Range<usize>, Range<usize>), &'static str> {
+    let bytes = &head[line.clone()];
+    if matches!(bytes.first(), Some(b' ' | b'\t')) {
+        return Err("a folded header line");
+    }
+    let colon = bytes.iter().position(|byte| *byte == b':').ok_or("a header line without a colon")?;
+    let name = &bytes[..colon];
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        return Err("an invalid header name");
+    }
+    let value = &bytes[colon + 1..];
+    if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
+        return Err("an invalid character in a header value");
+    }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let before = value.iter().take_while(|byte| is_space(byte)).count();
+    let after = value[before..].iter().rev().take_while(|byte| is_space(byte)).count();
+    let start = line.start + colon + 1 + before;
+    Ok((line.start..line.start + colon, start..line.end - after))
+}
+
+fn parse_length(text: &[u8]) -> Result<u64, &'static str> {
+    if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
+        return Err("an invalid Content-Length");
+    }
+    Ok(text.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
