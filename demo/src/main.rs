@@ -1,17 +1,19 @@
-//! weft-demo, the sample application: a client and a server in one program.
+//! weft-demo, the sample applications: emojivoto, and a TCP client and server.
 #![forbid(unsafe_code)]
 
-mod client;
-mod frame;
-mod report;
-mod server;
+mod emojivoto;
+mod tcp;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 #[derive(Parser)]
-#[command(name = "weft-demo", version, about = "A TCP client and server that check every byte")]
+#[command(
+    name = "weft-demo",
+    version,
+    about = "The programs of emojivoto (web, emoji, voting, vote-bot), and a TCP client and server that check every byte"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -19,10 +21,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Send requests, check the responses, report each second
-    Client(client::Args),
-    /// Answer each request with its own bytes
-    Server(server::Args),
+    /// emojivoto: serve the page and its HTTP API, which call emoji and voting by gRPC
+    Web(emojivoto::web::Args),
+    /// emojivoto: serve the list of emojis by gRPC
+    Emoji(emojivoto::emoji::Args),
+    /// emojivoto: count votes by gRPC; votes for the doughnut fail
+    Voting(emojivoto::voting::Args),
+    /// emojivoto: vote again and again, as a user does
+    VoteBot(emojivoto::vote_bot::Args),
+    /// TCP: send requests, check the responses, report each second
+    Client(tcp::client::Args),
+    /// TCP: answer each request with its own bytes
+    Server(tcp::server::Args),
 }
 
 #[tokio::main]
@@ -39,7 +49,11 @@ async fn main() -> anyhow::Result<()> {
         let _ = stop.send(true);
     });
     match command {
-        Command::Client(args) => client::run(args, stopped).await,
-        Command::Server(args) => server::run(args, stopped).await,
+        Command::Web(args) => emojivoto::web::run(args, stopped).await,
+        Command::Emoji(args) => emojivoto::emoji::run(args, stopped).await,
+        Command::Voting(args) => emojivoto::voting::run(args, stopped).await,
+        Command::VoteBot(args) => emojivoto::vote_bot::run(args, stopped).await,
+        Command::Client(args) => tcp::client::run(args, stopped).await,
+        Command::Server(args) => tcp::server::run(args, stopped).await,
     }
 }

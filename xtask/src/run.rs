@@ -8,10 +8,11 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 
 pub(crate) const COMMAND: Command = Command {
     name: "run",
-    arguments: "[--once] [--manifests DIR] [--release]",
-    what: "Starts a small cluster in network namespaces: two nodes, the control plane, a demo; shows a live table.",
-    why: "The table shows who talks to whom and whether it is secured. --once checks that and ends. Ctrl-C stops it and \
-          leaves nothing behind.",
+    arguments: "[--once] [--manifests DIR] [--forward NAMESPACE/SERVICE:PORT] [--release]",
+    what: "Starts a small cluster in network namespaces: two nodes, the control plane, a demo to open in a browser; shows \
+           live tables.",
+    why: "The tables show each workload's success rate, latency and connections, what fails, and who talks to whom and \
+          whether it is secured. --once checks that and ends. Ctrl-C stops it and leaves nothing behind.",
     example: "cargo xtask run --once",
     run,
 };

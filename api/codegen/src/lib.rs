@@ -1,4 +1,4 @@
-//! Checks that the generated code of weft-api is that of proto/node.proto. With WEFT_GENERATE=1 it writes the code.
+//! Checks that generated code is that of its protobuf file. With WEFT_GENERATE=1 it writes the code.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
@@ -8,14 +8,21 @@ mod tests {
     #[test]
     fn the_code_of_the_node_api_is_current() {
         let generated = include_str!(concat!(env!("OUT_DIR"), "/weft.node.v1.rs"));
-        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/generated/weft.node.v1.rs");
+        check(generated, "../src/generated/weft.node.v1.rs", "api/proto/node.proto");
+    }
+
+    #[test]
+    fn the_code_of_the_demo_is_current() {
+        let generated = include_str!(concat!(env!("OUT_DIR"), "/emojivoto.v1.rs"));
+        check(generated, "../../demo/src/generated/emojivoto.v1.rs", "demo/proto/emojivoto.proto");
+    }
+
+    fn check(generated: &str, kept: &str, source: &str) {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(kept);
         if env::var_os("WEFT_GENERATE").is_some() {
             fs::write(&kept, generated).expect("written");
         }
         let is_current = fs::read_to_string(&kept).is_ok_and(|text| text == generated);
-        assert!(
-            is_current,
-            "not the code of proto/node.proto: run WEFT_GENERATE=1 cargo test -p weft-api-codegen"
-        );
+        assert!(is_current, "not the code of {source}: run WEFT_GENERATE=1 cargo test -p weft-api-codegen");
     }
 }

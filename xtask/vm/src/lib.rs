@@ -14,6 +14,7 @@ mod endpoints;
 #[allow(unsafe_code, reason = "what runs between fork and exec")]
 mod enter;
 mod error;
+mod forward;
 mod hosts;
 mod layout;
 mod overlay;
@@ -36,5 +37,6 @@ pub use self::allot::NodeNet;
 pub use self::cluster::{Cluster, ClusterConfig, Manifests, Report, Watcher};
 pub use self::daemon::Daemon;
 pub use self::error::{Error, Result};
+pub use self::forward::{Forward, Service};
 pub use self::layout::{BASE, Layout, PodKey};
 pub use self::podfile::PodFile;

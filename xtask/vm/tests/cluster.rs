@@ -6,9 +6,10 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, mpsc::channel};
 use std::time::{Duration, Instant};
 
-use weft_vm::{Cluster, ClusterConfig, Report, netns};
+use weft_vm::{Cluster, ClusterConfig, Forward, Report, netns};
 
 const MANIFESTS: &str = r#"
 apiVersion: v1
@@ -161,6 +162,41 @@ fn pods_reach_each_other_by_address_service_and_name() {
     assert!(hosts.contains(&headless), "{hosts}");
     let resolved = fixture.output("outside/far", "getent", &["ahostsv4", "web.shop"]);
     assert!(resolved.starts_with(&services[0].to_string()), "{resolved}");
+}
+
+#[test]
+fn a_service_is_reachable_from_this_machine_while_it_is_forwarded() {
+    if !root() {
+        return;
+    }
+    let Fixture { cluster, folder: _folder } = Fixture::start("forward", MANIFESTS);
+    let cluster = Arc::new(cluster);
+    let (complain, complaints) = channel();
+    let forward = |service: &str| {
+        let complain = complain.clone();
+        let service = service.parse().unwrap();
+        Forward::start(cluster.clone(), service, move |error| complain.send(error.to_string()).unwrap())
+            .unwrap()
+    };
+    let ask = |forward: &Forward| {
+        let mut text = String::new();
+        TcpStream::connect(forward.address()).unwrap().read_to_string(&mut text).map(|_| text)
+    };
+    let web = forward("shop/web:80");
+    let listener = netns::run(&cluster.pod_netns("shop/web-b").unwrap(), || TcpListener::bind("[::]:8080"));
+    let listener = listener.unwrap().unwrap();
+    let answering = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"hello").unwrap());
+    assert_eq!(ask(&web).unwrap(), "hello");
+    answering.join().unwrap();
+
+    // An end or a reset, and the reason.
+    let _ = ask(&forward("shop/none:80"));
+    let complaint = complaints.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(complaint.contains("shop/none:80 has no endpoints"), "{complaint}");
+
+    let address = web.address();
+    drop(web);
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[test]

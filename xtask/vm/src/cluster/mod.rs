@@ -2,6 +2,7 @@
 
 mod config;
 mod daemons;
+mod observe;
 mod pods;
 mod process_start;
 mod reconcile;
@@ -12,7 +13,7 @@ mod state;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -22,12 +23,10 @@ use parking_lot::Mutex;
 
 use crate::allot::NodeNet;
 use crate::cgroup::Cgroup;
-use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, PodKey};
 use crate::leftovers::{self, Lock};
-use crate::prom::parse;
-use crate::traffic::{NodePage, PodInfo, Pods};
+use crate::nft::{Protocol, ServicePort};
 
 pub use self::config::{ClusterConfig, Manifests};
 pub use self::report::Report;
@@ -102,40 +101,35 @@ impl Cluster {
         self.state.lock().services.get(&(namespace, name)).cloned().unwrap_or_default()
     }
 
+    /// Where a TCP port of a service with a ClusterIP leads, by `namespace/name`.
+    pub(crate) fn endpoints(&self, service: &str, port: u16) -> Vec<SocketAddr> {
+        let ips = self.cluster_ips(service);
+        let state = self.state.lock();
+        let is_meant = |candidate: &&ServicePort| {
+            candidate.port == port
+                && candidate.protocol == Protocol::Tcp
+                && candidate.ips.iter().any(|ip| ips.contains(ip))
+        };
+        state.ports.iter().find(is_meant).map(|port| port.endpoints.clone()).unwrap_or_default()
+    }
+
     /// The path of a node's network namespace; its `wire` carries what goes to other nodes.
     pub fn node_netns(&self, node: &str) -> Result<PathBuf> {
         self.node_net(node).map(|_| self.layout.node_netns(node))
+    }
+
+    /// The network namespace of a node that does not have this address, if there is one: proxies let a node's own
+    /// connections to its pods pass, as those of the kubelet, and do not count them.
+    pub(crate) fn netns_of_another_node(&self, ip: IpAddr) -> Result<PathBuf> {
+        let other = self.nodes.iter().find(|(_, net)| !net.holds(ip));
+        let node = other.or_else(|| self.nodes.iter().next()).map(|(node, _)| node.as_str());
+        self.node_netns(node.unwrap_or_default())
     }
 
     /// A command that runs inside the pod (network, hostname, /etc/hosts, cgroup), to be completed and spawned.
     pub fn command(&self, pod: &str, program: &str) -> Result<Command> {
         let place = self.with_pod(pod, |pod| pod.place.clone())?;
         place.command(program)
-    }
-
-    /// The pods as [`crate::traffic`] needs them.
-    pub fn pod_infos(&self) -> Pods {
-        let state = self.state.lock();
-        let info = |pod: &state::Pod| PodInfo {
-            node: pod.facts.node.clone(),
-            ips: pod.facts.ips.clone(),
-            service_account: pod
-                .made_from
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.service_account_name.clone().or_else(|| spec.service_account.clone()))
-                .unwrap_or_else(|| "default".to_owned()),
-        };
-        state.pods.iter().map(|(key, pod)| (key.to_string(), info(pod))).collect()
-    }
-
-    /// The proxies' metrics now. A node whose proxy does not answer has an empty page.
-    pub fn pages(&self) -> Vec<NodePage> {
-        let page = |node: &String| NodePage {
-            node: node.clone(),
-            samples: self.metrics(&Daemon::Proxy(node.clone())).map(|text| parse(&text)).unwrap_or_default(),
-        };
-        self.nodes().iter().map(page).collect()
     }
 
     /// The folder of manifests that says what runs.

@@ -127,7 +127,8 @@ impl Cluster {
     }
 
     fn translate(&self, state: &mut State, desired: &Desired) -> Result<()> {
-        let script = nft::script(&service_ports(desired, &state.services, &state.serving()));
+        state.ports = service_ports(desired, &state.services, &state.serving());
+        let script = nft::script(&state.ports);
         if script != state.nft {
             state.translated.clear();
             state.nft = script;

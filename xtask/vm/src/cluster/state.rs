@@ -13,6 +13,7 @@ use crate::daemon::{Daemon, Processes};
 use crate::desired::{ServiceKey, Source};
 use crate::endpoints::Serving;
 use crate::layout::PodKey;
+use crate::nft::ServicePort;
 use crate::overlay::PodFacts;
 use crate::process::{Place, Supervised};
 
@@ -23,6 +24,8 @@ pub(crate) struct State {
     pub(crate) pods: BTreeMap<PodKey, Pod>,
     /// ClusterIPs, of services that have any.
     pub(crate) services: BTreeMap<ServiceKey, Vec<IpAddr>>,
+    /// The ports of those services, and where they lead.
+    pub(crate) ports: Vec<ServicePort>,
     pub(crate) daemons: BTreeMap<Daemon, Processes>,
     /// Pods' processes may start: true once the proxies are ready.
     pub(crate) open: bool,
@@ -71,6 +74,7 @@ impl State {
             allotter: Allotter::default(),
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
+            ports: Vec::new(),
             daemons: BTreeMap::new(),
             open: false,
             serial: 0,

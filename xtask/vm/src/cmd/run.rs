@@ -1,4 +1,4 @@
-//! `weft-vm run`: runs a cluster and shows a live table of its connections.
+//! `weft-vm run`: runs a cluster and shows live tables of its workloads and connections.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use nix::sys::signal::Signal;
-use weft_vm::{Cluster, ClusterConfig, Daemon, Error, Manifests, Report, Watcher, traffic};
+use weft_vm::{Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Service, Watcher, traffic};
 
 use super::guard::{self, Guard};
 use super::screen::Screen;
@@ -22,23 +22,33 @@ const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// A daemon that ended is restarted at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 
-const DEMO: [(&str, &str); 5] = [
+const DEMO: [(&str, &str); 6] = [
     ("00-namespace.yaml", include_str!("../../../../demo/manifests/00-namespace.yaml")),
+    ("emojivoto.yaml", include_str!("../../../../demo/manifests/emojivoto.yaml")),
     ("client.yaml", include_str!("../../../../demo/manifests/client.yaml")),
     ("web.yaml", include_str!("../../../../demo/manifests/web.yaml")),
     ("unmeshed.yaml", include_str!("../../../../demo/manifests/unmeshed.yaml")),
     ("vault.yaml", include_str!("../../../../demo/manifests/vault.yaml")),
 ];
+/// The demo's page.
+const DEMO_PAGE: &str = "emojivoto/web-svc:80";
+/// The demo's workload that fails on purpose.
+const DEMO_FAULT: (&str, &str) = ("emojivoto", "voting");
 
 /// Arguments of `weft-vm run`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Wait until the metrics prove traffic between nodes (mTLS) and within a node, print the table and end
+    /// Wait until the metrics prove traffic between nodes (mTLS) and within a node, print the tables and end. Of the
+    /// demo, also HTTP and gRPC, and the failing votes
     #[arg(long)]
     once: bool,
     /// A folder of Kubernetes YAML to run instead of the demo; changes take effect at once
     #[arg(long, value_name = "DIR")]
     manifests: Option<PathBuf>,
+    /// A service that is made reachable from this machine, as NAMESPACE/SERVICE:PORT; without --manifests, the demo's
+    /// page
+    #[arg(long, value_name = "SERVICE")]
+    forward: Option<Service>,
     /// How many nodes, named a, b, c, …
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=26))]
     nodes: u8,
@@ -49,6 +59,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         bail!("namespaces and eBPF need root: use `cargo xtask run`, or sudo");
     }
+    let is_demo = args.manifests.is_none();
+    let forwarded = match args.forward {
+        None if is_demo => Some(DEMO_PAGE.parse().map_err(anyhow::Error::msg)?),
+        forward => forward,
+    };
     let manifests = match args.manifests {
         Some(folder) => Manifests::Folder(std::path::absolute(folder)?),
         None => Manifests::Embedded(DEMO.map(|(name, text)| (name.to_owned(), text.to_owned())).into()),
@@ -65,10 +80,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     let (sender, events) = channel();
+    let complaints = sender.clone();
     let watcher = Watcher::start(cluster.clone(), reporter(sender))?;
-    let screen = Screen::new(&header(&cluster));
-    let mut live = Live { cluster: &cluster, signals, events, screen, restarted: BTreeMap::new() };
-    let code = if args.once { live.once() } else { live.until_signal() };
+    let forward = forwarded.map(|service| {
+        Forward::start(cluster.clone(), service, move |error| {
+            // An error means that the cluster is about to stop.
+            let _ = complaints.send(format!("browser: {error}"));
+        })
+    });
+    let forward = forward.transpose()?;
+    let screen = Screen::new(&header(&cluster, forward.as_ref()));
+    let mut live = Live {
+        cluster: &cluster,
+        forward: forward.as_ref(),
+        signals,
+        events,
+        screen,
+        window: traffic::Window::default(),
+        restarted: BTreeMap::new(),
+    };
+    let code = if args.once { live.once(is_demo) } else { live.until_signal() };
+    drop(forward);
     drop(watcher);
     cluster.stop()?;
     Ok(code)
@@ -76,9 +108,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 struct Live<'a> {
     cluster: &'a Cluster,
+    forward: Option<&'a Forward>,
     signals: Receiver<Signal>,
     events: Receiver<String>,
     screen: Screen,
+    window: traffic::Window,
     restarted: BTreeMap<Daemon, Instant>,
 }
 
@@ -86,28 +120,28 @@ impl Live<'_> {
     fn until_signal(&mut self) -> ExitCode {
         while self.signals.recv_timeout(REDRAW_INTERVAL).is_err() {
             self.handle_events();
-            let cluster = self.cluster;
-            let table = || traffic::render(&traffic::rows(&cluster.pages(), &cluster.pod_infos()));
-            self.screen.draw(|| header(cluster), table);
+            let pages = self.scrape();
+            let (cluster, forward, window) = (self.cluster, self.forward, &self.window);
+            self.screen.draw(|| header(cluster, forward), || tables(cluster, window, &pages));
         }
         self.screen.event("stopping …");
         ExitCode::SUCCESS
     }
 
-    fn once(&mut self) -> ExitCode {
+    fn once(&mut self, is_demo: bool) -> ExitCode {
         let deadline = Instant::now() + ONCE_TIMEOUT;
         loop {
             if self.signals.recv_timeout(POLL_INTERVAL).is_ok() {
                 return interrupted();
             }
             self.handle_events();
-            let (pages, pods) = (self.cluster.pages(), self.cluster.pod_infos());
-            let proof = traffic::prove(&pages, &pods);
+            let pages = self.scrape();
+            let proof = prove(&pages, &self.cluster.pod_infos(), is_demo);
             let proven = proof.missing.is_empty();
             if !proven && Instant::now() < deadline {
                 continue;
             }
-            println!("{}", traffic::render(&traffic::rows(&pages, &pods)));
+            println!("{}", tables(self.cluster, &self.window, &pages));
             proof.found.iter().for_each(|line| println!("proven: {line}"));
             if proven {
                 return ExitCode::SUCCESS;
@@ -121,6 +155,13 @@ impl Live<'_> {
             }
             return ExitCode::FAILURE;
         }
+    }
+
+    /// Reads the proxies' metrics, and adds them to the window.
+    fn scrape(&mut self) -> Vec<traffic::NodePage> {
+        let pages = self.cluster.pages();
+        self.window.add(Instant::now(), &pages);
+        pages
     }
 
     /// Shows the watcher's reports, and restarts daemons that ended.
@@ -141,6 +182,25 @@ impl Live<'_> {
             }
         }
     }
+}
+
+fn prove(pages: &[traffic::NodePage], pods: &traffic::Pods, is_demo: bool) -> traffic::Proof {
+    let proof = traffic::prove(pages, pods);
+    if !is_demo {
+        return proof;
+    }
+    let (namespace, deployment) = DEMO_FAULT;
+    proof.and(traffic::prove_http(pages, pods)).and(traffic::prove_failures(pages, namespace, deployment))
+}
+
+/// The workloads, what fails most, and the connections.
+fn tables(cluster: &Cluster, window: &traffic::Window, pages: &[traffic::NodePage]) -> String {
+    let pods = cluster.pod_infos();
+    let stats = traffic::render_stats(&window.stats(&pods, &cluster.served()));
+    let worst = traffic::render_worst(&traffic::worst(&cluster.worst_calls(), window, &pods));
+    let edges = traffic::render(&traffic::rows(pages, &pods));
+    let tables = [stats, worst, edges];
+    tables.iter().filter(|table| !table.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 /// Turns reports into lines. A problem is reported once.
@@ -167,9 +227,12 @@ fn reporter(sender: Sender<String>) -> impl FnMut(weft_vm::Result<Report>) + Sen
 }
 
 /// The daemons, their pods, and where to look for more.
-fn header(cluster: &Cluster) -> String {
+fn header(cluster: &Cluster, forward: Option<&Forward>) -> String {
     let infos = cluster.pod_infos();
     let mut text = format!("weft dev VM, manifests in {}\n", cluster.manifests().display());
+    if let Some(forward) = forward {
+        text += &format!("  browser  http://{}   ({})\n", forward.address(), forward.service());
+    }
     for daemon in daemons(cluster) {
         let admin = cluster
             .admin(&daemon)

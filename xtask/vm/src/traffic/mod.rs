@@ -1,7 +1,12 @@
-//! The table of connections, made from the proxies' metrics: who talks to whom, how it is secured, how much it is.
+//! The tables of `run`, made from the proxies' metrics: each workload's golden metrics, the methods that fail, and the
+//! connections: who talks to whom, how it is secured, how much it is.
 
+mod histogram;
+mod http_proof;
 mod proof;
 mod render;
+mod stat;
+mod worst;
 
 #[cfg(test)]
 mod tests;
@@ -12,8 +17,11 @@ use std::time::Duration;
 
 use crate::prom::Sample;
 
+pub use self::http_proof::{prove_failures, prove_http};
 pub use self::proof::{Proof, prove};
-pub use self::render::render;
+pub use self::render::{render, render_stats, render_worst};
+pub use self::stat::{Stat, Window};
+pub use self::worst::{Call, Worst, parse as parse_worst, worst};
 
 /// The metrics of one node's proxy.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +41,8 @@ pub struct PodInfo {
     pub ips: Vec<IpAddr>,
     /// Its service account.
     pub service_account: String,
+    /// The deployment that it says it belongs to, by the label linkerd.io/proxy-deployment.
+    pub deployment: Option<String>,
 }
 
 /// Pods by `namespace/name`.

@@ -9,12 +9,24 @@ use crate::prom::Sample;
 /// quarter and this many bytes.
 const SLACK: f64 = 65536.0;
 
+/// The values of the label `tls` that are proven, and what they mean.
+pub(super) const FORMS: [(&str, &str); 2] = [("true", "cross-node, mTLS"), ("local", "same-node")];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// One line per pair that is proven.
     pub found: Vec<String>,
-    /// Empty: both forms are proven.
+    /// Empty: all of it is proven.
     pub missing: Vec<String>,
+}
+
+impl Proof {
+    /// Both.
+    pub fn and(mut self, other: Self) -> Self {
+        self.found.extend(other.found);
+        self.missing.extend(other.missing);
+        self
+    }
 }
 
 /// One direction of traffic between two pods, as one proxy counted it.
@@ -29,7 +41,7 @@ struct Flow {
 /// destination's names the client's, and they counted about the same number of bytes.
 pub fn prove(pages: &[NodePage], pods: &Pods) -> Proof {
     let mut proof = Proof::default();
-    for (tls, form) in [("true", "cross-node, mTLS"), ("local", "same-node")] {
+    for (tls, form) in FORMS {
         let (found, reasons) = pairs(pages, pods, tls);
         if found.is_empty() {
             let why = match reasons.as_slice() {
@@ -96,8 +108,7 @@ fn check(
         .get(destination)
         .map(|info| identity(destination, &info.service_account))
         .ok_or("the destination is not a pod of this cluster")?;
-    let is_expected = |id: &String| id.split(".serviceaccount.").next() == Some(expected.as_str());
-    if client.peer_ids.is_empty() || !client.peer_ids.iter().all(is_expected) {
+    if client.peer_ids.is_empty() || !client.peer_ids.iter().all(|id| same_account(id, &expected)) {
         return Err(format!("the source's proxy names server_id {:?}, not {expected}.…", client.peer_ids));
     }
     let server = server
@@ -123,7 +134,12 @@ fn add(flow: &mut Flow, sample: &Sample, id: &str) {
 }
 
 /// `SA.NS`, the part of an identity before `.serviceaccount.identity.…`.
-fn identity(pod: &str, service_account: &str) -> String {
+pub(super) fn identity(pod: &str, service_account: &str) -> String {
     let namespace = pod.split_once('/').map_or("default", |(namespace, _)| namespace);
     format!("{service_account}.{namespace}")
+}
+
+/// Whether an identity is that of `SA.NS`.
+pub(super) fn same_account(id: &str, account: &str) -> bool {
+    id.split(".serviceaccount.").next() == Some(account)
 }

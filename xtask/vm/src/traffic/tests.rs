@@ -8,6 +8,7 @@ fn pods() -> Pods {
         node: node.to_owned(),
         ips: vec![ip.parse().unwrap()],
         service_account: account.to_owned(),
+        deployment: None,
     };
     BTreeMap::from([
         ("demo/client".to_owned(), pod("a", "10.244.1.2", "client")),
@@ -98,4 +99,38 @@ fn the_servers_identity_has_to_be_its_service_account() {
     let proof = prove(&pages(), &pods);
     assert!(proof.missing[0].contains("not other.demo"), "{proof:?}");
     assert!(prove(&[], &pods).missing[1].contains("no outbound connection"), "{proof:?}");
+}
+
+#[test]
+fn golden_metrics_are_printed_as_viz_stat_does() {
+    let stat = |name: &str, success: Option<f64>| Stat {
+        name: name.to_owned(),
+        meshed: (2, 2),
+        success,
+        rps: success.map(|_| 9.96),
+        latency: success.map(|_| [0.5, 17.4, 1234.0]),
+        connections: 4,
+    };
+    let text = render_stats(&[stat("demo/web", None), stat("emojivoto/voting", Some(0.8534))]);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1], ["demo/web", "2/2", "-", "-", "-", "-", "-", "4"]);
+    assert_eq!(lines[2], ["emojivoto/voting", "2/2", "85.34%", "10.0rps", "0.5ms", "17ms", "1234ms", "4"]);
+}
+
+#[test]
+fn the_table_of_failures_is_left_out_if_there_are_none() {
+    assert_eq!(render_worst(&[]), "");
+    let row = Worst {
+        workload: "emojivoto/voting".to_owned(),
+        method: "POST".to_owned(),
+        path: "/emojivoto.v1.VotingService/VoteDoughnut".to_owned(),
+        requests: 120,
+        failures: 90,
+    };
+    let text = render_worst(&[row]);
+    let last: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(
+        last,
+        ["emojivoto/voting", "POST", "/emojivoto.v1.VotingService/VoteDoughnut", "25.00%", "120"]
+    );
 }

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::frame;
-use crate::report::Report;
+use super::frame;
+use super::report::Report;
 
 /// A connection or a response that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(5);

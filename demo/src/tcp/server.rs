@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::frame;
+use super::frame;
 
 /// Further connections wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
