@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    metrics::{Authz, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls, TransportLabels, reason},
+    metrics::{
+        Authz, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls, TransportLabels, reason,
+    },
     net::{Direction, Peer},
     policy::{Client, Decision, DenyReason, PortPolicy},
     tls::Identity,

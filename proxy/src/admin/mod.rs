@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{logging::LevelHandle, metrics::Metrics};
+use crate::{http::Worst, logging::LevelHandle, metrics::Metrics};
 
 /// The sources of the server's answers.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub struct Admin {
     pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/config`. Must contain no secrets.
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// For `/http/worst.json`.
+    pub worst: Arc<Worst>,
     /// For `/proxy-log-level`.
     pub log_level: LevelHandle,
 }

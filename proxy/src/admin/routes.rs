@@ -16,7 +16,9 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
     let path = request.uri().path();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "/live" | "/ready" | "/metrics" | "/env.json" | "/config" if !is_read => not_allowed("GET, HEAD"),
+        "/live" | "/ready" | "/metrics" | "/env.json" | "/config" | "/http/worst.json" if !is_read => {
+            not_allowed("GET, HEAD")
+        }
         "/live" => text(StatusCode::OK, "live\n"),
         "/ready" => match (state.admin.readiness)() {
             Ok(()) => text(StatusCode::OK, "ready\n"),
@@ -29,7 +31,8 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
             json(&env::visible(variables, request.uri().query()))
         }
         "/config" => json(&(state.admin.config)()),
-        "/proxy-log-level" => log_level(state, peer, request).await,
+        "/http/worst.json" => json(&state.admin.worst.rows()),
+        "/proxy-log-level /http/worst.json" => log_level(state, peer, request).await,
         _ => text(StatusCode::NOT_FOUND, format!("not found; paths: {PATHS}\n")),
     }
 }
@@ -105,6 +108,6 @@ fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const PATHS: &str = "/ready /live /metrics /env.json /config /proxy-log-level";
+const PATHS: &str = "/ready /live /metrics /env.json /config /proxy-log-level /http/worst.json";
 /// The maximum length of the directives, in bytes.
 const MAX_LEVEL: usize = 4 * 1024;

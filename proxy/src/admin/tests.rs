@@ -29,6 +29,7 @@ impl Running {
                 move || if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("no certificate yet".into()) }
             }),
             config: Arc::new(|| serde_json::json!({ "node": "n1" })),
+            worst: Arc::default(),
             log_level,
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -80,7 +80,13 @@ impl Node {
 impl Balancer {
     /// Creates a balancer without endpoints.
     pub fn new(config: LoadConfig) -> Self {
-        Self { set: ArcSwap::default(), update: Mutex::new(()), config, base: Instant::now(), failing_fast: AtomicBool::new(false) }
+        Self {
+            set: ArcSwap::default(),
+            update: Mutex::new(()),
+            config,
+            base: Instant::now(),
+            failing_fast: AtomicBool::new(false),
+        }
     }
 
     /// Replaces the endpoints. Those that stay keep their load; connections to removed ones continue.
@@ -212,7 +218,13 @@ impl Set {
         Self { nodes, weights, heaviest }
     }
 
-    fn pick(&self, unit: Unit, exclude: &[SocketAddr], now: Duration, config: &LoadConfig) -> Option<&Arc<Node>> {
+    fn pick(
+        &self,
+        unit: Unit,
+        exclude: &[SocketAddr],
+        now: Duration,
+        config: &LoadConfig,
+    ) -> Option<&Arc<Node>> {
         let usable =
             |node: &Arc<Node>| !exclude.contains(&node.endpoint.addr) && !node.load(unit).is_backed_off(now);
         match &self.nodes[..] {
@@ -267,15 +279,16 @@ impl Set {
         now: Duration,
         config: &LoadConfig,
     ) -> &'a Arc<Node> {
-        let (latency_a, latency_b) = match (a.load(unit).latency(now, config), b.load(unit).latency(now, config)) {
-            (Some(a), Some(b)) => (a, b),
-            // An endpoint without measurements is assumed to be as fast as the other one. Otherwise a new endpoint
-            // would get no connections until the measurements of the others are old.
-            (known, unknown) => {
-                let latency = known.or(unknown).unwrap_or(config.default_latency.as_secs_f64());
-                (latency, latency)
-            }
-        };
+        let (latency_a, latency_b) =
+            match (a.load(unit).latency(now, config), b.load(unit).latency(now, config)) {
+                (Some(a), Some(b)) => (a, b),
+                // An endpoint without measurements is assumed to be as fast as the other one. Otherwise a new endpoint
+                // would get no connections until the measurements of the others are old.
+                (known, unknown) => {
+                    let latency = known.or(unknown).unwrap_or(config.default_latency.as_secs_f64());
+                    (latency, latency)
+                }
+            };
         if self.cost(unit, b, latency_b) < self.cost(unit, a, latency_a) { b } else { a }
     }
 

@@ -103,10 +103,15 @@ fn a_failed_endpoint_backs_off_and_is_then_tried_by_one_connection() {
     together.iter().for_each(Picked::failed);
     drop(together);
     let load = balancer.set.load().nodes[0].connections.clone();
-    assert!((0..200).all(|_| last(&balancer.pick_at(Unit::Connection, &[], start + Duration::from_millis(50)).unwrap()) == 2));
+    assert!(
+        (0..200).all(|_| last(
+            &balancer.pick_at(Unit::Connection, &[], start + Duration::from_millis(50)).unwrap()
+        ) == 2)
+    );
     // Fifty connections that failed together are one failure: after at most 120 ms, exactly one may try.
     let later = balancer.base.elapsed() + Duration::from_millis(121);
-    let probes: Vec<Picked> = (0..200).map(|_| balancer.pick_at(Unit::Connection, &[], later).unwrap()).collect();
+    let probes: Vec<Picked> =
+        (0..200).map(|_| balancer.pick_at(Unit::Connection, &[], later).unwrap()).collect();
     let tried: Vec<&Picked> = probes.iter().filter(|picked| last(picked) == 1).collect();
     assert_eq!(tried.len(), 1);
     tried[0].failed();

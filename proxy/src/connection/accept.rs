@@ -10,12 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{
-    DataPath,
-    accepted::Accepted,
-    identify::identify,
-    inbound, outbound,
-};
+use super::{DataPath, accepted::Accepted, identify::identify, inbound, outbound};
 use crate::{
     capture::Listeners,
     limits::Permit,

@@ -160,7 +160,9 @@ async fn interpret<S: OverTcp + Send + 'static>(
     };
     let Some(version) = version else {
         let authorization = authorize(components, accepted, tls.clone(), &stream)?;
-        return deliver(components, accepted, (stream, tls), authorization, application).await.map(Served::Opaque);
+        return deliver(components, accepted, (stream, tls), authorization, application)
+            .await
+            .map(Served::Opaque);
     };
     let (workload, ends) = (accepted.workload.clone(), accepted.ends);
     let server = workload.config().policies.port(ends.target.port()).labels;
@@ -230,7 +232,13 @@ async fn detect_http<S: OverTcp>(
         }
         Err(error) => {
             count(DetectionResult::Error);
-            refuse::count_closed(components.metrics, workload, ends.target, tls.clone(), Some(net::errno(&error)));
+            refuse::count_closed(
+                components.metrics,
+                workload,
+                ends.target,
+                tls.clone(),
+                Some(net::errno(&error)),
+            );
             None
         }
     }

@@ -21,12 +21,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{accept::Acceptors, hints::Hints};
 use self::accepted::Accepted;
+pub use self::{accept::Acceptors, hints::Hints};
 use crate::{
-    authorize::Authorizer, bypass::DirectConnections, capture::Capture, discovery::Discovery,
+    authorize::Authorizer,
+    bypass::DirectConnections,
+    capture::Capture,
+    discovery::Discovery,
     http::{Connection, Http},
-    metrics::Metrics, splice::Splicing, threads::WorkerThreads, upstream::Connector,
+    metrics::Metrics,
+    splice::Splicing,
+    threads::WorkerThreads,
+    upstream::Connector,
 };
 
 /// The components of the data path. Only [`accept`] sees them all; the steps take what they need.

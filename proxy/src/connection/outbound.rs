@@ -163,8 +163,8 @@ async fn detect(
     destination: Arc<Destination>,
 ) -> Detected {
     let (started, dialled) = (Instant::now(), accepted.ends.target);
-    let timeout = (!accepted.workload.config().outbound_detect_timeout_disabled)
-        .then_some(components.timeouts.detect);
+    let timeout =
+        (!accepted.workload.config().outbound_detect_timeout_disabled).then_some(components.timeouts.detect);
     let delay = components.hints.dial_delay(dialled);
     let begun = AtomicBool::new(false);
     let mut upstream: Option<Result<Upstream, ConnectError>> = None;

@@ -108,11 +108,19 @@ mod tests {
 
     #[test]
     fn a_request_line_is_recognized_when_it_is_complete() {
-        for line in ["GET / HTTP/1.1\r\n", "POST /a?b=c HTTP/1.0\r\n", "OPTIONS * HTTP/1.1\n", "\r\nGET / HTTP/1.1\r\n"] {
+        for line in [
+            "GET / HTTP/1.1\r\n",
+            "POST /a?b=c HTTP/1.0\r\n",
+            "OPTIONS * HTTP/1.1\n",
+            "\r\nGET / HTTP/1.1\r\n",
+        ] {
             let results = prefixes(line.as_bytes());
             assert_eq!(results.last(), Some(&Http::Http1), "{line:?}");
             let before = &results[..results.len() - 1];
-            assert!(before.iter().all(|r| matches!(r, Http::Likely | Http::Possible)), "{line:?}: {before:?}");
+            assert!(
+                before.iter().all(|r| matches!(r, Http::Likely | Http::Possible)),
+                "{line:?}: {before:?}"
+            );
         }
     }
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use http::{Request, Response};
-use hyper::{body::Incoming, client::conn::{TrySendError, http1, http2}};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::{
@@ -176,7 +179,9 @@ impl SendError {
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<h2::Error>() {
                 return error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                    || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR));
+                    || (error.is_go_away()
+                        && error.is_remote()
+                        && error.reason() == Some(h2::Reason::NO_ERROR));
             }
             cause = error.source();
         }

@@ -20,7 +20,7 @@ use crate::{
     balance::{Balancer, Picked},
     discovery::{Destination, Endpoint, ServiceEndpoints},
     metrics::{HttpLabels, HttpSeries, Metrics, Tls, reason},
-    net::Direction,
+    net::{Direction, Peer},
     tls::Inner,
     upstream::{Attempts, ConnectError, ConnectRequest, Upstream},
     workload::Workload,
@@ -170,7 +170,8 @@ impl Source {
                 }
                 let upstream = self.connect(endpoint, balancer, Inner::Http2).await?;
                 let (io, origin) = self.adopt(upstream, endpoint);
-                let opened = Http2::open(io, origin, &HTTP2).await.map_err(|error| broken(endpoint, &error))?;
+                let opened =
+                    Http2::open(io, origin, &HTTP2).await.map_err(|error| broken(endpoint, &error))?;
                 shared.set(&opened);
                 Ok(Client::Http2(opened))
             }
@@ -204,8 +205,12 @@ impl Source {
 
     /// What belongs to a new connection.
     fn adopt(&self, upstream: Upstream, endpoint: &Endpoint) -> (HttpIo, Origin) {
-        let Upstream { io, addr, tls, local, .. } = upstream;
-        let local = local.map(|local| Arc::new(self.local(&local.workload, addr)));
+        let Upstream { mut io, addr, tls, local, .. } = upstream;
+        let local = local.map(|local| {
+            // The destination would have accepted it from its client.
+            io.add_mirrored(local.authorization.open_counter(Peer::Src));
+            Arc::new(self.local(&local.workload, addr))
+        });
         let credential = match tls {
             Tls::Established(_) => self.workload.lease.current(),
             _ => None,
@@ -228,7 +233,10 @@ impl Source {
             Destination::Endpoint(endpoint) => vec![endpoint.clone()],
             Destination::External => Vec::new(),
         };
-        let addr = endpoints.iter().map(|endpoint| endpoint.addr).find(|addr| self.http.registry.at(*addr).is_some())?;
+        let addr = endpoints
+            .iter()
+            .map(|endpoint| endpoint.addr)
+            .find(|addr| self.http.registry.at(*addr).is_some())?;
         Some(self.local(&self.http.registry.at(addr)?, addr))
     }
 

@@ -98,7 +98,11 @@ impl InboundContext {
     ///
     /// # Errors
     /// Policy denies it, or there are too many.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, started: Instant) -> Result<Admitted, ProxyError> {
+    pub(super) fn admit<B>(
+        &self,
+        request: &mut Request<B>,
+        started: Instant,
+    ) -> Result<Admitted, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
         let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
         counted.observer = Some(Box::new(self.worst.see(request)));
@@ -125,7 +129,11 @@ impl InboundContext {
     /// Resolves when the policy denies this client; for what goes on after a request.
     pub(super) async fn revoked(&self) {
         let (workload, client) = (&self.workload, self.client.ip());
-        self.http.authorizer.authorize_requests(workload, self.target, client, self.tls.clone()).revoked().await;
+        self.http
+            .authorizer
+            .authorize_requests(workload, self.target, client, self.tls.clone())
+            .revoked()
+            .await;
     }
 
     fn route(&self, grpc: bool) -> &Arc<RouteSeries> {
@@ -297,14 +305,22 @@ impl InboundConnection {
 }
 
 impl Handler for InboundConnection {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<ResponseBody>, StreamError> {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, StreamError> {
         let (version, grpc) = (request.version(), headers::is_grpc(request.headers()));
         match self.serve(request).await {
             Ok(response) => Ok(response),
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
-                self.context.http.log_error(Direction::Inbound, &self.context.workload, self.context.target, &error);
+                self.context.http.log_error(
+                    Direction::Inbound,
+                    &self.context.workload,
+                    self.context.target,
+                    &error,
+                );
                 Ok(error.respond(version, grpc))
             }
         }

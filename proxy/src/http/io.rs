@@ -146,7 +146,10 @@ impl ClientSide {
 
     /// Writes informational responses, if a message may begin here.
     fn poll_interim(&mut self, io: &mut Box<dyn Stream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.interim.is_empty() && !self.within_message && let Some(interim) = self.connection.link().take_interim() {
+        if self.interim.is_empty()
+            && !self.within_message
+            && let Some(interim) = self.connection.link().take_interim()
+        {
             self.interim.extend_from_slice(&interim);
         }
         while !self.interim.is_empty() {

@@ -59,7 +59,8 @@ impl Link {
 
     /// Passes an informational response on to the client.
     pub(super) fn send_interim(&self, status: StatusCode, headers: &HeaderMap) {
-        let mut text = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or(""));
+        let mut text =
+            format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or(""));
         let mut bytes = {
             for name in headers.keys().filter(|name| **name != header::CONNECTION) {
                 for value in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {

@@ -161,7 +161,13 @@ impl Http {
     }
 
     /// Counts and logs what the guard of a connection has refused.
-    fn log_refused(&self, direction: Direction, workload: &Workload, peer: SocketAddr, connection: &Connection) {
+    fn log_refused(
+        &self,
+        direction: Direction,
+        workload: &Workload,
+        peer: SocketAddr,
+        connection: &Connection,
+    ) {
         let Some(why) = connection.link().refused() else { return };
         self.metrics.http_error(direction, &workload.labels, "bad request");
         if workload.log_limiter.allow("bad request") {

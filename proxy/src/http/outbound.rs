@@ -1,10 +1,6 @@
 //! A request at its source: find an endpoint, and send the request on a connection of the pool.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use http::{Request, Response, header};
 use hyper::body::Incoming;
@@ -60,7 +56,8 @@ impl OutboundConnection {
     async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, ProxyError> {
         let started = Instant::now();
         headers::check(&request).map_err(ProxyError::BadRequest)?;
-        let permit = self.source.workload.requests.acquire(Direction::Outbound).ok_or(ProxyError::LoadShed)?;
+        let permit =
+            self.source.workload.requests.acquire(Direction::Outbound).ok_or(ProxyError::LoadShed)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
         link::connect(&mut request, &self.connection);
@@ -69,7 +66,11 @@ impl OutboundConnection {
     }
 
     /// Sends a request to an endpoint; to another one if the first has certainly not processed it.
-    async fn send(&self, mut request: Request<RequestBody>, started: Instant) -> Result<Answered, ProxyError> {
+    async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        started: Instant,
+    ) -> Result<Answered, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
         let version = HttpVersion::of(request.version());
         let route = self.route();
@@ -176,7 +177,12 @@ impl OutboundConnection {
         }
     }
 
-    fn respond(&self, answer: Answered, permit: RequestPermit, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+    fn respond(
+        &self,
+        answer: Answered,
+        permit: RequestPermit,
+        upgrade: Option<Upgrade>,
+    ) -> Response<ResponseBody> {
         let Answered { mut response, connection, mut hold, request, admitted, local } = answer;
         let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
         let version = response.version();
@@ -218,7 +224,10 @@ impl OutboundConnection {
 }
 
 impl Handler for OutboundConnection {
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<ResponseBody>, StreamError> {
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, StreamError> {
         let (version, grpc) = (request.version(), headers::is_grpc(request.headers()));
         match self.serve(request).await {
             Ok(response) => Ok(response),

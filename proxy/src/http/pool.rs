@@ -111,7 +111,8 @@ impl Pools {
         for pool in &self.http1 {
             pool.lock().retain(|_, idle| {
                 let is_kept = |connection: &Http1| {
-                    connection.is_usable() && now.saturating_duration_since(connection.idle_since) < HTTP1_IDLE
+                    connection.is_usable()
+                        && now.saturating_duration_since(connection.idle_since) < HTTP1_IDLE
                 };
                 idle.retain(is_kept);
                 !idle.is_empty()

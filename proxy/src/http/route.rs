@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn a_service_is_read_from_its_authority() {
         let parent = service("voting-svc.emojivoto.svc.cluster.local:8080").unwrap();
-        assert_eq!((parent.name.as_str(), parent.namespace.as_str(), parent.port), ("voting-svc", "emojivoto", 8080));
+        assert_eq!(
+            (parent.name.as_str(), parent.namespace.as_str(), parent.port),
+            ("voting-svc", "emojivoto", 8080)
+        );
         assert_eq!(service("nonsense"), None);
     }
 }

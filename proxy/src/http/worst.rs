@@ -15,7 +15,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::record;
-use crate::{metrics::Class, workload::{Key, Workload}};
+use crate::{
+    metrics::Class,
+    workload::{Key, Workload},
+};
 
 /// Paths kept per workload. When there is one more, the one with the fewest failures goes.
 const MAX_PATHS: usize = 32;

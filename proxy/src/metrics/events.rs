@@ -92,7 +92,12 @@ impl Events {
         self.http_authz.get(labels).unwrap_or_else(|| self.overflow.http_authz.clone())
     }
 
-    pub(super) fn http_error(&self, direction: Direction, workload: &Arc<WorkloadLabels>, error: &'static str) {
+    pub(super) fn http_error(
+        &self,
+        direction: Direction,
+        workload: &Arc<WorkloadLabels>,
+        error: &'static str,
+    ) {
         let (errors, overflow) = match direction {
             Direction::Inbound => (&self.http_inbound_errors, &self.overflow.http_inbound_errors),
             Direction::Outbound => (&self.http_outbound_errors, &self.overflow.http_outbound_errors),

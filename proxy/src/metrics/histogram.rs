@@ -69,18 +69,16 @@ pub(super) static ROUND_TRIPS: Buckets = Buckets {
 /// Linkerd's `response_latency_ms`.
 pub(super) static RESPONSE_LATENCY: Buckets = Buckets {
     bounds: &[
-        1_000, 2_000, 3_000, 4_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 200_000, 300_000, 400_000,
-        500_000, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000, 10_000_000, 20_000_000, 30_000_000, 40_000_000,
-        50_000_000,
+        1_000, 2_000, 3_000, 4_000, 5_000, 10_000, 20_000, 30_000, 40_000, 50_000, 100_000, 200_000, 300_000,
+        400_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000, 10_000_000, 20_000_000,
+        30_000_000, 40_000_000, 50_000_000,
     ],
     unit: MILLISECONDS,
 };
 
 /// Linkerd's durations of requests and backends' responses.
-pub(super) static FINE: Buckets = Buckets {
-    bounds: &[25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000],
-    unit: SECONDS,
-};
+pub(super) static FINE: Buckets =
+    Buckets { bounds: &[25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000], unit: SECONDS };
 
 /// Linkerd's durations of responses and routes.
 pub(super) static COARSE: Buckets =

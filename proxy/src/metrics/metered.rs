@@ -29,6 +29,8 @@ pub struct Metered<S: OverTcp> {
 /// The counters of one TCP connection. A connection between two workloads of one node counts for both.
 pub struct ConnectionRecord {
     counters: Vec<OpenConn>,
+    /// Count the connection from its other end: what is written here, they have read.
+    mirrored: Vec<OpenConn>,
     errno: Option<&'static str>,
 }
 
@@ -56,6 +58,11 @@ impl<S: OverTcp> Metered<S> {
     /// Counts the connection for one more workload from now on.
     pub fn add(&mut self, counter: OpenConn) {
         self.record.counters.push(counter);
+    }
+
+    /// Counts the connection from its other end for one more workload.
+    pub fn add_mirrored(&mut self, counter: OpenConn) {
+        self.record.mirrored.push(counter);
     }
 
     /// Sets the reason of the close to record (`ECONNRESET`, …); `None` is a regular close.
@@ -89,12 +96,15 @@ impl<S: OverTcp> Drop for Metered<S> {
             counter.retransmits(retransmits.into());
             counter.close(self.record.errno);
         }
+        for counter in self.record.mirrored.drain(..) {
+            counter.close(self.record.errno);
+        }
     }
 }
 
 impl ConnectionRecord {
     pub fn new(counter: OpenConn) -> Self {
-        Self { counters: vec![counter], errno: None }
+        Self { counters: vec![counter], mirrored: Vec::new(), errno: None }
     }
 }
 
@@ -114,6 +124,7 @@ impl<S: OverTcp> AsyncRead for Metered<S> {
         let result = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
         let read = buffer.filled().len() - before;
         self.record.counters.iter().for_each(|counter| counter.read(read as u64));
+        self.record.mirrored.iter().for_each(|counter| counter.wrote(read as u64));
         Poll::Ready(result.map_err(|error| self.failed(error)))
     }
 }
@@ -153,6 +164,7 @@ impl<S: OverTcp> Metered<S> {
         match result {
             Ok(written) => {
                 self.record.counters.iter().for_each(|counter| counter.wrote(written as u64));
+                self.record.mirrored.iter().for_each(|counter| counter.read(written as u64));
                 Ok(written)
             }
             Err(error) => Err(self.failed(error)),

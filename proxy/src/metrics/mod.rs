@@ -24,6 +24,12 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::{
+    events::Events,
+    http::{Detections, Legs, Routes},
+    process::Process,
+    transport::Transports,
+};
 pub use self::{
     events::{Authz, AuthzOutcome},
     http::{
@@ -35,7 +41,6 @@ pub use self::{
     metered::{ConnectionRecord, Metered},
     transport::{OpenConn, Transport},
 };
-use self::{events::Events, http::{Detections, Legs, Routes}, process::Process, transport::Transports};
 use crate::{net::Direction, refusal::Reason};
 
 /// The proxy's metrics.
@@ -98,7 +103,14 @@ impl Metrics {
         registry.register_collector(Box::new(Process::new(rustls)));
         registry.register_collector(Box::new(Overflow(transports.clone(), events.clone(), http.clone())));
         let before_scrape = RwLock::default();
-        Self(Arc::new(Inner { registry: RwLock::new(registry), transports, events, http, identity, before_scrape }))
+        Self(Arc::new(Inner {
+            registry: RwLock::new(registry),
+            transports,
+            events,
+            http,
+            identity,
+            before_scrape,
+        }))
     }
 
     /// The counters of a connection's leg. To be looked up once per connection.

@@ -108,7 +108,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Prefixed<IO> {
         ready!(self.poll_read_any(cx, buf))?;
         let inspection = self.inspector.as_mut().map(|inspector| inspector(&buf.filled()[before..]));
         match inspection {
-            Some(Inspection::Refuse(why)) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why))),
+            Some(Inspection::Refuse(why)) => {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
             Some(Inspection::Done) => self.inspector = None,
             Some(Inspection::Continue) | None => {}
         }
@@ -118,7 +120,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Prefixed<IO> {
 
 impl<IO: std::fmt::Debug> std::fmt::Debug for Prefixed<IO> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prefixed").field("prefix", &self.prefix.len()).field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("Prefixed")
+            .field("prefix", &self.prefix.len())
+            .field("io", &self.io)
+            .finish_non_exhaustive()
     }
 }
 

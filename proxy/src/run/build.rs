@@ -18,7 +18,7 @@ use crate::{
     connection::{DataPath, Hints, Timeouts},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
-    http::Http,
+    http::{Http, Worst},
     identity::{self, Store},
     lifecycle::{Components, NetnsFinder, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch},
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
@@ -102,7 +102,7 @@ impl Node {
             foundation.follow_control(&config, &supervisor, &reporter, leaving.clone(), &mut tasks);
 
         let copy_of_admin_socket = OwnedFd::from(admin_socket.try_clone()?);
-        let pages = foundation.pages(&config, &supervisor, reporter, level);
+        let pages = foundation.pages(&config, &supervisor, reporter, data_path.http.worst(), level);
         let admin = admin::Server::new(admin_socket, pages).context("admin server")?;
         let admin_address = admin.addr().context("admin server")?;
         let admin = tasks.spawn("admin server", admin.run());
@@ -228,6 +228,7 @@ impl Foundation {
         config: &Config,
         supervisor: &Arc<WorkloadSupervisor>,
         reporter: Arc<StatusReporter>,
+        worst: Arc<Worst>,
         log_level: LevelHandle,
     ) -> admin::Admin {
         let supervisor = supervisor.clone();
@@ -241,6 +242,7 @@ impl Foundation {
             metrics: self.metrics.clone(),
             readiness: Arc::new(move || supervisor.ready()),
             config: Arc::new(move || description.json()),
+            worst,
             log_level,
         }
     }

@@ -30,7 +30,8 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     endpoint: SocketAddr,
     io: IO,
 ) -> Result<TlsStream<IO>, TlsError> {
-    let mut stream = ClientHello::new(credential, server, server_name, endpoint, Inner::Tcp)?.secure(io).await?;
+    let mut stream =
+        ClientHello::new(credential, server, server_name, endpoint, Inner::Tcp)?.secure(io).await?;
     stream.flush().await?;
     Ok(stream)
 }

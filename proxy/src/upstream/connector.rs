@@ -91,7 +91,16 @@ impl Connector {
         let latency = started.elapsed();
         let counter = self.counter(request.source, addr, endpoint, tls.clone());
         let io = Metered::new(Prefixed::new(Bytes::new(), stream), ConnectionRecord::new(counter));
-        Upstream { io, addr, endpoint: endpoint.cloned(), tls, picked: None, local: None, splice: false, latency }
+        Upstream {
+            io,
+            addr,
+            endpoint: endpoint.cloned(),
+            tls,
+            picked: None,
+            local: None,
+            splice: false,
+            latency,
+        }
     }
 
     fn counter(

@@ -23,9 +23,8 @@ impl Connector {
             request.source.credential(self.timeouts.certificate).await.ok_or(ConnectError::NoCertificate)?;
         let tls_error = |error| ConnectError::Tls { to, server: peer.identity.to_string(), error };
         // Make the ClientHello before connecting, which wakes the other proxy: it then finds the hello at once.
-        let hello =
-            ClientHello::new(&credential, &peer.identity, &peer.server_name, to, request.inner)
-                .map_err(tls_error)?;
+        let hello = ClientHello::new(&credential, &peer.identity, &peer.server_name, to, request.inner)
+            .map_err(tls_error)?;
         let started = Instant::now();
         let stream = open(request.source, to).await?;
         let connected = started.elapsed();

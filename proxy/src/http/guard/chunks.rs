@@ -106,7 +106,8 @@ fn parse_size(line: &[u8]) -> Result<u64, &'static str> {
     }
     let extensions = extensions.trim_ascii_start();
     let is_valid = extensions.is_empty()
-        || (extensions[0] == b';' && extensions.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)));
+        || (extensions[0] == b';'
+            && extensions.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)));
     if !is_valid {
         return Err("an invalid chunk extension");
     }

@@ -110,7 +110,9 @@ impl Iterator for Lines<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let rest = self.head.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { return Some(Err("a line without an end")) };
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+            return Some(Err("a line without an end"));
+        };
         let line = self.at..self.at + end.saturating_sub(1);
         self.at += end + 1;
         if end == 0 || rest[end - 1] != b'\r' {

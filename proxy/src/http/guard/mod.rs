@@ -39,7 +39,9 @@ enum State {
     Body(u64),
     Chunks(Chunks),
     /// After CONNECT or Upgrade: nothing is checked until the application has answered. Whether bytes have passed.
-    Perhaps { passed: bool },
+    Perhaps {
+        passed: bool,
+    },
     /// Another protocol.
     Tunnel,
     Refused,

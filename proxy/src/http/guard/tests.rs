@@ -89,7 +89,18 @@ fn what_could_be_understood_in_two_ways_is_refused() {
 
 #[test]
 fn bad_chunks_break_the_connection() {
-    for bad in ["g\r\n", "\r\n", "-1\r\n", "1 x\r\na\r\n", "1\na\r\n", "1\r\nab\r\n", "ffffffffffffffff\r\n", "1;\0\r\n", "0\r\nX : y\r\n\r\n", "0\r\nX: y\n\r\n"] {
+    for bad in [
+        "g\r\n",
+        "\r\n",
+        "-1\r\n",
+        "1 x\r\na\r\n",
+        "1\na\r\n",
+        "1\r\nab\r\n",
+        "ffffffffffffffff\r\n",
+        "1;\0\r\n",
+        "0\r\nX : y\r\n\r\n",
+        "0\r\nX: y\n\r\n",
+    ] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{bad}");
         for step in [1, request.len()] {
             assert!(pass(request.as_bytes(), step).is_err(), "{bad:?} by {step}");

@@ -136,7 +136,9 @@ mod tests {
     #[test]
     fn http_fails_by_its_status() {
         let success = |code| Class::complete(StatusCode::from_u16(code).unwrap(), None).success;
-        assert!(success(200) && success(404) && success(499) && !success(500) && !success(503) && !success(599));
+        assert!(
+            success(200) && success(404) && success(499) && !success(500) && !success(503) && !success(599)
+        );
     }
 
     #[test]

@@ -116,8 +116,16 @@ impl Collector for Detections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.0.snapshot();
         for (direction, results, duration) in [
-            (Direction::Inbound, "inbound_tcp_detect_http_results", "inbound_tcp_detect_http_duration_seconds"),
-            (Direction::Outbound, "outbound_tcp_detect_http_results", "outbound_tcp_detect_http_duration_seconds"),
+            (
+                Direction::Inbound,
+                "inbound_tcp_detect_http_results",
+                "inbound_tcp_detect_http_duration_seconds",
+            ),
+            (
+                Direction::Outbound,
+                "outbound_tcp_detect_http_results",
+                "outbound_tcp_detect_http_duration_seconds",
+            ),
         ] {
             let of_direction = || all.iter().filter(|(labels, _)| labels.direction == direction);
             let mut family = describe(&mut encoder, results, DETECTED, MetricType::Counter)?;
@@ -126,7 +134,9 @@ impl Collector for Detections {
                     let count = count.load(Ordering::Relaxed);
                     if count > 0 {
                         let labels = WithResult(labels, Some(name));
-                        family.encode_family(&labels)?.encode_counter::<WithResult<'_>, u64, u64>(&count, None)?;
+                        family
+                            .encode_family(&labels)?
+                            .encode_counter::<WithResult<'_>, u64, u64>(&count, None)?;
                     }
                 }
             }

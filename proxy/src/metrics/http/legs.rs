@@ -1,8 +1,8 @@
 //! `request_total`, `response_total` and `response_latency_ms`, as Linkerd has always had them.
 
 use std::{
-    fmt,
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     sync::{
         Arc,
@@ -25,7 +25,9 @@ use crate::{
         Limits,
         histogram::{Histogram, RESPONSE_LATENCY},
         intern::{Interner, Owned, Series},
-        labels::{ServerLabels, Tls, WorkloadLabels, display, label, write_destination, write_server, write_target},
+        labels::{
+            ServerLabels, Tls, WorkloadLabels, display, label, write_destination, write_server, write_target,
+        },
         transport::describe,
     },
     net::Direction,
@@ -217,5 +219,4 @@ impl EncodeLabelSet for Response<'_> {
 
 const REQUESTS: &str = "Total count of HTTP requests.";
 const RESPONSES: &str = "Total count of HTTP responses.";
-const LATENCY: &str =
-    "Milliseconds from the end of a request's headers to the end of its response stream.";
+const LATENCY: &str = "Milliseconds from the end of a request's headers to the end of its response stream.";

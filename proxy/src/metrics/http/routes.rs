@@ -186,7 +186,9 @@ impl Family {
         let (kind, help) = match self.value {
             Value::Requests => (MetricType::Counter, "The total number of requests."),
             Value::Statuses => (MetricType::Counter, "The total number of completed requests, by status."),
-            Value::RequestDuration => (MetricType::Histogram, "The time between a request's head and its end."),
+            Value::RequestDuration => {
+                (MetricType::Histogram, "The time between a request's head and its end.")
+            }
             Value::RouteDuration => {
                 (MetricType::Histogram, "The time between a request's head and the end of its response.")
             }
