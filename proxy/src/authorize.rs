@@ -20,7 +20,7 @@ use crate::{
     net::{Direction, Peer},
     policy::{Client, Decision, DenyReason, PortPolicy},
     tls::Identity,
-    workload::{Workload, WorkloadConfig},
+    workload::{AccessLogFormat, Workload, WorkloadConfig},
 };
 
 /// Asks the policies of workloads.
@@ -56,6 +56,7 @@ struct RequestDecision {
     result: Result<(), DenyReason>,
     policy: Arc<ServerLabels>,
     counters: Arc<Authz>,
+    access_log: Option<AccessLogFormat>,
 }
 
 impl Authorizer {
@@ -221,9 +222,15 @@ impl RequestAuthorization {
         result
     }
 
+    /// Whether the request that was checked last is to be logged.
+    pub fn access_log(&self) -> Option<AccessLogFormat> {
+        self.current.as_ref()?.access_log
+    }
+
     /// Reads the policy anew; the next call sees later changes.
     fn decide(&mut self) -> RequestDecision {
-        let port = self.changes.borrow_and_update().policies.port(self.target.port());
+        let config = self.changes.borrow_and_update().clone();
+        let port = config.policies.port(self.target.port());
         let client = Client { ip: self.client, identity: self.tls.identity() };
         let result = match port.policy.authorize(client, &self.authorizer.cluster_networks) {
             Decision::Deny(reason) => Err(reason),
@@ -236,7 +243,7 @@ impl RequestAuthorization {
             server: Some(port.labels.clone()),
             authz_name: result.is_ok().then(|| port.policy.as_str().into()),
         });
-        RequestDecision { result, policy: port.labels, counters }
+        RequestDecision { result, policy: port.labels, counters, access_log: config.access_log }
     }
 
     /// Waits until the policy has changed and denies the client.

@@ -6,6 +6,7 @@
 //! while; then one connection or request tries it before others use it.
 #![forbid(unsafe_code)]
 
+mod counts;
 mod endpoint;
 mod load;
 
@@ -25,6 +26,7 @@ use rand::Rng;
 
 use self::load::Load;
 pub use self::{
+    counts::{Counts, Waiting},
     endpoint::{Endpoint, EndpointTls},
     load::{LoadConfig, Unit},
 };
@@ -39,6 +41,7 @@ pub struct Balancer {
     base: Instant,
     /// Requests have waited for an endpoint in vain: the next ones do not wait.
     failing_fast: AtomicBool,
+    counts: Counts,
 }
 
 /// An endpoint that was picked. It counts towards the endpoint's load until it is dropped: keep it as long as the
@@ -95,6 +98,7 @@ impl Balancer {
         let old = self.set.load();
         let known: HashMap<SocketAddr, &Arc<Node>> =
             old.nodes.iter().map(|node| (node.endpoint.addr, node)).collect();
+        self.counts.updated(known.keys().copied(), endpoints.iter().map(|endpoint| endpoint.addr));
         let mut seen = HashSet::with_capacity(endpoints.len());
         let nodes = endpoints
             .into_iter()
@@ -118,7 +122,13 @@ impl Balancer {
     pub fn set_failing_fast(&self, failing: bool) {
         if self.is_failing_fast() != failing {
             self.failing_fast.store(failing, Ordering::Relaxed);
+            self.counts.gate(failing);
         }
+    }
+
+    /// What has happened so far, for metrics.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Picks an endpoint for a new connection, but none of `exclude`; `None` if none is left.

@@ -146,6 +146,11 @@ impl Discovery {
         })
     }
 
+    /// What is known of all destinations, for metrics.
+    pub fn all(&self) -> Vec<Arc<Destination>> {
+        self.table.current()
+    }
+
     pub fn len(&self) -> usize {
         self.table.len()
     }

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use super::entry::Entry;
+use super::{destination::Destination, entry::Entry};
 
 pub(super) struct Table {
     entries: RwLock<HashMap<SocketAddr, Arc<Entry>>>,
@@ -67,6 +67,11 @@ impl Table {
             entries.shrink_to_fit();
         }
         dropped
+    }
+
+    /// What is known of all destinations.
+    pub(super) fn current(&self) -> Vec<Arc<Destination>> {
+        self.entries.read().values().filter_map(|entry| entry.current()).collect()
     }
 
     pub(super) fn len(&self) -> usize {

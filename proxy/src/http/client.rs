@@ -14,7 +14,7 @@ use super::{
     inbound::InboundContext,
     io::HttpIo,
     pool::{Key, Pools},
-    settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    settings::{Http2Settings, MAX_HEAD, MAX_IDLE, MAX_HEADER_LIST, MAX_HEADERS},
 };
 use crate::{metrics::HttpSeries, tls::Credential};
 
@@ -68,7 +68,8 @@ pub(super) struct GiveBack {
 /// Where idle connections wait.
 pub(super) enum Home {
     Pool(Arc<Pools>, Key),
-    Slot(Arc<parking_lot::Mutex<Option<Http1>>>),
+    /// Of one client's connection.
+    Slot(Arc<parking_lot::Mutex<Vec<Http1>>>),
 }
 
 impl Origin {
@@ -218,7 +219,12 @@ impl Home {
     fn put(self, connection: Http1) {
         match self {
             Self::Pool(pools, key) => pools.put(key, connection),
-            Self::Slot(slot) => *slot.lock() = Some(connection),
+            Self::Slot(slot) => {
+                let mut idle = slot.lock();
+                if idle.len() < MAX_IDLE {
+                    idle.push(connection);
+                }
+            }
         }
     }
 }

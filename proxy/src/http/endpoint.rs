@@ -266,7 +266,10 @@ async fn may_wait(balancer: &Balancer, attempts: &mut Attempts) -> bool {
     if balancer.is_failing_fast() {
         return false;
     }
-    let goes_on = attempts.pause().await;
+    let goes_on = {
+        let _waiting = balancer.counts().wait();
+        attempts.pause().await
+    };
     if !goes_on {
         balancer.set_failing_fast(true);
     }

@@ -16,12 +16,14 @@ use tokio::net::TcpStream;
 
 use super::{
     Http,
+    access_log::Entry,
     body::{Hold, RequestBody, ResponseBody, watch},
     client::{Client, GiveBack, Home, Http1, Http2, Origin},
     error::ProxyError,
     headers,
     io::HttpIo,
     link::{self, Answer},
+    original_protocol::OriginalProtocol,
     record,
     replay::Replay,
     server::{Connection, Handler, HttpVersion, StreamError},
@@ -36,9 +38,10 @@ use crate::{
         Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
     },
     net::{AppStream, Direction, Peer},
+    policy::DenyReason,
     tls::Identity,
     upstream::connect_application,
-    workload::Workload,
+    workload::{AccessLogFormat, Workload},
 };
 
 /// One client of one workload: what all requests on a connection have in common.
@@ -105,8 +108,15 @@ impl InboundContext {
     ) -> Result<Admitted, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
         let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
-        counted.observer = Some(Box::new(self.worst.see(request)));
-        match self.check() {
+        counted.observers.push(Box::new(self.worst.see(request)));
+        let (decision, access_log) = self.decide();
+        if let Some(format) = access_log {
+            counted.observers.push(Box::new(Entry::new(format, request, self)));
+        }
+        let permit = decision.map_err(ProxyError::Denied).and_then(|()| {
+            self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed)
+        });
+        match permit {
             Ok(permit) => {
                 headers::strip_linkerd(request.headers_mut());
                 if let Some(identity) = &self.client_id {
@@ -121,9 +131,9 @@ impl InboundContext {
         }
     }
 
-    fn check(&self) -> Result<RequestPermit, ProxyError> {
-        self.authorization.lock().check().map_err(ProxyError::Denied)?;
-        self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed)
+    fn decide(&self) -> (Result<(), DenyReason>, Option<AccessLogFormat>) {
+        let mut authorization = self.authorization.lock();
+        (authorization.check(), authorization.access_log())
     }
 
     /// Resolves when the policy denies this client; for what goes on after a request.
@@ -180,7 +190,7 @@ impl Admitted {
 
     /// The application has answered.
     pub(super) fn responded(self, response: &mut Response<ResponseBody>, connection: Option<GiveBack>) {
-        let record = self.request.responded(response.status());
+        let record = self.request.responded(response);
         watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });
     }
 
@@ -194,8 +204,8 @@ impl Admitted {
 pub(super) struct InboundConnection {
     context: Arc<InboundContext>,
     connection: Arc<Connection>,
-    /// The connection to the application, while it is idle.
-    http1: Arc<Mutex<Option<Http1>>>,
+    /// Idle connections to the application: one, or more if the client is a sidecar that sends HTTP/1 over HTTP/2.
+    http1: Arc<Mutex<Vec<Http1>>>,
     http2: Mutex<Option<Http2>>,
     opening: tokio::sync::Mutex<()>,
 }
@@ -211,7 +221,10 @@ impl InboundConnection {
     pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> hyper::Result<()> {
         let io = self.context.application_io(application);
         match version {
-            HttpVersion::Http1 => *self.http1.lock() = Some(Http1::open(io, Origin::application()).await?),
+            HttpVersion::Http1 => {
+                let opened = Http1::open(io, Origin::application()).await?;
+                self.http1.lock().push(opened);
+            }
             HttpVersion::Http2 => {
                 *self.http2.lock() = Some(Http2::open(io, Origin::application(), &HTTP2).await?);
             }
@@ -222,10 +235,13 @@ impl InboundConnection {
     async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, ProxyError> {
         let started = Instant::now();
         headers::check(&request).map_err(ProxyError::BadRequest)?;
+        let original = OriginalProtocol::restore(&mut request).map_err(ProxyError::BadRequest)?;
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        link::connect(&mut request, &self.connection);
+        if original.is_none() {
+            link::connect(&mut request, &self.connection);
+        }
         let mut request = request.map(RequestBody::incoming);
         admitted.time(request.body_mut());
         match self.forward(request).await {
@@ -233,6 +249,9 @@ impl InboundConnection {
                 let home = Home::Slot(self.http1.clone());
                 let connection = connection.map(|connection| GiveBack::new(connection, home));
                 let mut response = self.respond(response, upgrade);
+                if let Some(original) = original {
+                    original.mark(&mut response);
+                }
                 admitted.responded(&mut response, connection);
                 Ok(response)
             }
@@ -275,9 +294,10 @@ impl InboundConnection {
     async fn client(&self, version: HttpVersion) -> Result<Client, ProxyError> {
         match version {
             HttpVersion::Http1 => {
-                let idle = self.http1.lock().take().filter(Http1::is_usable);
-                if let Some(idle) = idle {
-                    return Ok(Client::Http1(idle));
+                while let Some(idle) = { self.http1.lock().pop() } {
+                    if idle.is_usable() {
+                        return Ok(Client::Http1(idle));
+                    }
                 }
                 let io = self.context.open().await?;
                 Http1::open(io, Origin::application()).await.map(Client::Http1).map_err(ProxyError::Stream)

@@ -5,6 +5,8 @@
 //! destination on the same node takes both steps in one proxy. Bodies are passed on frame by frame.
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod balancers;
 mod body;
 mod client;
 mod endpoint;
@@ -14,6 +16,7 @@ mod headers;
 mod inbound;
 mod io;
 mod link;
+mod original_protocol;
 mod outbound;
 mod pool;
 mod record;
@@ -94,6 +97,7 @@ impl Http {
         workers: usize,
     ) -> Arc<Self> {
         let pools = Pools::new(workers);
+        metrics.register_collector(Box::new(balancers::BalancerMetrics(Arc::downgrade(&discovery))));
         Arc::new(Self {
             capture,
             connector,

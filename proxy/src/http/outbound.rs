@@ -193,7 +193,6 @@ impl OutboundConnection {
             headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
         }
         hold.permits.push(permit);
-        let status = response.status();
         let mut response = match tunnel {
             None => {
                 hold.connection = connection;
@@ -218,7 +217,8 @@ impl OutboundConnection {
         if let Some(admitted) = admitted {
             admitted.responded(&mut response, None);
         }
-        watch(&mut response, Some(request.responded(status)), hold);
+        let record = request.responded(&response);
+        watch(&mut response, Some(record), hold);
         response
     }
 }

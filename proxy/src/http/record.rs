@@ -1,6 +1,9 @@
 //! Records a request and its response in the metrics of one side.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, StatusCode};
 
@@ -13,18 +16,22 @@ pub(super) struct Request {
     pub(super) grpc: bool,
     pub(super) started: Instant,
     /// Told how the response ends.
-    pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) observers: Vec<Box<dyn Observer>>,
+    /// When the head of the response arrived.
+    responded: Option<Instant>,
 }
 
 /// A response whose body is on its way.
 pub(super) struct Record {
     request: Request,
     status: StatusCode,
-    responded: Instant,
 }
 
 /// Told how a response ended.
 pub(super) trait Observer: Send + Sync {
+    /// The head of the response has arrived.
+    fn responded(&mut self, _: &HeaderMap) {}
+
     fn ended(&self, status: Option<StatusCode>, class: Class, request: &Request);
 }
 
@@ -52,16 +59,23 @@ impl Request {
     pub(super) fn begin(leg: Arc<HttpSeries>, route: Arc<RouteSeries>, grpc: bool, started: Instant) -> Self {
         leg.request();
         route.request();
-        Self { leg, route, grpc, started, observer: None }
+        Self { leg, route, grpc, started, observers: Vec::new(), responded: None }
     }
 
     pub(super) fn timer(&self) -> RequestTimer {
         RequestTimer { route: self.route.clone(), started: self.started }
     }
 
+    /// The time from the head of the request to that of the response.
+    pub(super) fn processing(&self) -> Duration {
+        self.responded.map_or(Duration::ZERO, |responded| responded.saturating_duration_since(self.started))
+    }
+
     /// The head of the response has arrived.
-    pub(super) fn responded(self, status: StatusCode) -> Record {
-        Record { request: self, status, responded: Instant::now() }
+    pub(super) fn responded<B>(mut self, response: &http::Response<B>) -> Record {
+        self.responded = Some(Instant::now());
+        self.observers.iter_mut().for_each(|observer| observer.responded(response.headers()));
+        Record { status: response.status(), request: self }
     }
 
     /// The proxy answers itself.
@@ -69,10 +83,8 @@ impl Request {
         let class = failure.map_or_else(|| Class::complete(status, None), Class::broken);
         let latency = self.started.elapsed();
         self.leg.response(Some(status), class, latency);
-        self.route.response(Some(status), class, latency, std::time::Duration::ZERO);
-        if let Some(observer) = &self.observer {
-            observer.ended(Some(status), class, &self);
-        }
+        self.route.response(Some(status), class, latency, Duration::ZERO);
+        self.observers.iter().for_each(|observer| observer.ended(Some(status), class, &self));
     }
 }
 
@@ -89,10 +101,9 @@ impl Record {
         let now = Instant::now();
         let total = now.saturating_duration_since(self.request.started);
         self.request.leg.response(Some(self.status), class, total);
-        let response = now.saturating_duration_since(self.responded);
+        let response = total.saturating_sub(self.request.processing());
         self.request.route.response(Some(self.status), class, total, response);
-        if let Some(observer) = &self.request.observer {
-            observer.ended(Some(self.status), class, &self.request);
-        }
+        let request = &self.request;
+        request.observers.iter().for_each(|observer| observer.ended(Some(self.status), class, request));
     }
 }

@@ -61,7 +61,7 @@ impl Route {
 }
 
 /// The service of `NAME.NAMESPACE.svc.DOMAIN:PORT`.
-fn service(authority: &str) -> Option<Parent> {
+pub(super) fn service(authority: &str) -> Option<Parent> {
     let (host, port) = authority.rsplit_once(':')?;
     let mut labels = host.split('.');
     let (name, namespace) = (labels.next()?, labels.next()?);

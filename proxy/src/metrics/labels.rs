@@ -309,7 +309,7 @@ fn is_label_name(name: &str) -> bool {
 }
 
 /// Label names that the proxy writes itself.
-const RESERVED: [&str; 28] = [
+const RESERVED: [&str; 29] = [
     "direction",
     "peer",
     "namespace",
@@ -338,4 +338,5 @@ const RESERVED: [&str; 28] = [
     "http_status",
     "result",
     "overflow",
+    "protocol",
 ];

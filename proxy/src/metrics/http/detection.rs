@@ -145,9 +145,38 @@ impl Collector for Detections {
                 counts.duration.encode(family.encode_family(&WithResult(labels, None))?)?;
             }
         }
+        let mut family =
+            describe(&mut encoder, "outbound_tcp_protocol_connections", PROTOCOLS, MetricType::Counter)?;
+        for (labels, counts) in all.iter().filter(|(labels, _)| labels.direction == Direction::Outbound) {
+            let count = |result| {
+                let results = RESULTS.iter().zip(&counts.results);
+                results.filter(|((known, _), _)| *known == result).map(|(_, n)| n.load(Ordering::Relaxed)).sum::<u64>()
+            };
+            let opaque = count(DetectionResult::NotHttp) + count(DetectionResult::ReadTimeout);
+            for (protocol, count) in [
+                ("http/1", count(DetectionResult::Http1)),
+                ("http/2", count(DetectionResult::Http2)),
+                ("opaq", opaque),
+            ] {
+                if count > 0 {
+                    let labels = WithProtocol(labels, protocol);
+                    family.encode_family(&labels)?.encode_counter::<WithProtocol<'_>, u64, u64>(&count, None)?;
+                }
+            }
+        }
         Ok(())
     }
 }
 
+struct WithProtocol<'a>(&'a Labels, &'static str);
+
+impl EncodeLabelSet for WithProtocol<'_> {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.0.workload.write(out)?;
+        label(out, "protocol", self.1)
+    }
+}
+
+const PROTOCOLS: &str = "Outbound connections whose protocol was detected, by protocol.";
 const DETECTED: &str = "Results of HTTP detection on accepted connections.";
 const DURATION: &str = "Time that HTTP detection took.";
