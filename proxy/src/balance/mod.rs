@@ -89,6 +89,7 @@ impl Balancer {
             config,
             base: Instant::now(),
             failing_fast: AtomicBool::new(false),
+            counts: Counts::default(),
         }
     }
 
