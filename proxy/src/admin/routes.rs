@@ -32,7 +32,7 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
         }
         "/config" => json(&(state.admin.config)()),
         "/http/worst.json" => json(&state.admin.worst.rows()),
-        "/proxy-log-level /http/worst.json" => log_level(state, peer, request).await,
+        "/proxy-log-level" => log_level(state, peer, request).await,
         _ => text(StatusCode::NOT_FOUND, format!("not found; paths: {PATHS}\n")),
     }
 }

@@ -7,7 +7,10 @@ use std::{
     fmt::Display,
     future::{Future, pending},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,7 +36,7 @@ use crate::{
     discovery::Discovery,
     http::{HttpIo, HttpVersion, Incoming},
     metrics::{ConnectionRecord, DetectionResult, Metered, Metrics, Tls},
-    net::{self, AppStream, Direction, OverTcp, Peer, Prefixed},
+    net::{self, AppStream, ConnectFailure, Direction, OverTcp, Peer, Prefixed},
     policy::{Client, DeclaredProtocol},
     refusal::Reason,
     splice::{RemoteSplice, Splicing},
@@ -187,32 +190,33 @@ async fn detect_http<S: OverTcp>(
     let timeout = (!workload.config().inbound_detect_timeout_disabled).then_some(components.timeouts.detect);
     let client = Client { ip: ends.client.ip(), identity: tls.identity() };
     let admitted = components.authorizer.decide(workload, ends.target, client).admits();
+    let begun = AtomicBool::new(false);
     let first = {
         let mut client = pin!(first_bytes(stream, timeout));
         let mut connect = pin!(async {
             yield_now().await;
+            begun.store(true, Ordering::Relaxed);
             connect_application(components.capture, workload, ends.target, ends.client, false).await
         });
         let mut may_connect = admitted && application.is_none();
-        loop {
+        let first = loop {
             tokio::select! {
                 biased;
                 first = &mut client => break first,
                 connected = &mut connect, if may_connect => {
                     may_connect = false;
-                    match connected {
-                        Ok(connected) => application = Some(connected),
-                        Err(failure) => {
-                            refuse(components, accepted, tls.clone(), failure.reason(), &failure);
-                            return None;
-                        }
-                    }
+                    application = Some(reached(components, accepted, tls, connected)?);
                 }
                 () = speaks(application.as_ref()) => break Ok(FirstBytes::Opaque),
                 // Only requests are answered with a denial.
                 () = sleep_until(started + DENIED_TIMEOUT), if !admitted => break Ok(FirstBytes::Opaque),
             }
+        };
+        // The application must not see a second connection for the same client.
+        if may_connect && begun.load(Ordering::Relaxed) {
+            application = Some(reached(components, accepted, tls, connect.await)?);
         }
+        first
     };
     let count = |result| {
         components.metrics.detected(Direction::Inbound, &workload.labels, result, started.elapsed());
@@ -242,6 +246,16 @@ async fn detect_http<S: OverTcp>(
             None
         }
     }
+}
+
+/// `None`: the application was not reached; counted and logged.
+fn reached(
+    components: &Inbound<'_>,
+    accepted: &Accepted,
+    tls: &Tls,
+    connected: Result<TcpStream, ConnectFailure>,
+) -> Option<TcpStream> {
+    connected.inspect_err(|failure| refuse(components, accepted, tls.clone(), failure.reason(), failure)).ok()
 }
 
 /// Resolves when the application has sent something or closed.

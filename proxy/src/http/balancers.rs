@@ -62,7 +62,9 @@ impl Collector for BalancerMetrics {
                     let labels = Labels { service, also };
                     let mut series = out.encode_family(&labels)?;
                     match family.kind {
-                        MetricType::Gauge => series.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?,
+                        MetricType::Gauge => {
+                            series.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?
+                        }
                         _ => series.encode_counter::<Labels<'_>, u64, u64>(&value, None)?,
                     }
                 }

@@ -14,7 +14,7 @@ use super::{
     inbound::InboundContext,
     io::HttpIo,
     pool::{Key, Pools},
-    settings::{Http2Settings, MAX_HEAD, MAX_IDLE, MAX_HEADER_LIST, MAX_HEADERS},
+    settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, MAX_IDLE},
 };
 use crate::{metrics::HttpSeries, tls::Credential};
 

@@ -113,9 +113,9 @@ impl InboundContext {
         if let Some(format) = access_log {
             counted.observers.push(Box::new(Entry::new(format, request, self)));
         }
-        let permit = decision.map_err(ProxyError::Denied).and_then(|()| {
-            self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed)
-        });
+        let permit = decision
+            .map_err(ProxyError::Denied)
+            .and_then(|()| self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed));
         match permit {
             Ok(permit) => {
                 headers::strip_linkerd(request.headers_mut());

@@ -65,10 +65,16 @@ mod tests {
         let mut request = marked("http://web:80/a?b", "HTTP/1.1");
         assert!(OriginalProtocol::restore(&mut request).unwrap().is_some());
         assert_eq!(request.version(), Version::HTTP_11);
-        assert_eq!((request.uri().to_string().as_str(), &request.headers()[HOST]), ("/a?b", &HeaderValue::from_static("web:80")));
+        assert_eq!(
+            (request.uri().to_string().as_str(), &request.headers()[HOST]),
+            ("/a?b", &HeaderValue::from_static("web:80"))
+        );
         let mut absolute = marked("http://web/a", "HTTP/1.0; absolute-form");
         assert!(OriginalProtocol::restore(&mut absolute).unwrap().is_some());
-        assert_eq!((absolute.version(), absolute.uri().to_string().as_str()), (Version::HTTP_10, "http://web/a"));
+        assert_eq!(
+            (absolute.version(), absolute.uri().to_string().as_str()),
+            (Version::HTTP_10, "http://web/a")
+        );
     }
 
     #[test]

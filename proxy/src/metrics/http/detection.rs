@@ -150,7 +150,10 @@ impl Collector for Detections {
         for (labels, counts) in all.iter().filter(|(labels, _)| labels.direction == Direction::Outbound) {
             let count = |result| {
                 let results = RESULTS.iter().zip(&counts.results);
-                results.filter(|((known, _), _)| *known == result).map(|(_, n)| n.load(Ordering::Relaxed)).sum::<u64>()
+                results
+                    .filter(|((known, _), _)| *known == result)
+                    .map(|(_, n)| n.load(Ordering::Relaxed))
+                    .sum::<u64>()
             };
             let opaque = count(DetectionResult::NotHttp) + count(DetectionResult::ReadTimeout);
             for (protocol, count) in [
@@ -160,7 +163,9 @@ impl Collector for Detections {
             ] {
                 if count > 0 {
                     let labels = WithProtocol(labels, protocol);
-                    family.encode_family(&labels)?.encode_counter::<WithProtocol<'_>, u64, u64>(&count, None)?;
+                    family
+                        .encode_family(&labels)?
+                        .encode_counter::<WithProtocol<'_>, u64, u64>(&count, None)?;
                 }
             }
         }
