@@ -2,13 +2,7 @@
 //!
 //! Paths are chosen by clients, so they are no labels of metrics. This table is bounded, and read by the admin server.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use http::{Method, Request, StatusCode};
 use parking_lot::Mutex;
@@ -20,8 +14,9 @@ use crate::{
     workload::{Key, Workload},
 };
 
-/// Paths kept per workload. When there is one more, the one with the fewest failures goes.
-const MAX_PATHS: usize = 32;
+/// Methods and paths kept per workload. When there is no room, the one with the fewest failures makes way for one that
+/// fails.
+const MAX_PATHS: usize = 64;
 /// A longer path is cut.
 const MAX_PATH: usize = 128;
 
@@ -32,17 +27,12 @@ pub struct Worst {
 }
 
 #[derive(Default)]
-struct Paths {
-    /// Nothing has failed yet: there is nothing to count.
-    any: AtomicBool,
-    counts: Mutex<HashMap<(Method, String), Counts>>,
-}
+struct Paths(Mutex<HashMap<String, Vec<(Method, Counts)>>>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Counts {
-    /// Since the first failure.
-    requests: u64,
     failures: u64,
+    requests: u64,
 }
 
 /// One row of the table.
@@ -64,8 +54,10 @@ impl Worst {
             self.workloads.lock().iter().map(|(key, paths)| (key.clone(), paths.clone())).collect();
         let mut rows: Vec<Row> = Vec::new();
         for (key, paths) in workloads {
-            for ((method, path), counts) in paths.counts.lock().iter() {
-                rows.push(Row {
+            let paths = paths.0.lock();
+            let all = paths.iter().flat_map(|(path, methods)| methods.iter().map(move |one| (path, one)));
+            rows.extend(all.filter(|(_, (_, counts))| counts.failures > 0).map(
+                |(path, (method, counts))| Row {
                     namespace: key.namespace.clone(),
                     pod: key.name.clone(),
                     direction: "inbound",
@@ -73,8 +65,8 @@ impl Worst {
                     path: path.clone(),
                     requests: counts.requests,
                     failures: counts.failures,
-                });
-            }
+                },
+            ));
         }
         rows.sort_by(|a, b| b.failures.cmp(&a.failures).then_with(|| a.path.cmp(&b.path)));
         rows
@@ -92,28 +84,28 @@ impl Worst {
 
 impl Paths {
     fn count(&self, method: &Method, path: &str, success: bool) {
-        if success && !self.any.load(Ordering::Relaxed) {
+        let mut paths = self.0.lock();
+        let failed = u64::from(!success);
+        if let Some((_, counts)) =
+            paths.get_mut(path).and_then(|methods| methods.iter_mut().find(|(known, _)| known == method))
+        {
+            counts.requests += 1;
+            counts.failures += failed;
             return;
         }
-        let mut counts = self.counts.lock();
-        let key = (method.clone(), path.to_owned());
-        match counts.get_mut(&key) {
-            Some(known) => {
-                known.requests += 1;
-                known.failures += u64::from(!success);
+        if paths.values().map(Vec::len).sum::<usize>() >= MAX_PATHS {
+            // Clients can ask for any number of paths that succeed.
+            if success {
+                return;
             }
-            None if success => {}
-            None => {
-                self.any.store(true, Ordering::Relaxed);
-                if counts.len() >= MAX_PATHS
-                    && let Some(least) =
-                        counts.iter().min_by_key(|(_, counts)| counts.failures).map(|(key, _)| key.clone())
-                {
-                    counts.remove(&least);
-                }
-                counts.insert(key, Counts { requests: 1, failures: 1 });
+            let least =
+                paths.iter().min_by_key(|(_, methods)| methods.iter().map(|(_, counts)| *counts).max());
+            if let Some(least) = least.map(|(path, _)| path.clone()) {
+                paths.remove(&least);
             }
         }
+        let counts = Counts { requests: 1, failures: failed };
+        paths.entry(path.to_owned()).or_default().push((method.clone(), counts));
     }
 }
 
@@ -151,25 +143,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failing_paths_are_counted_from_their_first_failure() {
+    fn requests_are_counted_by_method_and_path() {
         let paths = Paths::default();
-        paths.count(&Method::GET, "/ok", true);
-        paths.count(&Method::GET, "/bad", false);
-        paths.count(&Method::GET, "/bad", true);
-        paths.count(&Method::GET, "/ok", true);
-        let counts = paths.counts.lock();
-        assert_eq!(counts.len(), 1);
-        let bad = counts[&(Method::GET, "/bad".to_owned())];
-        assert_eq!((bad.requests, bad.failures), (2, 1));
+        for (method, path, success) in [
+            (Method::GET, "/a", true),
+            (Method::GET, "/a", false),
+            (Method::PUT, "/a", true),
+            (Method::GET, "/b", true),
+        ] {
+            paths.count(&method, path, success);
+        }
+        let counts = paths.0.lock();
+        let (get, put) = (&counts["/a"][0].1, &counts["/a"][1].1);
+        assert_eq!((get.requests, get.failures, put.requests, put.failures), (2, 1, 1, 0));
     }
 
     #[test]
     fn the_table_is_bounded_and_keeps_the_worst() {
         let paths = Paths::default();
+        (0..1000).for_each(|n| paths.count(&Method::GET, &format!("/good/{n}"), true));
         (0..5).for_each(|_| paths.count(&Method::GET, "/worst", false));
-        (0..1000).for_each(|n| paths.count(&Method::GET, &format!("/{n}"), false));
-        let counts = paths.counts.lock();
+        (0..1000).for_each(|n| paths.count(&Method::GET, &format!("/bad/{n}"), false));
+        let counts = paths.0.lock();
         assert_eq!(counts.len(), MAX_PATHS);
-        assert!(counts.contains_key(&(Method::GET, "/worst".to_owned())));
+        assert!(counts.contains_key("/worst"));
     }
 }
