@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::pin, sync::Arc};
 
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -16,7 +16,7 @@ use super::{
     error::ProxyError,
     io::HttpIo,
     link::Link,
-    settings::{HTTP2, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +122,8 @@ pub(super) async fn serve<H: Handler>(
     connection: &Arc<Connection>,
     handler: Arc<H>,
 ) -> hyper::Result<()> {
-    let service = service_fn(move |request| handler.clone().handle(request));
     let draining = &connection.draining;
+    let service = service_fn(move |request| answer(handler.clone(), connection.clone(), request));
     match version {
         HttpVersion::Http1 => {
             let mut serving = pin!(
@@ -137,9 +137,14 @@ pub(super) async fn serve<H: Handler>(
                     .serve_connection(TokioIo::new(io.guarded(connection)), service)
                     .with_upgrades()
             );
+            let close = async {
+                draining.cancelled().await;
+                // Responses tell the client to close. One that is idle may be about to send a request.
+                tokio::time::sleep(IDLE_WHILE_DRAINING).await;
+            };
             tokio::select! {
                 result = &mut serving => return result,
-                () = draining.cancelled() => serving.as_mut().graceful_shutdown(),
+                () = close => serving.as_mut().graceful_shutdown(),
             }
             serving.await
         }
@@ -164,4 +169,21 @@ pub(super) async fn serve<H: Handler>(
             serving.await
         }
     }
+}
+
+/// Answers a request. While the proxy drains, an HTTP/1 client is told to open its next connection elsewhere.
+async fn answer<H: Handler>(
+    handler: Arc<H>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, StreamError> {
+    let version = HttpVersion::of(request.version());
+    let mut response = handler.handle(request).await?;
+    if version == HttpVersion::Http1
+        && connection.draining.is_cancelled()
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }

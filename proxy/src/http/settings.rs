@@ -14,6 +14,8 @@ pub(super) const MAX_HEADER_LIST: u32 = 128 * 1024;
 pub(super) const HTTP1_IDLE: Duration = Duration::from_secs(3);
 /// How long an HTTP/2 connection to an endpoint may be without requests.
 pub(super) const HTTP2_IDLE: Duration = Duration::from_secs(30);
+/// How long an idle HTTP/1 client is waited for when the proxy drains.
+pub(super) const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(5);
 /// How many idle HTTP/1 connections to one endpoint are kept per worker and source.
 pub(super) const MAX_IDLE: usize = 1_024;
 
