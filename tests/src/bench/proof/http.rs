@@ -3,7 +3,10 @@
 use anyhow::{Result, ensure};
 
 use crate::{
-    bench::variant::{Place, Route},
+    bench::{
+        testbed::DIRECT,
+        variant::{Place, Route},
+    },
     metrics::Metrics,
 };
 
@@ -32,6 +35,8 @@ pub(super) fn expect(
             return Ok(());
         }
     };
+    let directly = near.value("weft_capture_total", &DIRECT);
+    ensure!(directly == 0.0, "{directly} connections went directly and not through the proxy");
     if now[0].label_values(REQUESTS, &[], "direction").is_empty() {
         let opened = near.value(CONNECTIONS, &[("direction", "outbound"), ("peer", "dst"), ("tls", tls)]);
         ensure!(opened == connections as f64, "of {connections} connections, weft counts {opened}");
@@ -73,6 +78,8 @@ mod tests {
         assert!(check(FAR, &connections("true", 1), "").is_err());
         assert!(check(FAR, &connections("local", 2), "").is_err());
         assert!(check(Route::Weft(Place::Near), &connections("local", 2), "").is_ok());
+        let directly = "weft_capture_total{hook=\"connect\",outcome=\"direct\"} 1\n";
+        assert!(check(Route::Weft(Place::Near), &(connections("local", 2) + directly), "").is_err());
     }
 
     #[test]

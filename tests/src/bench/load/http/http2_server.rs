@@ -89,6 +89,9 @@ async fn serve(stream: TcpStream, answers: Answers) -> Result<()> {
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(MAX_STREAMS);
+    // h2 sends its settings at once. weft may take an application that sends first for opaque, and let the connection
+    // bypass the proxy.
+    stream.readable().await?;
     let mut connection = options.handshake::<_, Bytes>(stream).await?;
     while let Some(request) = connection.accept().await {
         let (request, mut answer) = request?;
