@@ -1,7 +1,5 @@
 //! The cases: the work that every variant does.
 
-use super::load::Kind;
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
     pub name: &'static str,
@@ -65,6 +63,19 @@ pub enum Protocol {
     Grpc,
 }
 
+/// What a port does with the bytes that it receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sends them back.
+    Echo,
+    /// Counts them.
+    Sink,
+    /// Answers HTTP/1.1 requests without bodies.
+    Http1,
+    /// Answers HTTP/2 requests and gRPC calls.
+    Http2,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measures {
     /// How long an operation takes.
@@ -79,13 +90,14 @@ pub enum Measures {
 const POOL: usize = 8;
 
 /// 9 000 connections are about what 20 000 descriptors allow, and more than one workload may have. Memory comes first:
-/// a proxy keeps memory that it has once needed.
+/// a proxy keeps memory that it has once needed. Only weft's are restarted; the other pairs need least for kept-alive
+/// connections, so those come before other idle ones.
 pub const CASES: [Case; 31] = [
     case("workloads-100", Work::Workloads { pods: 100, connections: 0 }),
     case("workloads-500", Work::Workloads { pods: 500, connections: 0 }),
     case("idle-9000", Work::Workloads { pods: 30, connections: 300 }),
-    case("idle-1000", Work::Idle { connections: 1000 }),
     case("http1-idle-1000", Work::HttpIdle { connections: 1000 }),
+    case("idle-1000", Work::Idle { connections: 1000 }),
     case("h1-many", Work::HttpMany { requests: 1_000_000, connections: 32 }),
     case("echo-20", Work::Echo { rate: Some(20), connections: 1 }),
     case("echo-200", Work::Echo { rate: Some(200), connections: 1 }),

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    load::Kind,
-    pair::{Forward, Plan},
+    case::Kind,
+    forward::{Forward, Plan},
 };
 
 pub(super) fn client_config(threads: Option<u8>, plan: &Plan) -> String {

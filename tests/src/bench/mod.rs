@@ -7,13 +7,14 @@
 
 pub mod case;
 pub mod figures;
+mod forward;
 mod h2load;
 mod haproxy;
 pub mod json;
 pub mod load;
 mod many;
 mod nginx;
-pub mod pair;
+mod pair;
 pub mod plot;
 mod ports;
 pub mod proof;

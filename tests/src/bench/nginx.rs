@@ -3,8 +3,8 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
-    load::Kind,
-    pair::{Forward, Plan},
+    case::Kind,
+    forward::{Forward, Plan},
 };
 
 pub(super) fn client_config(plan: &Plan) -> String {

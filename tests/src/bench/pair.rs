@@ -19,38 +19,14 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
-use super::{haproxy, load::Kind, nginx};
-
-/// The other proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    Haproxy {
-        /// `nbthread`; `None`: haproxy's default.
-        threads: Option<u8>,
-    },
-    /// With a worker for each processor.
-    Nginx,
-}
-
-/// A port of the client's loopback that is forwarded to a port of the server's.
-#[derive(Clone, Copy, Debug)]
-pub struct Forward {
-    pub kind: Kind,
-    /// What the client dials; on the server's side, the port on which the peer accepts TLS.
-    pub entry: u16,
-    pub application: u16,
-}
-
-/// What both sides' configurations are made of.
-pub(super) struct Plan<'a> {
-    /// Has the certificates.
-    pub folder: &'a Path,
-    pub server: Ipv4Addr,
-    pub forwards: &'a [Forward],
-}
+use super::{
+    forward::{Forward, Plan},
+    haproxy, nginx,
+    variant::Peer,
+};
 
 /// The processes of both sides; they are ended on drop.
-pub struct Pair {
+pub(super) struct Pair {
     sides: [Child; 2],
     folder: PathBuf,
 }
@@ -60,7 +36,7 @@ const SIDES: [&str; 2] = ["server", "client"];
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Peer {
-    pub fn program(self) -> &'static str {
+    pub(super) fn program(self) -> &'static str {
         match self {
             Peer::Haproxy { .. } => "haproxy",
             Peer::Nginx => "nginx",
@@ -89,7 +65,7 @@ impl Peer {
 impl Pair {
     /// Writes certificates and configurations to `folder` and starts both sides. `inside` makes a command that runs in
     /// the pod of "client" or "server".
-    pub fn start(
+    pub(super) fn start(
         peer: Peer,
         folder: &Path,
         server: Ipv4Addr,
@@ -114,7 +90,7 @@ impl Pair {
     }
 
     /// All processes of both sides.
-    pub fn pids(&self) -> Result<Vec<u32>> {
+    pub(super) fn pids(&self) -> Result<Vec<u32>> {
         let mut pids = Vec::new();
         for pid in self.sides.iter().map(Child::id) {
             pids.push(pid);
@@ -127,7 +103,7 @@ impl Pair {
         Ok(pids)
     }
 
-    pub fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         let log = |side| fs::read_to_string(self.folder.join(format!("{side}.log"))).unwrap_or_default();
         format!("{} logged:\n{}", self.folder.display(), SIDES.map(log).concat())
     }

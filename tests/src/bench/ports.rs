@@ -1,6 +1,9 @@
 //! The ports of the servers, and what weft does with each.
 
-use super::{load::Kind, pair::Peer, variant::Route};
+use super::{
+    case::Kind,
+    variant::{Peer, Route},
+};
 
 /// Exempt from the mesh; the pairs' ports are among them.
 pub(super) const EXEMPT: &str = "7100-7199";

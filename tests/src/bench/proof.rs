@@ -7,8 +7,8 @@ use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream, time::Duration};
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    case::{MESSAGE, Protocol, Work},
-    load::{self, Kind, pin},
+    case::{Kind, MESSAGE, Protocol, Work},
+    load::{self, pin},
     samples::Samples,
     testbed::{DIRECT, Testbed},
     variant::{Place, Route, VARIANTS, Variant},

@@ -13,10 +13,12 @@ use tempfile::TempDir;
 use weft_vm::{Cluster, ClusterConfig, Daemon, Manifests, link::Links};
 
 use super::{
-    load::{Kind, Server, Target},
-    pair::{Forward, Pair, Peer},
+    case::Kind,
+    forward::Forward,
+    load::{Server, Target},
+    pair::Pair,
     ports::{self, EXEMPT, OPAQUE, SPLICED, served},
-    variant::{Place, Route, VARIANTS},
+    variant::{Peer, Place, Route, VARIANTS},
 };
 use crate::{metrics, netns::Netns, texts::change, wait};
 

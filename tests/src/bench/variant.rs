@@ -1,7 +1,5 @@
 //! The variants: the paths that are compared.
 
-use super::pair::Peer;
-
 /// A path from the client to a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variant {
@@ -34,6 +32,17 @@ pub enum Route {
     DirectPass,
     /// A pair of processes of another proxy with mTLS between them, on exempt ports.
     Pair(Peer),
+}
+
+/// The other proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Haproxy {
+        /// `nbthread`; `None`: haproxy's default.
+        threads: Option<u8>,
+    },
+    /// With a worker for each processor.
+    Nginx,
 }
 
 /// In the order of the first repetition.

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use weft_vm::link::Links;
 
 use super::{
-    case::Work,
+    case::{Kind, Work},
     figures::Measurement,
-    load::{self, Kind, Load, Server, Target},
+    load::{self, Load, Server, Target},
     samples::Samples,
     testbed::{address, key, pod, prepare, proxy, start, until_served},
     usage::Usage,

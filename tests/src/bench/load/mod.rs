@@ -26,9 +26,9 @@ use nix::{
 
 use self::http::Pace;
 pub(super) use self::http::message;
-pub use self::server::{Kind, Server};
+pub use self::server::Server;
 use super::{
-    case::{Protocol, Work},
+    case::{Kind, Protocol, Work},
     samples::Samples,
     variant::Route,
 };

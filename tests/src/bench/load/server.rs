@@ -24,20 +24,7 @@ use super::{
     pin,
     poller::{Poller, READ, wait_for},
 };
-use crate::netns::Netns;
-
-/// What a port does with the bytes that it receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Sends them back.
-    Echo,
-    /// Counts them.
-    Sink,
-    /// Answers HTTP/1.1 requests without bodies.
-    Http1,
-    /// Answers HTTP/2 requests and gRPC calls.
-    Http2,
-}
+use crate::{bench::case::Kind, netns::Netns};
 
 /// The threads end when this is dropped.
 pub struct Server {

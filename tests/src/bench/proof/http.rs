@@ -54,7 +54,7 @@ pub(super) fn expect(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::pair::Peer;
+    use crate::bench::variant::Peer;
 
     const FAR: Route = Route::Weft(Place::Far);
 
