@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measures weft next to direct connections and a pair of haproxy.
+//! `cargo xtask bench`: measures weft next to direct connections and pairs of haproxy and nginx.
 
 use std::process::ExitCode;
 
@@ -8,11 +8,15 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[--quick] [--routed] [--repetitions N] [--cases A,B] [--variants A,B] [FILTER]",
-    what: "Measures latency, throughput, CPU and memory: direct, through weft, and through a pair of haproxy.",
+    arguments: "[--quick] [--routed] [--h2load] [--repetitions N] [--cases A,B] [--variants A,B] [FILTER]",
+    what: "Measures latency, throughput, CPU and memory: direct, through weft, and through pairs of haproxy and nginx.",
     why: "The figures of docs/performance.md, on your machine. FILTER is a part of CASE/VARIANT, for example \
-          echo-2000/weft. --routed gives each pod its own routed link in place of a bridge.",
-    example: "cargo xtask bench --quick",
+          echo-2000/weft. --routed gives each pod its own routed link in place of a bridge. --h2load checks the \
+          maxima of HTTP with nghttp2's load generator.",
+    example: "cargo xtask bench --quick\n\
+              cargo xtask bench --quick --cases h1-2000,h2-2000,grpc-2000\n\
+              cargo xtask bench --cases h1-max-128,grpc-max-8x16 --variants weft,haproxy,nginx --h2load\n\
+              cargo xtask bench --repetitions 3 h1-",
     run,
 };
 
@@ -26,6 +30,14 @@ struct Options {
     passed: Vec<String>,
 }
 
+impl Options {
+    fn needs_h2load(&self) -> bool {
+        self.passed.iter().any(|argument| argument == H2LOAD)
+    }
+}
+
+const H2LOAD: &str = "--h2load";
+
 fn parse(arguments: Vec<String>) -> Result<Options> {
     let mut options = Options { is_release: true, passed: Vec::new() };
     let mut has_filter = false;
@@ -37,7 +49,7 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
                 Some("release") => options.is_release = true,
                 _ => bail!("--profile is dev or release"),
             },
-            "--quick" | "--routed" => options.passed.push(argument),
+            "--quick" | "--routed" | H2LOAD => options.passed.push(argument),
             "--repetitions" => {
                 let number = arguments.next().context("--repetitions needs a number")?;
                 let number = number.parse::<usize>().ok().filter(|number| *number > 0);
@@ -49,7 +61,9 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
                 options.passed.extend([argument, names]);
             }
             other if other.starts_with('-') => {
-                bail!("bench knows --quick, --routed, --repetitions, --cases and --variants, not {other:?}")
+                bail!(
+                    "bench knows --quick, --routed, --h2load, --repetitions, --cases and --variants, not {other:?}"
+                )
             }
             _ if has_filter => bail!("bench takes one FILTER, and {argument:?} is a second one"),
             _ => {
@@ -65,9 +79,10 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let options = parse(arguments)?;
     let mut steps = Steps::default();
     steps.step("this machine", "kernel and rights, which cannot be installed", doctor::musts)?;
-    steps.step("Debian packages", "tools for the pods' networks, and haproxy", || {
+    steps.step("Debian packages", "tools for the pods' networks, haproxy and nginx", || {
         debian::ensure(&debian::RUN)?;
-        debian::ensure(&debian::BENCH)
+        debian::ensure(&debian::BENCH)?;
+        if options.needs_h2load() { debian::ensure(&debian::H2LOAD) } else { Ok(()) }
     })?;
     build::prepare(&mut steps)?;
     build::programs(&mut steps, &build::WITH_TESTS, options.is_release)?;
@@ -104,6 +119,8 @@ mod tests {
         let options = words(&["--quick", "bulk", "--repetitions", "3"]).expect("options");
         assert!(options.is_release);
         assert_eq!(options.passed, ["--quick", "bulk", "--repetitions", "3"]);
+        assert!(!options.needs_h2load());
+        assert!(words(&["--h2load", "h1-max"]).expect("options").needs_h2load());
         assert!(!words(&["--profile", "dev"]).expect("options").is_release);
     }
 

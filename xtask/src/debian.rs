@@ -43,8 +43,11 @@ pub(crate) const TEST: [Tool; 15] = [
     tool("faketime", "faketime"),
 ];
 
-/// The proxy that the benchmark compares with.
-pub(crate) const BENCH: [Tool; 1] = [tool("haproxy", "haproxy")];
+/// The proxies that the benchmark compares with.
+pub(crate) const BENCH: [Tool; 2] = [tool("haproxy", "haproxy"), tool("nginx", "nginx")];
+
+/// A public load generator, to check the benchmark's own.
+pub(crate) const H2LOAD: [Tool; 1] = [tool("h2load", "nghttp2-client")];
 
 /// An emulator, the programs in its file system, and what unpacks kernels.
 pub(crate) const KERNELS: [Tool; 7] = [

@@ -25,6 +25,7 @@ struct Command {
     arguments: &'static str,
     what: &'static str,
     why: &'static str,
+    /// One on each line; the list of commands shows the first.
     example: &'static str,
     run: fn(Vec<String>) -> Result<ExitCode>,
 }
@@ -79,7 +80,7 @@ fn guide() {
     for command in &COMMANDS {
         println!("  {:<8}{}", command.name, command.what);
         println!("  {:<8}{}", "", command.why);
-        println!("  {:<8}$ {}\n", "", command.example);
+        println!("  {:<8}$ {}\n", "", command.example.lines().next().unwrap_or_default());
     }
     println!(
         "Commands install what is missing (compilers, Debian packages) and say so. They use sudo where root is needed."
@@ -89,5 +90,8 @@ fn guide() {
 
 fn help(command: &Command) {
     println!("cargo xtask {} {}\n", command.name, command.arguments);
-    println!("{}\n{}\n\nExample: {}", command.what, command.why, command.example);
+    println!("{}\n{}\n", command.what, command.why);
+    for example in command.example.lines() {
+        println!("Example: {example}");
+    }
 }

@@ -1,11 +1,15 @@
 //! Proves by weft's own counters that the bytes of each variant take the path that its name says.
 
+mod http;
+
 use std::{io::Read, io::Write, net::SocketAddr, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    case::{MESSAGE, Work},
+    case::{Kind, MESSAGE, Protocol, Work},
+    load::{self, pin},
+    samples::Samples,
     testbed::{DIRECT, Testbed},
     variant::{Place, Route, VARIANTS, Variant},
 };
@@ -18,13 +22,42 @@ use crate::{
 const REDIRECTED: Labels<'static> = &[("hook", "sk_msg"), ("outcome", "spliced")];
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends messages by every variant and compares what weft counts.
+/// Sends messages and requests by every variant and compares what weft counts.
 pub fn prove(testbed: &Testbed) -> Result<()> {
-    VARIANTS.iter().try_for_each(|variant| prove_one(testbed, variant).context(variant.name))
+    let reached_at =
+        |kind: Kind| VARIANTS.iter().filter(move |variant| variant.route.kinds().contains(&kind));
+    reached_at(Kind::Echo).try_for_each(|variant| prove_one(testbed, variant).context(variant.name))?;
+    for variant in reached_at(Kind::Http1) {
+        for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Grpc] {
+            prove_http(testbed, variant.route, protocol)
+                .with_context(|| format!("{} {protocol:?}", variant.name))
+                .with_context(|| testbed.logs(variant.route))?;
+        }
+    }
+    Ok(())
+}
+
+/// One connection with a few requests.
+fn prove_http(testbed: &Testbed, route: Route, protocol: Protocol) -> Result<()> {
+    const RATE: u32 = 1000;
+    const DURATION: Duration = Duration::from_millis(10);
+    let work = Work::Http { protocol, rate: Some(RATE), connections: 1, streams: 1 };
+    let target = testbed.target(route)?;
+    let requests = || -> Result<u64> {
+        testbed.client().run(|| {
+            pin(load::Side::Client)?;
+            Ok(load::start(work, &target)?.run(DURATION, &mut Samples::default())?.operations)
+        })?
+    };
+    // A process that has only just started may refuse the first connection.
+    wait::until_ok("a request", || requests().map(drop))?;
+    let before = testbed.metrics()?;
+    let sent = requests()?;
+    check(testbed, route, work, sent, &before)
 }
 
 fn prove_one(testbed: &Testbed, variant: &Variant) -> Result<()> {
-    let echo = testbed.target(variant.route)?.echo;
+    let echo = testbed.target(variant.route)?.at(Kind::Echo)?;
     // A proxy that has only just started may refuse the first connection.
     wait::until_ok("an echo", || testbed.client().run(|| exchange(echo, 1))?)
         .with_context(|| testbed.logs(variant.route))?;
@@ -46,7 +79,7 @@ fn expect_path(testbed: &Testbed, variant: &Variant, rounds: usize, before: &[Me
     let (expected, found) = match variant.route {
         Route::Weft(Place::Far) | Route::Spliced(Place::Far) => (1.0, opened("true")),
         Route::Weft(Place::Near) | Route::Spliced(Place::Near) | Route::DirectPass => (1.0, opened("local")),
-        Route::Direct(_) | Route::Haproxy { .. } => {
+        Route::Direct(_) | Route::Pair(_) => {
             (0.0, near.value("tcp_open_total", &[]) + far.value("tcp_open_total", &[]))
         }
     };
@@ -93,6 +126,12 @@ pub fn check(
     operations: u64,
     before: &[Metrics; 2],
 ) -> Result<()> {
+    if work.is_http() {
+        // The proxies count the end of a request a moment after the client has its answer.
+        return wait::until_ok("the proxies count it", || {
+            http::expect(route, work.units(), operations, before, &testbed.metrics()?)
+        });
+    }
     let now = testbed.metrics()?;
     let [near, far] = [now[0].since(&before[0]), now[1].since(&before[1])];
     match (route, work) {

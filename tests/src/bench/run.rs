@@ -9,7 +9,7 @@ use weft_vm::link::Links;
 use super::{
     case::{CASES, Case, Measures, Work},
     figures::{Measurement, Row, condense},
-    load, proof,
+    h2load, load, many, proof,
     samples::Samples,
     testbed::Testbed,
     usage::Usage,
@@ -23,6 +23,8 @@ pub struct Plan {
     pub repetitions: usize,
     /// Short measurements.
     pub is_quick: bool,
+    /// Checks maxima of HTTP with h2load.
+    pub is_checked: bool,
     /// How pods are connected to their nodes.
     pub links: Links,
     pub selection: Selection,
@@ -49,7 +51,8 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Vec<Row>> {
     let chosen: Vec<_> = CASES.iter().map(|case| (*case, plan.variants(case))).collect();
     ensure!(chosen.iter().any(|(_, variants)| !variants.is_empty()), "no case and variant match");
     let mut rows = Vec::new();
-    progress("a cluster of two nodes, two pairs of haproxy");
+    progress(&plan.summary(&chosen));
+    progress("a cluster of two nodes, two pairs of haproxy, a pair of nginx");
     let mut testbed = None;
     for (case, variants) in chosen.iter().filter(|(_, variants)| !variants.is_empty()) {
         progress(case.name);
@@ -64,7 +67,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Vec<Row>> {
             testbed = Some(started);
         }
         if let Some(testbed) = &testbed {
-            rows.extend(plan.case(testbed, case, variants).context(case.name)?);
+            rows.extend(plan.case(testbed, case, variants, &mut progress).context(case.name)?);
         }
     }
     testbed.map_or(Ok(()), Testbed::stop)?;
@@ -86,7 +89,11 @@ impl Plan {
     fn variants(&self, case: &Case) -> Vec<Variant> {
         let applies = |variant: &Variant| match case.work {
             Work::Workloads { .. } => variant.name == "weft",
-            _ => case.measures() != Measures::Memory || variant.has_proxies(),
+            Work::HttpMany { .. } => variant.name == "weft",
+            _ => {
+                variant.route.kinds().contains(&case.work.kind())
+                    && (case.measures() != Measures::Memory || variant.has_proxies())
+            }
         };
         let wanted = |variant: &Variant| self.selection.includes(case.name, variant.name);
         let compared =
@@ -94,9 +101,38 @@ impl Plan {
         VARIANTS.into_iter().filter(|v| applies(v) && (wanted(v) || compared(v))).collect()
     }
 
-    fn case(&self, testbed: &Testbed, case: &Case, variants: &[Variant]) -> Result<Vec<Row>> {
+    /// How much there is to do. What surrounds a measurement was found by experience.
+    fn summary(&self, chosen: &[(Case, Vec<Variant>)]) -> String {
+        let (mut cases, mut measurements, mut seconds) = (0, 0, 10.0);
+        for (case, variants) in chosen.iter().filter(|(_, variants)| !variants.is_empty()) {
+            let (warm_up, duration) = self.durations(case);
+            let around = match case.work {
+                Work::Workloads { .. } => 15.0,
+                Work::HttpMany { requests, .. } => requests as f64 / if self.is_quick { 2e5 } else { 2e4 },
+                Work::Idle { .. } | Work::HttpIdle { .. } => 4.0,
+                _ => 0.15,
+            };
+            let times = variants.len() * self.repetitions(case);
+            cases += 1;
+            measurements += times;
+            seconds += times as f64 * ((warm_up + duration).as_secs_f64() + around);
+        }
+        format!("{cases} cases, {measurements} measurements, about {:.0} min", (seconds / 60.0).max(1.0))
+    }
+
+    fn repetitions(&self, case: &Case) -> usize {
         // Memory does not shrink again.
-        let repetitions = if case.measures() == Measures::Memory { 1 } else { self.repetitions };
+        if case.measures() == Measures::Memory { 1 } else { self.repetitions }
+    }
+
+    fn case(
+        &self,
+        testbed: &Testbed,
+        case: &Case,
+        variants: &[Variant],
+        progress: &mut impl FnMut(&str),
+    ) -> Result<Vec<Row>> {
+        let repetitions = self.repetitions(case);
         let mut measured = vec![Vec::new(); variants.len()];
         for repetition in 0..repetitions {
             for turn in 0..variants.len() {
@@ -105,6 +141,17 @@ impl Plan {
                 let variant = &variants[index];
                 let one = self.measure(testbed, case, variant).with_context(|| variant.name.to_owned())?;
                 measured[index].push(one);
+                if self.is_checked && repetition == 0 {
+                    let found = h2load::measure(testbed, variant.route, case.work, self.durations(case).1)
+                        .with_context(|| variant.name.to_owned())?;
+                    let own = one.operations_per_second;
+                    if let Some(found) = found {
+                        progress(&format!(
+                            "  {}: h2load {found:.0} 1/s, own generator {own:.0}",
+                            variant.name
+                        ));
+                    }
+                }
                 thread::sleep(PAUSE);
             }
         }
@@ -128,25 +175,36 @@ impl Plan {
         let proxies = testbed.proxies(variant.route)?;
         let (warm_up, duration) = self.durations(case);
         let counters = testbed.metrics()?;
-        let measurement = testbed.client().run(|| -> Result<Measurement> {
+        if let Work::HttpMany { requests, .. } = case.work {
+            let requests = if self.is_quick { requests / 10 } else { requests };
+            let measurement = many::measure(testbed, variant.route, case.work, requests)?;
+            proof::check(testbed, variant.route, case.work, measurement.operations, &counters)?;
+            return Ok(measurement);
+        }
+        let (measurement, operations) = testbed.client().run(|| -> Result<_> {
             load::pin(if case.is_shared { load::Side::Server } else { load::Side::Client })?;
             let mut samples = Samples::with_room(if case.is_timed() { 1 << 20 } else { 0 });
             let resident_before = Usage::of(&proxies)?.resident;
             let mut load = load::start(case.work, &target)?;
-            load.run(warm_up, &mut Samples::with_room(samples.capacity()))?;
+            let warmed = load.run(warm_up, &mut Samples::with_room(samples.capacity()))?;
             let before = Usage::of(&proxies)?;
             let done = load.run(duration, &mut samples)?;
             let after = Usage::of(&proxies)?;
-            Ok(Measurement {
+            let measurement = Measurement {
                 percentiles: samples.percentiles(),
                 operations_per_second: done.operations as f64 / done.elapsed.as_secs_f64(),
                 processor: after.processor_since(&before),
                 operations: done.operations,
                 resident_before,
                 resident: after.resident,
-            })
+            };
+            let requests = match case.work {
+                Work::Http { .. } => warmed.operations + done.operations,
+                _ => done.operations,
+            };
+            Ok((measurement, requests))
         })??;
-        proof::check(testbed, variant.route, case.work, measurement.operations, &counters)?;
+        proof::check(testbed, variant.route, case.work, operations, &counters)?;
         Ok(measurement)
     }
 
@@ -155,8 +213,13 @@ impl Plan {
         let milliseconds =
             |warm_up, duration| (Duration::from_millis(warm_up), Duration::from_millis(duration));
         match (case.work, self.is_quick) {
-            (Work::Idle { .. } | Work::Workloads { .. }, _) => milliseconds(0, 300),
-            (Work::Echo { rate: Some(..=20), .. }, true) => milliseconds(100, 900),
+            (Work::HttpMany { .. }, _) => milliseconds(0, 0),
+            (Work::Idle { .. } | Work::HttpIdle { .. } | Work::Workloads { .. }, _) => milliseconds(0, 300),
+            (Work::Echo { rate: Some(..=20), .. } | Work::Http { rate: Some(..=20), .. }, true) => {
+                milliseconds(100, 900)
+            }
+            (Work::Http { rate: Some(..=20), .. }, false) => milliseconds(300, 3000),
+            (Work::Http { .. }, false) => milliseconds(400, 1600),
             (Work::Echo { rate: Some(..=20), .. }, false) => milliseconds(300, 6000),
             (_, true) => milliseconds(80, 320),
             (_, false) => milliseconds(400, 3000),
@@ -167,6 +230,28 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_has_the_variants_that_reach_its_server() {
+        let plan = Plan {
+            repetitions: 2,
+            is_quick: true,
+            is_checked: false,
+            links: Links::Bridge,
+            selection: Selection::default(),
+            binaries: PathBuf::new(),
+        };
+        let names = |case: &str| {
+            let case = CASES.iter().find(|other| other.name == case).expect("case");
+            plan.variants(case).iter().map(|variant| variant.name).collect::<Vec<_>>()
+        };
+        let http = ["direct", "weft", "haproxy-1", "haproxy", "nginx", "direct-same-node", "weft-same-node"];
+        assert_eq!(names("h1-2000"), http);
+        assert_eq!(names("grpc-max-8x16"), http);
+        assert_eq!(names("h1-many"), ["weft"]);
+        assert!(!names("http1-idle-1000").contains(&"direct"));
+        assert!(names("echo-2000").contains(&"weft-spliced") && !names("echo-2000").contains(&"nginx"));
+    }
 
     #[test]
     fn a_selection_takes_whole_names_and_a_part_of_both() {

@@ -53,7 +53,7 @@ use Bound::{AtLeast, AtMost};
 use Figure::{Cpu, GrowthPerNode, GrowthPerUnit, Memory, P50, Throughput};
 use Reference::{Direct, Haproxy, Nothing};
 
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 29] = [
     target("cross-node, 2000/s: p50", "echo-2000", "weft", P50, Haproxy, AtMost(0.8)),
     target("cross-node, 2000/s: CPU per 10 000", "echo-2000", "weft", Cpu, Haproxy, AtMost(0.7)),
     target("cross-node, 32 connections: maximum", "echo-max-32", "weft", Throughput, Haproxy, AtLeast(1.4)),
@@ -87,6 +87,33 @@ pub const TARGETS: [Target; 16] = [
         Direct,
         AtLeast(0.9),
     ),
+    target("HTTP/1.1, 2000/s: p50", "h1-2000", "weft", P50, Haproxy, AtMost(0.9)),
+    target("HTTP/1.1, 2000/s: CPU per 10 000", "h1-2000", "weft", Cpu, Haproxy, AtMost(0.9)),
+    target("HTTP/1.1, 128 connections: maximum", "h1-max-128", "weft", Throughput, Haproxy, AtLeast(1.0)),
+    target("HTTP/2, 2000/s: p50", "h2-2000", "weft", P50, Haproxy, AtMost(0.9)),
+    target("HTTP/2, 2000/s: CPU per 10 000", "h2-2000", "weft", Cpu, Haproxy, AtMost(0.9)),
+    target("HTTP/2, 8 x 16 streams: maximum", "h2-max-8x16", "weft", Throughput, Haproxy, AtLeast(1.1)),
+    target("gRPC, 2000/s: p50", "grpc-2000", "weft", P50, Haproxy, AtMost(0.9)),
+    target("gRPC, 2000/s: CPU per 10 000", "grpc-2000", "weft", Cpu, Haproxy, AtMost(0.9)),
+    target("gRPC, 8 x 16 streams: maximum", "grpc-max-8x16", "weft", Throughput, Haproxy, AtLeast(1.1)),
+    target("same node, HTTP/1.1, 2000/s: p50", "h1-2000", "weft-same-node", P50, Haproxy, AtMost(0.6)),
+    target(
+        "same node, HTTP/1.1, 128 conns: maximum",
+        "h1-max-128",
+        "weft-same-node",
+        Throughput,
+        Haproxy,
+        AtLeast(1.5),
+    ),
+    target(
+        "1 000 kept-alive connections: per node",
+        "http1-idle-1000",
+        "weft",
+        GrowthPerNode,
+        Nothing,
+        AtMost(25.0),
+    ),
+    target("1 000 000 requests: growth per node", "h1-many", "weft", GrowthPerNode, Nothing, AtMost(1.0)),
     target("100 idle workloads: memory", "workloads-100", "weft", Memory, Nothing, AtMost(60.0)),
     target(
         "1 000 idle connections: growth per node",

@@ -1,4 +1,4 @@
-//! The cluster that everything is measured on: a client, two servers and the haproxy pairs.
+//! The cluster that everything is measured on: a client, two servers and the pairs of other proxies.
 
 use std::{
     fs, io,
@@ -13,9 +13,12 @@ use tempfile::TempDir;
 use weft_vm::{Cluster, ClusterConfig, Daemon, Manifests, link::Links};
 
 use super::{
-    haproxy::{Forward, Pair},
-    load::{Kind, Server, Target},
-    variant::{Place, Route, VARIANTS},
+    case::Kind,
+    forward::Forward,
+    load::{Server, Target},
+    pair::Pair,
+    ports::{self, EXEMPT, OPAQUE, SPLICED, served},
+    variant::{Peer, Place, Route, VARIANTS},
 };
 use crate::{metrics, netns::Netns, texts::change, wait};
 
@@ -23,24 +26,6 @@ use crate::{metrics, netns::Netns, texts::change, wait};
 const NODES: [&str; 2] = ["a", "b"];
 const NAMESPACE: &str = "bench";
 const CLIENT: &str = "client";
-/// Ports that weft's proxies carry.
-pub(super) const ECHO: u16 = 7000;
-const SINK: u16 = 7001;
-/// Exempt from the mesh.
-const EXEMPT_ECHO: u16 = 7100;
-const EXEMPT_SINK: u16 = 7101;
-/// Opted in to splicing.
-const SPLICED_ECHO: u16 = 7200;
-const SPLICED_SINK: u16 = 7201;
-const SPLICED: &str = "7200-7201";
-/// Opaque: direct pass applies. It does not to the other ports, which are not opaque and whose applications do not send
-/// first.
-const DIRECT_PASS_ECHO: u16 = 7300;
-const DIRECT_PASS_SINK: u16 = 7301;
-const DIRECT_PASS: &str = "7300-7301";
-/// From here on, one port for each application of each haproxy pair.
-const FIRST_HAPROXY_PORT: u16 = 7110;
-const EXEMPT: &str = "7100-7199";
 /// Hundreds of pods take long on a busy machine.
 const SERVED_TIMEOUT: Duration = Duration::from_secs(180);
 /// Labels of `weft_capture_total`: connections that went directly, not through the proxy.
@@ -48,11 +33,11 @@ pub(super) const DIRECT: [(&str, &str); 2] = [("hook", "connect"), ("outcome", "
 
 /// A client and two servers, in the same three network namespaces for all variants.
 pub struct Testbed {
-    pairs: Vec<(Option<u8>, Pair, [Forward; 2])>,
+    pairs: Vec<(Peer, Pair)>,
     servers: Vec<(Place, Ipv4Addr, Server)>,
     client: Netns,
     cluster: Cluster,
-    /// Certificates and configurations of the haproxy pairs.
+    /// Certificates and configurations of the pairs.
     folder: TempDir,
 }
 
@@ -68,17 +53,7 @@ impl Testbed {
         for place in [Place::Far, Place::Near] {
             let pod = place.pod();
             netns(pod)?.run(prepare)?.with_context(|| format!("settings of {pod}'s namespace"))?;
-            let ports = [
-                (ECHO, Kind::Echo),
-                (SINK, Kind::Sink),
-                (EXEMPT_ECHO, Kind::Echo),
-                (EXEMPT_SINK, Kind::Sink),
-                (SPLICED_ECHO, Kind::Echo),
-                (SPLICED_SINK, Kind::Sink),
-                (DIRECT_PASS_ECHO, Kind::Echo),
-                (DIRECT_PASS_SINK, Kind::Sink),
-            ];
-            servers.push((place, address(&cluster, pod)?, Server::start(&netns(pod)?, &ports)?));
+            servers.push((place, address(&cluster, pod)?, Server::start(&netns(pod)?, &served())?));
         }
         let folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
         let mut ground = Self { pairs: Vec::new(), servers, client, cluster, folder };
@@ -90,22 +65,22 @@ impl Testbed {
         &self.client
     }
 
+    /// A command that runs in the client's pod.
+    pub(super) fn client_command(&self, program: &str) -> Result<Command> {
+        Ok(self.cluster.command(&key(CLIENT), program)?)
+    }
+
+    /// A folder that is removed at the end.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The addresses that the client dials for `route`.
     pub fn target(&self, route: Route) -> Result<Target> {
         let server = self.servers.iter().find(|(place, ..)| *place == route.place());
         let (_, ip, server) = server.context("no server there")?;
-        let (ip, echo, sink) = match route {
-            Route::Weft(_) => (*ip, ECHO, SINK),
-            Route::Spliced(_) => (*ip, SPLICED_ECHO, SPLICED_SINK),
-            Route::DirectPass => (*ip, DIRECT_PASS_ECHO, DIRECT_PASS_SINK),
-            Route::Direct(_) => (*ip, EXEMPT_ECHO, EXEMPT_SINK),
-            Route::Haproxy { threads } => {
-                let [echo, sink] = self.pair(threads)?.1;
-                (Ipv4Addr::LOCALHOST, echo.entry, sink.entry)
-            }
-        };
-        let at = |port| SocketAddr::from((ip, port));
-        Ok(Target { echo: at(echo), sink: at(sink), received: server.received() })
+        let ip = if let Route::Pair(_) = route { Ipv4Addr::LOCALHOST } else { *ip };
+        Ok(Target { ip, route, received: server.received() })
     }
 
     /// The proxy processes of `route`, of both nodes.
@@ -115,7 +90,7 @@ impl Testbed {
             Route::Weft(_) | Route::Spliced(_) | Route::DirectPass => {
                 NODES.iter().map(|node| self.cluster.pid(&proxy(node))).collect::<Result<_, _>>()?
             }
-            Route::Haproxy { threads } => self.pair(threads)?.0.pids(),
+            Route::Pair(peer) => self.pair(peer)?.pids()?,
         })
     }
 
@@ -126,9 +101,7 @@ impl Testbed {
             Route::Weft(_) | Route::Spliced(_) | Route::DirectPass => {
                 NODES.map(|node| self.cluster.log_tail(&proxy(node))).join("\n")
             }
-            Route::Haproxy { threads } => {
-                self.pair(threads).map_or_else(|e| e.to_string(), |(pair, _)| pair.log())
-            }
+            Route::Pair(peer) => self.pair(peer).map_or_else(|e| e.to_string(), Pair::log),
         }
     }
 
@@ -148,7 +121,7 @@ impl Testbed {
             return Ok(());
         }
         let target = self.target(route)?;
-        for address in [target.echo, target.sink] {
+        for address in [target.at(Kind::Echo)?, target.at(Kind::Sink)?] {
             if !self.goes_directly(address).with_context(|| self.logs(route))? {
                 let second = self.goes_directly(address).with_context(|| self.logs(route))?;
                 ensure!(second, "connections to {address} do not go directly\n{}", self.logs(route));
@@ -199,26 +172,27 @@ impl Testbed {
         Ok(cluster.stop()?)
     }
 
-    fn pair(&self, threads: Option<u8>) -> Result<(&Pair, [Forward; 2])> {
-        let found = self.pairs.iter().find(|(of, ..)| *of == threads);
-        found.map(|(_, pair, forwards)| (pair, *forwards)).context("no such pair of haproxy")
+    fn pair(&self, peer: Peer) -> Result<&Pair> {
+        let found = self.pairs.iter().find(|(of, _)| *of == peer);
+        found.map(|(_, pair)| pair).with_context(|| format!("no pair of {}", peer.program()))
     }
 
     fn start_pairs(&mut self) -> Result<()> {
         let far = address(&self.cluster, Place::Far.pod())?;
-        let mut entry = FIRST_HAPROXY_PORT;
         for variant in VARIANTS {
-            let Route::Haproxy { threads } = variant.route else { continue };
-            let forwards =
-                [Forward { entry, application: ECHO }, Forward { entry: entry + 1, application: SINK }];
-            entry += 2;
+            let Route::Pair(peer) = variant.route else { continue };
+            let forward = |kind: &Kind| Forward {
+                kind: *kind,
+                entry: variant.route.port(*kind),
+                application: ports::application(*kind),
+            };
+            let forwards: Vec<_> = variant.route.kinds().iter().map(forward).collect();
             let inside = |side: &str| -> Result<Command> {
                 let pod = if side == CLIENT { CLIENT } else { Place::Far.pod() };
-                Ok(self.cluster.command(&key(pod), "haproxy")?)
+                Ok(self.cluster.command(&key(pod), peer.program())?)
             };
             let folder = self.folder.path().join(variant.name);
-            let pair = Pair::start(&folder, threads, far, &forwards, inside)?;
-            self.pairs.push((threads, pair, forwards));
+            self.pairs.push((peer, Pair::start(peer, &folder, far, &forwards, inside)?));
         }
         Ok(())
     }
@@ -297,7 +271,7 @@ fn annotations() -> String {
         ("config.linkerd.io/skip-outbound-ports", EXEMPT),
         ("config.linkerd.io/skip-inbound-ports", EXEMPT),
         ("config.weft.dev/splice-ports", SPLICED),
-        ("config.linkerd.io/opaque-ports", DIRECT_PASS),
+        ("config.linkerd.io/opaque-ports", OPAQUE),
     ];
     all.map(|(annotation, ports)| format!("\n    {annotation}: \"{ports}\"")).concat()
 }

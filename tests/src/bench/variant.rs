@@ -30,20 +30,29 @@ pub enum Route {
     Spliced(Place),
     /// weft, on opaque ports of the same node: direct pass, without the proxy.
     DirectPass,
-    /// A pair of haproxy processes with mTLS between them, on exempt ports.
+    /// A pair of processes of another proxy with mTLS between them, on exempt ports.
+    Pair(Peer),
+}
+
+/// The other proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
     Haproxy {
         /// `nbthread`; `None`: haproxy's default.
         threads: Option<u8>,
     },
+    /// With a worker for each processor.
+    Nginx,
 }
 
 /// In the order of the first repetition.
-pub const VARIANTS: [Variant; 9] = [
+pub const VARIANTS: [Variant; 10] = [
     Variant { name: "direct", base: "direct", route: Route::Direct(Place::Far) },
     Variant { name: "weft", base: "direct", route: Route::Weft(Place::Far) },
     Variant { name: "weft-spliced-cross-node", base: "direct", route: Route::Spliced(Place::Far) },
-    Variant { name: "haproxy-1", base: "direct", route: Route::Haproxy { threads: Some(1) } },
-    Variant { name: "haproxy", base: "direct", route: Route::Haproxy { threads: None } },
+    Variant { name: "haproxy-1", base: "direct", route: Route::Pair(Peer::Haproxy { threads: Some(1) }) },
+    Variant { name: "haproxy", base: "direct", route: Route::Pair(Peer::Haproxy { threads: None }) },
+    Variant { name: "nginx", base: "direct", route: Route::Pair(Peer::Nginx) },
     Variant { name: "direct-same-node", base: "direct-same-node", route: Route::Direct(Place::Near) },
     Variant { name: "weft-same-node", base: "direct-same-node", route: Route::Weft(Place::Near) },
     Variant { name: "weft-spliced", base: "direct-same-node", route: Route::Spliced(Place::Near) },
@@ -61,7 +70,7 @@ impl Variant {
     }
 
     pub fn is_haproxy(&self) -> bool {
-        matches!(self.route, Route::Haproxy { .. })
+        matches!(self.route, Route::Pair(Peer::Haproxy { .. }))
     }
 }
 
@@ -71,7 +80,7 @@ impl Route {
         match self {
             Route::Direct(place) | Route::Weft(place) | Route::Spliced(place) => place,
             Route::DirectPass => Place::Near,
-            Route::Haproxy { .. } => Place::Far,
+            Route::Pair(_) => Place::Far,
         }
     }
 

@@ -7,15 +7,17 @@ use anyhow::{Context, Result};
 use weft_vm::link::Links;
 
 use super::{
-    case::Work,
+    case::{Kind, Work},
     figures::Measurement,
-    load::{self, Kind, Load, Server, Target},
+    load::{self, Load, Server, Target},
     samples::Samples,
-    testbed::{ECHO, address, key, pod, prepare, proxy, start, until_served},
+    testbed::{address, key, pod, prepare, proxy, start, until_served},
     usage::Usage,
+    variant::{Place, Route},
 };
 use crate::netns::Netns;
 
+const ROUTE: Route = Route::Weft(Place::Far);
 /// Time for the proxies to finish what follows the opening of a connection.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -44,9 +46,8 @@ pub fn measure(binaries: &Path, pods: usize, connections: usize) -> Result<Measu
         let mut open: Vec<(Box<dyn Load + Send>, Server)> = Vec::new();
         for (from, to) in near.iter().zip(&far) {
             netns(to)?.run(prepare)??;
-            let server = Server::start(&netns(to)?, &[(ECHO, Kind::Echo)])?;
-            let echo = (address(&cluster, to)?, ECHO).into();
-            let target = Target { echo, sink: echo, received: server.received() };
+            let server = Server::start(&netns(to)?, &[(ROUTE.port(Kind::Echo), Kind::Echo)])?;
+            let target = Target { ip: address(&cluster, to)?, route: ROUTE, received: server.received() };
             let load = netns(from)?.run(|| load::start(Work::Idle { connections }, &target))?;
             open.push((load.with_context(|| format!("{from} to {to}"))?, server));
         }

@@ -53,12 +53,21 @@ fn arguments() -> Result<(Plan, PathBuf)> {
     let own = env::current_exe()?;
     let binaries = own.parent().context("the path of this program")?.to_owned();
     let selection = Selection::default();
-    let mut plan = Plan { repetitions: 0, is_quick: false, links: Links::Bridge, selection, binaries };
+    let mut plan = Plan {
+        repetitions: 0,
+        is_quick: false,
+        is_checked: false,
+        links: Links::Bridge,
+        selection,
+        binaries,
+    };
     let mut out = PathBuf::from("target/bench");
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => plan.is_quick = true,
+            "--h2load" => plan.is_checked = true,
+            "--binaries" => plan.binaries = arguments.next().context("--binaries needs a folder")?.into(),
             "--routed" => plan.links = Links::Own,
             "--repetitions" => {
                 let number = arguments.next().context("--repetitions needs a number")?;

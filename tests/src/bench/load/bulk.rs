@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
-    Done, Load, TIMEOUT, Target,
+    Done, Load, TIMEOUT,
     poller::{Poller, WRITE},
 };
 use crate::bench::{case::BULK_OPERATION, samples::Samples};
@@ -28,11 +28,10 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
-    pub(super) fn start(target: &Target, streams: usize) -> Result<Self> {
+    pub(super) fn start(sink: SocketAddr, received: Arc<AtomicU64>, streams: usize) -> Result<Self> {
         let poller = Poller::new()?;
         let open = || -> Result<_> {
-            let stream =
-                TcpStream::connect_timeout(&target.sink, TIMEOUT).with_context(|| target.sink.to_string())?;
+            let stream = TcpStream::connect_timeout(&sink, TIMEOUT).with_context(|| sink.to_string())?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
@@ -40,7 +39,7 @@ impl Bulk {
         for (number, stream) in streams.iter().enumerate() {
             poller.add(stream, WRITE, number)?;
         }
-        Ok(Self { poller, streams, received: target.received.clone(), bytes: vec![7; 256 << 10] })
+        Ok(Self { poller, streams, received, bytes: vec![7; 256 << 10] })
     }
 
     /// Waits until all that was sent has arrived.

@@ -1,4 +1,4 @@
-//! Connections that carried one message and stay open.
+//! Connections that carried one message or request and stay open.
 
 use std::{
     io::{Read, Write},
@@ -9,25 +9,41 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Done, Load, TIMEOUT};
+use super::{Done, Load, TIMEOUT, http};
 use crate::bench::{case::MESSAGE, samples::Samples};
 
-pub(super) struct Idle {
-    streams: Vec<TcpStream>,
+pub(super) struct Idle<T> {
+    open: Vec<T>,
 }
 
-impl Idle {
-    pub(super) fn start(target: SocketAddr, connections: usize) -> Result<Self> {
-        let streams = (0..connections).map(|_| open_and_use(target)).collect::<Result<_>>();
-        Ok(Self { streams: streams.with_context(|| target.to_string())? })
+impl<T> Idle<T> {
+    fn start(target: SocketAddr, connections: usize, open: fn(SocketAddr) -> Result<T>) -> Result<Self> {
+        let open = (0..connections).map(|_| open(target)).collect::<Result<_>>();
+        Ok(Self { open: open.with_context(|| target.to_string())? })
     }
 }
 
-impl Load for Idle {
+impl Idle<TcpStream> {
+    pub(super) fn echoed(target: SocketAddr, connections: usize) -> Result<Self> {
+        Self::start(target, connections, open_and_use)
+    }
+}
+
+impl Idle<http::Connection> {
+    pub(super) fn http1(target: SocketAddr, connections: usize) -> Result<Self> {
+        Self::start(target, connections, |target| {
+            let mut connection = http::Connection::open(target)?;
+            connection.exchange()?;
+            Ok(connection)
+        })
+    }
+}
+
+impl<T> Load for Idle<T> {
     fn run(&mut self, duration: Duration, _: &mut Samples) -> Result<Done> {
         let start = Instant::now();
         thread::sleep(duration);
-        Ok(Done { operations: self.streams.len() as u64, elapsed: start.elapsed() })
+        Ok(Done { operations: self.open.len() as u64, elapsed: start.elapsed() })
     }
 }
 

@@ -1,9 +1,10 @@
-//! The load generator: one thread for all clients and one for the servers of each pod, pinned to a processor, with
+//! The load generator: one thread for all clients and two for the servers of each pod, pinned to a processor, with
 //! epoll.
 
 mod bulk;
 mod connects;
 mod echo;
+mod http;
 mod idle;
 mod poller;
 pub mod schedule;
@@ -11,30 +12,43 @@ mod server;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     sys::prctl,
     unistd::Pid,
 };
 
-pub use self::server::{Kind, Server};
-use super::{case::Work, samples::Samples};
+use self::http::Pace;
+pub(super) use self::http::message;
+pub use self::server::Server;
+use super::{
+    case::{Kind, Protocol, Work},
+    samples::Samples,
+    variant::Route,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The addresses that the client dials.
 #[derive(Clone, Debug)]
 pub struct Target {
-    pub echo: SocketAddr,
-    pub sink: SocketAddr,
+    pub ip: Ipv4Addr,
+    pub route: Route,
     /// Bytes that the sink has received.
     pub received: Arc<AtomicU64>,
+}
+
+impl Target {
+    pub fn at(&self, kind: Kind) -> Result<SocketAddr> {
+        ensure!(self.route.kinds().contains(&kind), "there is no {kind:?} server on this route");
+        Ok((self.ip, self.route.port(kind)).into())
+    }
 }
 
 /// Work that can be run repeatedly, by a thread inside the client's namespace.
@@ -51,12 +65,23 @@ pub struct Done {
 
 /// Opens the connections that `work` needs.
 pub fn start(work: Work, target: &Target) -> Result<Box<dyn Load + Send>> {
+    let at = target.at(work.kind())?;
     Ok(match work {
-        Work::Echo { rate, connections } => Box::new(echo::Echo::start(target.echo, rate, connections)?),
-        Work::Connect { rate } => Box::new(connects::Connects::new(target.echo, rate)?),
-        Work::Bulk { streams } => Box::new(bulk::Bulk::start(target, streams)?),
-        Work::Idle { connections } => Box::new(idle::Idle::start(target.echo, connections)?),
-        Work::Workloads { connections, .. } => Box::new(idle::Idle::start(target.echo, connections)?),
+        Work::Echo { rate, connections } => Box::new(echo::Echo::start(at, rate, connections)?),
+        Work::Connect { rate } => Box::new(connects::Connects::new(at, rate)?),
+        Work::Bulk { streams } => Box::new(bulk::Bulk::start(at, target.received.clone(), streams)?),
+        Work::Idle { connections } | Work::Workloads { connections, .. } => {
+            Box::new(idle::Idle::echoed(at, connections)?)
+        }
+        Work::HttpIdle { connections } => Box::new(idle::Idle::http1(at, connections)?),
+        Work::HttpMany { connections, .. } => Box::new(http::Http1::start(at, None, connections)?),
+        Work::Http { protocol: Protocol::Http1, rate, connections, .. } => {
+            Box::new(http::Http1::start(at, rate, connections)?)
+        }
+        Work::Http { protocol, rate, connections, streams } => {
+            let pace = rate.map_or(Pace::Streams(streams), Pace::Rate);
+            Box::new(http::Http2::start(at, protocol == Protocol::Grpc, connections, pace)?)
+        }
     })
 }
 

@@ -20,7 +20,7 @@ use super::TIMEOUT;
 
 /// A sleeping processor wakes up late, by an amount that has nothing to do with what is measured. The thread therefore
 /// stops sleeping this long before a due time and polls.
-const SPIN: Duration = Duration::from_micros(100);
+pub(super) const SPIN: Duration = Duration::from_micros(100);
 
 /// Sockets, each with a number.
 pub(super) struct Poller {

@@ -1,4 +1,4 @@
-//! The server: one thread for all ports of a pod.
+//! The server: one thread for all ports of a pod, and one for those with HTTP/2.
 
 use std::{
     collections::HashMap,
@@ -19,35 +19,36 @@ use nix::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    Side, TIMEOUT, pin,
+    Side, TIMEOUT,
+    http::{Ends, HTTP1_ANSWER, Http2Server},
+    pin,
     poller::{Poller, READ, wait_for},
 };
-use crate::netns::Netns;
+use crate::{bench::case::Kind, netns::Netns};
 
-/// What a port does with the bytes that it receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Sends them back.
-    Echo,
-    /// Counts them.
-    Sink,
-}
-
-/// The thread ends when this is dropped.
+/// The threads end when this is dropped.
 pub struct Server {
     received: Arc<AtomicU64>,
     end: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
+    _http2: Option<Http2Server>,
 }
 
 /// The state of the thread.
 struct Serving {
     poller: Poller,
     listeners: Vec<(TcpListener, Kind)>,
-    streams: HashMap<usize, (TcpStream, Kind)>,
+    streams: HashMap<usize, Connection>,
     next: usize,
     received: Arc<AtomicU64>,
     buffer: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    kind: Kind,
+    /// Of HTTP/1.1 requests.
+    ends: Ends,
 }
 
 /// The poller's number for the event that ends the thread.
@@ -59,15 +60,19 @@ impl Server {
         let listeners =
             netns.run(|| ports.iter().map(|(port, kind)| Ok((listen(*port)?, *kind))).collect())?;
         let listeners: io::Result<Vec<_>> = listeners;
+        let (http2, listeners): (Vec<_>, _) =
+            listeners.context("listening")?.into_iter().partition(|(_, kind)| *kind == Kind::Http2);
+        let http2: Vec<_> = http2.into_iter().map(|(listener, _)| listener).collect();
+        let http2 = if http2.is_empty() { None } else { Some(Http2Server::start(http2)?) };
         let received = Arc::new(AtomicU64::new(0));
         let end = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
-        let mut serving = Serving::new(listeners.context("listening")?, received.clone(), &end)?;
+        let mut serving = Serving::new(listeners, received.clone(), &end)?;
         let thread = thread::Builder::new().name("bench-server".to_owned()).spawn(move || {
             if let Err(e) = pin(Side::Server).map_err(Into::into).and_then(|()| serving.run()) {
                 eprintln!("the benchmark's server failed: {e:#}");
             }
         })?;
-        Ok(Self { received, end, thread: Some(thread) })
+        Ok(Self { received, end, thread: Some(thread), _http2: http2 })
     }
 
     /// The counter of bytes that the sinks have received.
@@ -122,14 +127,14 @@ impl Serving {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         self.poller.add(&stream, READ, self.next)?;
-        self.streams.insert(self.next, (stream, kind));
+        self.streams.insert(self.next, Connection { stream, kind, ends: Ends::default() });
         self.next += 1;
         Ok(())
     }
 
     /// An error ends the connection.
     fn serve(&mut self, number: usize) -> io::Result<()> {
-        let Some((stream, kind)) = self.streams.get_mut(&number) else { return Ok(()) };
+        let Some(Connection { stream, kind, ends }) = self.streams.get_mut(&number) else { return Ok(()) };
         let length = match stream.read(&mut self.buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -141,6 +146,12 @@ impl Serving {
                 self.received.fetch_add(length as u64, Ordering::Release);
                 Ok(())
             }
+            Kind::Http1 => {
+                let requests = ends.count(&self.buffer[..length]);
+                (0..requests).try_for_each(|_| send(stream, &HTTP1_ANSWER))
+            }
+            // Served by the other thread.
+            Kind::Http2 => Ok(()),
         }
     }
 }

@@ -88,6 +88,19 @@ fn same_node_variants_are_compared_with_direct_on_the_same_node() {
 }
 
 #[test]
+fn http_on_one_node_is_compared_with_the_pair_between_nodes_and_not_with_nginx() {
+    let rows = [
+        row("h1-2000", "weft-same-node", &[100.0], p50),
+        row("h1-2000", "haproxy", &[200.0], p50),
+        row("h1-2000", "nginx", &[150.0], p50),
+    ];
+    assert_eq!(
+        line(&rows, "same node, HTTP/1.1, 2000/s: p50"),
+        "100 us haproxy 200 us 0.50 0.50-0.50 <= 0.6 met"
+    );
+}
+
+#[test]
 fn memory_bounds_are_absolute_and_growth_is_compared_with_fewer() {
     let rows = [
         row("workloads-100", "weft", &[20], megabytes),
