@@ -7,13 +7,14 @@ mod headers;
 mod interim;
 mod messages;
 mod paths;
+mod programs;
 mod smuggling;
 mod streaming;
 mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 6] {
+pub(crate) fn areas() -> [Area; 7] {
     [
         messages::area(),
         headers::area(),
@@ -21,5 +22,6 @@ pub(crate) fn areas() -> [Area; 6] {
         tunnels::area(),
         streaming::area(),
         smuggling::area(),
+        programs::area(),
     ]
 }

@@ -106,6 +106,12 @@ impl<'a> Path<'a> {
         format!("http://{}{path}", self.host(port))
     }
 
+    /// Whether this is an address of the client.
+    pub(crate) fn is_client(&self, address: &str) -> bool {
+        let own = [self.client.v4.to_string(), self.client.v6.to_string()];
+        own.iter().any(|own| address.trim_start_matches("::ffff:") == own)
+    }
+
     /// The head of a request without `l5d-client-id`, which weft sets for the application. It must be the client's
     /// identity, and nothing else may set it.
     pub(crate) fn without_identity(&self, mut head: Head) -> Result<Head> {
