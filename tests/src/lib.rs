@@ -13,6 +13,7 @@ pub mod capture;
 pub mod census;
 pub mod dial;
 pub mod grpc;
+pub mod grpc_bytes;
 pub mod http;
 pub mod load;
 pub mod logs;

@@ -3,6 +3,7 @@
 //! Applications must not notice the mesh. So each scenario also runs without it, first: a failure there is a mistake of
 //! the scenario. [`paths`] has the cluster and the ways through it.
 
+mod grpc;
 mod headers;
 mod interim;
 mod messages;
@@ -14,7 +15,7 @@ mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 7] {
+pub(crate) fn areas() -> [Area; 8] {
     [
         messages::area(),
         headers::area(),
@@ -23,5 +24,6 @@ pub(crate) fn areas() -> [Area; 7] {
         streaming::area(),
         smuggling::area(),
         programs::area(),
+        grpc::area(),
     ]
 }

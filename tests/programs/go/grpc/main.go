@@ -79,11 +79,10 @@ func unary(handle func(context.Context, []byte) ([]byte, error)) grpc.MethodHand
 	}
 }
 
-// Sends the message back, and the metadata x-sent as a header and as a trailer.
+// Sends the message back, and the metadata x-sent and x-data-bin as headers.
 func echo(ctx context.Context, request []byte) ([]byte, error) {
 	received, _ := metadata.FromIncomingContext(ctx)
 	grpc.SetHeader(ctx, metadata.MD{"x-header": received["x-sent"], "x-data-bin": received["x-data-bin"]})
-	grpc.SetTrailer(ctx, metadata.MD{"x-trailer": received["x-sent"]})
 	return request, nil
 }
 

@@ -16,13 +16,13 @@ impl Python {
     pub fn ready() -> Result<Self> {
         let python = need("python3", "python3 python3-venv")?;
         let requirements = sources("python").join("requirements.txt");
-        let environment = cached("python", &[requirements.clone()], LIMIT, |target| {
+        let environment = cached("python", std::slice::from_ref(&requirements), LIMIT, |target| {
             let mut create = Command::new(python);
             create.args(["-m", "venv"]).arg(target);
             // Its own Python, because the scripts of an environment do not work after it was moved.
             let mut install = Command::new(target.join("bin/python3"));
             install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-            install.arg(requirements);
+            install.arg(&requirements);
             vec![create, install]
         })?;
         Ok(Self { environment })
