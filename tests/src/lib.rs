@@ -11,6 +11,7 @@ pub mod backends;
 pub mod bench;
 pub mod capture;
 pub mod census;
+pub mod conformance;
 pub mod dial;
 pub mod grpc;
 pub mod grpc_bytes;

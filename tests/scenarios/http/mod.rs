@@ -3,6 +3,7 @@
 //! Applications must not notice the mesh. So each scenario also runs without it, first: a failure there is a mistake of
 //! the scenario. [`paths`] has the cluster and the ways through it.
 
+mod conformance;
 mod grpc;
 mod headers;
 mod interim;
@@ -15,7 +16,7 @@ mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 8] {
+pub(crate) fn areas() -> [Area; 9] {
     [
         messages::area(),
         headers::area(),
@@ -25,5 +26,6 @@ pub(crate) fn areas() -> [Area; 8] {
         smuggling::area(),
         programs::area(),
         grpc::area(),
+        conformance::area(),
     ]
 }

@@ -31,7 +31,12 @@ impl Go {
 
     /// A program of the pod: `http`, `grpc`, `h2spec`, or `client` and `server` of gRPC's interop suite.
     pub fn command(&self, pod: &Pod, program: &str) -> Result<Command> {
-        pod.command(&self.programs.join(program).to_string_lossy())
+        pod.command(&self.program(program).to_string_lossy())
+    }
+
+    /// The file of a program.
+    pub fn program(&self, program: &str) -> PathBuf {
+        self.programs.join(program)
     }
 }
 
