@@ -46,6 +46,12 @@ pub(crate) fn area() -> Area {
         )
         .within(LIMIT)
         .scenario(
+            "ten_thousand_streams",
+            "10 000 streams of HTTP/2 are open at the same time, and then all are answered.",
+            ten_thousand_streams,
+        )
+        .within(LIMIT)
+        .scenario(
             "node",
             "Node's http, http2 and ws work: trailers, case of names, RST codes, a stalled stream, WebSockets.",
             node,
@@ -178,6 +184,15 @@ fn reverse_proxies(mesh: &Mesh) -> Result<()> {
 }
 
 fn go(mesh: &Mesh) -> Result<()> {
+    with_go(mesh, "check")
+}
+
+fn ten_thousand_streams(mesh: &Mesh) -> Result<()> {
+    with_go(mesh, "streams")
+}
+
+/// Runs a command of the Go client against the Go server.
+fn with_go(mesh: &Mesh, what: &str) -> Result<()> {
     let go = Go::ready()?;
     each_path(mesh, |path| {
         let port = path.unused_port();
@@ -185,7 +200,7 @@ fn go(mesh: &Mesh) -> Result<()> {
         command.args(["serve", &format!(":{port}")]);
         let _server = server("net/http", &path.server, port, command)?;
         let mut client = go.command(&path.client, "http")?;
-        client.args(["check", &path.url(port, "")]);
+        client.args([what, &path.url(port, "")]);
         check(client)
     })
 }

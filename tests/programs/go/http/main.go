@@ -3,6 +3,7 @@
 //	http serve ADDRESS
 //	http serve-upgrade ADDRESS    accepts Upgrade: h2c too
 //	http check http://HOST:PORT
+//	http streams http://HOST:PORT    10 000 at the same time
 package main
 
 import (
@@ -26,7 +27,7 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		log.Fatal("usage: http serve|serve-upgrade ADDRESS | http check URL")
+		log.Fatal("usage: http serve|serve-upgrade ADDRESS | http check|streams URL")
 	}
 	switch os.Args[1] {
 	case "serve":
@@ -41,6 +42,11 @@ func main() {
 			}
 		}
 		fmt.Println("good")
+	case "streams":
+		if err := streams(os.Args[2], 10_000); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("good")
 	default:
 		log.Fatalf("unknown command %q", os.Args[1])
 	}
@@ -51,6 +57,7 @@ var cancelled atomic.Int64
 
 func handler() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("/meet/", new(meeting))
 	mux.HandleFunc("/protocol", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Proto)
 	})
