@@ -3,17 +3,20 @@
 //! Applications must not notice the mesh. So each scenario also runs without it, first: a failure there is a mistake of
 //! the scenario. [`paths`] has the cluster and the ways through it.
 
+mod conformance;
+mod grpc;
 mod headers;
 mod interim;
 mod messages;
 mod paths;
+mod programs;
 mod smuggling;
 mod streaming;
 mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 6] {
+pub(crate) fn areas() -> [Area; 9] {
     [
         messages::area(),
         headers::area(),
@@ -21,5 +24,8 @@ pub(crate) fn areas() -> [Area; 6] {
         tunnels::area(),
         streaming::area(),
         smuggling::area(),
+        programs::area(),
+        grpc::area(),
+        conformance::area(),
     ]
 }

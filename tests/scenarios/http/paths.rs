@@ -1,5 +1,7 @@
 //! The cluster of HTTP scenarios, and the ways from a client to a server.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
     backends::{Behaviour, Server},
@@ -88,13 +90,17 @@ impl<'a> Path<'a> {
 
     /// Connects the client to the server's service.
     pub(crate) fn connect(&self, origin: &Origin) -> Result<Wire> {
-        let target = self.mesh.service(self.server.name()).at(origin.port());
-        Ok(Wire::new(self.client.connect(target)?))
+        Ok(Wire::new(self.client.connect(self.service(origin.port()))?))
     }
 
     /// Connects the client to the server itself, for scenarios with more ports than its service has.
     pub(crate) fn connect_directly(&self, port: u16) -> Result<Wire> {
         Ok(Wire::new(self.client.connect(self.server.at(port))?))
+    }
+
+    /// A port of the server's service.
+    pub(crate) fn service(&self, port: u16) -> SocketAddr {
+        self.mesh.service(self.server.name()).at(port)
     }
 
     /// The server's name and port, as a Host field has it.
@@ -104,6 +110,12 @@ impl<'a> Path<'a> {
 
     pub(crate) fn url(&self, port: u16, path: &str) -> String {
         format!("http://{}{path}", self.host(port))
+    }
+
+    /// Whether this is an address of the client.
+    pub(crate) fn is_client(&self, address: &str) -> bool {
+        let own = [self.client.v4.to_string(), self.client.v6.to_string()];
+        own.iter().any(|own| address.trim_start_matches("::ffff:") == own)
     }
 
     /// The head of a request without `l5d-client-id`, which weft sets for the application. It must be the client's

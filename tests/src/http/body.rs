@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Field, Head, Wire, head, message::To};
+use super::{Field, Head, Wire, head};
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,13 @@ pub enum Framing {
     Chunked,
     /// The body ends with the stream.
     UntilClose,
+}
+
+/// What a response answers: a response to HEAD has no body, whatever its fields say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    Head,
+    Other,
 }
 
 impl Framing {

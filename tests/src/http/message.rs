@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Field, Framing, Head, Wire};
+use super::{Field, Framing, Head, To, Wire};
 
 /// A request or a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,13 +12,6 @@ pub struct Message {
     pub head: Head,
     pub body: Vec<u8>,
     pub trailers: Vec<Field>,
-}
-
-/// What a response answers: a response to HEAD has no body, whatever its fields say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    Head,
-    Other,
 }
 
 impl Message {

@@ -12,10 +12,10 @@ mod origin;
 mod wire;
 
 pub use self::{
-    body::Framing,
+    body::{Framing, To},
     curl::{Fetched, curl},
     head::{Field, Head},
-    message::{Message, To},
+    message::Message,
     origin::{Origin, Session},
     wire::Wire,
 };

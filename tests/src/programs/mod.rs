@@ -1,7 +1,11 @@
-//! Real servers from Debian's packages, run inside a pod.
+//! Real servers and clients, run inside a pod: from Debian's packages, and in other [`languages`].
 //!
-//! Each has its data in a temporary directory; the host's configuration is not read.
+//! Each server has its data in a temporary directory; the host's configuration is not read.
 
+mod apache;
+mod cache;
+mod haproxy;
+pub mod languages;
 mod mariadb;
 mod nginx;
 mod openssh;
@@ -22,7 +26,15 @@ use nix::{
 };
 use tempfile::TempDir;
 
-pub use self::{mariadb::mariadb, nginx::nginx, openssh::openssh, postgres::postgres, redis::redis};
+pub use self::{
+    apache::{apache, apache_before},
+    haproxy::{haproxy, haproxy_before},
+    mariadb::mariadb,
+    nginx::{nginx, nginx_before, nginx_http2},
+    openssh::openssh,
+    postgres::postgres,
+    redis::redis,
+};
 use crate::{mesh::Pod, wait};
 
 /// A running server. It is stopped, and its data deleted, when this is dropped.
