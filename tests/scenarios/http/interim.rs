@@ -107,6 +107,7 @@ fn expectation_with_upgrade(mesh: &Mesh) -> Result<()> {
             while let Some(head) = session.head()? {
                 // The JDK's server sends a length too.
                 if !head.values("expect").is_empty() {
+                    thread::sleep(Duration::from_millis(500));
                     session.wire.send("HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n")?;
                 }
                 let mut body = Vec::new();
