@@ -27,6 +27,11 @@ pub(crate) fn area() -> Area {
             expectation_delayed,
         )
         .scenario(
+            "expectation_with_upgrade",
+            "A client that offers an upgrade and expects 100 sees exactly one 100, and then the response.",
+            expectation_with_upgrade,
+        )
+        .scenario(
             "expectation_ignored",
             "curl sends its body after a second to an origin that does not know 100.",
             expectation_ignored,
@@ -92,6 +97,43 @@ fn expectation_delayed(mesh: &Mesh) -> Result<()> {
         client.send("hello")?;
         let last = Message::response(&mut client, To::Other)?;
         ensure!(last.head.status() == 200 && last.text() == "hello", "the last response is {last:?}");
+        origin.no_failures()
+    })
+}
+
+fn expectation_with_upgrade(mesh: &Mesh) -> Result<()> {
+    each_path(mesh, |path| {
+        let origin = path.origin(|session| {
+            while let Some(head) = session.head()? {
+                // The JDK's server sends a length too.
+                if !head.values("expect").is_empty() {
+                    thread::sleep(Duration::from_millis(500));
+                    session.wire.send("HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n")?;
+                }
+                let mut body = Vec::new();
+                Framing::of(&head, To::Other)?.read(&mut session.wire, |part| {
+                    body.extend_from_slice(part);
+                    Ok(())
+                })?;
+                session.wire.send(ok(body))?;
+            }
+            Ok(())
+        })?;
+        // As Java's HttpClient sends it.
+        let head = format!(
+            "POST /both HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\nHost: {}\r\n\
+             HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nExpect: 100-Continue\r\n\r\n",
+            path.host(origin.port())
+        );
+        let mut client = path.connect(&origin)?;
+        for _ in 0..2 {
+            client.send(&head)?;
+            let first = Head::read(&mut client)?;
+            ensure!(first.status() == 100, "the first response is {first:?}");
+            client.send("hello")?;
+            let last = Message::response(&mut client, To::Other)?;
+            ensure!(last.head.status() == 200 && last.text() == "hello", "the last response is {last:?}");
+        }
         origin.no_failures()
     })
 }
