@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::identify::Ends;
+use super::{first_bytes::application_speaks_first, identify::Ends};
 use crate::{
     authorize::Authorizer,
     capture::Capture,
@@ -168,9 +168,7 @@ impl Detector<'_> {
 /// Resolves when the application has sent something or closed.
 async fn sends(application: Option<&TcpStream>) {
     match application {
-        Some(application) => {
-            let _ = application.readable().await;
-        }
+        Some(application) => application_speaks_first(application).await,
         None => std::future::pending().await,
     }
 }

@@ -4,11 +4,12 @@ use std::{future::poll_fn, io, time::Duration};
 
 use tokio::{
     io::AsyncRead,
+    net::TcpStream,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    detect::{Http, MAX_REQUEST_LINE, http},
+    detect::{Http, MAX_REQUEST_LINE, ServerFirst, http, server_first},
     http::HttpVersion,
     metrics::DetectionResult,
     net::{Inspection, Prefixed},
@@ -65,6 +66,36 @@ pub(super) async fn first_bytes<S: AsyncRead + Unpin>(
                 }
             }
             () = until => return Ok(FirstBytes::Unclear),
+        }
+    }
+}
+
+/// Resolves when a server has sent something that only a protocol sends in which the server speaks first, or when it has
+/// closed. The bytes stay in the stream's prefix.
+pub(super) async fn speaks_first<S: AsyncRead + Unpin>(server: &mut Prefixed<S>) {
+    loop {
+        let read = poll_fn(|cx| server.poll_fill(cx)).await;
+        if !read.is_ok_and(|read| read > 0)
+            || server.prefix().len() > MAX_REQUEST_LINE
+            || server_first(server.prefix()) == ServerFirst::Other
+        {
+            return;
+        }
+    }
+}
+
+/// [`speaks_first`], for a socket whose bytes are to stay in it.
+pub(super) async fn application_speaks_first(application: &TcpStream) {
+    let mut first = [0; 9];
+    loop {
+        match application.peek(&mut first).await {
+            Ok(read) if read > 0 => match server_first(&first[..read]) {
+                ServerFirst::Http2Settings => return std::future::pending().await,
+                ServerFirst::Other => return,
+                // The rest of a frame's header follows at once.
+                ServerFirst::Incomplete => tokio::time::sleep(Duration::from_millis(1)).await,
+            },
+            _ => return,
         }
     }
 }

@@ -26,7 +26,7 @@ use super::{
     DataPath, Timeouts,
     accepted::Accepted,
     detect::{Detected, Detector, Protocol},
-    first_bytes::{FirstBytes, first_bytes, guard},
+    first_bytes::{FirstBytes, application_speaks_first, first_bytes, guard},
     forward::{CloseReason, Forwarding, Session, forward},
     refuse,
 };
@@ -261,7 +261,7 @@ fn reached(
 /// Resolves when the application has sent something or closed.
 async fn speaks(application: Option<&TcpStream>) {
     match application {
-        Some(application) => drop(application.readable().await),
+        Some(application) => application_speaks_first(application).await,
         None => pending().await,
     }
 }

@@ -1,7 +1,7 @@
 //! The steps of a connection that a workload opens: discover, detect, connect, forward.
 
 use std::{
-    future::{Future, pending, poll_fn},
+    future::{Future, pending},
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -22,7 +22,7 @@ use tracing::debug;
 use super::{
     DataPath, Timeouts,
     accepted::Accepted,
-    first_bytes::{FirstBytes, first_bytes, guard},
+    first_bytes::{FirstBytes, first_bytes, guard, speaks_first},
     forward::{CloseReason, Forwarding, ServerFirstObserver, Session, forward},
     hints::Hints,
     refuse,
@@ -228,8 +228,7 @@ async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>) {
         Some(Ok(upstream)) => {
             // The end of a TLS handshake may still be waiting to be sent.
             if upstream.io.flush().await.is_ok() {
-                let stream = upstream.io.io_mut();
-                let _ = poll_fn(|cx| stream.poll_fill(cx)).await;
+                speaks_first(upstream.io.io_mut()).await;
             }
         }
     }

@@ -41,6 +41,34 @@ pub fn http(bytes: &[u8]) -> Http {
     }
 }
 
+/// What the first bytes of a server say, if it speaks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerFirst {
+    /// The SETTINGS frame with which a server of HTTP/2 may begin (RFC 9113, section 3.4): the client's bytes decide.
+    Http2Settings,
+    /// Another protocol, in which the server speaks first.
+    Other,
+    /// More bytes decide.
+    Incomplete,
+}
+
+/// Classifies the first bytes of a server.
+pub fn server_first(bytes: &[u8]) -> ServerFirst {
+    let Some(header) = bytes.first_chunk::<9>() else {
+        let could_be =
+            bytes.iter().zip(SETTINGS_HEADER).all(|(byte, expected)| expected.is_none_or(|e| e == *byte));
+        return if could_be { ServerFirst::Incomplete } else { ServerFirst::Other };
+    };
+    let is_settings =
+        header.iter().zip(SETTINGS_HEADER).all(|(byte, expected)| expected.is_none_or(|e| e == *byte));
+    let length = u16::from_be_bytes([header[1], header[2]]);
+    if is_settings && length.is_multiple_of(6) { ServerFirst::Http2Settings } else { ServerFirst::Other }
+}
+
+/// Length (of which two bytes may be anything), type, flags and stream of a SETTINGS frame.
+const SETTINGS_HEADER: [Option<u8>; 9] =
+    [Some(0), None, None, Some(4), Some(0), Some(0), Some(0), Some(0), Some(0)];
+
 /// Classifies what follows the method and its space.
 fn request_line(rest: &[u8], incomplete: Http) -> Http {
     let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -155,6 +183,16 @@ mod tests {
         ] {
             assert_eq!(http(bytes), Http::Not, "{:?}", String::from_utf8_lossy(bytes));
         }
+    }
+
+    #[test]
+    fn a_server_that_sends_settings_may_speak_http2() {
+        let settings = b"\0\0\x0c\x04\0\0\0\0\0\0\x03\0\0\0\x64";
+        assert_eq!(server_first(settings), ServerFirst::Http2Settings);
+        assert_eq!(server_first(&settings[..5]), ServerFirst::Incomplete);
+        assert_eq!(server_first(b"\0\0\x0d\x04\0\0\0\0\0"), ServerFirst::Other);
+        assert_eq!(server_first(b"SSH-2.0-OpenSSH_9.2\r\n"), ServerFirst::Other);
+        assert_eq!(server_first(b"2"), ServerFirst::Other);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod http;
 
 pub use self::{
     hello::{Hello, MAX_HELLO, client_hello},
-    http::{Http, MAX_REQUEST_LINE, http},
+    http::{Http, MAX_REQUEST_LINE, ServerFirst, http, server_first},
 };
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::{
     body::RequestBody,
+    coalesced::Coalesced,
     inbound::InboundContext,
     io::HttpIo,
     pool::{Key, Pools},
@@ -109,7 +110,7 @@ impl Http2 {
             .keep_alive_timeout(settings.keep_alive_timeout)
             .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(settings.max_reset_streams)
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(Coalesced::new(io)))
             .await?;
         tokio::spawn(async move {
             let _ = connection.await;

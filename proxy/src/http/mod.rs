@@ -9,6 +9,7 @@ mod access_log;
 mod balancers;
 mod body;
 mod client;
+mod coalesced;
 mod endpoint;
 mod error;
 mod guard;

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     body::ResponseBody,
+    coalesced::Coalesced,
     error::ProxyError,
     io::HttpIo,
     link::Link,
@@ -160,7 +161,7 @@ pub(super) async fn serve<H: Handler>(
                     .keep_alive_timeout(HTTP2.keep_alive_timeout)
                     .max_concurrent_streams(HTTP2.max_streams)
                     .max_header_list_size(MAX_HEADER_LIST)
-                    .serve_connection(TokioIo::new(io), service)
+                    .serve_connection(TokioIo::new(Coalesced::new(io)), service)
             );
             tokio::select! {
                 result = &mut serving => return result,
