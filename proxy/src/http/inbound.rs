@@ -36,6 +36,7 @@ use crate::{
         Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
     },
     net::{AppStream, Direction, Peer},
+    policy::DeclaredProtocol,
     tls::Identity,
     upstream::connect_application,
     workload::Workload,
@@ -108,9 +109,11 @@ impl InboundContext {
         counted.observer = Some(Box::new(self.worst.see(request)));
         match self.check() {
             Ok(permit) => {
-                headers::strip_linkerd(request.headers_mut());
-                if let Some(identity) = &self.client_id {
-                    request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
+                if self.interprets() {
+                    headers::strip_linkerd(request.headers_mut());
+                    if let Some(identity) = &self.client_id {
+                        request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
+                    }
                 }
                 Ok(Admitted { request: counted, permit })
             }
@@ -119,6 +122,12 @@ impl InboundContext {
                 Err(error)
             }
         }
+    }
+
+    /// Whether requests may be changed. On this node, a client's side may find HTTP on a port that is declared opaque.
+    fn interprets(&self) -> bool {
+        let declared = self.workload.config().inbound_protocol(self.target.port());
+        !matches!(declared, DeclaredProtocol::Opaque | DeclaredProtocol::Tls)
     }
 
     fn check(&self) -> Result<RequestPermit, ProxyError> {
@@ -184,6 +193,11 @@ impl Admitted {
         watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });
     }
 
+    /// The request is sent again.
+    pub(super) fn repeated(self) {
+        self.request.repeated();
+    }
+
     /// The request was not answered.
     pub(super) fn failed(self, error: &ProxyError) {
         self.request.failed(error.status(), error.failure());
@@ -211,7 +225,11 @@ impl InboundConnection {
     pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> hyper::Result<()> {
         let io = self.context.application_io(application);
         match version {
-            HttpVersion::Http1 => *self.http1.lock() = Some(Http1::open(io, Origin::application()).await?),
+            HttpVersion::Http1 => {
+                let mut opened = Http1::open(io, Origin::application()).await?;
+                opened.ready().await?;
+                *self.http1.lock() = Some(opened);
+            }
             HttpVersion::Http2 => {
                 *self.http2.lock() = Some(Http2::open(io, Origin::application(), &HTTP2).await?);
             }
