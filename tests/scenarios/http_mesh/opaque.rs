@@ -157,7 +157,6 @@ pub(super) fn declared(mesh: &Mesh) -> Result<()> {
         let ids: Vec<_> =
             origin.requests().iter().map(|request| request.head.values("l5d-client-id").join(",")).collect();
         ensure!(ids == [mesh.pod("client").identity(), String::new()], "{ids:?}");
-        drop(server);
     }
     Ok(())
 }

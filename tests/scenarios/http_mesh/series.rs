@@ -1,14 +1,18 @@
 //! The number of series is bounded, whatever clients and applications send.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
 use weft_tests::{
-    http::{Message, To},
+    backends,
+    http::{Message, To, Wire},
+    http2::{self, Answer},
     mesh::Mesh,
     metrics::get,
     suite::Area,
 };
 
-use super::ways::{cluster, each_way, status};
+use super::ways::{ask, cluster, each_way, status, until_status};
 
 pub(crate) fn area() -> Area {
     Area::new("http_series", cluster)
@@ -23,6 +27,12 @@ pub(crate) fn area() -> Area {
              response is counted.",
             invented_statuses,
         )
+        .scenario(
+            "documented",
+            "docs/metrics.md has every family that a proxy reports after HTTP, gRPC and TCP, and the proxies report \
+             every HTTP family of docs/metrics.md.",
+            documented,
+        )
 }
 
 /// In everything that a client invents.
@@ -33,7 +43,7 @@ fn invented_values(mesh: &Mesh) -> Result<()> {
     each_way(mesh, |way| {
         let origin = way.answering(|_| status(200, ""))?;
         let mut client = way.connect(origin.port())?;
-        let batch = |client: &mut weft_tests::http::Wire, numbers: std::ops::Range<usize>| -> Result<()> {
+        let batch = |client: &mut Wire, numbers: std::ops::Range<usize>| -> Result<()> {
             for number in numbers {
                 let method = if number % 10 == 0 { format!("{MARK}{number}") } else { "GET".to_owned() };
                 client.send(format!(
@@ -62,6 +72,58 @@ fn invented_values(mesh: &Mesh) -> Result<()> {
         }
         origin.no_failures()
     })
+}
+
+/// Every family, as the document names it.
+fn documented(mesh: &Mesh) -> Result<()> {
+    const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
+    let names: BTreeSet<String> = DOCUMENT
+        .split('`')
+        .flat_map(|word| match word.contains("KIND") {
+            true => vec![word.replace("KIND", "http"), word.replace("KIND", "grpc")],
+            false => vec![word.to_owned()],
+        })
+        .collect();
+    each_way(mesh, |way| {
+        let (origin, echo) = (way.answering(|_| status(200, "x"))?, way.serve(backends::echo())?);
+        let server = way.http2(|_| Answer::grpc(0))?;
+        for client in [&way.client, &mesh.pod("plain-client")] {
+            ask(&mut way.connect_from(client, origin.port())?, "/", "")?;
+            let stream = client.connect(mesh.service(way.server.name()).at(server.port()))?;
+            http2::Client::over(stream)?.send(http2::grpc("origin.test", "/test.Service/Call"))?;
+            let mut wire = way.connect_from(client, echo.port())?;
+            wire.send("no HTTP\n")?;
+            ensure!(&wire.array()? == b"no HTTP\n", "another echo");
+        }
+        way.set_policy(origin.port(), "deny")?;
+        until_status(&mut way.connect(origin.port())?, 200, 403)?;
+        let mut wire = Wire::new(way.client.connect(way.server.at(mesh.unused_port()))?);
+        ensure!(ask(&mut wire, "/", "")?.head.status() == 502, "somebody listens");
+        Ok(())
+    })?;
+    let mut reported = BTreeSet::new();
+    for proxy in mesh.proxies() {
+        let text = get(proxy.admin()?, "/metrics")?;
+        let types = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .filter_map(|line| line.split_once(' '));
+        for (name, kind) in types {
+            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            ensure!(names.contains(&name), "docs/metrics.md does not have {name}");
+            reported.insert(name);
+        }
+    }
+    let of_http = |name: &&String| {
+        let begins =
+            ["inbound_http_", "outbound_http_", "inbound_grpc_", "outbound_grpc_", "request_", "response_"];
+        begins.iter().any(|begin| name.starts_with(begin)) && !name.contains(['{', '*', ' '])
+    };
+    for name in names.iter().filter(of_http) {
+        ensure!(reported.contains(name), "docs/metrics.md has {name}, and no proxy reports it");
+    }
+    println!("{} families", reported.len());
+    Ok(())
 }
 
 fn invented_statuses(mesh: &Mesh) -> Result<()> {
