@@ -18,7 +18,7 @@ use crate::{
         Authz, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls, TransportLabels, reason,
     },
     net::{Direction, Peer},
-    policy::{Client, Decision, DenyReason, PortPolicy},
+    policy::{Client, Decision, DeclaredProtocol, DenyReason, PortPolicy},
     tls::Identity,
     workload::{AccessLogFormat, Workload, WorkloadConfig},
 };
@@ -56,7 +56,15 @@ struct RequestDecision {
     result: Result<(), DenyReason>,
     policy: Arc<ServerLabels>,
     counters: Arc<Authz>,
-    access_log: Option<AccessLogFormat>,
+    settings: RequestSettings,
+}
+
+/// What a workload's configuration says about the requests to a port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestSettings {
+    pub access_log: Option<AccessLogFormat>,
+    /// Whether requests may be changed. A client on this node may speak HTTP to a port that is declared opaque.
+    pub interprets: bool,
 }
 
 impl Authorizer {
@@ -222,9 +230,9 @@ impl RequestAuthorization {
         result
     }
 
-    /// Whether the request that was checked last is to be logged.
-    pub fn access_log(&self) -> Option<AccessLogFormat> {
-        self.current.as_ref()?.access_log
+    /// The settings for the request that was checked last.
+    pub fn settings(&self) -> RequestSettings {
+        self.current.as_ref().map(|current| current.settings).unwrap_or_default()
     }
 
     /// Reads the policy anew; the next call sees later changes.
@@ -243,7 +251,12 @@ impl RequestAuthorization {
             server: Some(port.labels.clone()),
             authz_name: result.is_ok().then(|| port.policy.as_str().into()),
         });
-        RequestDecision { result, policy: port.labels, counters, access_log: config.access_log }
+        let declared = config.inbound_protocol(self.target.port());
+        let settings = RequestSettings {
+            access_log: config.access_log,
+            interprets: !matches!(declared, DeclaredProtocol::Opaque | DeclaredProtocol::Tls),
+        };
+        RequestDecision { result, policy: port.labels, counters, settings }
     }
 
     /// Waits until the policy has changed and denies the client.

@@ -32,7 +32,7 @@ use super::{
     worst::Table,
 };
 use crate::{
-    authorize::RequestAuthorization,
+    authorize::{RequestAuthorization, RequestSettings},
     limits::RequestPermit,
     metrics::{
         Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
@@ -41,7 +41,7 @@ use crate::{
     policy::DenyReason,
     tls::Identity,
     upstream::connect_application,
-    workload::{AccessLogFormat, Workload},
+    workload::Workload,
 };
 
 /// One client of one workload: what all requests on a connection have in common.
@@ -109,8 +109,8 @@ impl InboundContext {
         let grpc = headers::is_grpc(request.headers());
         let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
         counted.observers.push(Box::new(self.worst.see(request)));
-        let (decision, access_log) = self.decide();
-        if let Some(format) = access_log {
+        let (decision, settings) = self.decide();
+        if let Some(format) = settings.access_log {
             counted.observers.push(Box::new(Entry::new(format, request, self)));
         }
         let permit = decision
@@ -118,9 +118,11 @@ impl InboundContext {
             .and_then(|()| self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed));
         match permit {
             Ok(permit) => {
-                headers::strip_linkerd(request.headers_mut());
-                if let Some(identity) = &self.client_id {
-                    request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
+                if settings.interprets {
+                    headers::strip_linkerd(request.headers_mut());
+                    if let Some(identity) = &self.client_id {
+                        request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
+                    }
                 }
                 Ok(Admitted { request: counted, permit })
             }
@@ -131,9 +133,9 @@ impl InboundContext {
         }
     }
 
-    fn decide(&self) -> (Result<(), DenyReason>, Option<AccessLogFormat>) {
+    fn decide(&self) -> (Result<(), DenyReason>, RequestSettings) {
         let mut authorization = self.authorization.lock();
-        (authorization.check(), authorization.access_log())
+        (authorization.check(), authorization.settings())
     }
 
     /// Resolves when the policy denies this client; for what goes on after a request.
@@ -194,6 +196,11 @@ impl Admitted {
         watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });
     }
 
+    /// The request is sent again.
+    pub(super) fn repeated(self) {
+        self.request.repeated();
+    }
+
     /// The request was not answered.
     pub(super) fn failed(self, error: &ProxyError) {
         self.request.failed(error.status(), error.failure());
@@ -222,7 +229,8 @@ impl InboundConnection {
         let io = self.context.application_io(application);
         match version {
             HttpVersion::Http1 => {
-                let opened = Http1::open(io, Origin::application()).await?;
+                let mut opened = Http1::open(io, Origin::application()).await?;
+                opened.ready().await?;
                 self.http1.lock().push(opened);
             }
             HttpVersion::Http2 => {
@@ -265,7 +273,10 @@ impl InboundConnection {
     fn respond(&self, mut response: Response<Incoming>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
         let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
         headers::strip_response(response.headers_mut(), tunnel.is_some());
-        let Some(tunnel) = tunnel else { return response.map(ResponseBody::incoming) };
+        let Some(tunnel) = tunnel else {
+            self.connection.link().answer(Answer::Declined);
+            return response.map(ResponseBody::incoming);
+        };
         let context = self.context.clone();
         self.connection.spawn(async move {
             tokio::select! {

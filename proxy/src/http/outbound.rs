@@ -121,7 +121,13 @@ impl OutboundConnection {
                         tried.push(picked.endpoint().addr);
                     }
                     request = match replay.after(error) {
-                        Ok(again) => again,
+                        Ok(again) => {
+                            counted.repeated();
+                            if let Some(admitted) = admitted {
+                                admitted.repeated();
+                            }
+                            again
+                        }
                         Err(error) => {
                             let error = ProxyError::Stream(error);
                             counted.failed(error.status(), error.failure());
@@ -153,18 +159,17 @@ impl OutboundConnection {
     fn not_reached(
         &self,
         route: &Route,
-        error: ConnectError,
+        error: ProxyError,
         request: &mut Request<RequestBody>,
         grpc: bool,
         started: Instant,
     ) -> ProxyError {
-        if let ConnectError::Denied { .. } = error
+        if let ProxyError::Connect(ConnectError::Denied { .. }) = error
             && let Some(local) = self.source.denied_by(route)
         {
             // Counts and logs the denial for the destination.
             let _ = local.admit(request, started);
         }
-        let error = ProxyError::Connect(error);
         record::Request::begin(self.source.leg(route), route.series(&self.source, grpc), grpc, started)
             .failed(error.status(), error.failure());
         error
@@ -195,6 +200,7 @@ impl OutboundConnection {
         hold.permits.push(permit);
         let mut response = match tunnel {
             None => {
+                self.connection.link().answer(Answer::Declined);
                 hold.connection = connection;
                 response.map(ResponseBody::incoming)
             }

@@ -19,6 +19,8 @@ pub(super) struct Request {
     pub(super) observers: Vec<Box<dyn Observer>>,
     /// When the head of the response arrived.
     responded: Option<Instant>,
+    /// Nothing more is to be recorded.
+    done: bool,
 }
 
 /// A response whose body is on its way.
@@ -59,7 +61,7 @@ impl Request {
     pub(super) fn begin(leg: Arc<HttpSeries>, route: Arc<RouteSeries>, grpc: bool, started: Instant) -> Self {
         leg.request();
         route.request();
-        Self { leg, route, grpc, started, observers: Vec::new(), responded: None }
+        Self { leg, route, grpc, started, observers: Vec::new(), responded: None, done: false }
     }
 
     pub(super) fn timer(&self) -> RequestTimer {
@@ -79,17 +81,36 @@ impl Request {
     }
 
     /// The proxy answers itself.
-    pub(super) fn failed(self, status: StatusCode, failure: Option<StreamFailure>) {
+    pub(super) fn failed(mut self, status: StatusCode, failure: Option<StreamFailure>) {
         let class = failure.map_or_else(|| Class::complete(status, None), Class::broken);
-        let latency = self.started.elapsed();
-        self.leg.response(Some(status), class, latency);
-        self.route.response(Some(status), class, latency, Duration::ZERO);
-        self.observers.iter().for_each(|observer| observer.ended(Some(status), class, &self));
+        self.record(Some(status), class);
+    }
+
+    /// The request is sent again, and that is recorded.
+    pub(super) fn repeated(mut self) {
+        self.done = true;
+    }
+
+    fn record(&mut self, status: Option<StatusCode>, class: Class) {
+        let total = self.started.elapsed();
+        self.leg.response(status, class, total);
+        self.route.response(status, class, total, total.saturating_sub(self.processing()));
+        self.observers.iter().for_each(|observer| observer.ended(status, class, self));
+        self.done = true;
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.done {
+            // The client does not wait for the response any more.
+            self.record(None, Class::broken(StreamFailure::Canceled));
+        }
     }
 }
 
 impl Record {
-    pub(super) fn end(self, outcome: Outcome<'_>) {
+    pub(super) fn end(mut self, outcome: Outcome<'_>) {
         let empty = HeaderMap::new();
         let class = match outcome {
             Outcome::Complete(trailers) => {
@@ -98,12 +119,6 @@ impl Record {
             }
             Outcome::Broken(failure) => Class::broken(failure),
         };
-        let now = Instant::now();
-        let total = now.saturating_duration_since(self.request.started);
-        self.request.leg.response(Some(self.status), class, total);
-        let response = total.saturating_sub(self.request.processing());
-        self.request.route.response(Some(self.status), class, total, response);
-        let request = &self.request;
-        request.observers.iter().for_each(|observer| observer.ended(Some(self.status), class, request));
+        self.request.record(Some(self.status), class);
     }
 }

@@ -42,7 +42,9 @@ impl Upgrade {
         let status = response.status();
         let accepted =
             if self.connect { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS };
-        connection.link().answer(if accepted { Answer::Accepted } else { Answer::Declined });
+        if accepted {
+            connection.link().answer(Answer::Accepted);
+        }
         accepted.then(|| Tunnel { client: self.client, server: hyper::upgrade::on(response) })
     }
 }
