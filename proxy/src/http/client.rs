@@ -1,6 +1,14 @@
 //! Connections to applications and endpoints, for one request at a time (HTTP/1) or for many (HTTP/2).
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 
 use http::{Request, Response};
 use hyper::{
@@ -55,6 +63,22 @@ pub(super) struct Http2 {
     sender: http2::SendRequest<RequestBody>,
     pub(super) origin: Arc<Origin>,
     reused: bool,
+    /// Counts the requests in flight by its references: one of each, and one of the pool.
+    streams: Arc<MaxStreams>,
+}
+
+/// How many streams the other side takes at once.
+struct MaxStreams(AtomicUsize);
+
+/// One stream of an HTTP/2 connection, until its response is complete.
+pub(super) struct Stream {
+    _counted: Arc<MaxStreams>,
+}
+
+/// The connection of a response that is not complete yet.
+pub(super) enum Used {
+    Http1(Http1),
+    Http2 { _stream: Stream },
 }
 
 /// A request was not answered.
@@ -66,9 +90,9 @@ pub(super) struct SendError {
     pub(super) reused: bool,
 }
 
-/// An HTTP/1 connection that goes back where it came from when its response is complete.
+/// A connection whose response is on its way. It goes back where it came from when that is complete.
 pub(super) struct GiveBack {
-    connection: Http1,
+    connection: Used,
     to: Home,
 }
 
@@ -118,7 +142,7 @@ impl Http1 {
 
 impl Http2 {
     pub(super) async fn open(io: HttpIo, origin: Origin, settings: &Http2Settings) -> hyper::Result<Self> {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(settings.stream_window)
             .initial_connection_window_size(settings.connection_window)
@@ -128,14 +152,30 @@ impl Http2 {
             .max_concurrent_reset_streams(settings.max_reset_streams)
             .handshake(TokioIo::new(Coalesced::new(io)))
             .await?;
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Self { sender, origin: Arc::new(origin), reused: false })
+        let streams = Arc::new(MaxStreams(AtomicUsize::new(connection.current_max_send_streams())));
+        let counted = Arc::downgrade(&streams);
+        tokio::spawn(poll_fn(move |cx| {
+            let ended = Pin::new(&mut connection).poll(cx);
+            // The other side may say so at any time.
+            if let Some(streams) = counted.upgrade() {
+                streams.0.store(connection.current_max_send_streams(), Ordering::Relaxed);
+            }
+            ended.map(drop)
+        }));
+        Ok(Self { sender, origin: Arc::new(origin), reused: false, streams })
     }
 
     pub(super) fn is_usable(&self) -> bool {
         !self.sender.is_closed()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        Arc::strong_count(&self.streams).saturating_sub(1)
+    }
+
+    /// Whether the other side takes one more stream.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight() < self.streams.0.load(Ordering::Relaxed).max(1)
     }
 
     /// For the next request.
@@ -160,25 +200,27 @@ impl Client {
         }
     }
 
-    /// Sends a request. An HTTP/1 connection is returned with the response: it can be used again when that is complete.
+    /// Sends a request. Returns the connection with the response: it can be used again when that is complete.
     ///
     /// # Errors
     /// The connection broke before the head of a response.
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Option<Http1>), SendError> {
+    ) -> Result<(Response<Incoming>, Used), SendError> {
         match self {
             Self::Http1(mut connection) => {
                 let reused = connection.reused;
                 connection.reused = true;
                 match connection.sender.try_send_request(request).await {
-                    Ok(response) => Ok((response, Some(connection))),
+                    Ok(response) => Ok((response, Used::Http1(connection))),
                     Err(error) => Err(SendError::new(error, reused)),
                 }
             }
             Self::Http2(mut connection) => match connection.sender.try_send_request(request).await {
-                Ok(response) => Ok((response, None)),
+                Ok(response) => {
+                    Ok((response, Used::Http2 { _stream: Stream { _counted: connection.streams } }))
+                }
                 Err(error) => Err(SendError::new(error, connection.reused)),
             },
         }
@@ -208,13 +250,13 @@ impl SendError {
 }
 
 impl GiveBack {
-    pub(super) fn new(connection: Http1, to: Home) -> Self {
+    pub(super) fn new(connection: Used, to: Home) -> Self {
         Self { connection, to }
     }
 
     /// The response is complete.
     pub(super) fn give_back(self) {
-        let Self { mut connection, to } = self;
+        let Self { connection: Used::Http1(mut connection), to } = self else { return };
         if connection.is_usable() {
             connection.idle_since = Instant::now();
             return to.put(connection);

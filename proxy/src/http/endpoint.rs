@@ -176,7 +176,7 @@ impl Source {
                 let (io, origin) = self.adopt(upstream, endpoint, balancer);
                 let opened =
                     Http2::open(io, origin, &HTTP2).await.map_err(|error| broken(endpoint, &error))?;
-                shared.set(&opened);
+                shared.add(&opened);
                 Ok(Client::Http2(opened))
             }
         }

@@ -18,12 +18,13 @@ use super::{
     Http,
     access_log::Entry,
     body::{Hold, RequestBody, ResponseBody, watch},
-    client::{Client, GiveBack, Home, Http1, Http2, Origin},
+    client::{Client, GiveBack, Home, Http1, Http2, Origin, Used},
     error::ProxyError,
     headers,
     io::HttpIo,
     link::{self, Answer},
     original_protocol::OriginalProtocol,
+    pool::Shared,
     record,
     replay::Replay,
     server::{Connection, Handler, HttpVersion, StreamError},
@@ -213,15 +214,14 @@ pub(super) struct InboundConnection {
     connection: Arc<Connection>,
     /// Idle connections to the application: one, or more if the client is a sidecar that sends HTTP/1 over HTTP/2.
     http1: Arc<Mutex<Vec<Http1>>>,
-    http2: Mutex<Option<Http2>>,
-    opening: tokio::sync::Mutex<()>,
+    http2: Shared,
 }
 
 impl InboundConnection {
     /// `application` is connected already, if the client was silent for a while.
     pub(super) fn new(context: InboundContext, connection: Arc<Connection>) -> Arc<Self> {
-        let (http1, http2) = (Arc::default(), Mutex::default());
-        Arc::new(Self { context: Arc::new(context), connection, http1, http2, opening: Default::default() })
+        let (http1, http2) = (Arc::default(), Shared::new());
+        Arc::new(Self { context: Arc::new(context), connection, http1, http2 })
     }
 
     /// Uses a connection to the application that exists already for the first request.
@@ -234,7 +234,7 @@ impl InboundConnection {
                 self.http1.lock().push(opened);
             }
             HttpVersion::Http2 => {
-                *self.http2.lock() = Some(Http2::open(io, Origin::application(), &HTTP2).await?);
+                self.http2.add(&Http2::open(io, Origin::application(), &HTTP2).await?);
             }
         }
         Ok(())
@@ -253,14 +253,13 @@ impl InboundConnection {
         let mut request = request.map(RequestBody::incoming);
         admitted.time(request.body_mut());
         match self.forward(request).await {
-            Ok((response, connection)) => {
-                let home = Home::Slot(self.http1.clone());
-                let connection = connection.map(|connection| GiveBack::new(connection, home));
+            Ok((response, used)) => {
+                let connection = GiveBack::new(used, Home::Slot(self.http1.clone()));
                 let mut response = self.respond(response, upgrade);
                 if let Some(original) = original {
                     original.mark(&mut response);
                 }
-                admitted.responded(&mut response, connection);
+                admitted.responded(&mut response, Some(connection));
                 Ok(response)
             }
             Err(error) => {
@@ -290,7 +289,7 @@ impl InboundConnection {
     async fn forward(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Option<Http1>), ProxyError> {
+    ) -> Result<(Response<Incoming>, Used), ProxyError> {
         loop {
             let client = self.client(HttpVersion::of(request.version())).await?;
             let replay = Replay::of(&request, client.is_reused());
@@ -314,24 +313,20 @@ impl InboundConnection {
                 Http1::open(io, Origin::application()).await.map(Client::Http1).map_err(ProxyError::Stream)
             }
             HttpVersion::Http2 => {
-                if let Some(open) = self.shared() {
+                if let Some(open) = self.http2.get(None) {
                     return Ok(Client::Http2(open));
                 }
-                let _one_at_a_time = self.opening.lock().await;
-                if let Some(open) = self.shared() {
+                let _one_at_a_time = self.http2.opening.lock().await;
+                if let Some(open) = self.http2.get(None) {
                     return Ok(Client::Http2(open));
                 }
                 let io = self.context.open().await?;
                 let opened =
                     Http2::open(io, Origin::application(), &HTTP2).await.map_err(ProxyError::Stream)?;
-                *self.http2.lock() = Some(opened.share());
+                self.http2.add(&opened);
                 Ok(Client::Http2(opened))
             }
         }
-    }
-
-    fn shared(&self) -> Option<Http2> {
-        self.http2.lock().as_ref().filter(|connection| connection.is_usable()).map(Http2::share)
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::{
     Http, Outgoing,
     body::{Hold, RequestBody, ResponseBody, watch},
-    client::{Client, GiveBack, Home},
+    client::{Client, GiveBack, Home, Used},
     endpoint::{Reached, Source},
     error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
     headers,
@@ -37,7 +37,7 @@ pub(super) struct OutboundConnection {
 struct Answered {
     response: Response<Incoming>,
     /// The connection, to be given back.
-    connection: Option<GiveBack>,
+    connection: GiveBack,
     hold: Hold,
     /// Recorded at the source, and at the destination if that is on this node.
     request: record::Request,
@@ -101,13 +101,12 @@ impl OutboundConnection {
             let replay = Replay::of(&request, client.is_reused());
             let sent = Instant::now();
             match client.send(request).await {
-                Ok((response, connection)) => {
+                Ok((response, used)) => {
                     if let Some(picked) = &picked {
                         picked.answered(sent.elapsed());
                         route.answered();
                     }
-                    let connection =
-                        connection.map(|one| GiveBack::new(one, Home::Pool(self.http.pools.clone(), key)));
+                    let connection = GiveBack::new(used, Home::Pool(self.http.pools.clone(), key));
                     let hold = Hold { picked, ..Hold::default() };
                     let local = origin.local.clone();
                     return Ok(Answered { response, connection, hold, request: counted, admitted, local });
@@ -178,7 +177,7 @@ impl OutboundConnection {
     /// Keeps a connection that was not used.
     fn keep(&self, client: Client, key: Key) {
         if let Client::Http1(connection) = client {
-            GiveBack::new(connection, Home::Pool(self.http.pools.clone(), key)).give_back();
+            GiveBack::new(Used::Http1(connection), Home::Pool(self.http.pools.clone(), key)).give_back();
         }
     }
 
@@ -201,7 +200,7 @@ impl OutboundConnection {
         let mut response = match tunnel {
             None => {
                 self.connection.link().answer(Answer::Declined);
-                hold.connection = connection;
+                hold.connection = Some(connection);
                 response.map(ResponseBody::incoming)
             }
             Some(tunnel) => {

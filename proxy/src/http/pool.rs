@@ -16,7 +16,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     client::{Http1, Http2},
-    settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_IDLE},
+    settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{
     balance::EndpointTls,
@@ -40,9 +40,10 @@ pub(super) struct Pools {
     http2: Vec<Mutex<HashMap<Key, Arc<Shared>>>>,
 }
 
-/// The HTTP/2 connection to an endpoint.
+/// The HTTP/2 connections to an endpoint: one, and more while it takes no more streams.
 pub(super) struct Shared {
-    current: Mutex<Option<(Http2, Instant)>>,
+    /// With the time of their last use.
+    current: Mutex<Vec<(Http2, Instant)>>,
     /// Held while a connection is opened: the others wait for it instead of opening their own.
     pub(super) opening: AsyncMutex<()>,
 }
@@ -85,14 +86,14 @@ impl Pools {
         }
     }
 
-    /// The place of the HTTP/2 connection to an endpoint.
+    /// The place of the HTTP/2 connections to an endpoint.
     pub(super) fn shared(&self, key: &Key) -> Arc<Shared> {
         let worker = current_worker().min(self.http2.len() - 1);
         let mut pool = self.http2[worker].lock();
         if let Some(shared) = pool.get(key) {
             return shared.clone();
         }
-        let shared = Arc::new(Shared { current: Mutex::default(), opening: AsyncMutex::default() });
+        let shared = Arc::new(Shared::new());
         pool.insert(key.clone(), shared.clone());
         shared
     }
@@ -120,35 +121,47 @@ impl Pools {
             });
         }
         for pool in &self.http2 {
-            pool.lock().retain(|_, shared| shared.is_kept(now) || Arc::strong_count(shared) > 1);
+            pool.lock().retain(|_, shared| shared.sweep(now) || Arc::strong_count(shared) > 1);
         }
     }
 }
 
 impl Shared {
+    pub(super) fn new() -> Self {
+        Self { current: Mutex::default(), opening: AsyncMutex::default() }
+    }
+
+    /// A connection with room for one more stream. `None`: another one is to be opened.
     pub(super) fn get(&self, credential: Option<&Arc<Credential>>) -> Option<Http2> {
         let mut current = self.current.lock();
-        let (connection, used) = current.as_mut()?;
-        if !connection.is_usable() || !is_current(connection.origin.credential.as_ref(), credential) {
-            // Requests in flight keep it open until they are complete.
-            *current = None;
-            return None;
-        }
+        // Requests in flight keep a connection open until they are complete.
+        current.retain(|(connection, _)| {
+            connection.is_usable() && is_current(connection.origin.credential.as_ref(), credential)
+        });
+        let found = current.iter().position(|(connection, _)| connection.has_room()).or_else(|| {
+            // As many as may be: requests wait for each other.
+            let least = current.iter().enumerate().min_by_key(|(_, (connection, _))| connection.in_flight());
+            least.filter(|_| current.len() >= MAX_HTTP2).map(|(at, _)| at)
+        })?;
+        let (connection, used) = &mut current[found];
         *used = Instant::now();
         Some(connection.share())
     }
 
-    pub(super) fn set(&self, connection: &Http2) {
-        *self.current.lock() = Some((connection.clone(), Instant::now()));
+    /// Keeps a connection that was opened just now.
+    pub(super) fn add(&self, connection: &Http2) {
+        self.current.lock().push((connection.clone(), Instant::now()));
     }
 
-    fn is_kept(&self, now: Instant) -> bool {
-        let current = self.current.lock();
-        current.as_ref().is_some_and(|(connection, used)| {
+    /// Closes what nobody has used for a while; false if nothing is left.
+    fn sweep(&self, now: Instant) -> bool {
+        let mut current = self.current.lock();
+        current.retain(|(connection, used)| {
             connection.is_usable()
                 && !connection.origin.has_left()
-                && now.saturating_duration_since(*used) < HTTP2_IDLE
-        })
+                && (connection.in_flight() > 0 || now.saturating_duration_since(*used) < HTTP2_IDLE)
+        });
+        !current.is_empty()
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) const HTTP1_IDLE: Duration = Duration::from_secs(3);
 pub(super) const HTTP2_IDLE: Duration = Duration::from_secs(30);
 /// How long an idle HTTP/1 client is waited for when the proxy drains.
 pub(super) const IDLE_WHILE_DRAINING: Duration = Duration::from_secs(5);
+/// How many HTTP/2 connections to one endpoint are opened, per worker and source, while each takes no more streams.
+pub(super) const MAX_HTTP2: usize = 64;
 /// How many idle HTTP/1 connections to one endpoint are kept per worker and source.
 pub(super) const MAX_IDLE: usize = 1_024;
 
