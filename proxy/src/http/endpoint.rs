@@ -9,6 +9,7 @@ use tracing::debug;
 use super::{
     Http,
     client::{Client, Http1, Http2, Origin},
+    error::ProxyError,
     inbound::InboundContext,
     io::HttpIo,
     pool::Key,
@@ -81,17 +82,19 @@ impl Source {
         route: &Route,
         version: HttpVersion,
         tried: &mut Vec<SocketAddr>,
-    ) -> Result<Reached, ConnectError> {
+    ) -> Result<Reached, ProxyError> {
         match &*route.destination {
             Destination::Service { authority, endpoints, .. } => {
                 self.reach_service(authority, endpoints, version, tried).await
             }
             Destination::Endpoint(endpoint) => {
                 let key = self.key(endpoint);
-                let client = self.client(endpoint, None, version, &key).await?;
+                let client = self.client(endpoint, None, version, &key).await.map_err(ProxyError::Connect)?;
                 Ok(Reached { client, picked: None, key })
             }
-            Destination::External => Err(ConnectError::NoEndpoint(self.original.to_string())),
+            Destination::External => {
+                Err(ProxyError::Connect(ConnectError::NoEndpoint(self.original.to_string())))
+            }
         }
     }
 
@@ -101,7 +104,7 @@ impl Source {
         endpoints: &ServiceEndpoints,
         version: HttpVersion,
         tried: &mut Vec<SocketAddr>,
-    ) -> Result<Reached, ConnectError> {
+    ) -> Result<Reached, ProxyError> {
         let mut attempts = Attempts::new();
         let mut error: Option<ConnectError> = None;
         loop {
@@ -114,7 +117,7 @@ impl Source {
             let Some((picked, balancer)) = picked else {
                 let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
                 if !may_wait(same, &mut attempts).await {
-                    return Err(last);
+                    return Err(ProxyError::FailFast(Box::new(last)));
                 }
                 tried.clear();
                 error = Some(last);
@@ -124,7 +127,7 @@ impl Source {
             let key = self.key(&endpoint);
             match self.client(&endpoint, Some(balancer), version, &key).await {
                 Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
-                Err(failed) if failed.is_final() => return Err(failed),
+                Err(failed) if failed.is_final() => return Err(ProxyError::Connect(failed)),
                 Err(failed) => {
                     debug!(source = %self.workload.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
                     if failed.is_endpoints_fault() {
@@ -135,7 +138,8 @@ impl Source {
                 }
             }
             if tried.len() >= MAX_ENDPOINTS && !may_wait(same, &mut attempts).await {
-                return Err(error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned())));
+                let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
+                return Err(ProxyError::FailFast(Box::new(last)));
             }
         }
     }

@@ -18,6 +18,9 @@ pub(super) enum ProxyError {
     Denied(DenyReason),
     #[error("too many requests of this workload are in flight")]
     LoadShed,
+    /// No endpoint was ready for the failfast timeout; the last attempt's error.
+    #[error("no endpoint was ready in time: {0}")]
+    FailFast(Box<ConnectError>),
     #[error("{0}")]
     Connect(ConnectError),
     #[error("connecting to the application: {0}")]
@@ -33,13 +36,14 @@ impl ProxyError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::LoadShed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::FailFast(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Stream(_) => StatusCode::BAD_GATEWAY,
             Self::Application(failure) => match failure.reason() {
                 Reason::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
             },
             Self::Connect(error) => match error.reason() {
-                // Linkerd's failfast and connect timeout.
+                // Linkerd's connect timeout.
                 Reason::NoReadyEndpoint | Reason::EndpointUnreachable | Reason::EndpointChanged => {
                     StatusCode::GATEWAY_TIMEOUT
                 }
@@ -67,8 +71,8 @@ impl ProxyError {
             Self::LoadShed => Some("loadshed"),
             Self::Stream(_) => Some("i/o"),
             Self::Application(failure) => Some(failure.reason().as_str()),
+            Self::FailFast(_) => Some("failfast"),
             Self::Connect(error) => match error.reason() {
-                Reason::NoReadyEndpoint => Some("failfast"),
                 Reason::DeniedByPolicy => None,
                 reason => Some(reason.as_str()),
             },
@@ -82,8 +86,8 @@ impl ProxyError {
             Self::LoadShed => Some(StreamFailure::LoadShed),
             Self::Stream(error) => Some(StreamFailure::of(error)),
             Self::Application(_) => Some(StreamFailure::Io),
+            Self::FailFast(_) => Some(StreamFailure::FailFast),
             Self::Connect(error) => match error.reason() {
-                Reason::NoReadyEndpoint => Some(StreamFailure::FailFast),
                 Reason::DeniedByPolicy => None,
                 _ => Some(StreamFailure::Io),
             },

@@ -153,18 +153,17 @@ impl OutboundConnection {
     fn not_reached(
         &self,
         route: &Route,
-        error: ConnectError,
+        error: ProxyError,
         request: &mut Request<RequestBody>,
         grpc: bool,
         started: Instant,
     ) -> ProxyError {
-        if let ConnectError::Denied { .. } = error
+        if let ProxyError::Connect(ConnectError::Denied { .. }) = error
             && let Some(local) = self.source.denied_by(route)
         {
             // Counts and logs the denial for the destination.
             let _ = local.admit(request, started);
         }
-        let error = ProxyError::Connect(error);
         record::Request::begin(self.source.leg(route), route.series(&self.source, grpc), grpc, started)
             .failed(error.status(), error.failure());
         error
