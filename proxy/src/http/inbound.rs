@@ -184,6 +184,11 @@ impl Admitted {
         watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });
     }
 
+    /// The request is sent again.
+    pub(super) fn repeated(self) {
+        self.request.repeated();
+    }
+
     /// The request was not answered.
     pub(super) fn failed(self, error: &ProxyError) {
         self.request.failed(error.status(), error.failure());

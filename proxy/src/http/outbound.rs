@@ -121,7 +121,13 @@ impl OutboundConnection {
                         tried.push(picked.endpoint().addr);
                     }
                     request = match replay.after(error) {
-                        Ok(again) => again,
+                        Ok(again) => {
+                            counted.repeated();
+                            if let Some(admitted) = admitted {
+                                admitted.repeated();
+                            }
+                            again
+                        }
                         Err(error) => {
                             let error = ProxyError::Stream(error);
                             counted.failed(error.status(), error.failure());

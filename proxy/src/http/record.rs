@@ -1,6 +1,9 @@
 //! Records a request and its response in the metrics of one side.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, StatusCode};
 
@@ -14,6 +17,8 @@ pub(super) struct Request {
     pub(super) started: Instant,
     /// Told how the response ends.
     pub(super) observer: Option<Box<dyn Observer>>,
+    /// Nothing more is to be recorded.
+    done: bool,
 }
 
 /// A response whose body is on its way.
@@ -52,7 +57,7 @@ impl Request {
     pub(super) fn begin(leg: Arc<HttpSeries>, route: Arc<RouteSeries>, grpc: bool, started: Instant) -> Self {
         leg.request();
         route.request();
-        Self { leg, route, grpc, started, observer: None }
+        Self { leg, route, grpc, started, observer: None, done: false }
     }
 
     pub(super) fn timer(&self) -> RequestTimer {
@@ -65,19 +70,39 @@ impl Request {
     }
 
     /// The proxy answers itself.
-    pub(super) fn failed(self, status: StatusCode, failure: Option<StreamFailure>) {
+    pub(super) fn failed(mut self, status: StatusCode, failure: Option<StreamFailure>) {
         let class = failure.map_or_else(|| Class::complete(status, None), Class::broken);
-        let latency = self.started.elapsed();
-        self.leg.response(Some(status), class, latency);
-        self.route.response(Some(status), class, latency, std::time::Duration::ZERO);
+        self.record(Some(status), class, Duration::ZERO);
+    }
+
+    /// The request is sent again, and that is recorded.
+    pub(super) fn repeated(mut self) {
+        self.done = true;
+    }
+
+    /// `response`: how long the response took from its head on.
+    fn record(&mut self, status: Option<StatusCode>, class: Class, response: Duration) {
+        let total = self.started.elapsed();
+        self.leg.response(status, class, total);
+        self.route.response(status, class, total, response);
         if let Some(observer) = &self.observer {
-            observer.ended(Some(status), class, &self);
+            observer.ended(status, class, self);
+        }
+        self.done = true;
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.done {
+            // The client does not wait for the response any more.
+            self.record(None, Class::broken(StreamFailure::Canceled), Duration::ZERO);
         }
     }
 }
 
 impl Record {
-    pub(super) fn end(self, outcome: Outcome<'_>) {
+    pub(super) fn end(mut self, outcome: Outcome<'_>) {
         let empty = HeaderMap::new();
         let class = match outcome {
             Outcome::Complete(trailers) => {
@@ -86,13 +111,6 @@ impl Record {
             }
             Outcome::Broken(failure) => Class::broken(failure),
         };
-        let now = Instant::now();
-        let total = now.saturating_duration_since(self.request.started);
-        self.request.leg.response(Some(self.status), class, total);
-        let response = now.saturating_duration_since(self.responded);
-        self.request.route.response(Some(self.status), class, total, response);
-        if let Some(observer) = &self.request.observer {
-            observer.ended(Some(self.status), class, &self.request);
-        }
+        self.request.record(Some(self.status), class, self.responded.elapsed());
     }
 }
