@@ -16,7 +16,11 @@ use super::{
     pool::{Key, Pools},
     settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
-use crate::{metrics::HttpSeries, tls::Credential};
+use crate::{
+    balance::{Balancer, Endpoint},
+    metrics::HttpSeries,
+    tls::Credential,
+};
 
 /// What belongs to a connection.
 pub(super) struct Origin {
@@ -26,6 +30,8 @@ pub(super) struct Origin {
     pub(super) local: Option<Arc<InboundContext>>,
     /// The certificate with which it was opened.
     pub(super) credential: Option<Arc<Credential>>,
+    /// The endpoint, and the service for which it was opened.
+    pub(super) endpoint: Option<(Arc<Balancer>, Endpoint)>,
 }
 
 /// A connection that can take a request.
@@ -74,7 +80,12 @@ pub(super) enum Home {
 impl Origin {
     /// Of a connection from the proxy to an application on this node.
     pub(super) fn application() -> Self {
-        Self { leg: None, local: None, credential: None }
+        Self { leg: None, local: None, credential: None, endpoint: None }
+    }
+
+    /// Whether its endpoint has left the service, or is to be reached in another way.
+    pub(super) fn has_left(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(|(balancer, endpoint)| !balancer.has(endpoint))
     }
 }
 

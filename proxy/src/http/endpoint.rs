@@ -148,7 +148,7 @@ impl Source {
     async fn client(
         &self,
         endpoint: &Endpoint,
-        balancer: Option<&Balancer>,
+        balancer: Option<&Arc<Balancer>>,
         version: HttpVersion,
         key: &Key,
     ) -> Result<Client, ConnectError> {
@@ -160,7 +160,7 @@ impl Source {
                     return Ok(Client::Http1(idle));
                 }
                 let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
-                let (io, origin) = self.adopt(upstream, endpoint);
+                let (io, origin) = self.adopt(upstream, endpoint, balancer);
                 Http1::open(io, origin).await.map(Client::Http1).map_err(|error| broken(endpoint, &error))
             }
             HttpVersion::Http2 => {
@@ -173,7 +173,7 @@ impl Source {
                     return Ok(Client::Http2(open));
                 }
                 let upstream = self.connect(endpoint, balancer, Inner::Http2).await?;
-                let (io, origin) = self.adopt(upstream, endpoint);
+                let (io, origin) = self.adopt(upstream, endpoint, balancer);
                 let opened =
                     Http2::open(io, origin, &HTTP2).await.map_err(|error| broken(endpoint, &error))?;
                 shared.set(&opened);
@@ -185,7 +185,7 @@ impl Source {
     async fn connect(
         &self,
         endpoint: &Endpoint,
-        balancer: Option<&Balancer>,
+        balancer: Option<&Arc<Balancer>>,
         inner: Inner,
     ) -> Result<Upstream, ConnectError> {
         let early = self.early.lock().take();
@@ -208,7 +208,12 @@ impl Source {
     }
 
     /// What belongs to a new connection.
-    fn adopt(&self, upstream: Upstream, endpoint: &Endpoint) -> (HttpIo, Origin) {
+    fn adopt(
+        &self,
+        upstream: Upstream,
+        endpoint: &Endpoint,
+        balancer: Option<&Arc<Balancer>>,
+    ) -> (HttpIo, Origin) {
         let Upstream { mut io, addr, tls, local, .. } = upstream;
         let local = local.map(|local| {
             // The destination would have accepted it from its client.
@@ -220,7 +225,8 @@ impl Source {
             _ => None,
         };
         let leg = Some(self.series(addr, tls, Some(endpoint.labels.clone())));
-        (HttpIo::new(Bytes::new(), io), Origin { leg, local, credential })
+        let endpoint = balancer.map(|balancer| (balancer.clone(), endpoint.clone()));
+        (HttpIo::new(Bytes::new(), io), Origin { leg, local, credential, endpoint })
     }
 
     /// The destination's side of requests to a workload of this node.

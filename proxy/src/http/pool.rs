@@ -112,6 +112,7 @@ impl Pools {
             pool.lock().retain(|_, idle| {
                 let is_kept = |connection: &Http1| {
                     connection.is_usable()
+                        && !connection.origin.has_left()
                         && now.saturating_duration_since(connection.idle_since) < HTTP1_IDLE
                 };
                 idle.retain(is_kept);
@@ -144,7 +145,9 @@ impl Shared {
     fn is_kept(&self, now: Instant) -> bool {
         let current = self.current.lock();
         current.as_ref().is_some_and(|(connection, used)| {
-            connection.is_usable() && now.saturating_duration_since(*used) < HTTP2_IDLE
+            connection.is_usable()
+                && !connection.origin.has_left()
+                && now.saturating_duration_since(*used) < HTTP2_IDLE
         })
     }
 }
@@ -158,7 +161,7 @@ fn is_current(opened_with: Option<&Arc<Credential>>, now: Option<&Arc<Credential
     }
 }
 
-/// Closes connections that nobody has used for a while, until the pools are dropped.
+/// Closes connections that nobody has used for a while or whose endpoint has left, until the pools are dropped.
 pub(super) async fn close_idle(pools: Weak<Pools>) {
     loop {
         tokio::time::sleep(SWEEP).await;
