@@ -104,6 +104,11 @@ impl Http1 {
         Ok(Self { sender, origin: Arc::new(origin), reused: false, idle_since: Instant::now() })
     }
 
+    /// Waits until it can take a request: its task has to run once.
+    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
+        self.sender.ready().await
+    }
+
     pub(super) fn is_usable(&self) -> bool {
         self.sender.is_ready() && !self.sender.is_closed()
     }

@@ -216,7 +216,11 @@ impl InboundConnection {
     pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> hyper::Result<()> {
         let io = self.context.application_io(application);
         match version {
-            HttpVersion::Http1 => *self.http1.lock() = Some(Http1::open(io, Origin::application()).await?),
+            HttpVersion::Http1 => {
+                let mut opened = Http1::open(io, Origin::application()).await?;
+                opened.ready().await?;
+                *self.http1.lock() = Some(opened);
+            }
             HttpVersion::Http2 => {
                 *self.http2.lock() = Some(Http2::open(io, Origin::application(), &HTTP2).await?);
             }
