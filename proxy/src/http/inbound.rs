@@ -36,6 +36,7 @@ use crate::{
         Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
     },
     net::{AppStream, Direction, Peer},
+    policy::DeclaredProtocol,
     tls::Identity,
     upstream::connect_application,
     workload::Workload,
@@ -108,9 +109,11 @@ impl InboundContext {
         counted.observer = Some(Box::new(self.worst.see(request)));
         match self.check() {
             Ok(permit) => {
-                headers::strip_linkerd(request.headers_mut());
-                if let Some(identity) = &self.client_id {
-                    request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
+                if self.interprets() {
+                    headers::strip_linkerd(request.headers_mut());
+                    if let Some(identity) = &self.client_id {
+                        request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
+                    }
                 }
                 Ok(Admitted { request: counted, permit })
             }
@@ -119,6 +122,12 @@ impl InboundContext {
                 Err(error)
             }
         }
+    }
+
+    /// Whether requests may be changed. On this node, a client's side may find HTTP on a port that is declared opaque.
+    fn interprets(&self) -> bool {
+        let declared = self.workload.config().inbound_protocol(self.target.port());
+        !matches!(declared, DeclaredProtocol::Opaque | DeclaredProtocol::Tls)
     }
 
     fn check(&self) -> Result<RequestPermit, ProxyError> {
