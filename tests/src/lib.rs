@@ -2,7 +2,7 @@
 //!
 //! A scenario (in `scenarios/`) describes a cluster, acts in its pods and checks bytes, metrics and logs. [`mesh`]
 //! describes and runs the cluster; [`backends`] and [`load`] are servers and clients of this process inside the pods,
-//! [`programs`] real ones; [`http`] is a strict HTTP/1 for both sides; [`attack`] is a TLS client for attacks, [`capture`] records packets, [`census`] counts the
+//! [`programs`] real ones; [`http`] is a strict HTTP/1 for both sides, [`http2`] an HTTP/2; [`attack`] is a TLS client for attacks, [`capture`] records packets, [`census`] counts the
 //! resources in use to find leaks, [`texts`] are what they look for in logs, [`suite`] runs it all. [`bench`] is the
 //! benchmark, [`soak`] the soak test.
 
@@ -14,6 +14,7 @@ pub mod census;
 pub mod dial;
 pub mod grpc;
 pub mod http;
+pub mod http2;
 pub mod load;
 pub mod logs;
 pub mod mesh;

@@ -103,7 +103,8 @@ impl Seen {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Opens a listening socket in the namespace of the calling thread.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
