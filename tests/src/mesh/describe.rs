@@ -6,7 +6,8 @@
 //!     .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
 //!     .service("web", |service| service.port(80, 8080))
 //! ```
-//! All objects are in the namespace [`NAMESPACE`]; the service account and the label `app` of a pod have its name.
+//! All objects are in the namespace [`NAMESPACE`]; by default, the service account and the label `app` of a pod
+//! have its name.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -34,6 +35,7 @@ pub struct Description {
 pub struct PodSpec {
     pub(super) name: String,
     pub(super) app: String,
+    pub(super) account: String,
     pub(super) node: String,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) host_network: bool,
@@ -119,6 +121,7 @@ impl PodSpec {
         Self {
             name: name.to_owned(),
             app: name.to_owned(),
+            account: name.to_owned(),
             node: "a".to_owned(),
             annotations: BTreeMap::new(),
             host_network: false,
@@ -141,6 +144,12 @@ impl PodSpec {
     /// The label `app`, by which services select it.
     pub fn app(mut self, app: &str) -> Self {
         self.app = app.to_owned();
+        self
+    }
+
+    /// The service account, of which another pod has the name.
+    pub fn account(mut self, name: &str) -> Self {
+        self.account = name.to_owned();
         self
     }
 

@@ -19,6 +19,7 @@ use crate::{
 pub struct Pod<'a> {
     mesh: &'a Mesh,
     name: String,
+    account: String,
     netns: Netns,
     pub v4: Ipv4Addr,
     pub v6: Ipv6Addr,
@@ -29,7 +30,8 @@ impl<'a> Pod<'a> {
         let key = format!("{NAMESPACE}/{name}");
         let cluster = mesh.cluster()?;
         let (v4, v6) = both(&cluster.pod_ips(&key)?)?;
-        Ok(Self { mesh, name: name.to_owned(), netns: Netns::at(cluster.pod_netns(&key)?), v4, v6 })
+        let account = mesh.specs().get(name).map_or_else(|| name.to_owned(), |spec| spec.account.clone());
+        Ok(Self { mesh, name: name.to_owned(), account, netns: Netns::at(cluster.pod_netns(&key)?), v4, v6 })
     }
 
     pub fn name(&self) -> &str {
@@ -42,7 +44,7 @@ impl<'a> Pod<'a> {
 
     /// The identity in its certificates.
     pub fn identity(&self) -> String {
-        format!("{}.{NAMESPACE}.serviceaccount.identity.linkerd.cluster.local", self.name)
+        format!("{}.{NAMESPACE}.serviceaccount.identity.linkerd.cluster.local", self.account)
     }
 
     /// A port of its IPv4 address.

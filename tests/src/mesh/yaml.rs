@@ -8,9 +8,9 @@ pub(super) fn namespace() -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n")
 }
 
-/// With its service account.
+/// With its service account, unless it uses that of another pod.
 pub(super) fn pod(spec: &PodSpec) -> String {
-    let PodSpec { name, app, node, annotations, host_network, ports, ip } = spec;
+    let PodSpec { name, app, account, node, annotations, host_network, ports, ip } = spec;
     let annotations = block("annotations", annotations);
     let ports: String = ports
         .iter()
@@ -18,14 +18,15 @@ pub(super) fn pod(spec: &PodSpec) -> String {
         .collect();
     let ports = if ports.is_empty() { ports } else { format!("      ports:\n{ports}") };
     let status = ip.map(|ip| format!("status:\n  podIP: {ip}\n")).unwrap_or_default();
+    let own_account = if name == account {
+        format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: {NAMESPACE}\n---\n"
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "apiVersion: v1
-kind: ServiceAccount
-metadata:
-  name: {name}
-  namespace: {NAMESPACE}
----
-apiVersion: v1
+        "{own_account}apiVersion: v1
 kind: Pod
 metadata:
   name: {name}
@@ -34,7 +35,7 @@ metadata:
     app: {app}
 {annotations}spec:
   nodeName: {node}
-  serviceAccountName: {name}
+  serviceAccountName: {account}
   hostNetwork: {host_network}
   containers:
     - name: main
