@@ -117,7 +117,7 @@ impl Source {
             let Some((picked, balancer)) = picked else {
                 let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
                 if !may_wait(same, &mut attempts).await {
-                    return Err(ProxyError::FailFast(last));
+                    return Err(ProxyError::FailFast(Box::new(last)));
                 }
                 tried.clear();
                 error = Some(last);
@@ -139,7 +139,7 @@ impl Source {
             }
             if tried.len() >= MAX_ENDPOINTS && !may_wait(same, &mut attempts).await {
                 let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
-                return Err(ProxyError::FailFast(last));
+                return Err(ProxyError::FailFast(Box::new(last)));
             }
         }
     }

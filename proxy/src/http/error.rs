@@ -20,7 +20,7 @@ pub(super) enum ProxyError {
     LoadShed,
     /// No endpoint was ready for the failfast timeout; the last attempt's error.
     #[error("no endpoint was ready in time: {0}")]
-    FailFast(ConnectError),
+    FailFast(Box<ConnectError>),
     #[error("{0}")]
     Connect(ConnectError),
     #[error("connecting to the application: {0}")]

@@ -109,7 +109,11 @@ fn documented(mesh: &Mesh) -> Result<()> {
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .filter_map(|line| line.split_once(' '));
         for (name, kind) in types {
-            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            let name = match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            };
             ensure!(names.contains(&name), "docs/metrics.md does not have {name}");
             reported.insert(name);
         }
