@@ -155,12 +155,16 @@ fn silent_at_first(mesh: &Mesh) -> Result<()> {
         }
         ensure!(origin.connections() == 1, "the server saw {} connections", origin.connections());
 
-        let server = way.http2(|request| Answer::http(200, request.header("l5d-client-id")))?;
-        let stream = way.client.connect(mesh.service(way.server.name()).at(server.port()))?;
-        thread::sleep(2 * SECOND);
-        let response = http2::Client::over(stream)?.send(http2::get("origin.test", "/"))?;
-        ensure!(response.text() == own, "{response:?}");
-        ensure!(server.peers().len() == 1, "the server saw {} connections", server.peers().len());
+        let patient = way.http2(|request| Answer::http(200, request.header("l5d-client-id")))?;
+        // What such a server sends first is HTTP/2, and no sign of another protocol.
+        let eager = way.eager_http2(|request| Answer::http(200, request.header("l5d-client-id")))?;
+        for server in [patient, eager] {
+            let stream = way.client.connect(mesh.service(way.server.name()).at(server.port()))?;
+            thread::sleep(2 * SECOND);
+            let response = http2::Client::over(stream)?.send(http2::get("origin.test", "/"))?;
+            ensure!(response.text() == own, "{response:?}");
+            ensure!(server.peers().len() == 1, "the server saw {} connections", server.peers().len());
+        }
         origin.no_failures()
     })
 }
