@@ -25,13 +25,15 @@ pub(crate) const RUN: [Tool; 3] =
     [tool("ip", "iproute2"), tool("nft", "nftables"), tool("unshare", "util-linux")];
 
 /// Real clients and servers for the scenarios.
-pub(crate) const TEST: [Tool; 15] = [
+pub(crate) const TEST: [Tool; 17] = [
     tool("curl", "curl"),
     tool("socat", "socat"),
-    tool("python3", "python3"),
+    tool("python3", "python3 python3-venv"),
     tool("nc", "netcat-openbsd"),
     tool("ps", "procps"),
     tool("nginx", "nginx"),
+    tool("apache2", "apache2"),
+    tool("haproxy", "haproxy"),
     tool("redis-server", "redis-server"),
     tool("redis-cli", "redis-tools"),
     tool("postgres", "postgresql"),

@@ -13,6 +13,8 @@ use crate::host;
 pub(super) struct Tally {
     pub(super) passed: u64,
     pub(super) failed: u64,
+    /// Tests that this machine cannot run; each has said why.
+    pub(super) skipped: u64,
     /// Suites with a failure.
     pub(super) broken: Vec<String>,
 }
@@ -30,9 +32,10 @@ impl Tally {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
-            if let Some((passed, failed)) = result(&line) {
+            if let Some([passed, failed, skipped]) = result(&line) {
                 self.passed += passed;
                 self.failed += failed;
+                self.skipped += skipped;
             }
         }
         let status = child.wait()?;
@@ -48,13 +51,13 @@ impl Tally {
     }
 }
 
-/// Passed and failed of `test result: ok. 5 passed; 0 failed; …`, in whatever colours.
-fn result(line: &str) -> Option<(u64, u64)> {
+/// Passed, failed and skipped of `test result: ok. 5 passed; 0 failed; …`, in whatever colours.
+fn result(line: &str) -> Option<[u64; 3]> {
     let (_, counts) = line.split_once("test result: ")?;
     let (_, counts) = counts.split_once(". ")?;
     let count =
         |word: &str| counts.split(';').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok());
-    Some((count("passed")?, count("failed")?))
+    Some([count("passed")?, count("failed")?, count("ignored")?])
 }
 
 #[cfg(test)]
@@ -65,9 +68,9 @@ mod tests {
     fn results_are_read() {
         let line =
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.01s";
-        assert_eq!(result(line), Some((12, 0)));
+        assert_eq!(result(line), Some([12, 0, 1]));
         let coloured = "test result: \u{1b}[31mFAILED\u{1b}[m. 3 passed; 2 failed; 0 ignored; 0 measured";
-        assert_eq!(result(coloured), Some((3, 2)));
+        assert_eq!(result(coloured), Some([3, 2, 0]));
         assert_eq!(result("test a ... ok"), None);
     }
 
