@@ -106,7 +106,7 @@ impl InboundContext {
         let grpc = headers::is_grpc(request.headers());
         let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
         counted.observer = Some(Box::new(self.worst.see(request)));
-        match self.check() {
+        match self.check(headers::size(request)) {
             Ok(permit) => {
                 headers::strip_linkerd(request.headers_mut());
                 if let Some(identity) = &self.client_id {
@@ -121,9 +121,9 @@ impl InboundContext {
         }
     }
 
-    fn check(&self) -> Result<RequestPermit, ProxyError> {
+    fn check(&self, head: usize) -> Result<RequestPermit, ProxyError> {
         self.authorization.lock().check().map_err(ProxyError::Denied)?;
-        self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed)
+        self.workload.requests.acquire(Direction::Inbound, head).ok_or(ProxyError::LoadShed)
     }
 
     /// Resolves when the policy denies this client; for what goes on after a request.

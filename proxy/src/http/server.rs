@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     body::ResponseBody,
     error::ProxyError,
-    io::HttpIo,
+    io::{HeadLimits, HttpIo},
     link::Link,
     settings::{HTTP2, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
@@ -120,6 +120,7 @@ pub(super) async fn serve<H: Handler>(
     io: HttpIo,
     version: HttpVersion,
     connection: &Arc<Connection>,
+    limits: HeadLimits,
     handler: Arc<H>,
 ) -> hyper::Result<()> {
     let service = service_fn(move |request| handler.clone().handle(request));
@@ -134,7 +135,7 @@ pub(super) async fn serve<H: Handler>(
                     .header_read_timeout(None)
                     .max_buf_size(MAX_HEAD)
                     .max_headers(MAX_HEADERS)
-                    .serve_connection(TokioIo::new(io.guarded(connection)), service)
+                    .serve_connection(TokioIo::new(io.guarded(connection, limits)), service)
                     .with_upgrades()
             );
             tokio::select! {
@@ -155,7 +156,9 @@ pub(super) async fn serve<H: Handler>(
                     .keep_alive_timeout(HTTP2.keep_alive_timeout)
                     .max_concurrent_streams(HTTP2.max_streams)
                     .max_header_list_size(MAX_HEADER_LIST)
-                    .serve_connection(TokioIo::new(io), service)
+                    .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
+                    .max_local_error_reset_streams(HTTP2.max_error_resets)
+                    .serve_connection(TokioIo::new(io.in_turns()), service)
             );
             tokio::select! {
                 result = &mut serving => return result,
