@@ -85,6 +85,9 @@ pub struct Config {
     /// How long protocol detection and a TLS handshake may take.
     #[arg(long, env = "WEFT_PROXY_DETECT_TIMEOUT", value_parser = duration, default_value = "10s")]
     pub detect_timeout: Duration,
+    /// How long a client may take to send the head of an HTTP/1 request, from its first byte on.
+    #[arg(long, env = "WEFT_PROXY_HTTP_HEAD_TIMEOUT", value_parser = duration, default_value = "30s")]
+    pub http_head_timeout: Duration,
     /// How long a connection waits for its workload's first certificate.
     #[arg(long, env = "WEFT_PROXY_CERTIFICATE_TIMEOUT", value_parser = duration, default_value = "3s")]
     pub certificate_timeout: Duration,

@@ -15,6 +15,8 @@ pub mod config;
 pub mod connection;
 pub mod detect;
 pub mod discovery;
+#[cfg(test)]
+mod fuzz;
 pub mod handover;
 pub mod http;
 pub mod identity;

@@ -71,11 +71,17 @@ const SETTINGS_HEADER: [Option<u8>; 9] =
 
 /// Classifies what follows the method and its space.
 fn request_line(rest: &[u8], incomplete: Http) -> Http {
-    let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-        let is_text = rest.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\r');
-        return if is_text && rest.len() < MAX_REQUEST_LINE { incomplete } else { Http::Not };
-    };
-    let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+    let end = rest.iter().position(|byte| *byte == b'\n');
+    let line = &rest[..end.unwrap_or(rest.len())];
+    // Also of a complete line: the result must not depend on how the bytes arrive.
+    let is_text = line.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\r');
+    if !is_text || line.len() >= MAX_REQUEST_LINE {
+        return Http::Not;
+    }
+    if end.is_none() {
+        return incomplete;
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let version = line.iter().rposition(|byte| *byte == b' ').map(|space| &line[space + 1..]);
     match version {
         Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']) => Http::Http1,
@@ -180,6 +186,7 @@ mod tests {
             b"\0\0\0\x2a",
             b"hello, world",
             b"GET /\0",
+            b"GET /\0 HTTP/1.1\r\n",
         ] {
             assert_eq!(http(bytes), Http::Not, "{:?}", String::from_utf8_lossy(bytes));
         }

@@ -4,6 +4,8 @@
 //! [`crate::net::Prefixed`] replays them.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod fuzz;
 mod hello;
 mod http;
 

@@ -110,6 +110,8 @@ fn opaque_transport_port(hint: &ProtocolHint) -> Result<Option<u16>, InvalidEndp
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use weft_api::linkerd::destination::tls_identity::DnsLikeIdentity;
 

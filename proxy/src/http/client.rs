@@ -150,7 +150,9 @@ impl Http2 {
             .keep_alive_timeout(settings.keep_alive_timeout)
             .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(settings.max_reset_streams)
-            .handshake(TokioIo::new(Coalesced::new(io)))
+            .max_pending_accept_reset_streams(settings.max_pending_resets)
+            .max_local_error_reset_streams(settings.max_error_resets)
+            .handshake(TokioIo::new(Coalesced::new(io.in_turns())))
             .await?;
         let streams = Arc::new(MaxStreams(AtomicUsize::new(connection.current_max_send_streams())));
         let counted = Arc::downgrade(&streams);

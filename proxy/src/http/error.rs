@@ -7,6 +7,8 @@ use super::body::ResponseBody;
 use crate::{metrics::StreamFailure, policy::DenyReason, refusal::Reason, upstream::ConnectError};
 
 pub(super) const PROXY_ERROR: HeaderName = HeaderName::from_static("l5d-proxy-error");
+/// The label `error` of peers that break the protocol.
+pub(super) const PROTOCOL_ERROR: &str = "protocol error";
 pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("l5d-proxy-connection");
 
 /// Why a request gets an answer from the proxy and not from the application.
@@ -69,6 +71,7 @@ impl ProxyError {
             Self::BadRequest(_) => Some("bad request"),
             Self::Denied(_) => None,
             Self::LoadShed => Some("loadshed"),
+            Self::Stream(error) if is_protocol_error(error) => Some(PROTOCOL_ERROR),
             Self::Stream(_) => Some("i/o"),
             Self::Application(failure) => Some(failure.reason().as_str()),
             Self::FailFast(_) => Some("failfast"),
@@ -131,6 +134,13 @@ fn percent_encoded(text: &[u8]) -> HeaderValue {
         }
     }
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Whether the peer has broken the protocol, or exceeded a bound: what it sent cannot be understood, or is a flood.
+pub(super) fn is_protocol_error(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_parse() || http2.is_some_and(h2::Error::is_library)
 }
 
 /// An error with its causes, in one line.

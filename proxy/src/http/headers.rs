@@ -10,6 +10,13 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(super) const CLIENT_ID: HeaderName = HeaderName::from_static("l5d-client-id");
 
+/// About how many bytes a request's head takes.
+pub(super) fn size<B>(request: &Request<B>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter();
+    fields.fold(target, |size, (name, value)| size + name.as_str().len() + value.len())
+}
+
 /// Refuses what two HTTP implementations could understand in two ways. hyper and h2 have refused most of it already.
 ///
 /// # Errors

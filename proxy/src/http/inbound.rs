@@ -114,9 +114,10 @@ impl InboundContext {
         if let Some(format) = settings.access_log {
             counted.observers.push(Box::new(Entry::new(format, request, self)));
         }
-        let permit = decision
-            .map_err(ProxyError::Denied)
-            .and_then(|()| self.workload.requests.acquire(Direction::Inbound).ok_or(ProxyError::LoadShed));
+        let head = headers::size(request);
+        let permit = decision.map_err(ProxyError::Denied).and_then(|()| {
+            self.workload.requests.acquire(Direction::Inbound, head).ok_or(ProxyError::LoadShed)
+        });
         match permit {
             Ok(permit) => {
                 if settings.interprets {

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,12 +19,12 @@ use super::{
     guard::Guard,
     link::Answer,
     server::Connection,
-    settings::{HEAD_TIMEOUT, MAX_HEAD},
+    settings::{MAX_HEAD, TURN_READ, TURN_WRITES},
 };
-
 use crate::{
+    limits::{RequestLimiter, RequestPermit},
     metrics::Metered,
-    net::{self, OverTcp},
+    net::{self, Direction, OverTcp},
 };
 
 /// A connection whose bytes are counted; the type of its stream does not matter any more.
@@ -35,8 +36,26 @@ pub struct HttpIo {
     prefix: Bytes,
     io: Box<dyn Stream>,
     ends_orderly: bool,
+    /// For HTTP/2.
+    turn: Option<Turn>,
     /// For connections of HTTP/1 clients.
     client: Option<Box<ClientSide>>,
+}
+
+/// What may still be done before others have their turn.
+#[derive(Clone, Copy)]
+struct Turn {
+    bytes: usize,
+    writes: usize,
+}
+
+/// Bounds of heads that are still arriving.
+pub(super) struct HeadLimits {
+    /// How long a head may take, from its first byte on.
+    pub(super) timeout: Duration,
+    /// The workload's requests, among which large heads count.
+    pub(super) requests: Arc<RequestLimiter>,
+    pub(super) direction: Direction,
 }
 
 /// Guards what an HTTP/1 client sends, and writes informational responses to it.
@@ -47,6 +66,9 @@ struct ClientSide {
     interim: BytesMut,
     /// hyper's last write was accepted in part: its message goes on.
     within_message: bool,
+    limits: HeadLimits,
+    /// Permission to keep the head that has begun.
+    held: Option<RequestPermit>,
     /// When the head that has begun must be complete.
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -65,19 +87,26 @@ impl<S: OverTcp + Send> Stream for Metered<S> {
 impl HttpIo {
     /// Readers get `prefix` first, then what `io` holds.
     pub fn new<S: OverTcp + Send + 'static>(prefix: Bytes, io: Metered<S>) -> Self {
-        Self { prefix, io: Box::new(io), ends_orderly: true, client: None }
+        Self { prefix, io: Box::new(io), ends_orderly: true, turn: None, client: None }
     }
 
     /// Guards the requests of an HTTP/1 client.
-    pub(super) fn guarded(mut self, connection: &Arc<Connection>) -> Self {
+    pub(super) fn guarded(mut self, connection: &Arc<Connection>, limits: HeadLimits) -> Self {
         self.client = Some(Box::new(ClientSide {
             guard: Guard::new(MAX_HEAD),
             connection: connection.clone(),
             interim: BytesMut::new(),
             within_message: false,
+            limits,
+            held: None,
             deadline: None,
         }));
         self
+    }
+
+    /// Gives other connections their turn now and then. h2 would read and answer small frames on and on.
+    pub(super) fn in_turns(self) -> Self {
+        Self { turn: Some(Turn::NEW), ..self }
     }
 
     /// From now on the stream carries something else than HTTP, after `unread`: a shutdown ends one direction only.
@@ -91,6 +120,17 @@ impl HttpIo {
     /// Both directions have ended: the close is an ordinary one.
     pub(super) fn end_orderly(&self) {
         net::end_orderly(self.io.tcp());
+    }
+}
+
+impl Turn {
+    const NEW: Self = Self { bytes: TURN_READ, writes: TURN_WRITES };
+
+    /// Begins the next turn, when the others have had theirs.
+    fn over<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        *self = Self::NEW;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -122,7 +162,7 @@ impl ClientSide {
                 if let Some(why) = refused {
                     link.refuse(why);
                 }
-                Ok(())
+                self.hold()
             }
             Err(why) => {
                 link.refuse(why);
@@ -131,13 +171,30 @@ impl ClientSide {
         }
     }
 
+    /// What a workload's clients may make the proxy keep is bounded.
+    fn hold(&mut self) -> io::Result<()> {
+        let kept = self.guard.within_head();
+        if kept == 0 {
+            self.held = None;
+            return Ok(());
+        }
+        let HeadLimits { requests, direction, .. } = &self.limits;
+        if requests.hold(*direction, kept, &mut self.held) {
+            return Ok(());
+        }
+        let why = "too many large request heads at once";
+        self.connection.link().refuse(why);
+        Err(io::Error::new(io::ErrorKind::QuotaExceeded, why))
+    }
+
     /// A head that has begun must be complete in time.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.guard.is_within_head() {
+        if self.guard.within_head() == 0 {
             self.deadline = None;
             return Poll::Pending;
         }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(HEAD_TIMEOUT)));
+        let timeout = self.limits.timeout;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(deadline.as_mut().poll(cx));
         let why = "a request head that takes too long";
         self.connection.link().refuse(why);
@@ -165,7 +222,7 @@ impl ClientSide {
 
 impl HttpIo {
     fn poll_read_client(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some(mut client) = self.client.take() else { return self.poll_read_stream(cx, buffer) };
+        let Some(mut client) = self.client.take() else { return self.poll_read_turn(cx, buffer) };
         client.connection.link().register(cx.waker());
         let result = loop {
             if client.read_waiting(buffer) {
@@ -185,6 +242,31 @@ impl HttpIo {
         };
         self.client = Some(client);
         result
+    }
+
+    fn poll_read_turn(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(turn) = &mut self.turn else { return self.poll_read_stream(cx, buffer) };
+        if turn.bytes == 0 {
+            return turn.over(cx);
+        }
+        let before = buffer.filled().len();
+        let read = self.poll_read_stream(cx, buffer);
+        if let Some(turn) = &mut self.turn {
+            turn.bytes = turn.bytes.saturating_sub(buffer.filled().len() - before);
+            if read.is_pending() {
+                *turn = Turn::NEW;
+            }
+        }
+        read
+    }
+
+    fn poll_write_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(turn) = &mut self.turn else { return Poll::Ready(()) };
+        if turn.writes == 0 {
+            return turn.over(cx);
+        }
+        turn.writes -= 1;
+        Poll::Ready(())
     }
 
     fn poll_read_stream(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -227,6 +309,7 @@ impl AsyncRead for HttpIo {
 
 impl AsyncWrite for HttpIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_write_turn(cx));
         ready!(self.poll_before_write(cx))?;
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         self.wrote(written, bytes.len());
@@ -238,6 +321,7 @@ impl AsyncWrite for HttpIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_write_turn(cx));
         ready!(self.poll_before_write(cx))?;
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
         self.wrote(written, slices.iter().map(|slice| slice.len()).sum());

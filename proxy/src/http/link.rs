@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     task::Waker,
 };
 
@@ -15,8 +15,10 @@ use parking_lot::Mutex;
 
 use super::guard::MASKED_EXPECT;
 
-/// Informational responses that wait, at most; an application has no use for more.
+/// Bytes of informational responses that wait, at most; an application has no use for more.
 const MAX_INTERIM: usize = 64 * 1024;
+/// Informational responses to one request; further ones are not passed on.
+const MAX_INTERIMS: usize = 100;
 
 /// The link between a client's stream and its requests.
 #[derive(Default)]
@@ -115,8 +117,12 @@ pub(super) fn connect<B>(request: &mut Request<B>, connection: &std::sync::Arc<s
         *expect = HeaderValue::from_static("100-continue");
     }
     let connection = connection.clone();
+    let left = AtomicUsize::new(MAX_INTERIMS);
     hyper::ext::on_informational(request, move |response| {
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let take = |left: usize| left.checked_sub(1);
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        {
             connection.link().send_interim(response.status(), response.headers());
         }
     });

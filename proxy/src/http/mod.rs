@@ -28,13 +28,14 @@ mod settings;
 mod upgrade;
 mod worst;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
 use self::{
     error::ProxyError,
     inbound::{InboundConnection, InboundContext},
+    io::HeadLimits,
     outbound::OutboundConnection,
     pool::Pools,
 };
@@ -63,6 +64,15 @@ pub struct Http {
     metrics: Metrics,
     pools: Arc<Pools>,
     worst: Arc<Worst>,
+    head_timeout: Duration,
+}
+
+/// How HTTP is served.
+pub struct Config {
+    /// The number of worker threads.
+    pub workers: usize,
+    /// How long the head of a request may take, from its first byte on.
+    pub head_timeout: Duration,
 }
 
 /// A connection that a workload opened, and what it dialled.
@@ -95,9 +105,9 @@ impl Http {
         authorizer: Arc<Authorizer>,
         registry: Arc<Registry>,
         metrics: Metrics,
-        workers: usize,
+        config: &Config,
     ) -> Arc<Self> {
-        let pools = Pools::new(workers);
+        let pools = Pools::new(config.workers);
         metrics.register_collector(Box::new(balancers::BalancerMetrics(Arc::downgrade(&discovery))));
         Arc::new(Self {
             capture,
@@ -108,6 +118,7 @@ impl Http {
             metrics,
             pools,
             worst: Arc::default(),
+            head_timeout: config.head_timeout,
         })
     }
 
@@ -135,12 +146,11 @@ impl Http {
         outgoing: Outgoing,
         connection: Arc<Connection>,
     ) {
-        let (source, original) = (outgoing.source.clone(), outgoing.original);
+        let (source, client) = (outgoing.source.clone(), outgoing.client);
         let handler = OutboundConnection::new(self, outgoing, connection.clone());
-        if let Err(error) = server::serve(io, version, &connection, handler).await {
-            debug!(source = %source.key, destination = %original, error = error::with_causes(&error), "HTTP connection ended early");
-        }
-        self.log_refused(Direction::Outbound, &source, original, &connection);
+        let limits = self.head_limits(Direction::Outbound, &source);
+        let ended = server::serve(io, version, &connection, limits, handler).await;
+        self.log_end(Direction::Outbound, &source, client, &connection, ended);
     }
 
     /// Serves a connection to a workload.
@@ -159,24 +169,40 @@ impl Http {
         {
             debug!(destination = %workload.key, %error, "the application closed the connection");
         }
-        if let Err(error) = server::serve(io, version, &connection, handler).await {
-            debug!(destination = %workload.key, %client, error = error::with_causes(&error), "HTTP connection ended early");
-        }
-        self.log_refused(Direction::Inbound, &workload, client, &connection);
+        let limits = self.head_limits(Direction::Inbound, &workload);
+        let ended = server::serve(io, version, &connection, limits, handler).await;
+        self.log_end(Direction::Inbound, &workload, client, &connection, ended);
     }
 
-    /// Counts and logs what the guard of a connection has refused.
-    fn log_refused(
+    fn head_limits(&self, direction: Direction, workload: &Workload) -> HeadLimits {
+        HeadLimits { timeout: self.head_timeout, requests: workload.requests.clone(), direction }
+    }
+
+    /// Counts and logs the end of a connection whose client has broken the protocol, or its bounds.
+    fn log_end(
         &self,
         direction: Direction,
         workload: &Workload,
         peer: SocketAddr,
         connection: &Connection,
+        ended: hyper::Result<()>,
     ) {
-        let Some(why) = connection.link().refused() else { return };
-        self.metrics.http_error(direction, &workload.labels, "bad request");
-        if workload.log_limiter.allow("bad request") {
-            warn!(workload = %workload.key, %direction, %peer, reason = why, "malformed HTTP refused; the connection is closed");
+        if let Some(why) = connection.link().refused() {
+            self.metrics.http_error(direction, &workload.labels, "bad request");
+            if workload.log_limiter.allow(why) {
+                warn!(workload = %workload.key, %direction, %peer, reason = why, "malformed HTTP refused; the connection is closed");
+            }
+            return;
+        }
+        let Err(error) = ended else { return };
+        if !error::is_protocol_error(&error) {
+            let error = error::with_causes(&error);
+            return debug!(workload = %workload.key, %direction, %peer, error, "HTTP connection ended early");
+        }
+        self.metrics.http_error(direction, &workload.labels, error::PROTOCOL_ERROR);
+        if workload.log_limiter.allow(error::PROTOCOL_ERROR) {
+            let reason = error::with_causes(&error);
+            warn!(workload = %workload.key, %direction, %peer, reason, "the peer broke the protocol; the connection is closed");
         }
     }
 

@@ -56,8 +56,9 @@ impl OutboundConnection {
     async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, ProxyError> {
         let started = Instant::now();
         headers::check(&request).map_err(ProxyError::BadRequest)?;
-        let permit =
-            self.source.workload.requests.acquire(Direction::Outbound).ok_or(ProxyError::LoadShed)?;
+        let requests = &self.source.workload.requests;
+        let head = headers::size(&request);
+        let permit = requests.acquire(Direction::Outbound, head).ok_or(ProxyError::LoadShed)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
         link::connect(&mut request, &self.connection);

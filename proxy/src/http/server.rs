@@ -15,7 +15,7 @@ use super::{
     body::ResponseBody,
     coalesced::Coalesced,
     error::ProxyError,
-    io::HttpIo,
+    io::{HeadLimits, HttpIo},
     link::Link,
     settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
@@ -121,6 +121,7 @@ pub(super) async fn serve<H: Handler>(
     io: HttpIo,
     version: HttpVersion,
     connection: &Arc<Connection>,
+    limits: HeadLimits,
     handler: Arc<H>,
 ) -> hyper::Result<()> {
     let draining = &connection.draining;
@@ -135,7 +136,7 @@ pub(super) async fn serve<H: Handler>(
                     .header_read_timeout(None)
                     .max_buf_size(MAX_HEAD)
                     .max_headers(MAX_HEADERS)
-                    .serve_connection(TokioIo::new(io.guarded(connection)), service)
+                    .serve_connection(TokioIo::new(io.guarded(connection, limits)), service)
                     .with_upgrades()
             );
             let close = async {
@@ -161,7 +162,9 @@ pub(super) async fn serve<H: Handler>(
                     .keep_alive_timeout(HTTP2.keep_alive_timeout)
                     .max_concurrent_streams(HTTP2.max_streams)
                     .max_header_list_size(MAX_HEADER_LIST)
-                    .serve_connection(TokioIo::new(Coalesced::new(io)), service)
+                    .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
+                    .max_local_error_reset_streams(HTTP2.max_error_resets)
+                    .serve_connection(TokioIo::new(Coalesced::new(io.in_turns())), service)
             );
             tokio::select! {
                 result = &mut serving => return result,

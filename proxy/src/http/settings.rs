@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 /// The largest head of an HTTP/1 message, and hyper's read buffer.
-pub(super) const MAX_HEAD: usize = 128 * 1024;
-/// How long a client may take to send the head of a request, from its first byte on.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// The most headers of an HTTP/1 message.
 pub(super) const MAX_HEADERS: usize = 256;
 /// The largest header list of an HTTP/2 message.
@@ -21,6 +19,11 @@ pub(super) const MAX_HTTP2: usize = 64;
 /// How many idle HTTP/1 connections to one endpoint are kept per worker and source.
 pub(super) const MAX_IDLE: usize = 1_024;
 
+/// What an HTTP/2 connection may do before other connections have their turn. The smallest frames have 9 bytes, and some
+/// are answered one by one.
+pub(super) const TURN_READ: usize = 16 * 1024;
+pub(super) const TURN_WRITES: usize = 32;
+
 /// Settings of HTTP/2 connections.
 pub(super) struct Http2Settings {
     pub(super) stream_window: u32,
@@ -31,6 +34,11 @@ pub(super) struct Http2Settings {
     pub(super) max_streams: u32,
     /// Streams that were reset and of which frames may still arrive.
     pub(super) max_reset_streams: usize,
+    /// Streams that a peer may reset before they are served. One more ends the connection (rapid reset).
+    pub(super) max_pending_resets: usize,
+    /// Streams that may be reset in a connection's life because the peer broke the protocol. One more ends the
+    /// connection.
+    pub(super) max_error_resets: usize,
 }
 
 // Of the connection window, a stream that nobody reads takes its own window. With four times Linkerd's, sixty-four such streams
@@ -42,4 +50,6 @@ pub(super) static HTTP2: Http2Settings = Http2Settings {
     keep_alive_timeout: Duration::from_secs(20),
     max_streams: 1_000,
     max_reset_streams: 100,
+    max_pending_resets: 100,
+    max_error_resets: 1_024,
 };

@@ -193,4 +193,6 @@ fn access_log(number: i32) -> Option<Option<AccessLogFormat>> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -106,12 +106,15 @@ where
     Ok((tracing_subscriber::registry().with(filter).with(lines), LevelHandle(handle)))
 }
 
+/// Libraries that log what peers do, without a limit. weft logs that itself. A level may name them to hear them.
+const QUIET: &str = "h2=off,hyper=off";
+
 fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     let level = level.trim();
     if level.is_empty() {
         return Err(LoggingError::Empty);
     }
-    EnvFilter::from_str(level)
+    EnvFilter::from_str(&format!("{QUIET},{level}"))
         .map_err(|cause| LoggingError::Level { directives: level.chars().take(200).collect(), cause })
 }
 
@@ -159,7 +162,7 @@ pub(crate) mod tests {
             assert!(text.contains("INFO") && text.contains("yes source=\"demo/web\""), "{text}");
             assert!(!text.contains("no\n"), "{text}");
             handle.set("warn,weft_proxy=debug").unwrap();
-            assert_eq!(handle.current().unwrap(), "weft_proxy=debug,warn");
+            assert_eq!(handle.current().unwrap(), "weft_proxy=debug,hyper=off,h2=off,warn");
             tracing::debug!("now");
             assert!(lines.take().contains("now"));
             handle.set(" off\n").unwrap();

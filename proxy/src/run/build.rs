@@ -18,7 +18,7 @@ use crate::{
     connection::{DataPath, Hints, Timeouts},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
-    http::{Http, Worst},
+    http::{self, Http, Worst},
     identity::{self, Store},
     lifecycle::{Components, NetnsFinder, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch},
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
@@ -177,7 +177,7 @@ impl Foundation {
             authorizer.clone(),
             registry.clone(),
             metrics.clone(),
-            threads.count(),
+            &http::Config { workers: threads.count(), head_timeout: config.http_head_timeout },
         );
         tasks.spawn("idle HTTP connections", http.close_idle());
         Ok(Arc::new(DataPath {

@@ -3,6 +3,7 @@
 
 mod flood;
 mod full;
+mod http;
 mod network;
 mod ports;
 mod shares;
@@ -20,7 +21,10 @@ use weft_tests::{
 };
 
 pub(crate) fn areas() -> Vec<Area> {
-    vec![sockets::area(), ports::area(), network::area(), flood::area(), shares::area(), full::area()]
+    let mut areas =
+        vec![sockets::area(), ports::area(), network::area(), flood::area(), shares::area(), full::area()];
+    areas.extend(http::areas());
+    areas
 }
 
 /// The attacker `mallory` is meshed and on the same node as `bystander` and `near`; `far` is on the other node. `near`

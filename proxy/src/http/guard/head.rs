@@ -24,6 +24,10 @@ pub(super) struct Head {
 pub(super) fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     // An empty line before the request line is allowed.
     let start = leading(bytes);
+    if start > 2 {
+        // The check refuses it. Counting on would cost more with each byte.
+        return Some(start);
+    }
     let from = searched.saturating_sub(3).max(start);
     let mut at = from;
     while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'\n') {
@@ -55,8 +59,8 @@ pub(super) fn check(head: &[u8]) -> Result<Head, &'static str> {
     let request_line = lines.next().ok_or("no request line")??;
     let is_1_1 = check_request_line(&head[request_line.clone()])?;
     let connect = head[request_line].starts_with(b"CONNECT ");
-    let (mut length, mut chunked, mut expect) = (None, false, None);
-    let (mut upgrade, mut connection_upgrade) = (false, false);
+    let (mut length, mut chunked, mut expect, mut has_expect) = (None, false, None, false);
+    let (mut upgrade, mut connection_upgrade, mut h2c) = (false, false, false);
     for line in lines {
         let line = line?;
         if line.is_empty() {
@@ -81,22 +85,36 @@ pub(super) fn check(head: &[u8]) -> Result<Head, &'static str> {
             }
             chunked = true;
         } else if name.eq_ignore_ascii_case(b"expect") {
+            if has_expect {
+                return Err("more than one Expect");
+            }
+            has_expect = true;
             expect = text.eq_ignore_ascii_case(b"100-continue").then_some(value);
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             upgrade = true;
+            h2c |= lists(text, b"h2c");
         } else if name.eq_ignore_ascii_case(b"connection") {
-            let lower = text.to_ascii_lowercase();
-            connection_upgrade |= lower.windows(7).any(|window| window == b"upgrade");
+            connection_upgrade |= lists(text, b"upgrade");
         }
     }
     let follows = match (length, chunked) {
         (Some(_), true) => return Err("both Transfer-Encoding and Content-Length"),
         (None, true) => Follows::Chunks,
         (Some(length), false) if length > 0 => Follows::Length(length),
-        _ if connect || (upgrade && connection_upgrade) => Follows::Perhaps,
+        // As `headers::is_upgrade` has it: somebody must tell the guard what came of it.
+        _ if connect || (is_1_1 && upgrade && connection_upgrade && !h2c) => Follows::Perhaps,
         _ => Follows::Length(0),
     };
     Ok(Head { follows, expect })
+}
+
+/// Whether a field's comma-separated value has this member. Like `headers::lists`, it finds none beside obs-text.
+fn lists(value: &[u8], member: &[u8]) -> bool {
+    let is_member = |one: &[u8]| {
+        let name = one.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(member)
+    };
+    value.is_ascii() && value.split(|byte| *byte == b',').any(is_member)
 }
 
 /// The lines of a head, without their ends.
@@ -136,7 +154,8 @@ fn check_request_line(line: &[u8]) -> Result<bool, &'static str> {
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
         return Err("an invalid method");
     }
-    if target.is_empty() || !target.iter().all(|byte| (0x21..=0x7e).contains(byte) || *byte >= 0x80) {
+    let is_text = |byte: &u8| (0x21..=0x7e).contains(byte) || *byte >= 0x80;
+    if target.is_empty() || !target.iter().all(is_text) || std::str::from_utf8(target).is_err() {
         return Err("an invalid request target");
     }
     match version {

@@ -6,6 +6,8 @@
 //! would answer it itself; `super::interim` passes on the application's own answer.
 
 mod chunks;
+#[cfg(test)]
+mod fuzz;
 mod head;
 #[cfg(test)]
 mod tests;
@@ -112,9 +114,9 @@ impl Guard {
         self.held.freeze()
     }
 
-    /// Whether a head has begun and is not complete.
-    pub(super) fn is_within_head(&self) -> bool {
-        matches!(self.state, State::Head) && self.held.len() > self.ready
+    /// How many bytes of a head that is not complete have arrived.
+    pub(super) fn within_head(&self) -> usize {
+        if matches!(self.state, State::Head) { self.held.len() - self.ready } else { 0 }
     }
 
     /// The application has accepted another protocol.

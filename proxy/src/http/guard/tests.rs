@@ -32,7 +32,7 @@ fn a_head_passes_only_when_it_is_complete() {
     let mut guard = Guard::new(4096);
     let mut part = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
     assert_eq!(guard.check(&mut part), Ok((0, None)));
-    assert!(guard.is_within_head());
+    assert_eq!(guard.within_head(), 25);
     assert_eq!(guard.waiting(), b"");
     assert_eq!(guard.check(&mut b"\r\n".to_vec()), Ok((0, None)));
     assert_eq!(guard.waiting(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -78,6 +78,7 @@ fn what_could_be_understood_in_two_ways_is_refused() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nExpect: x\r\n\r\n",
     ] {
         for step in [1, 5, bad.len()] {
             let (read, refused) = pass(bad.as_bytes(), step).unwrap();
@@ -98,6 +99,8 @@ fn bad_chunks_break_the_connection() {
         "1\r\nab\r\n",
         "ffffffffffffffff\r\n",
         "1;\0\r\n",
+        &format!("1;{}\r\na\r\n", "x".repeat(3000)).repeat(6),
+        &"\r\n".repeat(2),
         "0\r\nX : y\r\n\r\n",
         "0\r\nX: y\n\r\n",
     ] {
@@ -114,6 +117,20 @@ fn heads_are_bounded() {
     long.resize(5000, b'a');
     assert_eq!(pass(&long, 100).unwrap().1, Some("a request head that is too large"));
     assert_eq!(pass(&long, long.len()).unwrap().1, Some("a request head that is too large"));
+}
+
+#[test]
+fn what_only_resembles_an_upgrade_is_followed_by_a_request() {
+    for fields in [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
+        "Connection: upgrades\r\nUpgrade: x\r\n",
+        "Connection: upgrade\r\n",
+        "Connection: upgrade \u{e9}\r\nUpgrade: x\r\n",
+    ] {
+        let requests = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\nGET /next HTTP/1.1\nHost: a\n\n");
+        let (_, refused) = pass(requests.as_bytes(), requests.len()).unwrap();
+        assert_eq!(refused, Some("a line that ends with LF alone"), "{fields:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     workload::AccessLogFormat,
 };
 
-fn workload() -> api::Workload {
+pub(super) fn workload() -> api::Workload {
     api::Workload {
         r#ref: Some(api::WorkloadRef { namespace: "demo".into(), name: "web".into(), uid: "1".into() }),
         identity: "web.demo.serviceaccount.identity.linkerd.cluster.local".into(),
