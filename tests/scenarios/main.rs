@@ -22,6 +22,7 @@ mod fixed_source;
 mod fixture;
 mod hostile;
 mod http;
+mod http_mesh;
 mod identity;
 mod leaks;
 mod mptcp;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         run::area(),
     ];
     areas.extend(http::areas());
+    areas.extend(http_mesh::areas());
     areas.extend(hostile::areas());
     suite::main(areas)
 }

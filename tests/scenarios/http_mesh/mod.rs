@@ -1,0 +1,32 @@
+//! What weft adds to HTTP: policy for each request, golden metrics, balancing, pools, detection, limits.
+//!
+//! [`ways`] has the usual cluster; [`load`] the clients that keep sending while a scenario changes the cluster.
+
+mod balance;
+mod detection;
+mod errors;
+mod golden;
+mod lifecycle;
+mod load;
+mod opaque;
+mod policy;
+mod pool;
+mod series;
+mod shares;
+mod ways;
+
+use weft_tests::suite::Area;
+
+pub(crate) fn areas() -> [Area; 9] {
+    [
+        policy::area(),
+        golden::area(),
+        series::area(),
+        balance::area(),
+        pool::area(),
+        lifecycle::area(),
+        errors::area(),
+        detection::area(),
+        shares::area(),
+    ]
+}
