@@ -248,12 +248,12 @@ impl<'a> Events<'a> {
         self.log(format!("{} leaves the service", test_pod.name));
         self.delisted.push(test_pod);
         self.soak.mesh.change_pod(test_pod.name, |pod| pod.app("nobody"))?;
-        // Clients use only the service: connections stop once every proxy knows.
-        let accepted = || self.soak.accepted(test_pod);
-        let (mut last, mut quiet) = (accepted(), 0);
-        wait::until("a pod that left the service gets no connections", || {
+        // Clients use only the service: connections and requests stop once every proxy knows.
+        let used = || self.soak.used(test_pod);
+        let (mut last, mut quiet) = (used(), 0);
+        wait::until("a pod that left the service gets no connections and no requests", || {
             thread::sleep(Duration::from_millis(200));
-            let now = accepted();
+            let now = used();
             quiet = if now == last { quiet + 1 } else { 0 };
             last = now;
             quiet >= 10

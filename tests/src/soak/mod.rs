@@ -1,10 +1,11 @@
 //! The soak test: traffic for a long time while the cluster changes and fails.
 //!
-//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`events`] the changes and failures; [`model`]
+//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`requests`] those of HTTP, [`events`] the changes and failures; [`model`]
 //! checks every single connection. At the end, no resources may be left behind.
 
 mod events;
 mod model;
+mod requests;
 mod rotation;
 mod testbed;
 mod traffic;
@@ -32,6 +33,7 @@ use crate::{
     backends::Server,
     capture::Capture,
     census::{self, ResourceCensus},
+    http2,
     load::Plan,
     mesh::{Mesh, NODES, artefacts},
     netns::Netns,
@@ -71,6 +73,7 @@ struct RunningPod {
     v6: Ipv6Addr,
     netns: Netns,
     servers: Vec<Server>,
+    http2: http2::Server,
 }
 
 /// Runs the soak test and prints its figures; fails on any violation.
@@ -201,7 +204,9 @@ impl Soak {
         pod.netns().run(|| fs::write("/proc/sys/net/ipv4/tcp_retries2", RETRIES))??;
         let serve = traffic::behaviours(&self.model, test_pod).into_iter();
         let servers = serve.map(|(port, behaviour)| pod.serve(port, behaviour)).collect::<Result<_>>()?;
-        let running = RunningPod { v4: pod.v4, v6: pod.v6, netns: pod.netns().clone(), servers };
+        let netns = pod.netns().clone();
+        let http2 = requests::http2_server(&self.model, test_pod, &netns)?;
+        let running = RunningPod { v4: pod.v4, v6: pod.v6, netns, servers, http2 };
         self.pods().insert(test_pod.name, running);
         Ok(())
     }
@@ -219,9 +224,13 @@ impl Soak {
         self.pods().get(test_pod.name).map(|running| (running.v4, running.v6))
     }
 
-    /// The number of connections that the pod's servers have accepted.
-    fn accepted(&self, test_pod: TestPod) -> u64 {
-        self.pods().get(test_pod.name).map_or(0, |running| running.servers.iter().map(Server::accepted).sum())
+    /// The number of connections that the pod's servers have accepted, and of requests on them.
+    fn used(&self, test_pod: TestPod) -> u64 {
+        let accepted = self.pods().get(test_pod.name).map_or(0, |running| {
+            let connections: u64 = running.servers.iter().map(Server::accepted).sum();
+            connections + running.http2.peers().len() as u64
+        });
+        accepted + self.model.processed_by(test_pod)
     }
 
     fn is_over(&self) -> bool {

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::testbed::{Role, TestPod};
+use super::{
+    requests,
+    testbed::{Role, TestPod},
+};
 use crate::load;
 
 /// What is disturbed.
@@ -60,6 +63,10 @@ struct State {
     short: BTreeMap<u64, String>,
     totals: Totals,
     violations: Vec<String>,
+    /// Requests that servers have processed and that must not be processed again.
+    orders: HashSet<u64>,
+    /// All requests that each server has processed.
+    processed: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -189,6 +196,39 @@ impl Model {
                 self.state().short.insert(id, format!("{server}: {e}"));
             }
             _ => {}
+        }
+    }
+
+    /// A server processes a request. `safe`: it may be processed again.
+    pub(super) fn processed(&self, test_pod: TestPod, id: u64, safe: bool, body: &[u8]) {
+        let server = test_pod.name;
+        let twice = {
+            let mut state = self.state();
+            *state.processed.entry(server).or_default() += 1;
+            !safe && !state.orders.insert(id)
+        };
+        if twice {
+            self.violation(format!("{server} processed request {id:#x} a second time"));
+        }
+        // A GET has no body.
+        let result = if safe && body.is_empty() { Ok(0) } else { requests::check(id, body) };
+        if let Err(e) = result {
+            self.violation(format!("{server} received a wrong body with request {id:#x}: {e}"));
+        }
+    }
+
+    /// The number of requests that a server has processed.
+    pub(super) fn processed_by(&self, test_pod: TestPod) -> u64 {
+        self.state().processed.get(test_pod.name).copied().unwrap_or_default()
+    }
+
+    /// Counts requests that were answered, and those that their client sent again.
+    pub(super) fn requested(&self, kind: &str, answered: u64, repeated: u64) {
+        let totals = &mut self.state().totals.by_kind;
+        for (outcome, count) in [("answered", answered), ("sent again by the client", repeated)] {
+            if count > 0 {
+                *totals.entry((format!("{kind} requests"), outcome)).or_default() += count;
+            }
         }
     }
 

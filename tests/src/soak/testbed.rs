@@ -59,6 +59,8 @@ pub(super) const ECHOES: [u16; 3] = [8083, 8084, 8085];
 pub(super) const ECHO: u16 = ECHOES[0];
 /// The port of an echo server that sends a greeting first.
 pub(super) const GREETER: u16 = 8086;
+/// The ports of HTTP/1 and of gRPC-like HTTP/2.
+pub(super) const HTTP: [u16; 2] = [8087, 8088];
 const OPAQUE: &str = "8081,8084";
 const SPLICED: &str = "8082,8085";
 pub(super) const GREETING: &str = "220 at your service\r\n";
@@ -70,7 +72,7 @@ pub(super) fn description() -> Description {
     let services =
         TEST_PODS.iter().filter(|test_pod| test_pod.role != Role::Shop).map(|test_pod| test_pod.name);
     let cluster = services.chain([SHOP]).fold(mesh("soak"), |cluster, name| {
-        cluster.service(name, |service| (EXCHANGES[0]..=GREETER).fold(service, |s, port| s.port(port, port)))
+        cluster.service(name, |service| (EXCHANGES[0]..=HTTP[1]).fold(service, |s, port| s.port(port, port)))
     });
     // Certificates are renewed frequently.
     let cluster = cluster.control_arg("--issuance-lifetime=60s").proxy_arg(DRAIN);

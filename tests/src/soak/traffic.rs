@@ -14,7 +14,8 @@ use socket2::SockRef;
 use super::{
     Soak,
     model::{Connection, Model},
-    testbed::{ECHOES, EXCHANGES, GREETER, GREETING, Role, SHOP, TEST_PODS, TestPod, of},
+    requests::{self, Exchanged},
+    testbed::{ECHOES, EXCHANGES, GREETER, GREETING, HTTP, Role, SHOP, TEST_PODS, TestPod, of},
 };
 use crate::{
     backends::{self, Behaviour},
@@ -31,11 +32,20 @@ enum Kind {
     Echo,
     Greeted,
     Brief,
+    Http1,
+    Http2,
 }
 
 /// With weights.
-const KINDS: [(Kind, u32); 5] =
-    [(Kind::Short, 20), (Kind::Bulk, 1), (Kind::Reset, 3), (Kind::Echo, 3), (Kind::Greeted, 3)];
+const KINDS: [(Kind, u32); 7] = [
+    (Kind::Short, 20),
+    (Kind::Bulk, 1),
+    (Kind::Reset, 3),
+    (Kind::Echo, 3),
+    (Kind::Greeted, 3),
+    (Kind::Http1, 12),
+    (Kind::Http2, 12),
+];
 
 struct Target {
     pods: Vec<TestPod>,
@@ -57,7 +67,8 @@ pub(super) fn behaviours(model: &Arc<Model>, test_pod: TestPod) -> Vec<(u16, Beh
     let greeter = backends::banner(GREETING);
     let ports = EXCHANGES.map(|port| (port, exchange.clone()));
     let echoes = ECHOES.map(|port| (port, backends::echo()));
-    ports.into_iter().chain(echoes).chain([(GREETER, greeter)]).collect()
+    let http1 = requests::http1_server(model, test_pod);
+    ports.into_iter().chain(echoes).chain([(GREETER, greeter), http1]).collect()
 }
 
 /// Connects once from a pod to every other in every way, so that whatever is created only once exists.
@@ -66,7 +77,11 @@ pub(super) fn use_everything_once(soak: &Soak, source: TestPod, seed: u64) {
     for test_pod in TEST_PODS {
         let exchanges = EXCHANGES.map(|port| (Kind::Short, port));
         let echoes = ECHOES.map(|port| (Kind::Brief, port));
-        let once = exchanges.into_iter().chain(echoes).chain([(Kind::Greeted, GREETER)]);
+        let once = exchanges.into_iter().chain(echoes).chain([
+            (Kind::Greeted, GREETER),
+            (Kind::Http1, HTTP[0]),
+            (Kind::Http2, HTTP[1]),
+        ]);
         // Direct pass begins after a first connection through the proxy.
         for (kind, port) in once.chain([exchanges[1], echoes[1]]) {
             for v6 in [false, true] {
@@ -94,6 +109,8 @@ pub(super) fn keep_talking(soak: &Soak, source: TestPod, seed: u64) {
             Kind::Short | Kind::Bulk | Kind::Reset => &EXCHANGES,
             Kind::Echo | Kind::Brief => &ECHOES,
             Kind::Greeted => &[GREETER],
+            Kind::Http1 => &HTTP[..1],
+            Kind::Http2 => &HTTP[1..],
         };
         if let (Some(test_pod), Some(port)) = (TEST_PODS.choose(&mut random), ports.choose(&mut random)) {
             let (v6, by_service) = (random.random_bool(0.3), random.random_bool(0.5));
@@ -117,6 +134,8 @@ fn talk_once(soak: &Soak, source: TestPod, target: Option<Target>, kind: Kind, r
         Kind::Echo => ("long conversation", echo(&netns, target.address, id, amounts[0], "")),
         Kind::Brief => ("short conversation", echo(&netns, target.address, id, 0, "")),
         Kind::Greeted => ("server first", echo(&netns, target.address, id, 0, GREETING)),
+        Kind::Http1 => ("HTTP/1", noted(soak, "HTTP/1", requests::over_http1(&netns, target.address, id))),
+        Kind::Http2 => ("HTTP/2", noted(soak, "HTTP/2", requests::over_http2(&netns, target.address, id))),
     };
     if soak.netns(source).is_none() {
         // The source was deleted meanwhile: its outcome does not count.
@@ -125,6 +144,12 @@ fn talk_once(soak: &Soak, source: TestPod, target: Option<Target>, kind: Kind, r
     let Target { pods: destinations, port, .. } = target;
     let answered = !matches!(kind, Kind::Reset);
     soak.model.check(Connection { id, kind: name, source, destinations, port, begun, answered, result });
+}
+
+/// Counts the requests of a connection.
+fn noted(soak: &Soak, kind: &str, (done, result): (Exchanged, io::Result<()>)) -> io::Result<u64> {
+    soak.model.requested(kind, done.requests, done.repeated);
+    result.map(|()| done.bytes)
 }
 
 /// An address of a pod or its service, if the source may use it. Guarded pods do not know pods that join and leave.
