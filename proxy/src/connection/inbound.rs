@@ -125,7 +125,11 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
                 Some(Inner::Tcp) => Hint::Opaque,
                 Some(Inner::Http1) => Hint::Http(HttpVersion::Http1),
                 Some(Inner::Http2) => Hint::Http(HttpVersion::Http2),
-                Some(Inner::Unknown) | None => Hint::Unknown,
+                // A sidecar may carry HTTP/1 over HTTP/2, so a declared HTTP/1 is no answer here.
+                Some(Inner::Unknown) | None => match declared {
+                    DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Hint::Http(HttpVersion::Http2),
+                    _ => Hint::Unknown,
+                },
             };
             interpret(data_path, accepted, (stream, tls), application, hint).await
         }
@@ -134,7 +138,12 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
             interpret(data_path, accepted, (stream, tls), application, Hint::Opaque).await
         }
         Protocol::Plain { server_first } => {
-            let hint = if interprets && !server_first { Hint::Unknown } else { Hint::Opaque };
+            let hint = match declared {
+                _ if server_first || !interprets => Hint::Opaque,
+                DeclaredProtocol::Http1 => Hint::Http(HttpVersion::Http1),
+                DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Hint::Http(HttpVersion::Http2),
+                _ => Hint::Unknown,
+            };
             interpret(data_path, accepted, (stream, refuse::plaintext()), application, hint).await
         }
     }

@@ -33,12 +33,15 @@ struct Labels<'a> {
     also: Option<(&'static str, &'static str)>,
 }
 
+/// A value, and the label that distinguishes it.
+type Sample = (Option<(&'static str, &'static str)>, u64);
+
 /// A family, and how its series are read.
 struct Family {
     name: &'static str,
     help: &'static str,
     kind: MetricType,
-    series: fn(&Balancer) -> Vec<(Option<(&'static str, &'static str)>, u64)>,
+    series: fn(&Balancer) -> Vec<Sample>,
 }
 
 impl Collector for BalancerMetrics {
@@ -96,7 +99,7 @@ impl EncodeLabelSet for Labels<'_> {
     }
 }
 
-fn one(value: &std::sync::atomic::AtomicU64) -> Vec<(Option<(&'static str, &'static str)>, u64)> {
+fn one(value: &std::sync::atomic::AtomicU64) -> Vec<Sample> {
     vec![(None, value.load(Ordering::Relaxed))]
 }
 

@@ -104,7 +104,8 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         let mut stream = Coalesced::new(near);
         stream.write_all(b"one ").await.unwrap();
-        stream.write_vectored(&[io::IoSlice::new(b"two "), io::IoSlice::new(b"three")]).await.unwrap();
+        let parts = [io::IoSlice::new(b"two "), io::IoSlice::new(b"three")];
+        assert_eq!(stream.write_vectored(&parts).await.unwrap(), 9);
         let mut read = [0; 64];
         assert!(
             tokio::time::timeout(std::time::Duration::from_millis(20), far.read(&mut read)).await.is_err()

@@ -89,11 +89,14 @@ impl Source {
             }
             Destination::Endpoint(endpoint) => {
                 let key = self.key(endpoint);
-                let client = self.client(endpoint, None, version, &key).await.map_err(ProxyError::Connect)?;
+                let client = self
+                    .client(endpoint, None, version, &key)
+                    .await
+                    .map_err(|error| ProxyError::Connect(Box::new(error)))?;
                 Ok(Reached { client, picked: None, key })
             }
             Destination::External => {
-                Err(ProxyError::Connect(ConnectError::NoEndpoint(self.original.to_string())))
+                Err(ProxyError::Connect(Box::new(ConnectError::NoEndpoint(self.original.to_string()))))
             }
         }
     }
@@ -127,7 +130,7 @@ impl Source {
             let key = self.key(&endpoint);
             match self.client(&endpoint, Some(balancer), version, &key).await {
                 Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
-                Err(failed) if failed.is_final() => return Err(ProxyError::Connect(failed)),
+                Err(failed) if failed.is_final() => return Err(ProxyError::Connect(Box::new(failed))),
                 Err(failed) => {
                     debug!(source = %self.workload.key, destination = authority, endpoint = %endpoint.addr, error = %failed, "endpoint not reached");
                     if failed.is_endpoints_fault() {

@@ -24,7 +24,7 @@ pub(super) enum ProxyError {
     #[error("no endpoint was ready in time: {0}")]
     FailFast(Box<ConnectError>),
     #[error("{0}")]
-    Connect(ConnectError),
+    Connect(Box<ConnectError>),
     #[error("connecting to the application: {0}")]
     Application(crate::net::ConnectFailure),
     /// The connection broke before the response's head.

@@ -164,7 +164,8 @@ impl OutboundConnection {
         grpc: bool,
         started: Instant,
     ) -> ProxyError {
-        if let ProxyError::Connect(ConnectError::Denied { .. }) = error
+        if let ProxyError::Connect(failure) = &error
+            && matches!(**failure, ConnectError::Denied { .. })
             && let Some(local) = self.source.denied_by(route)
         {
             // Counts and logs the denial for the destination.

@@ -48,6 +48,17 @@ pub(crate) fn area() -> Area {
             server_first,
         )
         .scenario(
+            "settings_first",
+            "A server of HTTP/2 that sends its SETTINGS at once does not keep a slower client's HTTP from being \
+             recognized: a forged l5d-client-id does not arrive.",
+            settings_first,
+        )
+        .scenario(
+            "one_connection",
+            "For each connection of a client, the application sees one, whatever the client sends and when.",
+            one_connection,
+        )
+        .scenario(
             "unknown_method",
             "A request with an unknown lower-case method is HTTP: its application receives the client's identity.",
             unknown_method,
@@ -155,16 +166,12 @@ fn silent_at_first(mesh: &Mesh) -> Result<()> {
         }
         ensure!(origin.connections() == 1, "the server saw {} connections", origin.connections());
 
-        let patient = way.http2(|request| Answer::http(200, request.header("l5d-client-id")))?;
-        // What such a server sends first is HTTP/2, and no sign of another protocol.
-        let eager = way.eager_http2(|request| Answer::http(200, request.header("l5d-client-id")))?;
-        for server in [patient, eager] {
-            let stream = way.client.connect(mesh.service(way.server.name()).at(server.port()))?;
-            thread::sleep(2 * SECOND);
-            let response = http2::Client::over(stream)?.send(http2::get("origin.test", "/"))?;
-            ensure!(response.text() == own, "{response:?}");
-            ensure!(server.peers().len() == 1, "the server saw {} connections", server.peers().len());
-        }
+        let server = way.http2(|request| Answer::http(200, request.header("l5d-client-id")))?;
+        let stream = way.client.connect(mesh.service(way.server.name()).at(server.port()))?;
+        thread::sleep(2 * SECOND);
+        let response = http2::Client::over(stream)?.send(http2::get("origin.test", "/"))?;
+        ensure!(response.text() == own, "{response:?}");
+        ensure!(server.peers().len() == 1, "the server saw {} connections", server.peers().len());
         origin.no_failures()
     })
 }
@@ -194,6 +201,53 @@ fn server_first(mesh: &Mesh) -> Result<()> {
             ensure!(echo.ends_with(b"l5d-client-id: mine\r\n\r\n"), "{:?}", String::from_utf8_lossy(&echo));
             server.no_failures()?;
         }
+        Ok(())
+    })
+}
+
+fn settings_first(mesh: &Mesh) -> Result<()> {
+    const PAUSES: [u64; 3] = [50, 500, 2000];
+    each_way(mesh, |way| {
+        let server = http2::Server::eager(way.server.netns(), mesh.unused_port(), |request| {
+            Answer::http(200, request.header("l5d-client-id"))
+        })?;
+        let proxy = mesh.proxy(way.node).watch()?;
+        for client in [&way.client, &mesh.pod("plain-client")] {
+            let own = if client.name() == "client" { client.identity() } else { String::new() };
+            for pause in PAUSES {
+                let stream = client.connect(mesh.service(way.server.name()).at(server.port()))?;
+                thread::sleep(Duration::from_millis(pause));
+                let mut request = http2::get("origin.test", "/");
+                request.headers_mut().insert("l5d-client-id", "forged".parse()?);
+                let response = http2::Client::over(stream)?.send(request)?;
+                ensure!(
+                    response.text() == own,
+                    "{} after {pause} ms: the application received {:?}",
+                    client.name(),
+                    response.text()
+                );
+            }
+        }
+        let counted = [("direction", "inbound"), ("pod", way.server.name())];
+        proxy.expect("request_total", &counted, 2.0 * PAUSES.len() as f64)
+    })
+}
+
+fn one_connection(mesh: &Mesh) -> Result<()> {
+    const ROUNDS: u64 = 40;
+    each_way(mesh, |way| {
+        let server = way.serve(backends::echo())?;
+        for round in 0..ROUNDS {
+            for client in [&way.client, &mesh.pod("plain-client")] {
+                let mut client = way.connect_from(client, server.port())?;
+                thread::sleep(Duration::from_micros(100 * round));
+                client.send("no HTTP\n")?;
+                ensure!(&client.array()? == b"no HTTP\n", "another echo");
+                client.close()?;
+            }
+        }
+        server.no_failures()?;
+        ensure!(server.accepted() == 2 * ROUNDS, "the application saw {} connections", server.accepted());
         Ok(())
     })
 }

@@ -69,14 +69,6 @@ impl Way<'_> {
         http2::Server::start(self.server.netns(), self.mesh.unused_port(), answer)
     }
 
-    /// The same, but the server sends its SETTINGS before it has read anything.
-    pub(crate) fn eager_http2(
-        &self,
-        answer: impl Fn(&http2::Received) -> http2::Answer + Send + Sync + 'static,
-    ) -> Result<http2::Server> {
-        http2::Server::eager(self.server.netns(), self.mesh.unused_port(), answer)
-    }
-
     /// A server that need not speak HTTP.
     pub(crate) fn serve(&self, behaviour: Behaviour) -> Result<Server> {
         self.server.serve(self.mesh.unused_port(), behaviour)
