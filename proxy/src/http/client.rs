@@ -23,7 +23,9 @@ use super::{
     inbound::InboundContext,
     io::HttpIo,
     pool::{Key, Pools},
-    settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, MAX_IDLE},
+    settings::{
+        Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, MAX_IDLE, TURN_READ_HTTP1, TURN_READ_HTTP2,
+    },
 };
 use crate::{
     balance::{Balancer, Endpoint},
@@ -121,7 +123,7 @@ impl Http1 {
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(io.in_turns(TURN_READ_HTTP1)))
             .await?;
         tokio::spawn(async move {
             // The request or its response learns of an error.
@@ -152,7 +154,7 @@ impl Http2 {
             .max_concurrent_reset_streams(settings.max_reset_streams)
             .max_pending_accept_reset_streams(settings.max_pending_resets)
             .max_local_error_reset_streams(settings.max_error_resets)
-            .handshake(TokioIo::new(Coalesced::new(io.in_turns())))
+            .handshake(TokioIo::new(Coalesced::new(io.in_turns(TURN_READ_HTTP2))))
             .await?;
         let streams = Arc::new(MaxStreams(AtomicUsize::new(connection.current_max_send_streams())));
         let counted = Arc::downgrade(&streams);

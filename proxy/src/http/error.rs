@@ -27,6 +27,9 @@ pub(super) enum ProxyError {
     Connect(Box<ConnectError>),
     #[error("connecting to the application: {0}")]
     Application(crate::net::ConnectFailure),
+    /// What the application sends is not an answer.
+    #[error("{0}")]
+    BadResponse(&'static str),
     /// The connection broke before the response's head.
     #[error("{}", with_causes(.0))]
     Stream(hyper::Error),
@@ -39,7 +42,7 @@ impl ProxyError {
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::LoadShed => StatusCode::SERVICE_UNAVAILABLE,
             Self::FailFast(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Stream(_) => StatusCode::BAD_GATEWAY,
+            Self::Stream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Self::Application(failure) => match failure.reason() {
                 Reason::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
@@ -71,6 +74,7 @@ impl ProxyError {
             Self::BadRequest(_) => Some("bad request"),
             Self::Denied(_) => None,
             Self::LoadShed => Some("loadshed"),
+            Self::BadResponse(_) => Some(PROTOCOL_ERROR),
             Self::Stream(error) if is_protocol_error(error) => Some(PROTOCOL_ERROR),
             Self::Stream(_) => Some("i/o"),
             Self::Application(failure) => Some(failure.reason().as_str()),
@@ -88,7 +92,7 @@ impl ProxyError {
             Self::BadRequest(_) | Self::Denied(_) => None,
             Self::LoadShed => Some(StreamFailure::LoadShed),
             Self::Stream(error) => Some(StreamFailure::of(error)),
-            Self::Application(_) => Some(StreamFailure::Io),
+            Self::Application(_) | Self::BadResponse(_) => Some(StreamFailure::Io),
             Self::FailFast(_) => Some(StreamFailure::FailFast),
             Self::Connect(error) => match error.reason() {
                 Reason::DeniedByPolicy => None,

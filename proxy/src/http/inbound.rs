@@ -248,12 +248,10 @@ impl InboundConnection {
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        if original.is_none() {
-            link::connect(&mut request, &self.connection);
-        }
+        let interims = link::connect(&mut request, &self.connection);
         let mut request = request.map(RequestBody::incoming);
         admitted.time(request.body_mut());
-        match self.forward(request).await {
+        match interims.until(self.forward(request)).await {
             Ok((response, used)) => {
                 let connection = GiveBack::new(used, Home::Slot(self.http1.clone()));
                 let mut response = self.respond(response, upgrade);

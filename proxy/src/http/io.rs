@@ -19,7 +19,7 @@ use super::{
     guard::Guard,
     link::Answer,
     server::Connection,
-    settings::{MAX_HEAD, TURN_READ, TURN_WRITES},
+    settings::{MAX_HEAD, TURN_WRITES},
 };
 use crate::{
     limits::{RequestLimiter, RequestPermit},
@@ -36,7 +36,7 @@ pub struct HttpIo {
     prefix: Bytes,
     io: Box<dyn Stream>,
     ends_orderly: bool,
-    /// For HTTP/2.
+    /// `None`: a turn ends when nothing more can be read.
     turn: Option<Turn>,
     /// For connections of HTTP/1 clients.
     client: Option<Box<ClientSide>>,
@@ -45,6 +45,8 @@ pub struct HttpIo {
 /// What may still be done before others have their turn.
 #[derive(Clone, Copy)]
 struct Turn {
+    /// How many bytes each turn has.
+    size: usize,
     bytes: usize,
     writes: usize,
 }
@@ -104,9 +106,9 @@ impl HttpIo {
         self
     }
 
-    /// Gives other connections their turn now and then. h2 would read and answer small frames on and on.
-    pub(super) fn in_turns(self) -> Self {
-        Self { turn: Some(Turn::NEW), ..self }
+    /// Gives other connections their turn after about `size` bytes. hyper and h2 would read small messages on and on.
+    pub(super) fn in_turns(self, size: usize) -> Self {
+        Self { turn: Some(Turn::new(size)), ..self }
     }
 
     /// From now on the stream carries something else than HTTP, after `unread`: a shutdown ends one direction only.
@@ -114,6 +116,7 @@ impl HttpIo {
         let held = self.client.take().map_or(Bytes::new(), |client| client.guard.into_held());
         self.prefix = [unread, held, self.prefix].concat().into();
         self.ends_orderly = false;
+        self.turn = None;
         self
     }
 
@@ -124,11 +127,13 @@ impl HttpIo {
 }
 
 impl Turn {
-    const NEW: Self = Self { bytes: TURN_READ, writes: TURN_WRITES };
+    fn new(size: usize) -> Self {
+        Self { size, bytes: size, writes: TURN_WRITES }
+    }
 
     /// Begins the next turn, when the others have had theirs.
     fn over<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        *self = Self::NEW;
+        *self = Self::new(self.size);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -254,7 +259,7 @@ impl HttpIo {
         if let Some(turn) = &mut self.turn {
             turn.bytes = turn.bytes.saturating_sub(buffer.filled().len() - before);
             if read.is_pending() {
-                *turn = Turn::NEW;
+                *turn = Turn::new(turn.size);
             }
         }
         read

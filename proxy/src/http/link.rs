@@ -12,12 +12,13 @@ use std::{
 use futures::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use super::guard::MASKED_EXPECT;
+use super::{error::ProxyError, guard::MASKED_EXPECT};
 
 /// Bytes of informational responses that wait, at most; an application has no use for more.
 const MAX_INTERIM: usize = 64 * 1024;
-/// Informational responses to one request; further ones are not passed on.
+/// Informational responses to one request; with one more, the request fails.
 const MAX_INTERIMS: usize = 100;
 
 /// The link between a client's stream and its requests.
@@ -107,23 +108,53 @@ impl Link {
 }
 
 /// Shows a request's expectation again, and passes informational responses to it on to the client.
-pub(super) fn connect<B>(request: &mut Request<B>, connection: &std::sync::Arc<super::server::Connection>) {
-    if request.version() != Version::HTTP_11 {
-        return;
+pub(super) fn connect<B>(
+    request: &mut Request<B>,
+    connection: &std::sync::Arc<super::server::Connection>,
+) -> Interims {
+    let version = request.version();
+    if version == Version::HTTP_2 {
+        return Interims(None);
     }
-    if let Some(expect) = request.headers_mut().get_mut(header::EXPECT)
+    if version == Version::HTTP_11
+        && let Some(expect) = request.headers_mut().get_mut(header::EXPECT)
         && expect.as_bytes() == MASKED_EXPECT
     {
         *expect = HeaderValue::from_static("100-continue");
     }
     let connection = connection.clone();
-    let left = AtomicUsize::new(MAX_INTERIMS);
+    let (so_far, flood) = (AtomicUsize::new(0), CancellationToken::new());
+    let interims = Interims(Some(flood.clone()));
     hyper::ext::on_informational(request, move |response| {
-        let take = |left: usize| left.checked_sub(1);
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS
-            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-        {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        if so_far.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIMS {
+            flood.cancel();
+        } else if version == Version::HTTP_11 {
             connection.link().send_interim(response.status(), response.headers());
         }
     });
+    interims
+}
+
+/// Watches the informational responses to one request.
+pub(super) struct Interims(Option<CancellationToken>);
+
+impl Interims {
+    /// Waits for the response, unless informational ones come without end.
+    ///
+    /// # Errors
+    /// That of `response`, or there are too many.
+    pub(super) async fn until<T>(
+        self,
+        response: impl Future<Output = Result<T, ProxyError>>,
+    ) -> Result<T, ProxyError> {
+        let Some(flood) = self.0 else { return response.await };
+        tokio::select! {
+            biased;
+            response = response => response,
+            () = flood.cancelled() => Err(ProxyError::BadResponse("too many informational responses")),
+        }
+    }
 }

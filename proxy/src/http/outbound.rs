@@ -61,8 +61,8 @@ impl OutboundConnection {
         let permit = requests.acquire(Direction::Outbound, head).ok_or(ProxyError::LoadShed)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        link::connect(&mut request, &self.connection);
-        let answer = self.send(request.map(RequestBody::incoming), started).await?;
+        let interims = link::connect(&mut request, &self.connection);
+        let answer = interims.until(self.send(request.map(RequestBody::incoming), started)).await?;
         Ok(self.respond(answer, permit, upgrade))
     }
 

@@ -17,7 +17,7 @@ use super::{
     error::ProxyError,
     io::{HeadLimits, HttpIo},
     link::Link,
-    settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, TURN_READ_HTTP2},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub(super) async fn serve<H: Handler>(
                     .max_header_list_size(MAX_HEADER_LIST)
                     .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
                     .max_local_error_reset_streams(HTTP2.max_error_resets)
-                    .serve_connection(TokioIo::new(Coalesced::new(io.in_turns())), service)
+                    .serve_connection(TokioIo::new(Coalesced::new(io.in_turns(TURN_READ_HTTP2))), service)
             );
             tokio::select! {
                 result = &mut serving => return result,

@@ -19,9 +19,10 @@ pub(super) const MAX_HTTP2: usize = 64;
 /// How many idle HTTP/1 connections to one endpoint are kept per worker and source.
 pub(super) const MAX_IDLE: usize = 1_024;
 
-/// What an HTTP/2 connection may do before other connections have their turn. The smallest frames have 9 bytes, and some
-/// are answered one by one.
-pub(super) const TURN_READ: usize = 16 * 1024;
+/// What a connection may do before other connections have their turn. The smallest frames of HTTP/2 have 9 bytes, and
+/// some are answered one by one. Responses 1xx may follow each other without end.
+pub(super) const TURN_READ_HTTP1: usize = 64 * 1024;
+pub(super) const TURN_READ_HTTP2: usize = 16 * 1024;
 pub(super) const TURN_WRITES: usize = 32;
 
 /// Settings of HTTP/2 connections.

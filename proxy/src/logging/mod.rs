@@ -76,7 +76,10 @@ impl LevelHandle {
 
     /// The directives in force.
     pub fn current(&self) -> Result<String, LoggingError> {
-        Ok(self.0.with_current(ToString::to_string)?)
+        let level = self.0.with_current(ToString::to_string)?;
+        let directives =
+            level.split(',').filter(|directive| !QUIET.split(',').any(|quiet| quiet == *directive));
+        Ok(directives.collect::<Vec<_>>().join(","))
     }
 }
 
@@ -162,7 +165,7 @@ pub(crate) mod tests {
             assert!(text.contains("INFO") && text.contains("yes source=\"demo/web\""), "{text}");
             assert!(!text.contains("no\n"), "{text}");
             handle.set("warn,weft_proxy=debug").unwrap();
-            assert_eq!(handle.current().unwrap(), "weft_proxy=debug,hyper=off,h2=off,warn");
+            assert_eq!(handle.current().unwrap(), "weft_proxy=debug,warn");
             tracing::debug!("now");
             assert!(lines.take().contains("now"));
             handle.set(" off\n").unwrap();

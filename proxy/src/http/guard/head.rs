@@ -154,7 +154,8 @@ fn check_request_line(line: &[u8]) -> Result<bool, &'static str> {
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
         return Err("an invalid method");
     }
-    let is_text = |byte: &u8| (0x21..=0x7e).contains(byte) || *byte >= 0x80;
+    // A fragment is not part of a target, and hyper would cut it off.
+    let is_text = |byte: &u8| ((0x21..=0x7e).contains(byte) && *byte != b'#') || *byte >= 0x80;
     if target.is_empty() || !target.iter().all(is_text) || std::str::from_utf8(target).is_err() {
         return Err("an invalid request target");
     }

@@ -63,6 +63,7 @@ fn what_could_be_understood_in_two_ways_is_refused() {
         "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
         "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /#a HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
         "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
         "G(T / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -31,6 +31,9 @@ pub(super) fn area() -> Area {
         )
 }
 
+/// What an application sends for a request of a stream.
+type Answer = Box<dyn Fn(u32) -> Frames + Send + Sync>;
+
 /// Requests per attack.
 const TIMES: usize = 10;
 
@@ -48,7 +51,7 @@ fn response_bombs(mesh: &Mesh) -> Result<()> {
             "interim responses without end",
             String::new(),
             "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".to_owned(),
-            true,
+            false,
         ),
     ];
     for (what, first, then, answered) in bombs {
@@ -61,12 +64,9 @@ fn response_bombs(mesh: &Mesh) -> Result<()> {
                 client.set_read_timeout(Some(Duration::from_secs(1)))?;
                 client.write_all(b"GET / HTTP/1.1\r\nHost: victim\r\n\r\n")?;
                 let mut answer = Vec::new();
-                // After some interim responses nothing more is passed on; the others are cut off.
-                let ended = (&client).take(4 << 20).read_to_end(&mut answer);
-                // A client that only closes its half may still wait for the answer.
-                socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
-                let text = String::from_utf8_lossy(&answer[..answer.len().min(200)]);
-                ensure!(answered || text.starts_with("HTTP/1.1 502"), "{what}: {ended:?} {text}");
+                let ended = client.take(4 << 20).read_to_end(&mut answer);
+                let text = String::from_utf8_lossy(&answer);
+                ensure!(answered || text.contains("HTTP/1.1 502"), "{what}: {ended:?} {text}");
                 ensure!(answer.len() < 1 << 20, "{what}: {} bytes", answer.len());
             }
             Ok(())
@@ -86,7 +86,8 @@ fn endless(first: &str, then: &str) -> Behaviour {
     let (first, then) = (first.to_owned(), then.repeat(64));
     Arc::new(move |accepted: &Accepted| {
         let mut stream = &accepted.stream;
-        stream.read(&mut [0; 4096])?;
+        // The proxy sends a request in one piece.
+        let _request = stream.read(&mut [0; 4096])?;
         let mut sent = stream.write_all(first.as_bytes());
         while sent.is_ok() {
             sent = stream.write_all(then.as_bytes());
@@ -99,7 +100,7 @@ fn http2_response_bombs(mesh: &Mesh) -> Result<()> {
     let table = [vec![0x88], remembered("x-bomb", &[b'a'; 4_000]), vec![LAST_REMEMBERED; 10_000]].concat();
     let large = [vec![0x88], literal("x-bomb", &vec![b'a'; 1 << 20])].concat();
     let trailers = literal("x-bomb", &vec![b'a'; 1 << 20]);
-    let answers: [(&str, Box<dyn Fn(u32) -> Frames + Send + Sync>); 4] = [
+    let answers: [(&str, Answer); 4] = [
         (
             "a table bomb of HPACK",
             Box::new(move |stream| Frames::default().block(flag::END_STREAM, stream, &table)),
