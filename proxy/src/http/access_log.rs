@@ -18,12 +18,10 @@ use std::{
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, Version, header};
 use serde::Serialize;
 
-use super::{
-    inbound::InboundContext,
-    record::{self, Observer},
-};
+use super::record::{self, Observer};
 use crate::{
     metrics::Class,
+    tls::Identity,
     workload::{AccessLogFormat, Workload},
 };
 
@@ -76,14 +74,20 @@ struct Line<'a> {
 }
 
 impl Entry {
-    pub(super) fn new<B>(format: AccessLogFormat, request: &Request<B>, context: &InboundContext) -> Self {
+    pub(super) fn new<B>(
+        format: AccessLogFormat,
+        request: &Request<B>,
+        workload: &Arc<Workload>,
+        client: SocketAddr,
+        identity: Option<&Identity>,
+    ) -> Self {
         let headers = request.headers();
         let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
         Self {
             format,
-            workload: context.workload.clone(),
-            client: context.client,
-            client_id: context.tls.identity().map(ToString::to_string),
+            workload: workload.clone(),
+            client,
+            client_id: identity.map(ToString::to_string),
             timestamp: SystemTime::now(),
             method: request.method().clone(),
             uri: request.uri().clone(),

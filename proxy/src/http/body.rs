@@ -10,10 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::{
-    client::GiveBack,
-    record::{Outcome, Record, RequestTimer},
-};
+use super::record::{Outcome, Record, RequestTimer};
 use crate::{balance::Picked, limits::RequestPermit, metrics::StreamFailure};
 
 /// The body of a request on its way to the application.
@@ -36,6 +33,11 @@ struct State {
     hold: Hold,
 }
 
+/// A connection that can be used again when its response is complete. Dropped, it is not.
+pub(super) trait Reusable: Send + Sync {
+    fn reuse(self: Box<Self>);
+}
+
 /// What a response keeps until it ends.
 #[derive(Default)]
 pub(super) struct Hold {
@@ -44,7 +46,7 @@ pub(super) struct Hold {
     /// Counts as a request in flight: of the client's workload, and of the application's.
     pub(super) permits: Vec<RequestPermit>,
     /// The connection, which can be used again when the response is complete.
-    pub(super) connection: Option<GiveBack>,
+    pub(super) connection: Option<Box<dyn Reusable>>,
 }
 
 impl RequestBody {
@@ -108,7 +110,7 @@ impl ResponseBody {
         records.into_iter().for_each(|record| record.end(outcome));
         if let Some(connection) = hold.connection {
             match outcome {
-                Outcome::Complete(_) => connection.give_back(),
+                Outcome::Complete(_) => connection.reuse(),
                 Outcome::Broken(_) => drop(connection),
             }
         }

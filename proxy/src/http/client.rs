@@ -20,12 +20,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use super::{
     body::RequestBody,
     coalesced::Coalesced,
-    inbound::InboundContext,
+    context::InboundContext,
     io::HttpIo,
-    pool::{Key, Pools},
-    settings::{
-        Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, MAX_IDLE, TURN_READ_HTTP1, TURN_READ_HTTP2,
-    },
+    settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, TURN_READ_HTTP1, TURN_READ_HTTP2},
 };
 use crate::{
     balance::{Balancer, Endpoint},
@@ -92,19 +89,6 @@ pub(super) struct SendError {
     pub(super) reused: bool,
 }
 
-/// A connection whose response is on its way. It goes back where it came from when that is complete.
-pub(super) struct GiveBack {
-    connection: Used,
-    to: Home,
-}
-
-/// Where idle connections wait.
-pub(super) enum Home {
-    Pool(Arc<Pools>, Key),
-    /// Of one client's connection.
-    Slot(Arc<parking_lot::Mutex<Vec<Http1>>>),
-}
-
 impl Origin {
     /// Of a connection from the proxy to an application on this node.
     pub(super) fn application() -> Self {
@@ -130,6 +114,15 @@ impl Http1 {
             let _ = connection.with_upgrades().await;
         });
         Ok(Self { sender, origin: Arc::new(origin), reused: false, idle_since: Instant::now() })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// It is idle from now on.
+    pub(super) fn rest(&mut self) {
+        self.idle_since = Instant::now();
     }
 
     /// Waits until it can take a request: its task has to run once.
@@ -250,44 +243,5 @@ impl SendError {
             cause = error.source();
         }
         false
-    }
-}
-
-impl GiveBack {
-    pub(super) fn new(connection: Used, to: Home) -> Self {
-        Self { connection, to }
-    }
-
-    /// The response is complete.
-    pub(super) fn give_back(self) {
-        let Self { connection: Used::Http1(mut connection), to } = self else { return };
-        if connection.is_usable() {
-            connection.idle_since = Instant::now();
-            return to.put(connection);
-        }
-        if connection.sender.is_closed() {
-            return;
-        }
-        // The end of the response has been read here before hyper's task has finished with it.
-        tokio::spawn(async move {
-            if connection.sender.ready().await.is_ok() {
-                connection.idle_since = Instant::now();
-                to.put(connection);
-            }
-        });
-    }
-}
-
-impl Home {
-    fn put(self, connection: Http1) {
-        match self {
-            Self::Pool(pools, key) => pools.put(key, connection),
-            Self::Slot(slot) => {
-                let mut idle = slot.lock();
-                if idle.len() < MAX_IDLE {
-                    idle.push(connection);
-                }
-            }
-        }
     }
 }

@@ -9,8 +9,8 @@ use tracing::debug;
 use super::{
     Http,
     client::{Client, Http1, Http2, Origin},
+    context::InboundContext,
     error::ProxyError,
-    inbound::InboundContext,
     io::HttpIo,
     pool::Key,
     route::Route,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     balance::{Balancer, Picked},
     discovery::{Destination, Endpoint, ServiceEndpoints},
-    metrics::{HttpLabels, HttpSeries, Metrics, Tls, reason},
+    metrics::{HttpLabels, HttpSeries, Tls, reason},
     net::{Direction, Peer},
     tls::Inner,
     upstream::{Attempts, ConnectError, ConnectRequest, Upstream},
@@ -57,10 +57,6 @@ impl Source {
         early: Option<Upstream>,
     ) -> Self {
         Self { http: http.clone(), workload, client, original, early: Mutex::new(early) }
-    }
-
-    pub(super) fn metrics(&self) -> &Metrics {
-        &self.http.metrics
     }
 
     /// The counters of requests that reach no endpoint.

@@ -2,212 +2,28 @@
 //!
 //! Requests from other nodes and from this one take these steps alike.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::{
-    Http,
-    access_log::Entry,
-    body::{Hold, RequestBody, ResponseBody, watch},
-    client::{Client, GiveBack, Home, Http1, Http2, Origin, Used},
+    body::{RequestBody, ResponseBody},
+    client::{Client, Http1, Http2, Origin, Used},
+    connection::Connection,
+    context::InboundContext,
     error::ProxyError,
-    headers,
-    io::HttpIo,
-    link::{self, Answer},
+    headers, interim,
+    link::Answer,
     original_protocol::OriginalProtocol,
-    pool::Shared,
-    record,
+    pool::{GiveBack, Home, Shared},
     replay::Replay,
-    server::{Connection, Handler, HttpVersion, StreamError},
+    server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
     upgrade::Upgrade,
-    worst::Table,
 };
-use crate::{
-    authorize::{RequestAuthorization, RequestSettings},
-    limits::RequestPermit,
-    metrics::{
-        Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
-    },
-    net::{AppStream, Direction, Peer},
-    policy::DenyReason,
-    tls::Identity,
-    upstream::connect_application,
-    workload::Workload,
-};
-
-/// One client of one workload: what all requests on a connection have in common.
-pub(super) struct InboundContext {
-    http: Arc<Http>,
-    pub(super) workload: Arc<Workload>,
-    pub(super) target: SocketAddr,
-    pub(super) client: SocketAddr,
-    pub(super) tls: Tls,
-    /// The value of `l5d-client-id`.
-    client_id: Option<HeaderValue>,
-    authorization: Mutex<RequestAuthorization>,
-    leg: Arc<HttpSeries>,
-    routes: [OnceLock<Arc<RouteSeries>>; 2],
-    worst: Table,
-}
-
-/// A request that was let in.
-pub(super) struct Admitted {
-    request: record::Request,
-    permit: RequestPermit,
-}
-
-impl InboundContext {
-    pub(super) fn new(
-        http: &Arc<Http>,
-        workload: &Arc<Workload>,
-        target: SocketAddr,
-        client: SocketAddr,
-        tls: Tls,
-    ) -> Self {
-        let port = workload.config().policies.port(target.port());
-        let leg = http.metrics.http(&HttpLabels {
-            direction: Direction::Inbound,
-            workload: workload.labels.clone(),
-            target,
-            tls: tls.clone(),
-            server: Some(port.labels),
-            destination: None,
-        });
-        let authorization = http.authorizer.authorize_requests(workload, target, client.ip(), tls.clone());
-        Self {
-            http: http.clone(),
-            workload: workload.clone(),
-            target,
-            client,
-            client_id: tls.identity().and_then(header_value),
-            tls,
-            authorization: Mutex::new(authorization),
-            leg,
-            routes: Default::default(),
-            worst: Table::new(&http.worst, workload),
-        }
-    }
-
-    /// Authorizes a request and counts it. Headers that only proxies may set are replaced.
-    ///
-    /// # Errors
-    /// Policy denies it, or there are too many.
-    pub(super) fn admit<B>(
-        &self,
-        request: &mut Request<B>,
-        started: Instant,
-    ) -> Result<Admitted, ProxyError> {
-        let grpc = headers::is_grpc(request.headers());
-        let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
-        counted.observers.push(Box::new(self.worst.see(request)));
-        let (decision, settings) = self.decide();
-        if let Some(format) = settings.access_log {
-            counted.observers.push(Box::new(Entry::new(format, request, self)));
-        }
-        let head = headers::size(request);
-        let permit = decision.map_err(ProxyError::Denied).and_then(|()| {
-            self.workload.requests.acquire(Direction::Inbound, head).ok_or(ProxyError::LoadShed)
-        });
-        match permit {
-            Ok(permit) => {
-                if settings.interprets {
-                    headers::strip_linkerd(request.headers_mut());
-                    if let Some(identity) = &self.client_id {
-                        request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
-                    }
-                }
-                Ok(Admitted { request: counted, permit })
-            }
-            Err(error) => {
-                counted.failed(error.status(), error.failure());
-                Err(error)
-            }
-        }
-    }
-
-    fn decide(&self) -> (Result<(), DenyReason>, RequestSettings) {
-        let mut authorization = self.authorization.lock();
-        (authorization.check(), authorization.settings())
-    }
-
-    /// Resolves when the policy denies this client; for what goes on after a request.
-    pub(super) async fn revoked(&self) {
-        let (workload, client) = (&self.workload, self.client.ip());
-        self.http
-            .authorizer
-            .authorize_requests(workload, self.target, client, self.tls.clone())
-            .revoked()
-            .await;
-    }
-
-    fn route(&self, grpc: bool) -> &Arc<RouteSeries> {
-        self.routes[usize::from(grpc)].get_or_init(|| {
-            let server = self.workload.config().policies.port(self.target.port()).labels;
-            let parent = Parent {
-                group: server.group.clone(),
-                kind: server.kind.clone(),
-                namespace: self.workload.key.namespace.clone(),
-                name: server.name.clone(),
-                port: server.port,
-            };
-            self.http.metrics.route(&RouteLabels {
-                direction: Direction::Inbound,
-                workload: self.workload.labels.clone(),
-                parent: Arc::new(parent),
-                application: if grpc { Application::Grpc } else { Application::Http },
-            })
-        })
-    }
-
-    /// Opens a connection to the application.
-    async fn open(&self) -> Result<HttpIo, ProxyError> {
-        let stream = connect_application(&self.http.capture, &self.workload, self.target, self.client, false)
-            .await
-            .map_err(ProxyError::Application)?;
-        Ok(self.application_io(stream))
-    }
-
-    /// Counts the bytes of a connection to the application.
-    fn application_io(&self, stream: TcpStream) -> HttpIo {
-        let (workload, target) = (&self.workload, self.target);
-        let server = workload.config().policies.port(target.port()).labels;
-        let counter = self.http.authorizer.open_counter(workload, target, server, &self.tls, Peer::Dst);
-        HttpIo::new(Bytes::new(), Metered::new(AppStream::new(stream), ConnectionRecord::new(counter)))
-    }
-}
-
-impl Admitted {
-    /// Measures the request's body.
-    pub(super) fn time(&self, body: &mut RequestBody) {
-        body.time(self.request.timer());
-    }
-
-    /// The application has answered.
-    pub(super) fn responded(self, response: &mut Response<ResponseBody>, connection: Option<GiveBack>) {
-        let record = self.request.responded(response);
-        watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });
-    }
-
-    /// The request is sent again.
-    pub(super) fn repeated(self) {
-        self.request.repeated();
-    }
-
-    /// The request was not answered.
-    pub(super) fn failed(self, error: &ProxyError) {
-        self.request.failed(error.status(), error.failure());
-    }
-}
 
 /// Serves the requests on one connection to a workload of this node.
 pub(super) struct InboundConnection {
@@ -248,7 +64,7 @@ impl InboundConnection {
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        let interims = link::connect(&mut request, &self.connection);
+        let interims = interim::connect(&mut request, &self.connection);
         let mut request = request.map(RequestBody::incoming);
         admitted.time(request.body_mut());
         match interims.until(self.forward(request)).await {
@@ -340,18 +156,9 @@ impl Handler for InboundConnection {
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
-                self.context.http.log_error(
-                    Direction::Inbound,
-                    &self.context.workload,
-                    self.context.target,
-                    &error,
-                );
+                self.context.log_error(&error);
                 Ok(error.respond(version, grpc))
             }
         }
     }
-}
-
-fn header_value(identity: &Identity) -> Option<HeaderValue> {
-    HeaderValue::from_str(identity.as_str()).ok()
 }

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use super::{
+    connection::Connection,
     guard::Guard,
     link::Answer,
-    server::Connection,
     settings::{MAX_HEAD, TURN_WRITES},
 };
 use crate::{

@@ -10,11 +10,14 @@ mod balancers;
 mod body;
 mod client;
 mod coalesced;
+mod connection;
+mod context;
 mod endpoint;
 mod error;
 mod guard;
 mod headers;
 mod inbound;
+mod interim;
 mod io;
 mod link;
 mod original_protocol;
@@ -32,17 +35,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
-use self::{
-    error::ProxyError,
-    inbound::{InboundConnection, InboundContext},
-    io::HeadLimits,
-    outbound::OutboundConnection,
-    pool::Pools,
-};
 pub use self::{
+    connection::Connection,
     io::HttpIo,
-    server::{Connection, HttpVersion},
+    server::HttpVersion,
     worst::{Row, Worst},
+};
+use self::{
+    context::InboundContext, error::ProxyError, inbound::InboundConnection, io::HeadLimits,
+    outbound::OutboundConnection, pool::Pools,
 };
 use crate::{
     authorize::Authorizer,

@@ -8,18 +8,19 @@ use parking_lot::Mutex;
 
 use super::{
     Http, Outgoing,
-    body::{Hold, RequestBody, ResponseBody, watch},
-    client::{Client, GiveBack, Home, Used},
+    body::{Hold, RequestBody, ResponseBody, Reusable, watch},
+    client::{Client, Used},
+    connection::Connection,
+    context::{Admitted, InboundContext},
     endpoint::{Reached, Source},
     error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
-    headers,
-    inbound::Admitted,
-    link::{self, Answer},
-    pool::Key,
+    headers, interim,
+    link::Answer,
+    pool::{GiveBack, Home, Key},
     record,
     replay::Replay,
     route::Route,
-    server::{Connection, Handler, HttpVersion, StreamError},
+    server::{Handler, HttpVersion, StreamError},
     upgrade::Upgrade,
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
@@ -37,18 +38,18 @@ pub(super) struct OutboundConnection {
 struct Answered {
     response: Response<Incoming>,
     /// The connection, to be given back.
-    connection: GiveBack,
+    connection: Box<dyn Reusable>,
     hold: Hold,
     /// Recorded at the source, and at the destination if that is on this node.
     request: record::Request,
     admitted: Option<Admitted>,
-    local: Option<Arc<super::inbound::InboundContext>>,
+    local: Option<Arc<InboundContext>>,
 }
 
 impl OutboundConnection {
     pub(super) fn new(http: &Arc<Http>, outgoing: Outgoing, connection: Arc<Connection>) -> Arc<Self> {
         let Outgoing { source, client, original, destination, early } = outgoing;
-        let route = Mutex::new(Arc::new(Route::new(destination)));
+        let route = Mutex::new(Arc::new(Route::new(destination, original.port())));
         let source = Source::new(http, source, client, original, early);
         Arc::new(Self { http: http.clone(), source, route, connection })
     }
@@ -61,7 +62,7 @@ impl OutboundConnection {
         let permit = requests.acquire(Direction::Outbound, head).ok_or(ProxyError::LoadShed)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
-        let interims = link::connect(&mut request, &self.connection);
+        let interims = interim::connect(&mut request, &self.connection);
         let answer = interims.until(self.send(request.map(RequestBody::incoming), started)).await?;
         Ok(self.respond(answer, permit, upgrade))
     }
@@ -84,7 +85,12 @@ impl OutboundConnection {
             };
             let origin = client.origin().clone();
             let leg = origin.leg.clone().unwrap_or_else(|| self.source.leg(&route));
-            let counted = record::Request::begin(leg, route.series(&self.source, grpc), grpc, started);
+            let counted = record::Request::begin(
+                leg,
+                route.series(&self.http.metrics, &self.source.workload, grpc),
+                grpc,
+                started,
+            );
             let admitted = match &origin.local {
                 None => None,
                 Some(local) => match local.admit(&mut request, started) {
@@ -150,7 +156,7 @@ impl OutboundConnection {
             && !matches!(&*now, Destination::External)
             && !route.is_of(&now)
         {
-            *route = Arc::new(Route::new(now));
+            *route = Arc::new(Route::new(now, self.source.original.port()));
         }
         route.clone()
     }
@@ -171,15 +177,20 @@ impl OutboundConnection {
             // Counts and logs the denial for the destination.
             let _ = local.admit(request, started);
         }
-        record::Request::begin(self.source.leg(route), route.series(&self.source, grpc), grpc, started)
-            .failed(error.status(), error.failure());
+        record::Request::begin(
+            self.source.leg(route),
+            route.series(&self.http.metrics, &self.source.workload, grpc),
+            grpc,
+            started,
+        )
+        .failed(error.status(), error.failure());
         error
     }
 
     /// Keeps a connection that was not used.
     fn keep(&self, client: Client, key: Key) {
         if let Client::Http1(connection) = client {
-            GiveBack::new(Used::Http1(connection), Home::Pool(self.http.pools.clone(), key)).give_back();
+            GiveBack::new(Used::Http1(connection), Home::Pool(self.http.pools.clone(), key)).reuse();
         }
     }
 

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    client::{Http1, Http2},
+    body::Reusable,
+    client::{Http1, Http2, Used},
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{
@@ -162,6 +163,59 @@ impl Shared {
                 && (connection.in_flight() > 0 || now.saturating_duration_since(*used) < HTTP2_IDLE)
         });
         !current.is_empty()
+    }
+}
+
+/// A connection whose response is on its way. It goes back where it came from when that is complete.
+pub(super) struct GiveBack {
+    connection: Used,
+    to: Home,
+}
+
+/// Where idle connections wait.
+pub(super) enum Home {
+    Pool(Arc<Pools>, Key),
+    /// Of one client's connection.
+    Slot(Arc<Mutex<Vec<Http1>>>),
+}
+
+impl GiveBack {
+    pub(super) fn new(connection: Used, to: Home) -> Box<Self> {
+        Box::new(Self { connection, to })
+    }
+}
+
+impl Reusable for GiveBack {
+    fn reuse(self: Box<Self>) {
+        let Self { connection: Used::Http1(mut connection), to } = *self else { return };
+        if connection.is_usable() {
+            connection.rest();
+            return to.put(connection);
+        }
+        if connection.is_closed() {
+            return;
+        }
+        // The end of the response has been read here before hyper's task has finished with it.
+        tokio::spawn(async move {
+            if connection.ready().await.is_ok() {
+                connection.rest();
+                to.put(connection);
+            }
+        });
+    }
+}
+
+impl Home {
+    fn put(self, connection: Http1) {
+        match self {
+            Self::Pool(pools, key) => pools.put(key, connection),
+            Self::Slot(slot) => {
+                let mut idle = slot.lock();
+                if idle.len() < MAX_IDLE {
+                    idle.push(connection);
+                }
+            }
+        }
     }
 }
 

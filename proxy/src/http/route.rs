@@ -2,22 +2,24 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::endpoint::Source;
 use crate::{
     discovery::Destination,
-    metrics::{Application, Parent, RouteLabels, RouteSeries},
+    metrics::{Application, Metrics, Parent, RouteLabels, RouteSeries},
     net::Direction,
+    workload::Workload,
 };
 
 /// The default route: every request goes to the destination that was dialled.
 pub(super) struct Route {
     pub(super) destination: Arc<Destination>,
+    /// The port that was dialled.
+    port: u16,
     series: [OnceLock<Arc<RouteSeries>>; 2],
 }
 
 impl Route {
-    pub(super) fn new(destination: Arc<Destination>) -> Self {
-        Self { destination, series: Default::default() }
+    pub(super) fn new(destination: Arc<Destination>, port: u16) -> Self {
+        Self { destination, port, series: Default::default() }
     }
 
     pub(super) fn is_of(&self, destination: &Arc<Destination>) -> bool {
@@ -31,13 +33,13 @@ impl Route {
         }
     }
 
-    /// The counters of the route.
-    pub(super) fn series(&self, source: &Source, grpc: bool) -> Arc<RouteSeries> {
+    /// The counters of the route, for requests of one workload.
+    pub(super) fn series(&self, metrics: &Metrics, workload: &Workload, grpc: bool) -> Arc<RouteSeries> {
         let series = self.series[usize::from(grpc)].get_or_init(|| {
-            source.metrics().route(&RouteLabels {
+            metrics.route(&RouteLabels {
                 direction: Direction::Outbound,
-                workload: source.workload.labels.clone(),
-                parent: Arc::new(self.parent(source)),
+                workload: workload.labels.clone(),
+                parent: Arc::new(self.parent()),
                 application: if grpc { Application::Grpc } else { Application::Http },
             })
         });
@@ -45,7 +47,7 @@ impl Route {
     }
 
     /// The service; a pod that was dialled by its own address has Linkerd's default parent.
-    fn parent(&self, source: &Source) -> Parent {
+    fn parent(&self) -> Parent {
         let service = match &*self.destination {
             Destination::Service { authority, .. } => service(authority),
             Destination::Endpoint(_) | Destination::External => None,
@@ -55,7 +57,7 @@ impl Route {
             kind: "default".to_owned(),
             namespace: String::new(),
             name: "endpoint".to_owned(),
-            port: source.original.port(),
+            port: self.port,
         })
     }
 }

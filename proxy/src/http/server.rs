@@ -2,6 +2,14 @@
 
 use std::{fmt, pin::pin, sync::Arc};
 
+use super::{
+    body::ResponseBody,
+    coalesced::Coalesced,
+    connection::Connection,
+    error::ProxyError,
+    io::{HeadLimits, HttpIo},
+    settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, TURN_READ_HTTP2},
+};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{
     body::Incoming,
@@ -9,34 +17,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use super::{
-    body::ResponseBody,
-    coalesced::Coalesced,
-    error::ProxyError,
-    io::{HeadLimits, HttpIo},
-    link::Link,
-    settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, TURN_READ_HTTP2},
-};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersion {
     Http1,
     Http2,
-}
-
-/// An accepted connection, for what outlives its requests.
-pub struct Connection {
-    /// All open connections of the proxy.
-    open: TaskTracker,
-    /// Cancelled when the pod has gone away.
-    terminated: CancellationToken,
-    /// Cancelled when the proxy stops serving.
-    draining: CancellationToken,
-    link: Link,
-    /// The connection's place in the limits.
-    _keep: Box<dyn Send + Sync>,
 }
 
 /// Answers requests.
@@ -54,32 +39,6 @@ pub(super) struct StreamError(hyper::Error);
 impl HttpVersion {
     pub(super) fn of(version: Version) -> Self {
         if version == Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
-    }
-}
-
-impl Connection {
-    pub fn new(
-        open: TaskTracker,
-        terminated: CancellationToken,
-        draining: CancellationToken,
-        keep: impl Send + Sync + 'static,
-    ) -> Arc<Self> {
-        Arc::new(Self { open, terminated, draining, link: Link::default(), _keep: Box::new(keep) })
-    }
-
-    pub(super) fn link(&self) -> &Link {
-        &self.link
-    }
-
-    /// Runs what a request has begun, until the pod goes away. It counts as an open connection.
-    pub(super) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let connection = self.clone();
-        self.open.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                () = connection.terminated.cancelled() => {}
-            }
-        });
     }
 }
 
@@ -124,7 +83,7 @@ pub(super) async fn serve<H: Handler>(
     limits: HeadLimits,
     handler: Arc<H>,
 ) -> hyper::Result<()> {
-    let draining = &connection.draining;
+    let draining = connection.draining();
     let service = service_fn(move |request| answer(handler.clone(), connection.clone(), request));
     match version {
         HttpVersion::Http1 => {
@@ -184,7 +143,7 @@ async fn answer<H: Handler>(
     let version = HttpVersion::of(request.version());
     let mut response = handler.handle(request).await?;
     if version == HttpVersion::Http1
-        && connection.draining.is_cancelled()
+        && connection.is_draining()
         && response.status() != StatusCode::SWITCHING_PROTOCOLS
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
-use super::{headers, io::HttpIo, link::Answer, server::Connection};
+use super::{connection::Connection, headers, io::HttpIo, link::Answer};
 use crate::net::{self, Peer};
 
 /// The client's side of an upgrade that the application has not accepted yet.

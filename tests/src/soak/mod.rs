@@ -3,6 +3,7 @@
 //! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`requests`] those of HTTP, [`events`] the changes and failures; [`model`]
 //! checks every single connection. At the end, no resources may be left behind.
 
+mod bodies;
 mod events;
 mod model;
 mod requests;

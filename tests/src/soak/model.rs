@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    requests,
+    bodies,
     testbed::{Role, TestPod},
 };
 use crate::load;
@@ -211,7 +211,7 @@ impl Model {
             self.violation(format!("{server} processed request {id:#x} a second time"));
         }
         // A GET has no body.
-        let result = if safe && body.is_empty() { Ok(0) } else { requests::check(id, body) };
+        let result = if safe && body.is_empty() { Ok(0) } else { bodies::check(id, body) };
         if let Err(e) = result {
             self.violation(format!("{server} received a wrong body with request {id:#x}: {e}"));
         }

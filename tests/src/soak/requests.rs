@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    bodies::{body_of, check, wrong},
     model::Model,
     testbed::{HTTP, TestPod},
 };
@@ -20,15 +21,12 @@ use crate::{
     dial,
     http::{Message, To, Wire},
     http2::{self, Answer, Received},
-    load::{Pattern, after_receiving},
+    load::after_receiving,
     netns::Netns,
 };
 
 /// Requests on one connection, at most.
 const MOST: u64 = 8;
-/// The longest body.
-const LONGEST: u64 = 30_000;
-
 /// What the client of one connection did.
 #[derive(Default)]
 pub(super) struct Exchanged {
@@ -202,28 +200,9 @@ fn pause(id: u64) -> Duration {
     Duration::from_millis(if id >> 16 & 15 == 0 { 300 } else { id >> 8 & 7 })
 }
 
-fn body_of(seed: u64) -> Vec<u8> {
-    let mut body = vec![0; (seed % LONGEST) as usize];
-    Pattern::new(seed).fill(&mut body);
-    body
-}
-
-/// Checks a whole body and returns its length.
-pub(super) fn check(seed: u64, body: &[u8]) -> io::Result<u64> {
-    if body.len() as u64 != seed % LONGEST {
-        return Err(wrong(format!("{} bytes instead of {}", body.len(), seed % LONGEST)));
-    }
-    Pattern::new(seed).check(body).map_err(|e| wrong(e.to_string()))?;
-    Ok(body.len() as u64)
-}
-
 /// The proxy has answered: nothing of the application's response was received.
 fn refused(kind: io::ErrorKind, what: &str) -> io::Error {
     after_receiving(0, io::Error::new(kind, what.to_owned()))
-}
-
-fn wrong(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// A response has begun and is not whole.
