@@ -4,6 +4,7 @@
 //! that thread falls behind, lines are dropped and counted.
 
 use std::{
+    fmt,
     io::Write as _,
     net::SocketAddr,
     sync::{
@@ -16,6 +17,11 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, Version, header};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric as _},
+    metrics::{MetricType, counter::ConstCounter},
+};
 use serde::Serialize;
 
 use super::record::{self, Observer};
@@ -31,7 +37,24 @@ const MAX_WAITING: usize = 8_192;
 const MAX_VALUE: usize = 1_024;
 
 /// Lines that were dropped because the writer was behind.
-pub(super) static DROPPED: AtomicU64 = AtomicU64::new(0);
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The metric of lines that were dropped.
+#[derive(Debug)]
+pub(super) struct DroppedLines;
+
+impl Collector for DroppedLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Lines of access logs that were dropped because the writer was behind.";
+        let name = "weft_access_log_dropped_lines";
+        ConstCounter::new(DROPPED.load(Ordering::Relaxed)).encode(encoder.encode_descriptor(
+            name,
+            help,
+            None,
+            MetricType::Counter,
+        )?)
+    }
+}
 
 /// One request, from its head to the end of its response.
 pub(super) struct Entry {

@@ -110,6 +110,7 @@ impl Http {
     ) -> Arc<Self> {
         let pools = Pools::new(config.workers);
         metrics.register_collector(Box::new(balancers::BalancerMetrics(Arc::downgrade(&discovery))));
+        metrics.register_collector(Box::new(access_log::DroppedLines));
         Arc::new(Self {
             capture,
             connector,
