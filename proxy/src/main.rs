@@ -9,10 +9,6 @@ use weft_proxy::{
     logging, run,
 };
 
-/// HTTP allocates and frees in small pieces, and in some of 16 KB: docs/performance.md has what glibc's allocator cost.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(config) => serve(*config),

@@ -15,7 +15,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
     task::yield_now,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tracing::debug;
 
@@ -40,6 +40,9 @@ use crate::{
 
 /// How long a client whose destination cannot be reached has to show that it speaks HTTP, and gets an answer in HTTP.
 const LAST_CHANCE: Duration = Duration::from_millis(50);
+
+/// How long requests wait for a connection that was begun while the client was silent.
+const EARLY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What the outbound steps use.
 pub(super) struct Outbound<'a> {
@@ -163,7 +166,7 @@ async fn detect(
     destination: Arc<Destination>,
 ) -> Detected {
     let (started, dialled) = (Instant::now(), accepted.ends.target);
-    let timeout =
+    let limit =
         (!accepted.workload.config().outbound_detect_timeout_disabled).then_some(components.timeouts.detect);
     let delay = components.hints.dial_delay(dialled);
     let begun = AtomicBool::new(false);
@@ -175,7 +178,7 @@ async fn detect(
         dial(components, accepted, to, Inner::Unknown).await
     });
     let first = {
-        let mut client = pin!(first_bytes(source.io_mut(), timeout));
+        let mut client = pin!(first_bytes(source.io_mut(), limit));
         loop {
             tokio::select! {
                 biased;
@@ -185,9 +188,12 @@ async fn detect(
             }
         }
     };
-    // What was begun is finished: it is needed in any case.
+    // What was begun is finished. Requests look for endpoints of their own, and do not wait for long.
     if upstream.is_none() && begun.load(Ordering::Relaxed) {
-        upstream = Some(dialling.await);
+        upstream = match first {
+            Some(Ok(FirstBytes::Http(_))) => timeout(EARLY_TIMEOUT, dialling).await.ok(),
+            _ => Some(dialling.await),
+        };
     }
     let spoken = match first {
         Some(Err(error)) => {

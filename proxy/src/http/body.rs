@@ -17,7 +17,8 @@ use crate::{balance::Picked, limits::RequestPermit, metrics::StreamFailure};
 pub(super) struct RequestBody {
     /// `None`: it has none.
     inner: Option<Incoming>,
-    timer: Option<RequestTimer>,
+    /// At the source, and at the destination if that is on this node.
+    timers: [Option<RequestTimer>; 2],
 }
 
 /// The body of a response on its way to the client.
@@ -51,19 +52,19 @@ pub(super) struct Hold {
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, timer: None }
+        Self { inner: None, timers: [None, None] }
     }
 
     pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), timer: None }
+        Self { inner: Some(inner), timers: [None, None] }
     }
 
     /// Records when the body ends.
     pub(super) fn time(&mut self, timer: RequestTimer) {
         if self.is_end_stream() {
             timer.ended();
-        } else {
-            self.timer = Some(timer);
+        } else if let Some(free) = self.timers.iter_mut().find(|timer| timer.is_none()) {
+            *free = Some(timer);
         }
     }
 }
@@ -78,10 +79,13 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(cx));
-        if (frame.is_none() || self.is_end_stream())
-            && let Some(timer) = self.timer.take()
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
         {
-            timer.ended();
+            self.timers.iter().flatten().for_each(|timer| timer.frame(data.len()));
+        }
+        if frame.is_none() || self.is_end_stream() {
+            self.timers.iter_mut().filter_map(Option::take).for_each(RequestTimer::ended);
         }
         Poll::Ready(frame)
     }
@@ -146,6 +150,9 @@ impl Body for ResponseBody {
         let at_end = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
+                if let (Some(data), Some(state)) = (frame.data_ref(), &self.state) {
+                    state.records.iter().for_each(|record| record.frame(data.len()));
+                }
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
                 if trailers.is_some() || at_end {
                     self.end(Outcome::Complete(trailers));

@@ -111,8 +111,11 @@ impl Source {
             let picked = same
                 .pick_for_request(tried)
                 .map(|picked| (picked, same))
-                // As the client would do it itself, the other family comes second.
-                .or_else(|| other.pick_for_request(tried).map(|picked| (picked, other)));
+                // As the client would do it itself, the other family comes second, if nobody listens on the first.
+                .or_else(|| {
+                    error.as_ref().filter(|error| error.is_unreachable())?;
+                    other.pick_for_request(tried).map(|picked| (picked, other))
+                });
             let Some((picked, balancer)) = picked else {
                 let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
                 if !may_wait(same, &mut attempts).await {

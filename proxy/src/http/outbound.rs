@@ -91,6 +91,7 @@ impl OutboundConnection {
                 grpc,
                 started,
             );
+            request.body_mut().time(counted.timer());
             let admitted = match &origin.local {
                 None => None,
                 Some(local) => match local.admit(&mut request, started) {

@@ -52,6 +52,10 @@ pub(super) struct RequestTimer {
 }
 
 impl RequestTimer {
+    pub(super) fn frame(&self, bytes: usize) {
+        self.route.request_frame(bytes);
+    }
+
     pub(super) fn ended(self) {
         self.route.request_ended(self.started.elapsed());
     }
@@ -110,6 +114,10 @@ impl Drop for Request {
 }
 
 impl Record {
+    pub(super) fn frame(&self, bytes: usize) {
+        self.request.route.response_frame(bytes);
+    }
+
     pub(super) fn end(mut self, outcome: Outcome<'_>) {
         let empty = HeaderMap::new();
         let class = match outcome {

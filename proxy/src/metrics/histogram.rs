@@ -39,6 +39,11 @@ impl Histogram {
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Records a number, in a histogram whose unit is one.
+    pub(super) fn observe_number(&self, value: usize) {
+        self.observe(Duration::from_micros(value as u64));
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.counts.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
@@ -83,6 +88,9 @@ pub(super) static FINE: Buckets =
 /// Linkerd's durations of responses and routes.
 pub(super) static COARSE: Buckets =
     Buckets { bounds: &[50_000, 500_000, 1_000_000, 10_000_000], unit: SECONDS };
+
+/// Linkerd's sizes of frames, in bytes: recorded as so many microseconds.
+pub(super) static FRAMES: Buckets = Buckets { bounds: &[128, 1_024, 10_240], unit: 1.0 };
 
 /// Linkerd's durations of protocol detection.
 pub(super) static DETECTION: Buckets = Buckets { bounds: &[1_000, 100_000], unit: SECONDS };

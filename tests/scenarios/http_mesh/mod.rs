@@ -2,6 +2,7 @@
 //!
 //! [`ways`] has the usual cluster; [`load`] the clients that keep sending while a scenario changes the cluster.
 
+mod access_log;
 mod balance;
 mod detection;
 mod errors;
@@ -17,8 +18,9 @@ mod ways;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 9] {
+pub(crate) fn areas() -> [Area; 10] {
     [
+        access_log::area(),
         policy::area(),
         golden::area(),
         series::area(),

@@ -23,7 +23,7 @@ use super::{Class, StreamFailure, class::GRPC_NAMES};
 use crate::{
     metrics::{
         Limits,
-        histogram::{COARSE, FINE, Histogram},
+        histogram::{COARSE, FINE, FRAMES, Histogram},
         intern::{Interner, Owned, Series},
         labels::{WorkloadLabels, display, label},
         transport::describe,
@@ -66,6 +66,9 @@ pub struct RouteSeries {
     route_duration: Histogram,
     /// From the response's head to its end.
     response_duration: Histogram,
+    /// Sizes of the frames of bodies.
+    request_frames: Histogram,
+    response_frames: Histogram,
     statuses: Mutex<Vec<(Status, u64)>>,
 }
 
@@ -81,6 +84,16 @@ pub(crate) struct Routes(Interner<RouteLabels, RouteSeries>, Arc<RouteSeries>);
 impl RouteSeries {
     pub fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a part of a request's body, as it was passed on.
+    pub fn request_frame(&self, bytes: usize) {
+        self.request_frames.observe_number(bytes);
+    }
+
+    /// Counts a part of a response's body, as it was passed on.
+    pub fn response_frame(&self, bytes: usize) {
+        self.response_frames.observe_number(bytes);
     }
 
     /// Counts the end of a request's body.
@@ -111,6 +124,8 @@ impl Default for RouteSeries {
             request_duration: Histogram::new(&FINE),
             route_duration: Histogram::new(&COARSE),
             response_duration: Histogram::new(&FINE),
+            request_frames: Histogram::new(&FRAMES),
+            response_frames: Histogram::new(&FRAMES),
             statuses: Mutex::default(),
         }
     }
@@ -174,6 +189,8 @@ enum Value {
     RequestDuration,
     RouteDuration,
     ResponseDuration,
+    RequestFrames,
+    ResponseFrames,
     Statuses,
 }
 
@@ -195,6 +212,8 @@ impl Family {
             Value::ResponseDuration => {
                 (MetricType::Histogram, "The time between a response's head and its end.")
             }
+            Value::RequestFrames => (MetricType::Histogram, "The sizes of the frames of requests' bodies."),
+            Value::ResponseFrames => (MetricType::Histogram, "The sizes of the frames of responses' bodies."),
         };
         let mut out = describe(encoder, self.name, help, kind)?;
         // Only families of backends have labels of backends.
@@ -217,6 +236,8 @@ impl Family {
                 Value::RequestDuration => &series.request_duration,
                 Value::RouteDuration => &series.route_duration,
                 Value::ResponseDuration => &series.response_duration,
+                Value::RequestFrames => &series.request_frames,
+                Value::ResponseFrames => &series.response_frames,
             };
             histogram.encode(out.encode_family(&labels)?)?;
         }
@@ -274,28 +295,38 @@ const fn family(direction: Direction, application: Application, name: &'static s
     Family { direction, application, name, value }
 }
 
-const FAMILIES: [Family; 18] = {
+const FAMILIES: [Family; 26] = {
     use Application::{Grpc, Http};
     use Direction::{Inbound, Outbound};
-    use Value::{RequestDuration, Requests, ResponseDuration, RouteDuration, Statuses};
+    use Value::{
+        RequestDuration, RequestFrames, Requests, ResponseDuration, ResponseFrames, RouteDuration, Statuses,
+    };
     [
         family(Inbound, Http, "inbound_http_requests", Requests),
         family(Inbound, Http, "inbound_http_request_duration_seconds", RequestDuration),
         family(Inbound, Http, "inbound_http_response_duration_seconds", ResponseDuration),
+        family(Inbound, Http, "inbound_http_request_frame_size_bytes", RequestFrames),
+        family(Inbound, Http, "inbound_http_response_frame_size_bytes", ResponseFrames),
         family(Inbound, Http, "inbound_http_statuses", Statuses),
         family(Inbound, Grpc, "inbound_grpc_requests", Requests),
         family(Inbound, Grpc, "inbound_grpc_request_duration_seconds", RequestDuration),
         family(Inbound, Grpc, "inbound_grpc_response_duration_seconds", ResponseDuration),
+        family(Inbound, Grpc, "inbound_grpc_request_frame_size_bytes", RequestFrames),
+        family(Inbound, Grpc, "inbound_grpc_response_frame_size_bytes", ResponseFrames),
         family(Inbound, Grpc, "inbound_grpc_statuses", Statuses),
         family(Outbound, Http, "outbound_http_route_request_duration_seconds", RouteDuration),
+        family(Outbound, Http, "outbound_http_route_request_frame_size_bytes", RequestFrames),
         family(Outbound, Http, "outbound_http_route_request_statuses", Statuses),
         family(Outbound, Http, "outbound_http_route_backend_requests", Requests),
         family(Outbound, Http, "outbound_http_route_backend_response_duration_seconds", ResponseDuration),
+        family(Outbound, Http, "outbound_http_route_backend_response_frame_size_bytes", ResponseFrames),
         family(Outbound, Http, "outbound_http_route_backend_response_statuses", Statuses),
         family(Outbound, Grpc, "outbound_grpc_route_request_duration_seconds", RouteDuration),
+        family(Outbound, Grpc, "outbound_grpc_route_request_frame_size_bytes", RequestFrames),
         family(Outbound, Grpc, "outbound_grpc_route_request_statuses", Statuses),
         family(Outbound, Grpc, "outbound_grpc_route_backend_requests", Requests),
         family(Outbound, Grpc, "outbound_grpc_route_backend_response_duration_seconds", ResponseDuration),
+        family(Outbound, Grpc, "outbound_grpc_route_backend_response_frame_size_bytes", ResponseFrames),
         family(Outbound, Grpc, "outbound_grpc_route_backend_response_statuses", Statuses),
     ]
 };
