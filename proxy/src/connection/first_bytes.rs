@@ -19,6 +19,10 @@ use crate::{
 /// other protocols begin with a short word and then wait for an answer.
 const UNLIKELY_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// How often, and with which pause, to look for the rest of the header of a server's first frame.
+const FRAME_HEADER_READS: u32 = 100;
+const FRAME_HEADER_PAUSE: Duration = Duration::from_millis(1);
+
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FirstBytes {
@@ -87,13 +91,13 @@ pub(super) async fn speaks_first<S: AsyncRead + Unpin>(server: &mut Prefixed<S>)
 /// [`speaks_first`], for a socket whose bytes are to stay in it.
 pub(super) async fn application_speaks_first(application: &TcpStream) {
     let mut first = [0; 9];
-    loop {
+    for _ in 0..FRAME_HEADER_READS {
         match application.peek(&mut first).await {
             Ok(read) if read > 0 => match server_first(&first[..read]) {
                 ServerFirst::Http2Settings => return std::future::pending().await,
                 ServerFirst::Other => return,
-                // The rest of a frame's header follows at once.
-                ServerFirst::Incomplete => tokio::time::sleep(Duration::from_millis(1)).await,
+                // A socket whose bytes stay in it does not tell when more arrive. The rest follows at once, if it does.
+                ServerFirst::Incomplete => tokio::time::sleep(FRAME_HEADER_PAUSE).await,
             },
             _ => return,
         }

@@ -5,8 +5,8 @@
 
 use std::{
     fmt::Display,
-    future::{Future, pending},
-    pin::{Pin, pin},
+    future::pending,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,6 +29,7 @@ use super::{
     first_bytes::{FirstBytes, application_speaks_first, first_bytes, guard},
     forward::{CloseReason, Forwarding, Session, forward},
     refuse,
+    served::Served,
 };
 use crate::{
     authorize::{Authorization, Authorizer},
@@ -70,24 +71,12 @@ impl<'a> Inbound<'a> {
     }
 }
 
-/// What a connection has turned out to be, and what serves it from now on.
-enum Served {
-    Opaque(Forwarding),
-    Http(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
-
 /// Serves one connection.
 pub(super) async fn serve(data_path: &DataPath, accepted: Accepted, stream: TcpStream) {
     // Boxed: what the first steps need is freed before the connection is forwarded, which may take days.
-    match Box::pin(open(data_path, &accepted, stream)).await {
-        None => {}
-        Some(Served::Http(http)) => http.await,
-        Some(Served::Opaque(forwarding)) => {
-            let reason = forwarding.await;
-            if !matches!(reason, CloseReason::Closed) {
-                debug!(destination = %accepted.workload.key, client = %accepted.ends.client, %reason, "connection ended early");
-            }
-        }
+    let Some(served) = Box::pin(open(data_path, &accepted, stream)).await else { return };
+    if let Some(reason) = served.run().await {
+        debug!(destination = %accepted.workload.key, client = %accepted.ends.client, %reason, "connection ended early");
     }
 }
 

@@ -13,6 +13,7 @@ mod identify;
 mod inbound;
 mod outbound;
 mod refuse;
+mod served;
 
 #[cfg(test)]
 mod tests;

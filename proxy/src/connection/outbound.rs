@@ -1,8 +1,8 @@
 //! The steps of a connection that a workload opens: discover, detect, connect, forward.
 
 use std::{
-    future::{Future, pending},
-    pin::{Pin, pin},
+    future::pending,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,6 +26,7 @@ use super::{
     forward::{CloseReason, Forwarding, ServerFirstObserver, Session, forward},
     hints::Hints,
     refuse,
+    served::Served,
 };
 use crate::{
     bypass::DirectConnections,
@@ -39,7 +40,7 @@ use crate::{
 };
 
 /// How long a client whose destination cannot be reached has to show that it speaks HTTP, and gets an answer in HTTP.
-const LAST_CHANCE: Duration = Duration::from_millis(50);
+const HTTP_GRACE_PERIOD: Duration = Duration::from_millis(50);
 
 /// How long requests wait for a connection that was begun while the client was silent.
 const EARLY_TIMEOUT: Duration = Duration::from_millis(200);
@@ -74,24 +75,12 @@ impl<'a> Outbound<'a> {
 /// The connection of the application, whose first bytes may have been read.
 type Source = Metered<Prefixed<AppStream>>;
 
-/// What a connection has turned out to be, and what serves it from now on.
-enum Served {
-    Opaque(Forwarding),
-    Http(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
-
 /// Serves one connection.
 pub(super) async fn serve(data_path: &DataPath, accepted: Accepted, stream: TcpStream) {
     // Boxed: what connecting needs is freed before the connection is forwarded, which may take days.
-    match Box::pin(open(data_path, &accepted, stream)).await {
-        None => {}
-        Some(Served::Http(http)) => http.await,
-        Some(Served::Opaque(forwarding)) => {
-            let reason = forwarding.await;
-            if !matches!(reason, CloseReason::Closed) {
-                debug!(source = %accepted.workload.key, destination = %accepted.ends.target, %reason, "connection ended early");
-            }
-        }
+    let Some(served) = Box::pin(open(data_path, &accepted, stream)).await else { return };
+    if let Some(reason) = served.run().await {
+        debug!(source = %accepted.workload.key, destination = %accepted.ends.target, %reason, "connection ended early");
     }
 }
 
@@ -188,9 +177,11 @@ async fn detect(
             }
         }
     };
-    // What was begun is finished. Requests look for endpoints of their own, and do not wait for long.
+    // What was begun is finished, unless the client has gone. Requests look for endpoints of their own, and do not wait
+    // for long.
     if upstream.is_none() && begun.load(Ordering::Relaxed) {
         upstream = match first {
+            Some(Err(_)) => None,
             Some(Ok(FirstBytes::Http(_))) => timeout(EARLY_TIMEOUT, dialling).await.ok(),
             _ => Some(dialling.await),
         };
@@ -230,7 +221,7 @@ async fn pause(delay: Duration) {
 async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>) {
     match upstream {
         None => pending().await,
-        Some(Err(_)) => sleep(LAST_CHANCE).await,
+        Some(Err(_)) => sleep(HTTP_GRACE_PERIOD).await,
         Some(Ok(upstream)) => {
             // The end of a TLS handshake may still be waiting to be sent.
             if upstream.io.flush().await.is_ok() {

@@ -24,7 +24,7 @@ const TEXTS: [&str; 14] = [
     "é",
     "a.b.c.",
     "web.demo.serviceaccount.identity.linkerd.cluster.local",
-    "spiffe://root/x",
+    "spiffe://mesh.test/x",
     "\u{0}",
 ];
 

@@ -35,8 +35,8 @@ struct State {
 }
 
 /// A connection that can be used again when its response is complete. Dropped, it is not.
-pub(super) trait Reusable: Send + Sync {
-    fn reuse(self: Box<Self>);
+pub(super) trait Release: Send + Sync {
+    fn release(self: Box<Self>);
 }
 
 /// What a response keeps until it ends.
@@ -47,7 +47,7 @@ pub(super) struct Hold {
     /// Counts as a request in flight: of the client's workload, and of the application's.
     pub(super) permits: Vec<RequestPermit>,
     /// The connection, which can be used again when the response is complete.
-    pub(super) connection: Option<Box<dyn Reusable>>,
+    pub(super) connection: Option<Box<dyn Release>>,
 }
 
 impl RequestBody {
@@ -114,7 +114,7 @@ impl ResponseBody {
         records.into_iter().for_each(|record| record.end(outcome));
         if let Some(connection) = hold.connection {
             match outcome {
-                Outcome::Complete(_) => connection.reuse(),
+                Outcome::Complete(_) => connection.release(),
                 Outcome::Broken(_) => drop(connection),
             }
         }

@@ -22,12 +22,13 @@ use super::{
     coalesced::Coalesced,
     context::InboundContext,
     io::HttpIo,
-    settings::{Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, TURN_READ_HTTP1, TURN_READ_HTTP2},
+    settings::{BUDGET_READ_HTTP1, BUDGET_READ_HTTP2, Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 use crate::{
     balance::{Balancer, Endpoint},
     metrics::HttpSeries,
     tls::Credential,
+    workload::Workload,
 };
 
 /// What belongs to a connection.
@@ -95,6 +96,19 @@ impl Origin {
         Self { leg: None, local: None, credential: None, endpoint: None }
     }
 
+    /// Whether it was opened with this certificate, if it needs one, and leads to this workload, if that is on this node.
+    pub(super) fn is_of(&self, credential: Option<&Arc<Credential>>, local: Option<&Arc<Workload>>) -> bool {
+        let same_credential = self
+            .credential
+            .as_ref()
+            .is_none_or(|opened_with| credential.is_some_and(|now| Arc::ptr_eq(opened_with, now)));
+        let same_workload = self
+            .local
+            .as_ref()
+            .is_none_or(|context| local.is_some_and(|now| Arc::ptr_eq(&context.workload, now)));
+        same_credential && same_workload
+    }
+
     /// Whether its endpoint has left the service, or is to be reached in another way.
     pub(super) fn has_left(&self) -> bool {
         self.endpoint.as_ref().is_some_and(|(balancer, endpoint)| !balancer.has(endpoint))
@@ -107,7 +121,7 @@ impl Http1 {
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(io.in_turns(TURN_READ_HTTP1)))
+            .handshake(TokioIo::new(io.with_budget(BUDGET_READ_HTTP1)))
             .await?;
         tokio::spawn(async move {
             // The request or its response learns of an error.
@@ -147,7 +161,7 @@ impl Http2 {
             .max_concurrent_reset_streams(settings.max_reset_streams)
             .max_pending_accept_reset_streams(settings.max_pending_resets)
             .max_local_error_reset_streams(settings.max_error_resets)
-            .handshake(TokioIo::new(Coalesced::new(io.in_turns(TURN_READ_HTTP2))))
+            .handshake(TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))))
             .await?;
         let streams = Arc::new(MaxStreams(AtomicUsize::new(connection.current_max_send_streams())));
         let counted = Arc::downgrade(&streams);

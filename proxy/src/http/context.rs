@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::{
     Http,
     access_log::Entry,
-    body::{Hold, RequestBody, ResponseBody, Reusable, watch},
+    body::{Hold, Release, RequestBody, ResponseBody, watch},
     error::ProxyError,
     headers,
     io::HttpIo,
@@ -198,7 +198,7 @@ impl Admitted {
     pub(super) fn responded(
         self,
         response: &mut Response<ResponseBody>,
-        connection: Option<Box<dyn Reusable>>,
+        connection: Option<Box<dyn Release>>,
     ) {
         let record = self.request.responded(response);
         watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });

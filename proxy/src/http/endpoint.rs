@@ -106,22 +106,28 @@ impl Source {
     ) -> Result<Reached, ProxyError> {
         let mut attempts = Attempts::new();
         let mut error: Option<ConnectError> = None;
+        let mut waited_in_vain = false;
         loop {
             let (same, other) = (&endpoints.same_family, &endpoints.other_family);
             let picked = same
                 .pick_for_request(tried)
                 .map(|picked| (picked, same))
-                // As the client would do it itself, the other family comes second, if nobody listens on the first.
+                // As the client would do it itself, the other family comes second, if nobody listens on the first. An
+                // address that just does not answer may do so a moment later.
                 .or_else(|| {
-                    error.as_ref().filter(|error| error.is_unreachable())?;
+                    let is_over = |error: &&ConnectError| !error.is_transient() || waited_in_vain;
+                    error.as_ref().filter(|error| error.is_unreachable()).filter(is_over)?;
                     other.pick_for_request(tried).map(|picked| (picked, other))
                 });
             let Some((picked, balancer)) = picked else {
                 let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
-                if !may_wait(same, &mut attempts).await {
+                if may_wait(same, &mut attempts).await {
+                    tried.clear();
+                } else if waited_in_vain || other.is_empty() {
                     return Err(ProxyError::FailFast(Box::new(last)));
+                } else {
+                    waited_in_vain = true;
                 }
-                tried.clear();
                 error = Some(last);
                 continue;
             };
@@ -155,10 +161,13 @@ impl Source {
         key: &Key,
     ) -> Result<Client, ConnectError> {
         let credential = self.workload.lease.current();
+        let local = self.http.registry.at(endpoint.addr);
+        // Opened with the certificate of now, and authorized by the workload that is served now.
+        let valid = |origin: &Origin| origin.is_of(credential.as_ref(), local.as_ref());
         let pools = &self.http.pools;
         match version {
             HttpVersion::Http1 => {
-                if let Some(idle) = pools.take(key, credential.as_ref()) {
+                if let Some(idle) = pools.take(key, valid) {
                     return Ok(Client::Http1(idle));
                 }
                 let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
@@ -167,11 +176,11 @@ impl Source {
             }
             HttpVersion::Http2 => {
                 let shared = pools.shared(key);
-                if let Some(open) = shared.get(credential.as_ref()) {
+                if let Some(open) = shared.get(valid) {
                     return Ok(Client::Http2(open));
                 }
                 let _one_at_a_time = shared.opening.lock().await;
-                if let Some(open) = shared.get(credential.as_ref()) {
+                if let Some(open) = shared.get(valid) {
                     return Ok(Client::Http2(open));
                 }
                 let upstream = self.connect(endpoint, balancer, Inner::Http2).await?;

@@ -18,7 +18,7 @@ use super::{
     headers, interim,
     link::Answer,
     original_protocol::OriginalProtocol,
-    pool::{GiveBack, Home, Shared},
+    pool::{ConnectionLease, LeasedFrom, Shared},
     replay::Replay,
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
@@ -60,7 +60,11 @@ impl InboundConnection {
     async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, ProxyError> {
         let started = Instant::now();
         headers::check(&request).map_err(ProxyError::BadRequest)?;
-        let original = OriginalProtocol::restore(&mut request).map_err(ProxyError::BadRequest)?;
+        // Only a sidecar of the mesh says what a request was at its source.
+        let original = match self.context.tls.identity() {
+            Some(_) => OriginalProtocol::restore(&mut request).map_err(ProxyError::BadRequest)?,
+            None => None,
+        };
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
@@ -69,7 +73,7 @@ impl InboundConnection {
         admitted.time(request.body_mut());
         match interims.until(self.forward(request)).await {
             Ok((response, used)) => {
-                let connection = GiveBack::new(used, Home::Slot(self.http1.clone()));
+                let connection = ConnectionLease::new(used, LeasedFrom::Client(self.http1.clone()));
                 let mut response = self.respond(response, upgrade);
                 if let Some(original) = original {
                     original.mark(&mut response);
@@ -128,11 +132,11 @@ impl InboundConnection {
                 Http1::open(io, Origin::application()).await.map(Client::Http1).map_err(ProxyError::Stream)
             }
             HttpVersion::Http2 => {
-                if let Some(open) = self.http2.get(None) {
+                if let Some(open) = self.http2.get(|_| true) {
                     return Ok(Client::Http2(open));
                 }
                 let _one_at_a_time = self.http2.opening.lock().await;
-                if let Some(open) = self.http2.get(None) {
+                if let Some(open) = self.http2.get(|_| true) {
                     return Ok(Client::Http2(open));
                 }
                 let io = self.context.open().await?;

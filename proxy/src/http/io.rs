@@ -19,7 +19,7 @@ use super::{
     connection::Connection,
     guard::Guard,
     link::Answer,
-    settings::{MAX_HEAD, TURN_WRITES},
+    settings::{BUDGET_WRITES, MAX_HEAD},
 };
 use crate::{
     limits::{RequestLimiter, RequestPermit},
@@ -36,16 +36,16 @@ pub struct HttpIo {
     prefix: Bytes,
     io: Box<dyn Stream>,
     ends_orderly: bool,
-    /// `None`: a turn ends when nothing more can be read.
-    turn: Option<Turn>,
+    /// `None`: it reads as long as there are bytes.
+    budget: Option<Budget>,
     /// For connections of HTTP/1 clients.
     client: Option<Box<ClientSide>>,
 }
 
-/// What may still be done before others have their turn.
+/// What may still be read and written before the task yields, as tokio's own budget counts operations.
 #[derive(Clone, Copy)]
-struct Turn {
-    /// How many bytes each turn has.
+struct Budget {
+    /// The bytes of a whole budget.
     size: usize,
     bytes: usize,
     writes: usize,
@@ -89,7 +89,7 @@ impl<S: OverTcp + Send> Stream for Metered<S> {
 impl HttpIo {
     /// Readers get `prefix` first, then what `io` holds.
     pub fn new<S: OverTcp + Send + 'static>(prefix: Bytes, io: Metered<S>) -> Self {
-        Self { prefix, io: Box::new(io), ends_orderly: true, turn: None, client: None }
+        Self { prefix, io: Box::new(io), ends_orderly: true, budget: None, client: None }
     }
 
     /// Guards the requests of an HTTP/1 client.
@@ -106,9 +106,9 @@ impl HttpIo {
         self
     }
 
-    /// Gives other connections their turn after about `size` bytes. hyper and h2 would read small messages on and on.
-    pub(super) fn in_turns(self, size: usize) -> Self {
-        Self { turn: Some(Turn::new(size)), ..self }
+    /// Yields to other connections after about `size` bytes. hyper and h2 would read small messages on and on.
+    pub(super) fn with_budget(self, size: usize) -> Self {
+        Self { budget: Some(Budget::new(size)), ..self }
     }
 
     /// From now on the stream carries something else than HTTP, after `unread`: a shutdown ends one direction only.
@@ -116,7 +116,7 @@ impl HttpIo {
         let held = self.client.take().map_or(Bytes::new(), |client| client.guard.into_held());
         self.prefix = [unread, held, self.prefix].concat().into();
         self.ends_orderly = false;
-        self.turn = None;
+        self.budget = None;
         self
     }
 
@@ -126,13 +126,13 @@ impl HttpIo {
     }
 }
 
-impl Turn {
+impl Budget {
     fn new(size: usize) -> Self {
-        Self { size, bytes: size, writes: TURN_WRITES }
+        Self { size, bytes: size, writes: BUDGET_WRITES }
     }
 
-    /// Begins the next turn, when the others have had theirs.
-    fn over<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+    /// Yields; the next poll has a new budget.
+    fn exhausted<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
         *self = Self::new(self.size);
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -227,7 +227,7 @@ impl ClientSide {
 
 impl HttpIo {
     fn poll_read_client(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some(mut client) = self.client.take() else { return self.poll_read_turn(cx, buffer) };
+        let Some(mut client) = self.client.take() else { return self.poll_read_budget(cx, buffer) };
         client.connection.link().register(cx.waker());
         let result = loop {
             if client.read_waiting(buffer) {
@@ -249,28 +249,28 @@ impl HttpIo {
         result
     }
 
-    fn poll_read_turn(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some(turn) = &mut self.turn else { return self.poll_read_stream(cx, buffer) };
-        if turn.bytes == 0 {
-            return turn.over(cx);
+    fn poll_read_budget(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(budget) = &mut self.budget else { return self.poll_read_stream(cx, buffer) };
+        if budget.bytes == 0 {
+            return budget.exhausted(cx);
         }
         let before = buffer.filled().len();
         let read = self.poll_read_stream(cx, buffer);
-        if let Some(turn) = &mut self.turn {
-            turn.bytes = turn.bytes.saturating_sub(buffer.filled().len() - before);
+        if let Some(budget) = &mut self.budget {
+            budget.bytes = budget.bytes.saturating_sub(buffer.filled().len() - before);
             if read.is_pending() {
-                *turn = Turn::new(turn.size);
+                *budget = Budget::new(budget.size);
             }
         }
         read
     }
 
-    fn poll_write_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(turn) = &mut self.turn else { return Poll::Ready(()) };
-        if turn.writes == 0 {
-            return turn.over(cx);
+    fn poll_write_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(budget) = &mut self.budget else { return Poll::Ready(()) };
+        if budget.writes == 0 {
+            return budget.exhausted(cx);
         }
-        turn.writes -= 1;
+        budget.writes -= 1;
         Poll::Ready(())
     }
 
@@ -314,7 +314,7 @@ impl AsyncRead for HttpIo {
 
 impl AsyncWrite for HttpIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_write_turn(cx));
+        ready!(self.poll_write_budget(cx));
         ready!(self.poll_before_write(cx))?;
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         self.wrote(written, bytes.len());
@@ -326,7 +326,7 @@ impl AsyncWrite for HttpIo {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_write_turn(cx));
+        ready!(self.poll_write_budget(cx));
         ready!(self.poll_before_write(cx))?;
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
         self.wrote(written, slices.iter().map(|slice| slice.len()).sum());

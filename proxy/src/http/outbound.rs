@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::{
     Http, Outgoing,
-    body::{Hold, RequestBody, ResponseBody, Reusable, watch},
+    body::{Hold, Release, RequestBody, ResponseBody, watch},
     client::{Client, Used},
     connection::Connection,
     context::{Admitted, InboundContext},
@@ -16,7 +16,7 @@ use super::{
     error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
     headers, interim,
     link::Answer,
-    pool::{GiveBack, Home, Key},
+    pool::{ConnectionLease, Key, LeasedFrom},
     record,
     replay::Replay,
     route::Route,
@@ -37,8 +37,8 @@ pub(super) struct OutboundConnection {
 /// A response, and what goes with it.
 struct Answered {
     response: Response<Incoming>,
-    /// The connection, to be given back.
-    connection: Box<dyn Reusable>,
+    /// The connection, to be returned.
+    connection: Box<dyn Release>,
     hold: Hold,
     /// Recorded at the source, and at the destination if that is on this node.
     request: record::Request,
@@ -114,7 +114,8 @@ impl OutboundConnection {
                         picked.answered(sent.elapsed());
                         route.answered();
                     }
-                    let connection = GiveBack::new(used, Home::Pool(self.http.pools.clone(), key));
+                    let connection =
+                        ConnectionLease::new(used, LeasedFrom::Pool(self.http.pools.clone(), key));
                     let hold = Hold { picked, ..Hold::default() };
                     let local = origin.local.clone();
                     return Ok(Answered { response, connection, hold, request: counted, admitted, local });
@@ -191,7 +192,8 @@ impl OutboundConnection {
     /// Keeps a connection that was not used.
     fn keep(&self, client: Client, key: Key) {
         if let Client::Http1(connection) = client {
-            GiveBack::new(Used::Http1(connection), Home::Pool(self.http.pools.clone(), key)).reuse();
+            ConnectionLease::new(Used::Http1(connection), LeasedFrom::Pool(self.http.pools.clone(), key))
+                .release();
         }
     }
 

@@ -15,15 +15,11 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    body::Reusable,
-    client::{Http1, Http2, Used},
+    body::Release,
+    client::{Http1, Http2, Origin, Used},
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
-use crate::{
-    balance::EndpointTls,
-    threads::current_worker,
-    tls::{Credential, Identity},
-};
+use crate::{balance::EndpointTls, threads::current_worker, tls::Identity};
 
 /// Whose connections these are, and where they go.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -66,12 +62,12 @@ impl Pools {
         })
     }
 
-    /// Takes an idle connection, the one that was used last. `credential` is the source's certificate of now.
-    pub(super) fn take(&self, key: &Key, credential: Option<&Arc<Credential>>) -> Option<Http1> {
+    /// Takes an idle connection that is still `valid`, the one that was used last.
+    pub(super) fn take(&self, key: &Key, valid: impl Fn(&Origin) -> bool) -> Option<Http1> {
         let mut pool = self.http1.get(current_worker())?.lock();
         let idle = pool.get_mut(key)?;
         while let Some(connection) = idle.pop() {
-            if connection.is_usable() && is_current(connection.origin.credential.as_ref(), credential) {
+            if connection.is_usable() && valid(&connection.origin) {
                 return Some(connection);
             }
         }
@@ -132,13 +128,11 @@ impl Shared {
         Self { current: Mutex::default(), opening: AsyncMutex::default() }
     }
 
-    /// A connection with room for one more stream. `None`: another one is to be opened.
-    pub(super) fn get(&self, credential: Option<&Arc<Credential>>) -> Option<Http2> {
+    /// A connection that is still `valid` and has room for one more stream. `None`: another one is to be opened.
+    pub(super) fn get(&self, valid: impl Fn(&Origin) -> bool) -> Option<Http2> {
         let mut current = self.current.lock();
         // Requests in flight keep a connection open until they are complete.
-        current.retain(|(connection, _)| {
-            connection.is_usable() && is_current(connection.origin.credential.as_ref(), credential)
-        });
+        current.retain(|(connection, _)| connection.is_usable() && valid(&connection.origin));
         let found = current.iter().position(|(connection, _)| connection.has_room()).or_else(|| {
             // As many as may be: requests wait for each other.
             let least = current.iter().enumerate().min_by_key(|(_, (connection, _))| connection.in_flight());
@@ -166,27 +160,27 @@ impl Shared {
     }
 }
 
-/// A connection whose response is on its way. It goes back where it came from when that is complete.
-pub(super) struct GiveBack {
+/// A connection that is lent to a request. It is returned when the response is complete.
+pub(super) struct ConnectionLease {
     connection: Used,
-    to: Home,
+    to: LeasedFrom,
 }
 
-/// Where idle connections wait.
-pub(super) enum Home {
+/// Where a connection is returned to.
+pub(super) enum LeasedFrom {
     Pool(Arc<Pools>, Key),
-    /// Of one client's connection.
-    Slot(Arc<Mutex<Vec<Http1>>>),
+    /// The connections for one client's connection.
+    Client(Arc<Mutex<Vec<Http1>>>),
 }
 
-impl GiveBack {
-    pub(super) fn new(connection: Used, to: Home) -> Box<Self> {
+impl ConnectionLease {
+    pub(super) fn new(connection: Used, to: LeasedFrom) -> Box<Self> {
         Box::new(Self { connection, to })
     }
 }
 
-impl Reusable for GiveBack {
-    fn reuse(self: Box<Self>) {
+impl Release for ConnectionLease {
+    fn release(self: Box<Self>) {
         let Self { connection: Used::Http1(mut connection), to } = *self else { return };
         if connection.is_usable() {
             connection.rest();
@@ -205,26 +199,17 @@ impl Reusable for GiveBack {
     }
 }
 
-impl Home {
+impl LeasedFrom {
     fn put(self, connection: Http1) {
         match self {
             Self::Pool(pools, key) => pools.put(key, connection),
-            Self::Slot(slot) => {
-                let mut idle = slot.lock();
+            Self::Client(idle) => {
+                let mut idle = idle.lock();
                 if idle.len() < MAX_IDLE {
                     idle.push(connection);
                 }
             }
         }
-    }
-}
-
-/// Whether a connection was opened with the certificate that is in use now.
-fn is_current(opened_with: Option<&Arc<Credential>>, now: Option<&Arc<Credential>>) -> bool {
-    match (opened_with, now) {
-        (None, _) => true,
-        (Some(then), Some(now)) => Arc::ptr_eq(then, now),
-        (Some(_), None) => false,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     connection::Connection,
     error::ProxyError,
     io::{HeadLimits, HttpIo},
-    settings::{HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS, TURN_READ_HTTP2},
+    settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{
@@ -123,7 +123,10 @@ pub(super) async fn serve<H: Handler>(
                     .max_header_list_size(MAX_HEADER_LIST)
                     .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
                     .max_local_error_reset_streams(HTTP2.max_error_resets)
-                    .serve_connection(TokioIo::new(Coalesced::new(io.in_turns(TURN_READ_HTTP2))), service)
+                    .serve_connection(
+                        TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))),
+                        service
+                    )
             );
             tokio::select! {
                 result = &mut serving => return result,

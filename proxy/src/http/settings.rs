@@ -19,11 +19,11 @@ pub(super) const MAX_HTTP2: usize = 64;
 /// How many idle HTTP/1 connections to one endpoint are kept per worker and source.
 pub(super) const MAX_IDLE: usize = 1_024;
 
-/// What a connection may do before other connections have their turn. The smallest frames of HTTP/2 have 9 bytes, and
+/// What a connection may do before it yields to others. The smallest frames of HTTP/2 have 9 bytes, and
 /// some are answered one by one. Responses 1xx may follow each other without end.
-pub(super) const TURN_READ_HTTP1: usize = 64 * 1024;
-pub(super) const TURN_READ_HTTP2: usize = 16 * 1024;
-pub(super) const TURN_WRITES: usize = 32;
+pub(super) const BUDGET_READ_HTTP1: usize = 64 * 1024;
+pub(super) const BUDGET_READ_HTTP2: usize = 16 * 1024;
+pub(super) const BUDGET_WRITES: usize = 32;
 
 /// Settings of HTTP/2 connections.
 pub(super) struct Http2Settings {
@@ -42,7 +42,7 @@ pub(super) struct Http2Settings {
     pub(super) max_error_resets: usize,
 }
 
-// Of the connection window, a stream that nobody reads takes its own window. With four times Linkerd's, sixty-four such streams
+// A stream that nobody reads takes its window from the connection's. With four times Linkerd's, sixty-four such streams
 // block no other.
 pub(super) static HTTP2: Http2Settings = Http2Settings {
     stream_window: 65_535,

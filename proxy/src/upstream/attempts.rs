@@ -27,10 +27,11 @@ impl Attempts {
 
     /// Pauses before the next attempt; false after the failfast timeout.
     pub(crate) async fn pause(&mut self) -> bool {
-        if self.since.elapsed() >= FAILFAST_TIMEOUT {
+        let left = FAILFAST_TIMEOUT.saturating_sub(self.since.elapsed());
+        if left.is_zero() {
             return false;
         }
-        self.backoff.pause().await;
+        tokio::time::sleep(self.backoff.next_pause().min(left)).await;
         true
     }
 }
