@@ -139,9 +139,11 @@ pub struct Workload {
     pub inbound_detect_timeout_disabled: bool,
     #[prost(bool, tag = "21")]
     pub outbound_detect_timeout_disabled: bool,
+    #[prost(message, repeated, tag = "22")]
+    pub probes: ::prost::alloc::vec::Vec<Probe>,
 }
 /// What the cluster's configuration says about one port. It overrides the default policy.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PortPolicy {
     #[prost(uint32, tag = "1")]
     pub port: u32,
@@ -154,6 +156,71 @@ pub struct PortPolicy {
     /// The protocol that the Server declares.
     #[prost(enumeration = "Protocol", tag = "4")]
     pub protocol: i32,
+    /// Clients that one of these lets in are let in, whatever `policy` says of them.
+    #[prost(message, repeated, tag = "5")]
+    pub authorizations: ::prost::alloc::vec::Vec<Authorization>,
+}
+/// A ServerAuthorization or AuthorizationPolicy that admits clients to a port. All its conditions must hold.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Authorization {
+    /// The resource, for the metric labels authz_group, authz_kind and authz_name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// The client's address is in one of these. Without any, no address is.
+    #[prost(message, repeated, tag = "4")]
+    pub networks: ::prost::alloc::vec::Vec<Network>,
+    #[prost(oneof = "authorization::Client", tags = "5, 6, 7")]
+    pub client: ::core::option::Option<authorization::Client>,
+}
+/// Nested message and enum types in `Authorization`.
+pub mod authorization {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Client {
+        /// Every client, with or without an identity.
+        #[prost(message, tag = "5")]
+        Unauthenticated(super::Unauthenticated),
+        /// Every client that has proven an identity of the mesh.
+        #[prost(message, tag = "6")]
+        Authenticated(super::Authenticated),
+        /// Clients with one of these identities.
+        #[prost(message, tag = "7")]
+        Identities(super::Identities),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unauthenticated {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Authenticated {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Identities {
+    /// Whole identities.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Ends of identities: `.demo.serviceaccount.identity.weft.cluster.local` is every service account of demo.
+    #[prost(string, repeated, tag = "2")]
+    pub suffixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Network {
+    /// CIDRs.
+    #[prost(string, tag = "1")]
+    pub cidr: ::prost::alloc::string::String,
+    /// Parts of it that do not count.
+    #[prost(string, repeated, tag = "2")]
+    pub except: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A health check that the pod's specification declares. The node may make it whatever the policy says.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probe {
+    #[prost(uint32, tag = "1")]
+    pub port: u32,
+    /// The path of an HTTP request; empty for a check of the TCP port.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
 }
 /// Both ends are included; at least 1 and at most 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

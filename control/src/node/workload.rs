@@ -17,6 +17,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         policy: inbound_policy(policy.policy).into(),
         server: policy.server.clone().unwrap_or_default(),
         protocol: protocol(policy.protocol).into(),
+        authorizations: Vec::new(),
     };
     Workload {
         r#ref: Some(WorkloadRef {
@@ -43,6 +44,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         access_log: access_log(config.access_log).into(),
         inbound_detect_timeout_disabled: config.inbound_detect_timeout_disabled,
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
+        probes: Vec::new(),
     }
 }
 

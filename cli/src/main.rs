@@ -1,0 +1,3 @@
+//! weft's command-line tool.
+
+fn main() {}
