@@ -15,6 +15,7 @@ fn any_workload_is_understood_or_a_clear_error() {
         policy: api::InboundPolicy::Deny.into(),
         server: "closed".into(),
         protocol: api::Protocol::Http2.into(),
+        authorizations: Vec::new(),
     }];
     full.access_log = api::AccessLog::Json.into();
     full.skip_inbound_ports = range();

@@ -27,6 +27,7 @@ fn everything_is_understood() {
         policy: api::InboundPolicy::Deny.into(),
         server: "closed".into(),
         protocol: api::Protocol::Http2.into(),
+        authorizations: Vec::new(),
     }];
     message.access_log = api::AccessLog::Json.into();
     message.outbound_detect_timeout_disabled = true;
@@ -55,6 +56,7 @@ fn a_port_is_opaque_if_the_workload_or_its_policy_says_so() {
         policy: api::InboundPolicy::AllUnauthenticated.into(),
         server: "server".into(),
         protocol: protocol.into(),
+        authorizations: Vec::new(),
     };
     let mut message = workload();
     message.opaque_ports = vec![api::PortRange { start: 100, end: 110 }];
