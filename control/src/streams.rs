@@ -1,17 +1,17 @@
 //! Streams of messages that follow the index.
 //!
-//! Nothing is queued for a slow client: when the client can take another message, the stream compares the newest
-//! snapshot with what it has sent so far.
+//! A stream is woken only if something has changed that it is about. Nothing is queued for a slow client: when the
+//! client can take another message, the stream compares the newest snapshot with what it has sent so far.
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use futures::stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::{
-    index::{Cluster, Index},
+    index::{Cluster, Index, Subscription, Topic},
     metrics::{Call, Metrics},
 };
 
@@ -30,7 +30,8 @@ pub(crate) struct Streams {
 }
 
 struct Open<T, F> {
-    cluster: watch::Receiver<Arc<Cluster>>,
+    index: Arc<Index>,
+    subscription: Subscription,
     stop: CancellationToken,
     update: F,
     queue: VecDeque<T>,
@@ -54,8 +55,13 @@ impl Streams {
         status
     }
 
-    /// A stream of the messages that `update` returns for each new state of the cluster.
-    pub(crate) fn open<T, F>(&self, method: &'static str, update: F) -> Result<Stream<T>, Status>
+    /// A stream of the messages that `update` returns for the cluster as it is now, and whenever a topic has changed.
+    pub(crate) fn open<T, F>(
+        &self,
+        method: &'static str,
+        topics: Vec<Topic>,
+        update: F,
+    ) -> Result<Stream<T>, Status>
     where
         T: Send + 'static,
         F: FnMut(&Arc<Cluster>) -> Vec<T> + Send + 'static,
@@ -68,7 +74,8 @@ impl Streams {
         // A stream normally ends because the client closes it.
         call.code = Code::Cancelled;
         let open = Open {
-            cluster: self.index.subscribe(),
+            index: self.index.clone(),
+            subscription: self.index.subscribe_to(topics),
             stop: self.stop.clone(),
             update,
             queue: VecDeque::new(),
@@ -88,21 +95,21 @@ where
         if let Some(message) = open.queue.pop_front() {
             return Some((Ok(message), Some(open)));
         }
-        if !open.is_first && !changed(&mut open).await {
+        if !open.is_first && !changed(&open.stop, &open.subscription).await {
             open.call.code = Code::Unavailable;
             return Some((Err(Status::unavailable("weft-control is stopping; connect again")), None));
         }
         open.is_first = false;
-        let cluster = open.cluster.borrow_and_update().clone();
+        let cluster = open.index.snapshot();
         open.queue.extend((open.update)(&cluster));
     }
 }
 
-/// Waits for a new state. False if there will be none.
-async fn changed<T, F>(open: &mut Open<T, F>) -> bool {
+/// Waits for a change. False if there will be none.
+async fn changed(stop: &CancellationToken, subscription: &Subscription) -> bool {
     tokio::select! {
         biased;
-        () = open.stop.cancelled() => false,
-        changed = open.cluster.changed() => changed.is_ok(),
+        () = stop.cancelled() => false,
+        () = subscription.changed() => true,
     }
 }

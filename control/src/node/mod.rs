@@ -70,7 +70,7 @@ impl Node for Nodes {
         }
         tracing::info!(node, draining, "a proxy watches its node's workloads");
         let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-        let stream = self.streams.open(WATCH, move |cluster| deltas.update(cluster))?;
+        let stream = self.streams.open(WATCH, deltas.topics(), move |cluster| deltas.update(cluster))?;
         let guard = (!draining).then(|| self.presence.enter(node));
         let stream = stream.inspect(move |_| {
             // Captured so that it is dropped with the stream.
