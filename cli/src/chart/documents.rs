@@ -47,7 +47,8 @@ pub(super) fn split(chart: &str, rendered: Vec<(&str, String)>) -> Result<Vec<Do
             }
         }
     }
-    let rank = |document: &Document| ORDER.iter().position(|kind| *kind == document.kind()).unwrap_or(ORDER.len());
+    let rank =
+        |document: &Document| ORDER.iter().position(|kind| *kind == document.kind()).unwrap_or(ORDER.len());
     documents.sort_by_key(rank);
     Ok(documents)
 }
@@ -62,5 +63,10 @@ fn parts(text: &str) -> Vec<String> {
             part.push('\n');
         }
     }
-    parts.iter().map(|part| part.trim_matches('\n')).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    parts
+        .iter()
+        .map(|part| part.trim_matches('\n'))
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }

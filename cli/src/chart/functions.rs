@@ -8,7 +8,9 @@ use gotmpl::{Result, TemplateError, Value, ValueFunc};
 type Function = fn(&[Value]) -> Result<Value>;
 
 const FUNCTIONS: &[(&str, Function)] = &[
-    ("b64enc", |args| Ok(text(base64::engine::general_purpose::STANDARD.encode(string(args, 0)?)))),
+    ("b64enc", |args| {
+        Ok(text(base64::engine::general_purpose::STANDARD.encode(string(args, 0)?.as_bytes())))
+    }),
     ("default", |args| {
         let given = args.get(1).unwrap_or(&Value::Nil);
         Ok(if given.is_truthy() { given.clone() } else { argument(args, 0)?.clone() })
@@ -21,7 +23,9 @@ const FUNCTIONS: &[(&str, Function)] = &[
     ("fail", |args| Err(TemplateError::Exec(string(args, 0)?.to_string()))),
     ("has", |args| {
         let wanted = argument(args, 0)?;
-        Ok(Value::Bool(matches!(argument(args, 1)?, Value::List(items) if items.iter().any(|item| item == wanted))))
+        Ok(Value::Bool(
+            matches!(argument(args, 1)?, Value::List(items) if items.iter().any(|item| item == wanted)),
+        ))
     }),
     ("hasKey", |args| {
         let key = string(args, 1)?;
@@ -48,7 +52,8 @@ const FUNCTIONS: &[(&str, Function)] = &[
         Ok(Value::Map(Arc::new(map)))
     }),
     ("quote", |args| {
-        let quoted = args.iter().filter(|arg| !matches!(arg, Value::Nil)).map(|arg| format!("{:?}", arg.to_string()));
+        let quoted =
+            args.iter().filter(|arg| !matches!(arg, Value::Nil)).map(|arg| format!("{:?}", arg.to_string()));
         Ok(text(quoted.collect::<Vec<_>>().join(" ")))
     }),
     ("replace", |args| Ok(text(string(args, 2)?.replace(&*string(args, 0)?, &string(args, 1)?)))),
@@ -58,7 +63,8 @@ const FUNCTIONS: &[(&str, Function)] = &[
         given => Ok(given.clone()),
     }),
     ("splitList", |args| {
-        let items: Vec<_> = string(args, 1)?.split(&*string(args, 0)?).map(|item| text(item.to_owned())).collect();
+        let items: Vec<_> =
+            string(args, 1)?.split(&*string(args, 0)?).map(|item| text(item.to_owned())).collect();
         Ok(Value::List(items.into()))
     }),
     ("squote", |args| {
@@ -67,10 +73,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     }),
     ("ternary", |args| Ok(argument(args, if argument(args, 2)?.is_truthy() { 0 } else { 1 })?.clone())),
     ("toString", |args| Ok(text(string(args, 0)?.to_string()))),
-    ("toYaml", |args| {
-        let value = super::render::to_json(argument(args, 0)?);
-        super::to_yaml(&value).map(text).map_err(|error| TemplateError::Exec(error.to_string()))
-    }),
+    ("toYaml", |args| Ok(text(super::to_yaml(&super::render::to_json(argument(args, 0)?))))),
     ("trim", |args| Ok(text(string(args, 0)?.trim().to_owned()))),
     ("trimPrefix", |args| {
         let (prefix, whole) = (string(args, 0)?, string(args, 1)?);

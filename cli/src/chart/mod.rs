@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 pub(crate) use self::{
-    coalesce::{coalesce, differing},
+    coalesce::coalesce,
     documents::Document,
     render::Release,
     set::{SetKind, set},

@@ -29,7 +29,8 @@ pub(super) fn render(
     let helpers = Helpers::new(&helpers)?;
     let mut rendered = Vec::new();
     for (path, text) in chart.templates().filter(|(path, _)| path.ends_with(".yaml")) {
-        let template = helpers.template(path).parse(text).with_context(|| format!("{}/{path}", chart.name))?;
+        let template =
+            helpers.template(path).parse(text).with_context(|| format!("{}/{path}", chart.name))?;
         let text = template
             .execute_to_string(&data)
             .map_err(|error| match error {
@@ -66,7 +67,9 @@ fn with_functions(name: &str, helpers: Weak<gotmpl::Result<Template>>) -> Templa
             return Err(TemplateError::Exec("include needs a name and data".to_owned()));
         };
         match helpers.upgrade().as_deref() {
-            Some(Ok(helpers)) => helpers.execute_template_to_string(name, data).map(|text| Value::String(text.into())),
+            Some(Ok(helpers)) => {
+                helpers.execute_template_to_string(name, data).map(|text| Value::String(text.into()))
+            }
             _ => Err(TemplateError::Exec(format!("include {name:?}: the named templates could not be read"))),
         }
     })
@@ -102,7 +105,8 @@ fn from_json(value: &serde_json::Value) -> Value {
         Json::String(text) => Value::String(text.as_str().into()),
         Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
         Json::Object(map) => {
-            let map: BTreeMap<_, _> = map.iter().map(|(key, value)| (key.as_str().into(), from_json(value))).collect();
+            let map: BTreeMap<_, _> =
+                map.iter().map(|(key, value)| (key.as_str().into(), from_json(value))).collect();
             Value::Map(Arc::new(map))
         }
     }
@@ -118,7 +122,9 @@ pub(super) fn to_json(value: &Value) -> serde_json::Value {
         Value::Float(f) => Number::from_f64(*f).map_or(Json::Null, Json::Number),
         Value::String(text) => Json::String(text.to_string()),
         Value::List(items) => Json::Array(items.iter().map(to_json).collect()),
-        Value::Map(map) => Json::Object(map.iter().map(|(key, value)| (key.to_string(), to_json(value))).collect()),
+        Value::Map(map) => {
+            Json::Object(map.iter().map(|(key, value)| (key.to_string(), to_json(value))).collect())
+        }
         _ => Json::Null,
     }
 }

@@ -31,7 +31,8 @@ fn walk(schema: &Value, value: &Value, at: &str, problems: &mut Vec<String>) {
     if let Some(Value::Array(allowed)) = schema.get("enum")
         && !allowed.contains(value)
     {
-        let allowed: Vec<_> = allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
+        let allowed: Vec<_> =
+            allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
         problems.push(format!("{at}: {value} is not possible; use one of {}", allowed.join(", ")));
     }
     if let (Some(minimum), Some(number)) = (schema.get("minimum").and_then(Value::as_f64), value.as_f64())
@@ -43,9 +44,12 @@ fn walk(schema: &Value, value: &Value, at: &str, problems: &mut Vec<String>) {
         Value::Object(map) => {
             for (key, value) in map {
                 let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-                match (schema.get("properties").and_then(|p| p.get(key)), schema.get("additionalProperties")) {
+                match (schema.get("properties").and_then(|p| p.get(key)), schema.get("additionalProperties"))
+                {
                     (Some(schema), _) => walk(schema, value, &path, problems),
-                    (None, Some(Value::Bool(false))) => problems.push(format!("{path}: there is no such value")),
+                    (None, Some(Value::Bool(false))) => {
+                        problems.push(format!("{path}: there is no such value"))
+                    }
                     (None, Some(schema @ Value::Object(_))) => walk(schema, value, &path, problems),
                     (None, _) => {}
                 }
@@ -84,7 +88,15 @@ mod tests {
 
     /// `check` understands these. `description` and the like say nothing about what is valid.
     const KEYWORDS: &[&str] = &[
-        "$schema", "title", "description", "type", "enum", "minimum", "properties", "additionalProperties", "items",
+        "$schema",
+        "title",
+        "description",
+        "type",
+        "enum",
+        "minimum",
+        "properties",
+        "additionalProperties",
+        "items",
     ];
 
     fn schema() -> &'static str {
@@ -120,7 +132,9 @@ mod tests {
         });
         let text = check(schema(), &values).unwrap_err().to_string();
         assert!(text.contains("- controllerReplicas: \"three\" is not of type integer\n"), "{text}");
-        assert!(text.contains("imagePullPolicy: \"Sometimes\" is not possible; use one of Always, IfNotPresent, Never"));
+        assert!(text.contains(
+            "imagePullPolicy: \"Sometimes\" is not possible; use one of Always, IfNotPresent, Never"
+        ));
         assert!(text.contains("- identity.issuer.scheem: there is no such value\n"), "{text}");
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn set(values: &mut Value, text: &str, kind: SetKind) -> Result<()> {
             }
             kind => match value.strip_prefix('{').and_then(|v| v.strip_suffix('}')) {
                 Some("") => Value::Array(Vec::new()),
-                Some(items) => Value::Array(split(items, ',').iter().map(|item| scalar(item, kind)).collect()),
+                Some(items) => {
+                    Value::Array(split(items, ',').iter().map(|item| scalar(item, kind)).collect())
+                }
                 None => scalar(&value, kind),
             },
         };
@@ -173,6 +175,8 @@ mod tests {
         let error = set(&mut json!({}), "controllerReplicas", SetKind::Typed).unwrap_err();
         assert_eq!(error.to_string(), "\"controllerReplicas\" has no `=`; write NAME=VALUE");
         assert!(set(&mut json!({}), "a[99999999]=1", SetKind::Typed).is_err());
-        assert!(set(&mut json!({}), "=1", SetKind::Typed).is_err() || values("=1", SetKind::Typed) != json!({}));
+        assert!(
+            set(&mut json!({}), "=1", SetKind::Typed).is_err() || values("=1", SetKind::Typed) != json!({})
+        );
     }
 }

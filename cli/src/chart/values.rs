@@ -24,7 +24,8 @@ pub(crate) fn take(values: &mut Value, path: &str) -> Option<Value> {
         Some((parents, key)) => (Some(parents), key),
         None => (None, path),
     };
-    let parent = parents.into_iter().flat_map(|path| path.split('.')).try_fold(values, |v, key| v.get_mut(key))?;
+    let parent =
+        parents.into_iter().flat_map(|path| path.split('.')).try_fold(values, |v, key| v.get_mut(key))?;
     parent.as_object_mut()?.remove(key)
 }
 
