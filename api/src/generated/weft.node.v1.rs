@@ -221,6 +221,9 @@ pub struct Probe {
     /// The path of an HTTP request; empty for a check of the TCP port.
     #[prost(string, tag = "2")]
     pub path: ::prost::alloc::string::String,
+    /// The request is made over the application's own TLS (scheme: HTTPS), so that the proxy does not see its path.
+    #[prost(bool, tag = "3")]
+    pub tls: bool,
 }
 /// Both ends are included; at least 1 and at most 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

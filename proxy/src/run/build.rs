@@ -13,7 +13,7 @@ use crate::{
     admin,
     authorize::Authorizer,
     bypass::DirectConnections,
-    capture::{self, Capture, OutcomeCollector},
+    capture::{self, Capture, NodeConnections, OutcomeCollector},
     config::Config,
     connection::{DataPath, Hints, Timeouts},
     discovery::{self, Discovery},
@@ -148,7 +148,8 @@ impl Foundation {
         let Self { capture, metrics, splicing, registry, .. } = self;
         let discovery = Discovery::new(self.control.clone(), discovery::Config::new(&config.node), metrics);
         tasks.spawn("removal of idle destinations", discovery::drop_idle(Arc::downgrade(&discovery)));
-        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone());
+        let node = NodeConnections::new(capture.host().clone());
+        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone(), node);
         let bypass = DirectConnections::new(
             config.direct_pass,
             capture.clone(),
