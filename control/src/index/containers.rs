@@ -18,7 +18,7 @@ pub struct Probe {
     pub port: u16,
     /// The path of an HTTP request; `None` for a check of the TCP port.
     pub path: Option<String>,
-    /// The request is made over TLS.
+    /// It is made over TLS.
     pub tls: bool,
 }
 
@@ -76,8 +76,9 @@ fn probe(check: &HealthCheck, container: &Container) -> Option<Probe> {
     if let Some(get) = &check.http_get {
         let path = get.path.as_deref().unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let port = number(&get.port).filter(|_| is_own(&get.host))?;
         let tls = get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS"));
-        return Some(Probe { port: number(&get.port).filter(|_| is_own(&get.host))?, path: Some(path), tls });
+        return Some(Probe { port, path: Some(path), tls });
     }
     if let Some(grpc) = &check.grpc {
         let port = u16::try_from(grpc.port).ok().filter(|port| *port > 0)?;
