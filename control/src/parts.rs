@@ -18,7 +18,9 @@ use crate::{
     mesh::Mesh,
     metrics::Metrics,
     node::{Nodes, ProxyPresence, ServedFile},
-    observe, state,
+    observe,
+    policy::Policies,
+    state,
     streams::Streams,
 };
 
@@ -68,6 +70,7 @@ impl Parts {
         let streams = Streams::new(index.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
+            policies: Policies::new(mesh.clone(), streams.clone()),
             nodes: Nodes {
                 mesh: mesh.clone(),
                 index: index.clone(),

@@ -8,12 +8,13 @@ use tonic::transport::Server;
 use weft_api::{
     linkerd::{
         destination::destination_server::DestinationServer, identity::identity_server::IdentityServer,
+        inbound::inbound_server_policies_server::InboundServerPoliciesServer,
     },
     node::node_server::NodeServer,
 };
 
 use super::connections;
-use crate::{destination::Destinations, identity::Identities, node::Nodes};
+use crate::{destination::Destinations, identity::Identities, node::Nodes, policy::Policies};
 
 /// Streams on one connection: a profile and the endpoints of 20 000 destinations, and some to spare.
 const MAX_STREAMS_PER_CONNECTION: u32 = 65_536;
@@ -34,6 +35,7 @@ pub(crate) struct Services {
     pub(crate) destinations: Destinations,
     pub(crate) identities: Identities,
     pub(crate) nodes: Nodes,
+    pub(crate) policies: Policies,
 }
 
 /// Serves until `stop`, then lets calls finish.
@@ -50,6 +52,9 @@ pub(crate) async fn serve(
             DestinationServer::new(services.destinations).max_decoding_message_size(MAX_REQUEST_BYTES),
         )
         .add_service(IdentityServer::new(services.identities).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(
+            InboundServerPoliciesServer::new(services.policies).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
         .add_service(NodeServer::new(services.nodes).max_decoding_message_size(MAX_REPORT_BYTES))
         .serve_with_incoming_shutdown(connections::accept(listener), stop.clone().cancelled_owned());
     let timeout = async {
