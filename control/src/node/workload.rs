@@ -49,7 +49,6 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
         probes: pod.probes.iter().map(probe).collect(),
         runtime_class: pod.runtime_class.clone().unwrap_or_default(),
-        runtime_class: pod.runtime_class.clone().unwrap_or_default(),
     }
 }
 
