@@ -24,6 +24,7 @@ mod run;
 pub mod settings;
 mod state;
 mod streams;
+mod validation;
 #[cfg(test)]
 mod testing;
 

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 
-use super::{checks::Check, path::field, problem::Finding};
+use super::{checks::Check, finding::Finding, path::field};
 use crate::{
     model::{Object, Server},
     settings::{Annotations, Policy, Protocol},
