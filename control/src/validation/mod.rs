@@ -6,6 +6,7 @@ mod checks;
 mod decode;
 mod finding;
 mod path;
+mod policies;
 mod validate;
 
 pub(crate) use self::{
