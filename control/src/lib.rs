@@ -27,7 +27,6 @@ pub mod settings;
 mod state;
 mod streams;
 mod validation;
-mod webhook;
 #[cfg(test)]
 mod testing;
 

@@ -23,7 +23,6 @@ use crate::{
     ready::Readiness,
     state,
     streams::Streams,
-    webhook::Webhook,
 };
 
 /// The name of a task that has ended, and the result of the gRPC server.
@@ -119,8 +118,7 @@ impl Parts {
             });
         };
         if let (Some(listener), Some(client)) = (listeners.webhook, client) {
-            let webhook = Webhook::new(&mesh, authority.clone(), client, metrics.clone());
-            spawn("the webhook", Box::pin(webhook.run(listener, stop.clone())));
+            let _ = (listener, client);
         }
         let observer = observe::run(index.subscribe(), mesh, metrics.clone(), stop.clone());
         spawn("the feed of the index", Box::pin(feed.run(stop.clone())));

@@ -52,10 +52,10 @@ mod tests {
     async fn an_error_says_which_flag_is_wrong_and_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("absent");
-        let error = client(Some(&missing)).await.unwrap_err().to_string();
+        let error = client(Some(&missing)).await.err().unwrap().to_string();
         assert!(error.starts_with(&format!("--kubeconfig {}: ", missing.display())), "{error}");
         assert!(error.contains("kubectl"), "{error}");
-        let error = client(None).await.unwrap_err().to_string();
+        let error = client(None).await.err().unwrap().to_string();
         assert!(error.contains("--kubeconfig"), "{error}");
     }
 }

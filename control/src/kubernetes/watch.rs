@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::TryStreamExt;
+use futures::StreamExt;
 use kube::{
     Client,
     api::{ListParams, ObjectList, WatchEvent, WatchParams},
@@ -187,13 +187,13 @@ impl<T: Arrival> Watch<T> {
             Err(_) => return Ok(Err(Failure::timeout("watch"))),
         };
         self.connected();
-        let mut stream = std::pin::pin!(stream.into_stream());
+        let mut stream = std::pin::pin!(stream);
         let silence = Duration::from_secs(seconds.into()) + GRACE;
         loop {
-            let event = match timeout(silence, stream.try_next()).await {
-                Ok(Ok(Some(event))) => event,
-                Ok(Ok(None)) => return Ok(Ok(())),
-                Ok(Err(error)) => return Ok(Err(error.into())),
+            let event = match timeout(silence, stream.next()).await {
+                Ok(Some(Ok(event))) => event,
+                Ok(None) => return Ok(Ok(())),
+                Ok(Some(Err(error))) => return Ok(Err(error.into())),
                 Err(_) => return Ok(Err(Failure::timeout("watch"))),
             };
             self.metrics.heard();
