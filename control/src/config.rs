@@ -1,9 +1,10 @@
 //! The configuration of a control plane, and the errors of starting it.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
-    identity::{CertificateAuthorityError, TokenError},
+    grpc::GrpcError,
+    identity::{AuthorityConfig, CertificateAuthorityError, TokenError},
     manifests::SourceError,
     mesh::Mesh,
 };
@@ -14,25 +15,20 @@ pub struct Config {
     pub manifests: Vec<PathBuf>,
     /// The folder for certificates, tokens, and the addresses that the control plane listens on.
     pub state: PathBuf,
-    /// The address of the gRPC services; it must be a loopback address.
+    /// The address of the gRPC services.
     pub listen: SocketAddr,
     /// The address of `/ready`, `/live` and `/metrics`.
     pub admin: SocketAddr,
     /// Nodes that get a token even if no manifest names them.
     pub nodes: Vec<String>,
-    /// How long a certificate is valid.
-    pub issuance_lifetime: Duration,
+    /// The authority, and the certificates that it issues.
+    pub identity: AuthorityConfig,
     pub mesh: Mesh,
 }
 
 /// Why a control plane does not start, or ends by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "--listen {0}: only a loopback address is possible, because the services are not encrypted yet; use \
-         127.0.0.1 or [::1]"
-    )]
-    NotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
     #[error("{path}: {error}", path = path.display())]
@@ -44,7 +40,7 @@ pub enum Error {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error("the gRPC server failed: {0}")]
-    Grpc(#[from] tonic::transport::Error),
+    Grpc(#[from] GrpcError),
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }

@@ -20,6 +20,7 @@ mod names;
 mod node;
 mod observe;
 mod parts;
+mod readiness;
 mod run;
 pub mod settings;
 mod state;
@@ -29,7 +30,8 @@ mod testing;
 
 pub use self::{
     config::{Config, Error},
-    identity::{CertificateAuthorityError, IssuerError, TokenError},
+    grpc::GrpcError,
+    identity::{AuthorityConfig, CertificateAuthorityError, IssuerError, TokenError},
     manifests::SourceError,
     mesh::Mesh,
     run::Control,

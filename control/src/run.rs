@@ -26,25 +26,27 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts a control plane. It is ready when this returns.
+    /// Starts a control plane. With manifests it is ready when this returns, unless it has to wait for node proxies.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        if !config.listen.ip().is_loopback() {
-            return Err(Error::NotLoopback(config.listen));
-        }
         let parts = Parts::build(&config).await?;
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin).await?;
         let index = parts.index.clone();
         let stop = CancellationToken::new();
-        let tasks = parts.spawn(listener, admin_listener, config.issuance_lifetime, &stop);
+        let identity = parts.own.identity().to_owned();
+        let tasks = parts.spawn(listener, admin_listener, config.identity.lifetime, &stop);
 
         // The addresses are written last: whoever reads one can connect to it.
-        for (name, address) in [("address", address), ("admin-address", admin_address)] {
+        for (name, text) in [
+            ("identity", identity),
+            ("address", address.to_string()),
+            ("admin-address", admin_address.to_string()),
+        ] {
             let path = config.state.join(name);
-            state::write(&path, address.to_string().as_bytes(), 0o644)
+            state::write(&path, text.as_bytes(), 0o644)
                 .map_err(|error| Error::State { path: path.clone(), error })?;
         }
-        tracing::info!(%address, admin = %admin_address, "weft-control is ready");
+        tracing::info!(%address, admin = %admin_address, "weft-control runs");
         Ok(Self { address, admin_address, index, tasks, stop: stop.drop_guard() })
     }
 
