@@ -26,12 +26,18 @@ use crate::{
     model::{Event, Object},
 };
 
+/// The objects of a text as sources pass them on.
 pub(crate) fn objects(yaml: &str) -> Vec<Arc<Object>> {
+    raw_objects(yaml).into_iter().map(|object| Arc::new(object.trimmed())).collect()
+}
+
+/// The objects of a text as they are written.
+pub(crate) fn raw_objects(yaml: &str) -> Vec<Object> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("all.yaml"), yaml).unwrap();
     let loaded = manifests::load(&[dir.path().to_owned()]);
     assert_eq!(loaded.problems, []);
-    loaded.documents.iter().map(|document| document.object.clone()).collect()
+    loaded.documents.iter().map(|document| (*document.object).clone()).collect()
 }
 
 /// Events that apply all objects of a text.

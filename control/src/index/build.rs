@@ -78,7 +78,7 @@ impl<'a> Objects<'a> {
                 Object::EndpointSlice(slice) => sorted.slices.push((key, slice)),
                 Object::Server(server) => sorted.servers.push((key, server)),
                 // A pod's identity comes from the name in its spec.
-                Object::ServiceAccount(_) => {}
+                _ => {}
             }
         }
         sorted

@@ -46,7 +46,9 @@ impl<'a> Servers<'a> {
         let mut taken = BTreeSet::new();
         for (name, server) in self.by_namespace.get(namespace).into_iter().flatten() {
             let selector = server.spec.pod_selector.as_ref();
-            if !selector.is_none_or(|selector| selector::matches(selector, labels)) {
+            if !selector.map_or(server.spec.external_workload_selector.is_none(), |selector| {
+                selector::matches(selector, labels)
+            }) {
                 continue;
             }
             let port = match &server.spec.port {

@@ -1,12 +1,14 @@
 //! Turns the JSON value of a document into an object, or says what is wrong with it.
 
-use serde::de::DeserializeOwned;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{path::FieldPath, problem::Finding, validate};
 use crate::model::{Kind, Object};
 
-pub(super) fn object(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> {
+/// The error names each field that is wrong.
+pub fn object(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> {
     let object = read(kind, value).map_err(|finding| vec![finding])?;
     let findings = validate::findings(&object);
     if findings.is_empty() { Ok(object) } else { Err(findings) }
@@ -20,7 +22,25 @@ fn read(kind: Kind, value: &Value) -> Result<Object, Finding> {
         Kind::EndpointSlice => Object::EndpointSlice(deserialize(value)?),
         Kind::Pod => Object::Pod(deserialize(value)?),
         Kind::Server => Object::Server(deserialize(value)?),
+        Kind::ServerAuthorization => Object::ServerAuthorization(deserialize(value)?),
+        Kind::AuthorizationPolicy => Object::AuthorizationPolicy(deserialize(value)?),
+        Kind::MeshTLSAuthentication => Object::MeshTLSAuthentication(deserialize(value)?),
+        Kind::NetworkAuthentication => Object::NetworkAuthentication(deserialize(value)?),
+        Kind::Node
+        | Kind::Deployment
+        | Kind::ReplicaSet
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::Job
+        | Kind::CronJob => Object::MetadataOnly(kind, deserialize::<MetadataOnly>(value)?.metadata),
     })
+}
+
+/// A document whose metadata is all that weft reads.
+#[derive(Deserialize)]
+struct MetadataOnly {
+    #[serde(default)]
+    metadata: Box<ObjectMeta>,
 }
 
 fn deserialize<T: DeserializeOwned>(value: &Value) -> Result<Box<T>, Finding> {

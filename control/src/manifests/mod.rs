@@ -12,6 +12,7 @@ mod loader;
 mod locate;
 mod patch;
 mod path;
+mod policies;
 mod problem;
 mod report;
 mod source;
@@ -23,9 +24,11 @@ mod watch;
 mod tests;
 
 pub use self::{
+    decode::object as read_object,
     document::Ignored,
     loader::{Document, Loaded, Loader, load},
-    problem::{Location, Problem},
+    path::FieldPath,
+    problem::{Finding, Location, Problem},
     source::{ManifestSource, SourceError},
     watch::WatchError,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The path from a document's root to one of its fields, as in `spec.ports[0].port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct FieldPath(Vec<Segment>);
+pub struct FieldPath(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Segment {

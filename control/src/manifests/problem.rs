@@ -27,12 +27,12 @@ pub struct Problem {
     pub advice: String,
 }
 
-/// A mistake inside one document whose place in the file is not known yet.
+/// A mistake in one field of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) field: FieldPath,
-    pub(super) reason: String,
-    pub(super) advice: String,
+pub struct Finding {
+    pub field: FieldPath,
+    pub reason: String,
+    pub advice: String,
 }
 
 impl Finding {

@@ -1,29 +1,27 @@
 //! Finds values in an object that can be read but make no sense.
 
-use k8s_openapi::{
-    api::{
-        core::v1::{Container, Pod, Service},
-        discovery::v1::EndpointSlice,
-    },
-    apimachinery::pkg::apis::meta::v1::LabelSelector,
+use k8s_openapi::api::{
+    core::v1::{Container, Pod, Service},
+    discovery::v1::EndpointSlice,
 };
 
-use super::{checks::Check, path::field, problem::Finding};
-use crate::{
-    model::{Object, Server},
-    settings::{Annotations, Policy, Protocol},
-};
+use super::{checks::Check, path::field, policies, problem::Finding};
+use crate::{model::Object, settings::Annotations};
 
 /// Everything that is wrong with `object`. Overlays are partial, so an absent value is never wrong.
 pub(super) fn findings(object: &Object) -> Vec<Finding> {
     let mut check = Check::default();
     metadata(&mut check, object);
     match object {
-        Object::Namespace(_) | Object::ServiceAccount(_) => {}
+        Object::Namespace(_) | Object::ServiceAccount(_) | Object::MetadataOnly(..) => {}
         Object::Service(object) => service(&mut check, object),
         Object::EndpointSlice(object) => slice(&mut check, object),
         Object::Pod(object) => pod(&mut check, object),
-        Object::Server(object) => server(&mut check, object),
+        Object::Server(object) => policies::server(&mut check, object),
+        Object::ServerAuthorization(object) => policies::server_authorization(&mut check, object),
+        Object::AuthorizationPolicy(object) => policies::authorization_policy(&mut check, object),
+        Object::MeshTLSAuthentication(object) => policies::mesh_tls_authentication(&mut check, object),
+        Object::NetworkAuthentication(object) => policies::network_authentication(&mut check, object),
     }
     check.findings
 }
@@ -126,37 +124,6 @@ fn containers(check: &mut Check, list: &str, containers: &[Container]) {
             if let Some(name) = &port.name {
                 check.port_name(field!("spec", list, index, "ports", position, "name"), name);
             }
-        }
-    }
-}
-
-fn server(check: &mut Check, server: &Server) {
-    if let Some(port) = &server.spec.port {
-        check.port_or_name(field!("spec", "port"), port);
-    }
-    if let Some(policy) = &server.spec.access_policy
-        && policy.parse::<Policy>().is_err()
-    {
-        let advice = format!("write one of {}", Policy::names());
-        check.add(field!("spec", "accessPolicy"), format!("{policy:?} is not a policy"), advice);
-    }
-    if let Some(protocol) = &server.spec.proxy_protocol
-        && protocol.parse::<Protocol>().is_err()
-    {
-        let advice = format!("write one of {}", Protocol::names());
-        check.add(field!("spec", "proxyProtocol"), format!("{protocol:?} is not a protocol"), advice);
-    }
-    if let Some(selector) = &server.spec.pod_selector {
-        pod_selector(check, selector);
-    }
-}
-
-fn pod_selector(check: &mut Check, selector: &LabelSelector) {
-    for (index, rule) in selector.match_expressions.iter().flatten().enumerate() {
-        if !["In", "NotIn", "Exists", "DoesNotExist"].contains(&rule.operator.as_str()) {
-            let field = field!("spec", "podSelector", "matchExpressions", index, "operator");
-            let reason = format!("{:?} is not an operator", rule.operator);
-            check.add(field, reason, "write In, NotIn, Exists or DoesNotExist");
         }
     }
 }
