@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     node::{Nodes, ProxyPresence, ServedFile},
     observe,
+    policy::Policies,
     readiness::Readiness,
     state,
     streams::Streams,
@@ -118,6 +119,7 @@ impl Parts {
         let streams = Streams::new(index.clone(), readiness.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
+            policies: Policies::new(mesh.clone(), streams.clone()),
             nodes: Nodes {
                 mesh: mesh.clone(),
                 index: index.clone(),

@@ -57,6 +57,11 @@ impl Streams {
         self.index.snapshot()
     }
 
+    /// Counts a call that is answered with one message.
+    pub(crate) fn answered(&self, method: &'static str) {
+        drop(self.metrics.call(method, false));
+    }
+
     /// Counts a call that is answered with an error instead of a stream.
     pub(crate) fn refuse(&self, method: &'static str, status: Status) -> Status {
         self.metrics.call(method, false).code = status.code();

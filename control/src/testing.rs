@@ -13,6 +13,7 @@ use tonic::{Request, transport::Channel};
 use weft_api::{
     linkerd::{
         destination::destination_client::DestinationClient, identity::identity_client::IdentityClient,
+        inbound::inbound_server_policies_client::InboundServerPoliciesClient,
     },
     node::node_client::NodeClient,
     secure,
@@ -119,6 +120,10 @@ impl Running {
 
     pub(crate) fn identity(&self) -> IdentityClient<Channel> {
         IdentityClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn policy(&self) -> InboundServerPoliciesClient<Channel> {
+        InboundServerPoliciesClient::new(self.channel.clone())
     }
 
     pub(crate) fn node(&self) -> NodeClient<Channel> {

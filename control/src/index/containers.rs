@@ -18,6 +18,8 @@ pub struct Probe {
     pub port: u16,
     /// The path of an HTTP request; `None` for a check of the TCP port.
     pub path: Option<String>,
+    /// The request is made over the application's own TLS.
+    pub tls: bool,
 }
 
 /// The TCP ports of a pod.
@@ -74,14 +76,16 @@ fn probe(check: &HealthCheck, container: &Container) -> Option<Probe> {
     if let Some(get) = &check.http_get {
         let path = get.path.as_deref().unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        return Some(Probe { port: number(&get.port).filter(|_| is_own(&get.host))?, path: Some(path) });
+        let port = number(&get.port).filter(|_| is_own(&get.host))?;
+        let tls = get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("HTTPS"));
+        return Some(Probe { port, path: Some(path), tls });
     }
     if let Some(grpc) = &check.grpc {
         let port = u16::try_from(grpc.port).ok().filter(|port| *port > 0)?;
-        return Some(Probe { port, path: Some(GRPC_HEALTH_PATH.to_owned()) });
+        return Some(Probe { port, path: Some(GRPC_HEALTH_PATH.to_owned()), tls: false });
     }
     let tcp = check.tcp_socket.as_ref().filter(|tcp| is_own(&tcp.host))?;
-    Some(Probe { port: number(&tcp.port)?, path: None })
+    Some(Probe { port: number(&tcp.port)?, path: None, tls: false })
 }
 
 /// The inbound port of a Linkerd sidecar: `None` without a sidecar, `Some(None)` if the sidecar does not name it.

@@ -86,7 +86,7 @@ fn network(network: &Network) -> node::Network {
 }
 
 fn probe(probe: &Probe) -> node::Probe {
-    node::Probe { port: probe.port.into(), path: probe.path.clone().unwrap_or_default() }
+    node::Probe { port: probe.port.into(), path: probe.path.clone().unwrap_or_default(), tls: probe.tls }
 }
 
 fn inbound_policy(policy: Policy) -> InboundPolicy {
