@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use ipnet::IpNet;
-use weft_control::{Config, Mesh, settings::parse_duration};
+use weft_control::{Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration};
 
 use crate::logging::Format;
 
@@ -14,12 +14,27 @@ use crate::logging::Format;
 pub(crate) struct Args {
     /// A folder of Kubernetes manifests. May be given several times: documents of a later folder are merged onto those
     /// with the same kind, namespace and name in an earlier one
-    #[arg(long, value_name = "DIR", required = true, env = "WEFT_CONTROL_MANIFESTS", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "kubernetes",
+        env = "WEFT_CONTROL_MANIFESTS",
+        value_delimiter = ','
+    )]
     manifests: Vec<PathBuf>,
+    /// Reads the cluster from the Kubernetes API instead of manifests, with the service account of the pod
+    #[arg(long, conflicts_with = "manifests", env = "WEFT_CONTROL_KUBERNETES")]
+    kubernetes: bool,
+    /// For development: reaches the Kubernetes API as this file says
+    #[arg(long, value_name = "FILE", requires = "kubernetes", env = "WEFT_CONTROL_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// The address of the webhook that checks policies; only with --kubernetes
+    #[arg(long, value_name = "HOST:PORT", default_value = "[::]:9443", env = "WEFT_CONTROL_WEBHOOK")]
+    webhook: SocketAddr,
     /// The folder for certificates, tokens, and the addresses that weft-control listens on
     #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_STATE")]
     state: PathBuf,
-    /// The address of the gRPC services; it must be a loopback address
+    /// The address of the gRPC services; with --manifests, it must be a loopback address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_LISTEN")]
     listen: SocketAddr,
     /// The address of /ready, /live and /metrics
@@ -70,8 +85,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn config(self) -> Config {
+        let source = match self.kubernetes {
+            true => SourceConfig::Kubernetes(KubernetesConfig {
+                kubeconfig: self.kubeconfig,
+                webhook: self.webhook,
+            }),
+            false => SourceConfig::Manifests(self.manifests),
+        };
         Config {
-            manifests: self.manifests,
+            source,
             state: self.state,
             listen: self.listen,
             admin: self.admin,

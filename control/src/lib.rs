@@ -1,6 +1,6 @@
 //! weft's control plane.
 //!
-//! A source (folders of manifests; later the Kubernetes API) sends events about objects to one index of the cluster.
+//! A source (folders of manifests, or the Kubernetes API) sends events about objects to one index of the cluster.
 //! The gRPC services answer from the index: `destination` the endpoints of destinations, `identity` certificates,
 //! `node` the workloads of a node.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod feed;
 mod grpc;
 mod identity;
 pub mod index;
+pub mod kubernetes;
 pub mod manifests;
 mod mesh;
 mod metrics;
@@ -20,15 +21,17 @@ mod names;
 mod node;
 mod observe;
 mod parts;
+mod ready;
 mod run;
 pub mod settings;
 mod state;
 mod streams;
+mod validation;
 #[cfg(test)]
 mod testing;
 
 pub use self::{
-    config::{Config, Error},
+    config::{Config, Error, KubernetesConfig, SourceConfig},
     identity::{CertificateAuthorityError, IssuerError, TokenError},
     manifests::SourceError,
     mesh::Mesh,

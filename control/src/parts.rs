@@ -3,22 +3,25 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
-    config::{Config, Error},
+    config::{Config, Error, SourceConfig},
     destination::Destinations,
-    feed::Feed,
+    feed::{Feed, Source},
     grpc::{self, Services},
     identity::{CertificateAuthority, Identities, Tokens},
     index::Index,
+    kubernetes::{self, KubernetesSource},
     manifests::ManifestSource,
     mesh::Mesh,
     metrics::Metrics,
     node::{Nodes, ProxyPresence, ServedFile},
-    observe, state,
+    observe,
+    ready::Readiness,
+    state,
     streams::Streams,
 };
 
@@ -35,13 +38,25 @@ pub(crate) struct Parts {
     served: Arc<ServedFile>,
     presence: Arc<ProxyPresence>,
     feed: Feed,
+    /// The client of the API server, if that is the source.
+    client: Option<Client>,
+}
+
+/// The sockets that the parts serve.
+pub(crate) struct Listeners {
+    pub(crate) grpc: TcpListener,
+    pub(crate) webhook: Option<TcpListener>,
 }
 
 impl Parts {
-    pub(crate) async fn build(config: &Config) -> Result<Self, Error> {
+    /// Returns when the index holds all objects of the source.
+    pub(crate) async fn build(
+        config: &Config,
+        metrics: Metrics,
+        readiness: &Readiness,
+    ) -> Result<Self, Error> {
         let failed = |path: &Path, error| Error::State { path: path.to_owned(), error };
         state::private_dir(&config.state).map_err(|error| failed(&config.state, error))?;
-        let metrics = Metrics::new();
         let mesh = Arc::new(config.mesh.clone());
         let (served, known) = ServedFile::open(&config.state.join("served.json"));
         let index = Arc::new(Index::new(known));
@@ -50,21 +65,29 @@ impl Parts {
         for node in &config.nodes {
             tokens.ensure(node)?;
         }
-        let source = ManifestSource::new(config.manifests.clone())?;
-        let feed = Feed { source, index: index.clone(), metrics: metrics.clone() }.pass_on().await;
+        let (source, client) = match &config.source {
+            SourceConfig::Manifests(folders) => {
+                (Source::Manifests(ManifestSource::new(folders.clone())?), None)
+            }
+            SourceConfig::Kubernetes(config) => {
+                let client = kubernetes::client(config.kubeconfig.as_deref()).await?;
+                (Source::Kubernetes(KubernetesSource::start(&client, &metrics)), Some(client))
+            }
+        };
+        let feed = Feed::new(source, index.clone(), metrics.clone()).first_sync(readiness).await;
         tokens.ensure_all(&index.snapshot());
         let (served, presence) = (Arc::new(served), Arc::default());
-        Ok(Self { mesh, index, metrics, authority, tokens, served, presence, feed })
+        Ok(Self { mesh, index, metrics, authority, tokens, served, presence, feed, client })
     }
 
     pub(crate) fn spawn(
         self,
-        listener: TcpListener,
-        admin_listener: TcpListener,
+        tasks: &mut JoinSet<Ended>,
+        listeners: Listeners,
         lifetime: Duration,
         stop: &CancellationToken,
-    ) -> JoinSet<Ended> {
-        let Self { mesh, index, metrics, authority, tokens, served, presence, feed } = self;
+    ) {
+        let Self { mesh, index, metrics, authority, tokens, served, presence, feed, client } = self;
         let streams = Streams::new(index.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
@@ -86,8 +109,7 @@ impl Parts {
                 metrics: metrics.clone(),
             },
         };
-        let mut tasks = JoinSet::new();
-        let server = grpc::serve(listener, services, stop.clone());
+        let server = grpc::serve(listeners.grpc, services, stop.clone());
         tasks.spawn(async { ("the gRPC server", server.await) });
         let mut spawn = |name, task: BoxFuture<'static, ()>| {
             tasks.spawn(async move {
@@ -95,13 +117,14 @@ impl Parts {
                 (name, Ok(()))
             });
         };
+        if let (Some(listener), Some(client)) = (listeners.webhook, client) {
+            let _ = (listener, client);
+        }
         let observer = observe::run(index.subscribe(), mesh, metrics.clone(), stop.clone());
         spawn("the feed of the index", Box::pin(feed.run(stop.clone())));
         spawn("the observer of the index", Box::pin(observer));
         spawn("the node tokens", Box::pin(tokens.run(index.subscribe(), stop.clone())));
         spawn("the certificate authority", Box::pin(authority.run(stop.clone())));
-        spawn("the admin server", Box::pin(admin::serve(admin_listener, metrics.clone(), stop.clone())));
         spawn("the presence of proxies", Box::pin(presence.run(index, served, metrics, stop.clone())));
-        tasks
     }
 }

@@ -9,9 +9,12 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    config::{Config, Error},
+    admin,
+    config::{Config, Error, SourceConfig},
     index::Index,
-    parts::{Ended, Parts},
+    metrics::Metrics,
+    parts::{Ended, Listeners, Parts},
+    ready::Readiness,
     state,
 };
 
@@ -28,18 +31,43 @@ pub struct Control {
 impl Control {
     /// Starts a control plane. It is ready when this returns.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        if !config.listen.ip().is_loopback() {
-            return Err(Error::NotLoopback(config.listen));
-        }
-        let parts = Parts::build(&config).await?;
-        let (listener, address) = listen(config.listen).await?;
-        let (admin_listener, admin_address) = listen(config.admin).await?;
-        let index = parts.index.clone();
+        let webhook = match &config.source {
+            SourceConfig::Manifests(_) if !config.listen.ip().is_loopback() => {
+                return Err(Error::NotLoopback(config.listen));
+            }
+            SourceConfig::Manifests(_) => None,
+            SourceConfig::Kubernetes(config) => Some(config.webhook),
+        };
+        let (metrics, readiness) = (Metrics::new(), Readiness::new());
         let stop = CancellationToken::new();
-        let tasks = parts.spawn(listener, admin_listener, config.issuance_lifetime, &stop);
+        let mut tasks = JoinSet::new();
+        // First, so that the wait for the API server shows. If the start fails, the set ends the task.
+        let (admin_listener, admin_address) = listen(config.admin).await?;
+        let admin = admin::serve(admin_listener, metrics.clone(), readiness.clone(), stop.clone());
+        tasks.spawn(async {
+            admin.await;
+            ("the admin server", Ok(()))
+        });
+
+        let parts = Parts::build(&config, metrics, &readiness).await?;
+        // Clients connect only after the index has all objects: an answer from half of them could send traffic past
+        // the mesh.
+        let (grpc, address) = listen(config.listen).await?;
+        let (webhook, webhook_address) = match webhook {
+            Some(address) => {
+                let (listener, address) = listen(address).await?;
+                (Some(listener), Some(address))
+            }
+            None => (None, None),
+        };
+        let index = parts.index.clone();
+        parts.spawn(&mut tasks, Listeners { grpc, webhook }, config.issuance_lifetime, &stop);
+        readiness.set_ready();
 
         // The addresses are written last: whoever reads one can connect to it.
-        for (name, address) in [("address", address), ("admin-address", admin_address)] {
+        let addresses = [("webhook-address", webhook_address), ("address", Some(address))];
+        for (name, address) in addresses.into_iter().chain([("admin-address", Some(admin_address))]) {
+            let Some(address) = address else { continue };
             let path = config.state.join(name);
             state::write(&path, address.to_string().as_bytes(), 0o644)
                 .map_err(|error| Error::State { path: path.clone(), error })?;

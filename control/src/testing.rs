@@ -15,7 +15,7 @@ use weft_api::{
 };
 
 use crate::{
-    Config, Control, Error,
+    Config, Control, Error, SourceConfig,
     index::{Cluster, Index, Instance, Served},
     manifests,
     mesh::Mesh,
@@ -133,7 +133,7 @@ impl Running {
 pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
     let loopback = "127.0.0.1:0".parse().unwrap();
     Config {
-        manifests: vec![dir.path().join("manifests")],
+        source: SourceConfig::Manifests(vec![dir.path().join("manifests")]),
         state: dir.path().join("state"),
         listen: loopback,
         admin: loopback,

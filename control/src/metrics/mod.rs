@@ -1,5 +1,7 @@
 //! The metrics of weft-control.
 
+mod watches;
+
 use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
@@ -9,7 +11,9 @@ use prometheus_client::{
 };
 use tonic::Code;
 
-use crate::index::Cluster;
+pub(crate) use self::watches::WatchMetrics;
+use self::watches::Watches;
+use crate::{index::Cluster, model::Kind};
 
 /// All clones share the same metrics.
 #[derive(Clone, Debug)]
@@ -24,6 +28,10 @@ pub(crate) struct Metrics {
     withdrawn: Counter,
     issuer_expires: Gauge<f64, AtomicU64>,
     issuer_errors: Counter,
+    watches: Watches,
+    reviews: Family<Review, Counter>,
+    webhook_expires: Gauge<f64, AtomicU64>,
+    webhook_errors: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +53,12 @@ struct ObjectKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refusal {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Review {
+    kind: &'static str,
+    result: &'static str,
 }
 
 /// A call that is counted when it is dropped. Until then a stream counts as open.
@@ -88,12 +102,25 @@ impl Metrics {
                 "issuer_reload_errors",
                 "Failed attempts to load a changed issuer or changed anchors",
             ),
+            watches: Watches::new(r),
+            reviews: new(r, "webhook_reviews", "Objects that the webhook has checked, by kind and result"),
+            webhook_expires: new(
+                r,
+                "webhook_certificate_expiration_timestamp_seconds",
+                "Time at which the webhook's certificate expires; 0 without a webhook",
+            ),
+            webhook_errors: new(
+                r,
+                "webhook_registration_errors",
+                "Failed attempts to issue the webhook's certificate or to tell the API server whom to trust",
+            ),
             registry: Arc::new(registry),
         }
     }
 
     /// All metrics in the OpenMetrics text format.
     pub(crate) fn text(&self) -> String {
+        self.watches.update_silence();
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -140,6 +167,23 @@ impl Metrics {
 
     pub(crate) fn set_issuer_expiration(&self, expires: time::OffsetDateTime) {
         self.issuer_expires.set(expires.unix_timestamp() as f64);
+    }
+
+    /// The metrics of the watch of a kind.
+    pub(crate) fn watch(&self, kind: Kind) -> WatchMetrics {
+        self.watches.of(kind)
+    }
+
+    pub(crate) fn reviewed(&self, kind: &'static str, result: &'static str) {
+        self.reviews.get_or_create(&Review { kind, result }).inc();
+    }
+
+    pub(crate) fn set_webhook_expiration(&self, expires: time::OffsetDateTime) {
+        self.webhook_expires.set(expires.unix_timestamp() as f64);
+    }
+
+    pub(crate) fn webhook_error(&self) {
+        self.webhook_errors.inc();
     }
 
     pub(crate) fn issuer_error(&self) {
