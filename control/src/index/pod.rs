@@ -19,6 +19,7 @@ pub struct Pod {
     pub node: Option<String>,
     pub service_account: String,
     pub host_network: bool,
+    pub runtime_class: Option<String>,
     pub ips: Vec<IpAddr>,
     /// Whether services may send connections to it: no condition says otherwise, and it is not being deleted.
     pub ready: bool,
@@ -76,6 +77,7 @@ impl Pod {
             service_account: text(spec.and_then(|spec| spec.service_account_name.as_ref()))
                 .unwrap_or_else(|| "default".into()),
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+            runtime_class: text(spec.and_then(|spec| spec.runtime_class_name.as_ref())),
             ips: ips(status),
             ready: pod.metadata.deletion_timestamp.is_none() && is_ready(status),
             hostname: text(spec.and_then(|spec| spec.hostname.as_ref())),

@@ -45,6 +45,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         inbound_detect_timeout_disabled: config.inbound_detect_timeout_disabled,
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
         probes: Vec::new(),
+        runtime_class: pod.runtime_class.clone().unwrap_or_default(),
     }
 }
 

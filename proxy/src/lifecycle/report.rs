@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
 use tracing::debug;
 use weft_api::node::{self as api, node_client::NodeClient};
@@ -19,6 +19,8 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
 pub struct StatusReporter {
     statuses: Mutex<HashMap<Key, Status>>,
     changed: Notify,
+    /// For those who wait for a state.
+    changes: watch::Sender<()>,
 }
 
 /// How far the enrollment of a pod is.
@@ -35,6 +37,7 @@ impl StatusReporter {
         let status = Status { uid: uid.to_owned(), state, reason: reason.to_owned() };
         self.statuses.lock().insert(key.clone(), status);
         self.changed.notify_one();
+        self.changes.send_replace(());
     }
 
     pub(super) fn forget(&self, key: &Key) {
@@ -45,6 +48,15 @@ impl StatusReporter {
     /// Reports again although nothing has changed: a control plane that was restarted does not know.
     pub(super) fn repeat(&self) {
         self.changed.notify_one();
+    }
+
+    pub(super) fn status(&self, key: &Key) -> Option<Status> {
+        self.statuses.lock().get(key).cloned()
+    }
+
+    /// Resolves when a state has changed.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     pub fn all(&self) -> HashMap<Key, Status> {
