@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Metrics, ready::Readiness};
+use crate::{metrics::Metrics, readiness::Readiness};
 
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const MAX_AGE: Duration = Duration::from_secs(120);
 pub(crate) async fn serve(
     listener: TcpListener,
     metrics: Metrics,
-    readiness: Readiness,
+    readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -68,9 +68,9 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, readiness: &Readiness)
     }
     match request.uri().path() {
         "/live" => text(StatusCode::OK, "live\n".into()),
-        "/ready" => match readiness.waits_for() {
-            None => text(StatusCode::OK, "ready\n".into()),
-            Some(what) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: waits for {what}\n")),
+        "/ready" => match readiness.check() {
+            Ok(()) => text(StatusCode::OK, "ready\n".into()),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", readiness.missing())),
         },
         "/metrics" => {
             let mut response = text(StatusCode::OK, metrics.text());

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use ipnet::IpNet;
-use weft_control::{Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration};
+use weft_control::{
+    AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration,
+};
 
 use crate::logging::Format;
 
@@ -34,7 +36,7 @@ pub(crate) struct Args {
     /// The folder for certificates, tokens, and the addresses that weft-control listens on
     #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_STATE")]
     state: PathBuf,
-    /// The address of the gRPC services; with --manifests, it must be a loopback address
+    /// The address of the gRPC services, which speak TLS only
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_LISTEN")]
     listen: SocketAddr,
     /// The address of /ready, /live and /metrics
@@ -75,6 +77,28 @@ pub(crate) struct Args {
         value_parser = parse_duration
     )]
     issuance_lifetime: Duration,
+    /// A folder with the issuer's certificate and key, such as a mounted Secret: tls.crt and tls.key, or crt.pem and
+    /// key.pem. Read again when it changes. Without it, the authority is in the state folder, and is created if need be
+    #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_IDENTITY_ISSUER_DIR")]
+    identity_issuer_dir: Option<PathBuf>,
+    /// The trust anchors (PEM), such as a mounted ConfigMap. Read again when they change. Default: ca.crt in
+    /// --identity-issuer-dir
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEFT_CONTROL_IDENTITY_TRUST_ANCHORS_FILE",
+        requires = "identity_issuer_dir"
+    )]
+    identity_trust_anchors_file: Option<PathBuf>,
+    /// How much the clocks of the cluster may differ: certificates are valid this much earlier and longer
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "20s",
+        env = "WEFT_CONTROL_IDENTITY_CLOCK_SKEW_ALLOWANCE",
+        value_parser = parse_duration
+    )]
+    identity_clock_skew_allowance: Duration,
     /// The format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text, env = "WEFT_CONTROL_LOG_FORMAT")]
     pub(crate) log_format: Format,
@@ -98,7 +122,12 @@ impl Args {
             listen: self.listen,
             admin: self.admin,
             nodes: self.nodes,
-            issuance_lifetime: self.issuance_lifetime,
+            identity: AuthorityConfig {
+                issuer_dir: self.identity_issuer_dir,
+                trust_anchors_file: self.identity_trust_anchors_file,
+                lifetime: self.issuance_lifetime,
+                clock_skew: self.identity_clock_skew_allowance,
+            },
             mesh: Mesh {
                 trust_domain: self.trust_domain,
                 control_plane_namespace: self.control_plane_namespace,

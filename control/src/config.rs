@@ -1,9 +1,10 @@
 //! The configuration of a control plane, and the errors of starting it.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
-    identity::{CertificateAuthorityError, TokenError},
+    grpc::GrpcError,
+    identity::{AuthorityConfig, CertificateAuthorityError, TokenError},
     kubernetes::ClientError,
     manifests::SourceError,
     mesh::Mesh,
@@ -14,14 +15,14 @@ pub struct Config {
     pub source: SourceConfig,
     /// The folder for certificates, tokens, and the addresses that the control plane listens on.
     pub state: PathBuf,
-    /// The address of the gRPC services; it must be a loopback address if manifests are the source.
+    /// The address of the gRPC services.
     pub listen: SocketAddr,
     /// The address of `/ready`, `/live` and `/metrics`.
     pub admin: SocketAddr,
     /// Nodes that get a token even if no manifest names them.
     pub nodes: Vec<String>,
-    /// How long a certificate is valid.
-    pub issuance_lifetime: Duration,
+    /// The authority, and the certificates that it issues.
+    pub identity: AuthorityConfig,
     pub mesh: Mesh,
 }
 
@@ -45,11 +46,6 @@ pub struct KubernetesConfig {
 /// Why a control plane does not start, or ends by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "--listen {0}: only a loopback address is possible, because the services are not encrypted yet; use \
-         127.0.0.1 or [::1]"
-    )]
-    NotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
     #[error("{path}: {error}", path = path.display())]
@@ -63,7 +59,7 @@ pub enum Error {
     #[error(transparent)]
     Kubernetes(#[from] ClientError),
     #[error("the gRPC server failed: {0}")]
-    Grpc(#[from] tonic::transport::Error),
+    Grpc(#[from] GrpcError),
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }

@@ -11,7 +11,7 @@ use crate::{
     manifests::ManifestSource,
     metrics::Metrics,
     model::{Event, Kind},
-    ready::Readiness,
+    readiness::Readiness,
 };
 
 /// A source with the index that it feeds.
@@ -43,7 +43,7 @@ impl Feed {
                 return self;
             }
             let kinds: Vec<_> = self.missing.iter().map(Kind::to_string).collect();
-            readiness.wait_for(format!("the lists of {}", kinds.join(", ")));
+            readiness.waits_for_lists(kinds.join(", "));
             self.source.changed().await;
         }
     }

@@ -21,18 +21,20 @@ mod names;
 mod node;
 mod observe;
 mod parts;
-mod ready;
+mod readiness;
 mod run;
 pub mod settings;
 mod state;
 mod streams;
-mod validation;
 #[cfg(test)]
 mod testing;
+mod validation;
+mod webhook;
 
 pub use self::{
     config::{Config, Error, KubernetesConfig, SourceConfig},
-    identity::{CertificateAuthorityError, IssuerError, TokenError},
+    grpc::GrpcError,
+    identity::{AuthorityConfig, CertificateAuthorityError, IssuerError, TokenError},
     manifests::SourceError,
     mesh::Mesh,
     run::Control,

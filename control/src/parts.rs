@@ -3,7 +3,6 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use kube::Client;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +11,7 @@ use crate::{
     destination::Destinations,
     feed::{Feed, Source},
     grpc::{self, Services},
-    identity::{CertificateAuthority, Identities, Tokens},
+    identity::{Authenticator, CertificateAuthority, Identities, OwnCertificate, TokenReviews, Tokens},
     index::Index,
     kubernetes::{self, KubernetesSource},
     manifests::ManifestSource,
@@ -20,13 +19,14 @@ use crate::{
     metrics::Metrics,
     node::{Nodes, ProxyPresence, ServedFile},
     observe,
-    ready::Readiness,
+    readiness::Readiness,
     state,
     streams::Streams,
+    webhook::Webhook,
 };
 
 /// The name of a task that has ended, and the result of the gRPC server.
-pub(crate) type Ended = (&'static str, Result<(), tonic::transport::Error>);
+pub(crate) type Ended = (&'static str, Result<(), grpc::GrpcError>);
 
 /// The parts that share the index, before they run.
 pub(crate) struct Parts {
@@ -34,12 +34,14 @@ pub(crate) struct Parts {
     pub(crate) index: Arc<Index>,
     metrics: Metrics,
     authority: Arc<CertificateAuthority>,
-    tokens: Arc<Tokens>,
+    pub(crate) own: Arc<OwnCertificate>,
+    readiness: Arc<Readiness>,
+    authenticator: Authenticator,
     served: Arc<ServedFile>,
     presence: Arc<ProxyPresence>,
     feed: Feed,
-    /// The client of the API server, if that is the source.
-    client: Option<Client>,
+    /// Only if the Kubernetes API is the source.
+    webhook: Option<Webhook>,
 }
 
 /// The sockets that the parts serve.
@@ -53,31 +55,56 @@ impl Parts {
     pub(crate) async fn build(
         config: &Config,
         metrics: Metrics,
-        readiness: &Readiness,
+        readiness: Arc<Readiness>,
     ) -> Result<Self, Error> {
         let failed = |path: &Path, error| Error::State { path: path.to_owned(), error };
         state::private_dir(&config.state).map_err(|error| failed(&config.state, error))?;
         let mesh = Arc::new(config.mesh.clone());
         let (served, known) = ServedFile::open(&config.state.join("served.json"));
         let index = Arc::new(Index::new(known));
-        let authority = Arc::new(CertificateAuthority::open(&config.state, &mesh, metrics.clone())?);
-        let tokens = Arc::new(Tokens::open(config.state.join("tokens"))?);
-        for node in &config.nodes {
-            tokens.ensure(node)?;
-        }
-        let (source, client) = match &config.source {
+        let authority = CertificateAuthority::open(&config.identity, &config.state, &mesh, metrics.clone())?;
+        let authority = Arc::new(authority);
+        let own = OwnCertificate::new(&mesh, authority.clone(), config.identity.lifetime, metrics.clone())?;
+        let (source, authenticator, webhook) = match &config.source {
             SourceConfig::Manifests(folders) => {
-                (Source::Manifests(ManifestSource::new(folders.clone())?), None)
+                let tokens = Arc::new(Tokens::open(config.state.join("tokens"))?);
+                for node in &config.nodes {
+                    tokens.ensure(node)?;
+                }
+                let source = Source::Manifests(ManifestSource::new(folders.clone())?);
+                (source, Authenticator::Files(tokens), None)
             }
             SourceConfig::Kubernetes(config) => {
                 let client = kubernetes::client(config.kubeconfig.as_deref()).await?;
-                (Source::Kubernetes(KubernetesSource::start(&client, &metrics)), Some(client))
+                let source = Source::Kubernetes(KubernetesSource::start(&client, &metrics));
+                let reviews =
+                    TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
+                let webhook = Webhook::new(&mesh, authority.clone(), client, metrics.clone())?;
+                (source, Authenticator::Reviews(Arc::new(reviews)), Some(webhook))
             }
         };
-        let feed = Feed::new(source, index.clone(), metrics.clone()).first_sync(readiness).await;
-        tokens.ensure_all(&index.snapshot());
-        let (served, presence) = (Arc::new(served), Arc::default());
-        Ok(Self { mesh, index, metrics, authority, tokens, served, presence, feed, client })
+        let feed = Feed::new(source, index.clone(), metrics.clone()).first_sync(&readiness).await;
+        if let Authenticator::Files(tokens) = &authenticator {
+            tokens.ensure_all(&index.snapshot());
+        }
+        match served.was_found() {
+            true => readiness.skip(),
+            false => readiness.source_synced(&index),
+        }
+        let (own, served, presence) = (Arc::new(own), Arc::new(served), Arc::default());
+        Ok(Self {
+            mesh,
+            index,
+            metrics,
+            authority,
+            own,
+            readiness,
+            authenticator,
+            served,
+            presence,
+            feed,
+            webhook,
+        })
     }
 
     pub(crate) fn spawn(
@@ -87,14 +114,15 @@ impl Parts {
         lifetime: Duration,
         stop: &CancellationToken,
     ) {
-        let Self { mesh, index, metrics, authority, tokens, served, presence, feed, client } = self;
-        let streams = Streams::new(index.clone(), metrics.clone(), stop.clone());
+        let Self { mesh, index, metrics, authority, own, readiness, authenticator, served, presence, .. } = self;
+        let streams = Streams::new(index.clone(), readiness.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
             nodes: Nodes {
                 mesh: mesh.clone(),
                 index: index.clone(),
-                tokens: tokens.clone(),
+                authenticator: authenticator.clone(),
+                readiness: readiness.clone(),
                 streams,
                 served: served.clone(),
                 presence: presence.clone(),
@@ -104,12 +132,13 @@ impl Parts {
                 mesh: mesh.clone(),
                 index: index.clone(),
                 authority: authority.clone(),
-                tokens: tokens.clone(),
+                authenticator: authenticator.clone(),
+                readiness: readiness.clone(),
                 lifetime,
                 metrics: metrics.clone(),
             },
         };
-        let server = grpc::serve(listeners.grpc, services, stop.clone());
+        let server = grpc::serve(listeners.grpc, own.clone(), services, metrics.clone(), stop.clone());
         tasks.spawn(async { ("the gRPC server", server.await) });
         let mut spawn = |name, task: BoxFuture<'static, ()>| {
             tasks.spawn(async move {
@@ -117,14 +146,19 @@ impl Parts {
                 (name, Ok(()))
             });
         };
-        if let (Some(listener), Some(client)) = (listeners.webhook, client) {
-            let _ = (listener, client);
+        if let (Some(webhook), Some(listener)) = (self.webhook, listeners.webhook) {
+            spawn("the webhook", Box::pin(webhook.run(listener, stop.clone())));
+        }
+        if let Authenticator::Files(tokens) = authenticator {
+            spawn("the node tokens", Box::pin(tokens.run(index.subscribe(), stop.clone())));
         }
         let observer = observe::run(index.subscribe(), mesh, metrics.clone(), stop.clone());
-        spawn("the feed of the index", Box::pin(feed.run(stop.clone())));
+        spawn("the feed of the index", Box::pin(self.feed.run(stop.clone())));
         spawn("the observer of the index", Box::pin(observer));
-        spawn("the node tokens", Box::pin(tokens.run(index.subscribe(), stop.clone())));
         spawn("the certificate authority", Box::pin(authority.run(stop.clone())));
+        spawn("weft-control's own certificate", Box::pin(own.run(stop.clone())));
+        let becoming_ready = readiness.run(index.clone(), metrics.clone(), stop.clone());
+        spawn("the readiness", Box::pin(becoming_ready));
         spawn("the presence of proxies", Box::pin(presence.run(index, served, metrics, stop.clone())));
     }
 }

@@ -11,10 +11,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     admin,
     config::{Config, Error, SourceConfig},
+    identity::PROXY_ACCOUNT,
     index::Index,
     metrics::Metrics,
     parts::{Ended, Listeners, Parts},
-    ready::Readiness,
+    readiness::{ProxyPods, Readiness},
     state,
 };
 
@@ -29,16 +30,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts a control plane. It is ready when this returns.
+    /// Starts a control plane. When this returns it is ready, unless it has to wait for node proxies.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let webhook = match &config.source {
-            SourceConfig::Manifests(_) if !config.listen.ip().is_loopback() => {
-                return Err(Error::NotLoopback(config.listen));
-            }
             SourceConfig::Manifests(_) => None,
             SourceConfig::Kubernetes(config) => Some(config.webhook),
         };
-        let (metrics, readiness) = (Metrics::new(), Readiness::new());
+        let metrics = Metrics::new();
+        let readiness = Readiness::new(ProxyPods {
+            namespace: config.mesh.control_plane_namespace.clone(),
+            service_account: PROXY_ACCOUNT,
+        });
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         // First, so that the wait for the API server shows. If the start fails, the set ends the task.
@@ -49,7 +51,7 @@ impl Control {
             ("the admin server", Ok(()))
         });
 
-        let parts = Parts::build(&config, metrics, &readiness).await?;
+        let parts = Parts::build(&config, metrics, readiness).await?;
         // Clients connect only after the index has all objects: an answer from half of them could send traffic past
         // the mesh.
         let (grpc, address) = listen(config.listen).await?;
@@ -61,18 +63,22 @@ impl Control {
             None => (None, None),
         };
         let index = parts.index.clone();
-        parts.spawn(&mut tasks, Listeners { grpc, webhook }, config.issuance_lifetime, &stop);
-        readiness.set_ready();
+        let identity = parts.own.identity().to_owned();
+        parts.spawn(&mut tasks, Listeners { grpc, webhook }, config.identity.lifetime, &stop);
 
         // The addresses are written last: whoever reads one can connect to it.
-        let addresses = [("webhook-address", webhook_address), ("address", Some(address))];
-        for (name, address) in addresses.into_iter().chain([("admin-address", Some(admin_address))]) {
-            let Some(address) = address else { continue };
+        for (name, text) in [
+            ("identity", Some(identity)),
+            ("webhook-address", webhook_address.map(|address| address.to_string())),
+            ("address", Some(address.to_string())),
+            ("admin-address", Some(admin_address.to_string())),
+        ] {
+            let Some(text) = text else { continue };
             let path = config.state.join(name);
-            state::write(&path, address.to_string().as_bytes(), 0o644)
+            state::write(&path, text.as_bytes(), 0o644)
                 .map_err(|error| Error::State { path: path.clone(), error })?;
         }
-        tracing::info!(%address, admin = %admin_address, "weft-control is ready");
+        tracing::info!(%address, admin = %admin_address, "weft-control runs");
         Ok(Self { address, admin_address, index, tasks, stop: stop.drop_guard() })
     }
 

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use crate::{
     index::{Cluster, Index},
     metrics::{Call, Metrics},
+    readiness::Readiness,
 };
 
 /// Streams that may be open at the same time: two for each of 20 000 destinations on several nodes.
@@ -24,6 +25,7 @@ pub(crate) type Stream<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
     index: Arc<Index>,
+    readiness: Arc<Readiness>,
     metrics: Metrics,
     stop: CancellationToken,
     permits: Arc<Semaphore>,
@@ -31,6 +33,7 @@ pub(crate) struct Streams {
 
 struct Open<T, F> {
     cluster: watch::Receiver<Arc<Cluster>>,
+    ready: watch::Receiver<bool>,
     stop: CancellationToken,
     update: F,
     queue: VecDeque<T>,
@@ -40,8 +43,13 @@ struct Open<T, F> {
 }
 
 impl Streams {
-    pub(crate) fn new(index: Arc<Index>, metrics: Metrics, stop: CancellationToken) -> Self {
-        Self { index, metrics, stop, permits: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    pub(crate) fn new(
+        index: Arc<Index>,
+        readiness: Arc<Readiness>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { index, readiness, metrics, stop, permits: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Cluster> {
@@ -54,8 +62,19 @@ impl Streams {
         status
     }
 
-    /// A stream of the messages that `update` returns for each new state of the cluster.
+    /// A stream of the messages that `update` returns for each new state of the cluster. Refused while this replica is
+    /// not ready.
     pub(crate) fn open<T, F>(&self, method: &'static str, update: F) -> Result<Stream<T>, Status>
+    where
+        T: Send + 'static,
+        F: FnMut(&Arc<Cluster>) -> Vec<T> + Send + 'static,
+    {
+        self.readiness.check().map_err(|status| self.refuse(method, status))?;
+        self.open_early(method, update)
+    }
+
+    /// The same, but open at once: the first message comes when this replica is ready.
+    pub(crate) fn open_early<T, F>(&self, method: &'static str, update: F) -> Result<Stream<T>, Status>
     where
         T: Send + 'static,
         F: FnMut(&Arc<Cluster>) -> Vec<T> + Send + 'static,
@@ -69,6 +88,7 @@ impl Streams {
         call.code = Code::Cancelled;
         let open = Open {
             cluster: self.index.subscribe(),
+            ready: self.readiness.subscribe(),
             stop: self.stop.clone(),
             update,
             queue: VecDeque::new(),
@@ -88,13 +108,26 @@ where
         if let Some(message) = open.queue.pop_front() {
             return Some((Ok(message), Some(open)));
         }
-        if !open.is_first && !changed(&mut open).await {
+        let goes_on = match open.is_first {
+            true => is_ready(&mut open).await,
+            false => changed(&mut open).await,
+        };
+        if !goes_on {
             open.call.code = Code::Unavailable;
             return Some((Err(Status::unavailable("weft-control is stopping; connect again")), None));
         }
         open.is_first = false;
         let cluster = open.cluster.borrow_and_update().clone();
         open.queue.extend((open.update)(&cluster));
+    }
+}
+
+/// Waits until this replica is ready. False if it stops before.
+async fn is_ready<T, F>(open: &mut Open<T, F>) -> bool {
+    tokio::select! {
+        biased;
+        () = open.stop.cancelled() => false,
+        ready = open.ready.wait_for(|ready| *ready) => ready.is_ok(),
     }
 }
 
