@@ -21,8 +21,8 @@ use crate::{
     http::{self, Http, Worst},
     identity::{self, Store},
     lifecycle::{
-        AdmissionCollector, Admissions, Components, NetnsFinder, Sandboxes, StatusReporter, WatchConfig,
-        WorkloadSupervisor, WorkloadWatch,
+        AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Sandboxes,
+        StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
@@ -95,6 +95,8 @@ impl Node {
         let reporter = Arc::<StatusReporter>::default();
         let (sandboxes, runtime) = (Arc::<Sandboxes>::default(), Arc::<nri::Connection>::default());
         let admissions = Arc::<Admissions>::default();
+        let earlier = Arc::<EarlierMetrics>::default();
+        foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -108,6 +110,7 @@ impl Node {
             finder: netns_finder(&config, foundation.capture.host(), &sandboxes, &runtime),
             sandboxes,
             admissions: admissions.clone(),
+            earlier,
         };
         let supervisor = WorkloadSupervisor::new(components, listeners);
         let runtime_task = foundation.follow_runtime(&config, &supervisor, admissions, runtime, &mut tasks);
