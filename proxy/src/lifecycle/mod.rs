@@ -10,6 +10,7 @@ mod node_api;
 mod previous;
 mod report;
 mod serve;
+mod session;
 mod spec;
 mod supervisor;
 mod takeover;
@@ -23,6 +24,7 @@ pub use self::{
     netns_finder::NetnsFinder,
     node_api::WatchConfig,
     report::StatusReporter,
+    session::{Role, keep_session},
     supervisor::{Components, WorkloadSupervisor},
     watch::WorkloadWatch,
 };
