@@ -7,7 +7,9 @@
 
 mod client;
 mod connect;
+mod cut;
 mod metrics;
+mod remember;
 mod replicas;
 mod resolve;
 mod url;

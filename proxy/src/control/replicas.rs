@@ -7,7 +7,7 @@ use rand::seq::IteratorRandom;
 use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
 
-use super::connect::{Proven, TlsSettings};
+use super::connect::{Connection, TlsSettings};
 use crate::tls::Anchors;
 
 /// All replicas that the proxy knows.
@@ -56,8 +56,7 @@ pub struct Replica {
     pub address: SocketAddr,
     replicas: Arc<Replicas>,
     settings: TlsSettings,
-    proven: Proven,
-    channel: Channel,
+    connection: Connection,
 }
 
 impl Replicas {
@@ -161,19 +160,18 @@ impl Replica {
         replicas: Arc<Replicas>,
         settings: TlsSettings,
     ) -> Result<Self, weft_api::secure::Error> {
-        let proven = Proven::default();
-        let channel = settings.channel(address, proven.clone())?;
-        Ok(Self { address, replicas, settings, proven, channel })
+        let connection = settings.connection(address)?;
+        Ok(Self { address, replicas, settings, connection })
     }
 
     /// The connection to this replica, whether it is ready or not.
     pub fn channel(&self) -> &Channel {
-        &self.channel
+        &self.connection.channel
     }
 
     /// It has said that it is ready.
     pub fn ready(&self) {
-        self.replicas.ready(self.address, &self.channel);
+        self.replicas.ready(self.address, self.channel());
     }
 
     /// Its session has ended.
@@ -191,7 +189,7 @@ impl Replica {
     pub async fn distrusted(&self) {
         let mut anchors = self.settings.anchors.clone();
         let holds = |anchors: &Option<Anchors>| {
-            anchors.as_ref().is_none_or(|anchors| self.proven.holds_under(anchors))
+            anchors.as_ref().is_none_or(|anchors| self.connection.proven.holds_under(anchors))
         };
         while holds(&anchors.borrow_and_update().clone()) {
             if anchors.changed().await.is_err() {
@@ -200,10 +198,11 @@ impl Replica {
         }
     }
 
-    /// Connects anew from now on.
+    /// Ends the connection with all its streams, and connects anew.
     pub fn reconnect(&mut self) {
-        match self.settings.channel(self.address, self.proven.clone()) {
-            Ok(channel) => self.channel = channel,
+        self.replicas.not_ready(self.address);
+        match self.settings.connection(self.address) {
+            Ok(connection) => std::mem::replace(&mut self.connection, connection).cut.cancel(),
             Err(error) => tracing::warn!(replica = %self.address, %error, "failed to connect anew"),
         }
     }

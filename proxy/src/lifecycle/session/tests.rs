@@ -315,10 +315,12 @@ async fn new_trust_anchors_count_for_open_connections_too() {
     until("it is ready", || proxy.replicas.count() == (1, 1)).await;
     let both = Anchors::from_pem(format!("{}{}", old.pem(), new.pem()).as_bytes()).unwrap();
     proxy.anchors.send_replace(Some(both));
-    proxy.call().await.unwrap();
+    let mut stream = updates(&proxy.config, &proxy.client, false).await.unwrap();
+    stream.message().await.unwrap();
     assert_eq!((*fake.state.connections.lock(), fake.sessions()), (1, 1), "the connection was given up for no reason");
     proxy.anchors.send_replace(Some(new.anchors()));
     until("the replica is not trusted any more", || proxy.replicas.count() == (1, 0)).await;
+    assert!(stream.message().await.is_err(), "the stream must end with the connection");
     assert_eq!(proxy.call().await.unwrap_err().code(), tonic::Code::Unavailable);
 }
 
