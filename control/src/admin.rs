@@ -68,7 +68,6 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, readiness: &Readiness)
     }
     match request.uri().path() {
         "/live" => text(StatusCode::OK, "live\n".into()),
-        // The listener opens after certificates are loaded, and closes first.
         "/ready" => match readiness.check() {
             Ok(()) => text(StatusCode::OK, "ready\n".into()),
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", readiness.missing())),

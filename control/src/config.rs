@@ -5,14 +5,14 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use crate::{
     grpc::GrpcError,
     identity::{AuthorityConfig, CertificateAuthorityError, TokenError},
+    kubernetes::ClientError,
     manifests::SourceError,
     mesh::Mesh,
 };
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folders of manifests; documents of a later one are merged onto those of an earlier one.
-    pub manifests: Vec<PathBuf>,
+    pub source: SourceConfig,
     /// The folder for certificates, tokens, and the addresses that the control plane listens on.
     pub state: PathBuf,
     /// The address of the gRPC services.
@@ -24,6 +24,23 @@ pub struct Config {
     /// The authority, and the certificates that it issues.
     pub identity: AuthorityConfig,
     pub mesh: Mesh,
+}
+
+/// Where the objects of the cluster come from.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// Folders of manifests; documents of a later one are merged onto those of an earlier one.
+    Manifests(Vec<PathBuf>),
+    Kubernetes(KubernetesConfig),
+}
+
+/// How a Kubernetes API server is used.
+#[derive(Clone, Debug)]
+pub struct KubernetesConfig {
+    /// Without a file, the service account of the pod is used.
+    pub kubeconfig: Option<PathBuf>,
+    /// The address of the webhook that checks policies.
+    pub webhook: SocketAddr,
 }
 
 /// Why a control plane does not start, or ends by itself.
@@ -39,6 +56,8 @@ pub enum Error {
     Tokens(#[from] TokenError),
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    Kubernetes(#[from] ClientError),
     #[error("the gRPC server failed: {0}")]
     Grpc(#[from] GrpcError),
     #[error("{0} ended unexpectedly")]

@@ -46,6 +46,8 @@ pub(crate) struct Readiness {
     grace: Duration,
     ready: watch::Sender<bool>,
     synced: AtomicBool,
+    /// The kinds whose objects are not known yet.
+    lists: Mutex<String>,
     reported: Mutex<BTreeSet<String>>,
     wake: Notify,
 }
@@ -58,7 +60,12 @@ impl Readiness {
     pub(crate) fn with_grace(proxies: ProxyPods, grace: Duration) -> Arc<Self> {
         let (synced, wake) = (AtomicBool::new(false), Notify::new());
         let (ready, reported) = (watch::Sender::new(false), Mutex::default());
-        Arc::new(Self { proxies, grace, ready, synced, reported, wake })
+        Arc::new(Self { proxies, grace, ready, synced, lists: Mutex::default(), reported, wake })
+    }
+
+    /// The source has not listed these kinds yet.
+    pub(crate) fn waits_for_lists(&self, kinds: String) {
+        *self.lists.lock() = kinds;
     }
 
     /// The source has listed everything, and the index has it. Ready at once if no node proxy is to be waited for.
@@ -94,10 +101,13 @@ impl Readiness {
     }
 
     /// What is still missing.
-    pub(crate) fn missing(&self) -> &'static str {
-        match self.synced.load(Ordering::Acquire) {
-            false => "it has not read the cluster yet",
-            true => "it waits for the reports of the node proxies",
+    pub(crate) fn missing(&self) -> String {
+        if self.synced.load(Ordering::Acquire) {
+            return "it waits for the reports of the node proxies".into();
+        }
+        match self.lists.lock().as_str() {
+            "" => "it has not read the cluster yet".into(),
+            kinds => format!("it waits for the lists of {kinds}"),
         }
     }
 

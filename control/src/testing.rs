@@ -13,13 +13,14 @@ use tonic::{Request, transport::Channel};
 use weft_api::{
     linkerd::{
         destination::destination_client::DestinationClient, identity::identity_client::IdentityClient,
+        inbound::inbound_server_policies_client::InboundServerPoliciesClient,
     },
     node::node_client::NodeClient,
     secure,
 };
 
 use crate::{
-    AuthorityConfig, Config, Control, Error,
+    AuthorityConfig, Config, Control, Error, SourceConfig,
     index::{Cluster, Index, Instance, Served},
     manifests,
     mesh::Mesh,
@@ -123,6 +124,10 @@ impl Running {
         IdentityClient::new(self.channel.clone())
     }
 
+    pub(crate) fn policy(&self) -> InboundServerPoliciesClient<Channel> {
+        InboundServerPoliciesClient::new(self.channel.clone())
+    }
+
     pub(crate) fn node(&self) -> NodeClient<Channel> {
         NodeClient::new(self.channel.clone())
     }
@@ -144,7 +149,7 @@ pub(crate) async fn connect(control: &Control, anchors: &Path) -> Result<Channel
 pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
     let loopback = "127.0.0.1:0".parse().unwrap();
     Config {
-        manifests: vec![dir.path().join("manifests")],
+        source: SourceConfig::Manifests(vec![dir.path().join("manifests")]),
         state: dir.path().join("state"),
         listen: loopback,
         admin: loopback,

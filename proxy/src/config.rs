@@ -30,6 +30,12 @@ pub enum Command {
     Run(Box<Config>),
     /// Say whether this kernel can run weft. Loads the eBPF programs and attaches nothing.
     Check,
+    /// Exit with 0 if the process that writes this file is ready: a probe that asks one process, when a predecessor
+    /// answers on the admin address too.
+    Ready {
+        /// The --ready-file of the process.
+        ready_file: PathBuf,
+    },
     /// Detach everything that proxies of a node left in the kernel. Connections then go directly.
     Cleanup {
         /// The node's name.
@@ -74,12 +80,18 @@ pub struct Config {
     /// The mounted BPF file system in which programs and maps are pinned.
     #[arg(long, env = "WEFT_PROXY_BPFFS", default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
-    /// The cgroup (v2) to attach to. Default: kubepods if there is one, else the root.
+    /// The cgroup (v2) to attach to. Default: the root of the hierarchy.
     #[arg(long, env = "WEFT_PROXY_CGROUP", default_value_os_t = default_attach_point())]
     pub cgroup: PathBuf,
     /// Folder with the pods' network namespaces, bind-mounted as NAMESPACE_NAME.
     #[arg(long, env = "WEFT_PROXY_NETNS_DIR")]
     pub netns_dir: Option<PathBuf>,
+    /// The container runtime's NRI socket (containerd 2, CRI-O). Pods are served before their containers start.
+    #[arg(long, env = "WEFT_PROXY_NRI_SOCKET")]
+    pub nri_socket: Option<PathBuf>,
+    /// The node's /proc, to find pods by the cgroups of their processes where the container runtime does not tell.
+    #[arg(long, env = "WEFT_PROXY_PROC")]
+    pub proc: Option<PathBuf>,
     /// The node's own network namespace.
     #[arg(long, env = "WEFT_PROXY_HOST_NETNS", default_value = "/proc/1/ns/net")]
     pub host_netns: PathBuf,
@@ -97,6 +109,13 @@ pub struct Config {
         default_value = "10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fd00::/8"
     )]
     pub cluster_networks: Vec<IpNet>,
+    /// File that exists while this process is ready, for `weft-proxy ready`.
+    #[arg(long, env = "WEFT_PROXY_READY_FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// After a takeover, end when told to (SIGTERM) rather than when all connections have ended. For supervisors that
+    /// start again what ends, as Kubernetes does.
+    #[arg(long, env = "WEFT_PROXY_STAY_UNTIL_SIGNAL")]
+    pub stay_until_signal: bool,
     /// How long open connections may take to end after SIGTERM (20s, 2m).
     #[arg(long, env = "WEFT_PROXY_DRAIN_TIMEOUT", value_parser = duration, default_value = "120s")]
     pub drain_timeout: Duration,

@@ -117,7 +117,7 @@ async fn a_destination_that_cannot_be_resolved_is_an_error() {
     let running = running().await;
     for (path, code) in [
         ("nobody.demo.svc.cluster.local:80", Code::NotFound),
-        ("alias.demo.svc.cluster.local:80", Code::NotFound),
+        ("alias.demo.svc.cluster.local:80", Code::InvalidArgument),
         ("example.com:80", Code::InvalidArgument),
         ("10.0.0.1:80", Code::InvalidArgument),
     ] {

@@ -77,8 +77,13 @@ impl CertificateAuthority {
     }
 
     /// Notifies about each new issuer, and about changed anchors.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Issuer>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Issuer>> {
         self.issuer.subscribe()
+    }
+
+    /// The trust anchors as PEM.
+    pub(crate) fn anchors_pem(&self) -> String {
+        self.issuer().anchors_pem()
     }
 
     /// Loads the files if they changed. If they are not valid, the previous issuer stays in use.

@@ -1,7 +1,8 @@
 //! Signs certificates with the issuer's key.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer as Signer, KeyPair,
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
@@ -12,7 +13,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// An issuer whose certificates can be verified against the anchors.
 #[derive(Debug)]
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     signer: Signer<'static, KeyPair>,
     /// The issuer's own certificate first.
     chain: Vec<CertificateDer<'static>>,
@@ -124,6 +125,11 @@ impl Issuer {
         self.expires
     }
 
+    /// The trust anchors as PEM.
+    pub(super) fn anchors_pem(&self) -> String {
+        self.anchors.iter().map(pem).collect()
+    }
+
     /// When the first trust anchor expires.
     pub(super) fn anchors_expire(&self) -> OffsetDateTime {
         self.anchors_expire
@@ -198,6 +204,17 @@ fn expires(
     }
     let first = first_expiry(pem.chain.0, chain)?;
     Ok(roots.map_or(first, |roots| first.min(roots)))
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    let text = BASE64_STANDARD.encode(certificate);
+    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    for line in text.as_bytes().chunks(64) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 fn serial_number() -> SerialNumber {

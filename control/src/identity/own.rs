@@ -30,6 +30,8 @@ pub(crate) struct OwnCertificate {
     lifetime: Duration,
     current: ArcSwap<Current>,
     metrics: Metrics,
+    /// Which metric says when it expires.
+    set_expiration: fn(&Metrics, OffsetDateTime),
 }
 
 #[derive(Debug)]
@@ -45,11 +47,31 @@ impl OwnCertificate {
         lifetime: Duration,
         metrics: Metrics,
     ) -> Result<Self, CertificateAuthorityError> {
-        let identity = mesh.own_identity();
+        Self::issue(mesh.own_identity(), authority, lifetime, metrics, Metrics::set_own_expiration)
+    }
+
+    /// A certificate for the DNS name of the webhook.
+    pub(crate) fn of_webhook(
+        name: String,
+        authority: Arc<CertificateAuthority>,
+        lifetime: Duration,
+        metrics: Metrics,
+    ) -> Result<Self, CertificateAuthorityError> {
+        Self::issue(name, authority, lifetime, metrics, Metrics::set_webhook_expiration)
+    }
+
+    fn issue(
+        identity: String,
+        authority: Arc<CertificateAuthority>,
+        lifetime: Duration,
+        metrics: Metrics,
+        set_expiration: fn(&Metrics, OffsetDateTime),
+    ) -> Result<Self, CertificateAuthorityError> {
         let current = issue(&authority.issuer(), &identity, lifetime)?;
-        metrics.set_own_expiration(current.expires);
+        set_expiration(&metrics, current.expires);
         tracing::info!(identity, expires = %current.expires, "issued weft-control's own certificate");
-        Ok(Self { identity, authority, lifetime, current: ArcSwap::from_pointee(current), metrics })
+        let current = ArcSwap::from_pointee(current);
+        Ok(Self { identity, authority, lifetime, current, metrics, set_expiration })
     }
 
     /// The identity that clients must expect.
@@ -71,7 +93,7 @@ impl OwnCertificate {
             let issuer = issuers.borrow_and_update().clone();
             pause = match issue(&issuer, &self.identity, self.lifetime) {
                 Ok(current) => {
-                    self.metrics.set_own_expiration(current.expires);
+                    (self.set_expiration)(&self.metrics, current.expires);
                     tracing::info!(identity = self.identity, expires = %current.expires, "renewed weft-control's own certificate");
                     self.current.store(Arc::new(current));
                     self.renew_after()

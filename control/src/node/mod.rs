@@ -77,7 +77,7 @@ impl Nodes {
     /// A stream that is open from the start, and says by an empty snapshot that this replica is ready.
     fn presence_stream(&self) -> Result<Stream<Update>, Status> {
         let mut message = Some(Update { kind: Some(Kind::Snapshot(Snapshot::default())) });
-        self.streams.open_early(WATCH, move |_| message.take().into_iter().collect())
+        self.streams.open_early(WATCH, Vec::new(), move |_| message.take().into_iter().collect())
     }
 }
 
@@ -95,7 +95,7 @@ impl Node for Nodes {
             true => self.presence_stream()?,
             false => {
                 let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-                self.streams.open(WATCH, move |cluster| deltas.update(cluster))?
+                self.streams.open(WATCH, deltas.topics(), move |cluster| deltas.update(cluster))?
             }
         };
         tracing::info!(node, draining, presence_only, "a proxy watches its node's workloads");

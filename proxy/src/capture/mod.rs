@@ -22,6 +22,7 @@ mod load;
 mod maps;
 mod netlink;
 mod netns;
+mod node_connections;
 mod socket_pool;
 mod splice;
 mod sys;
@@ -51,6 +52,7 @@ pub use self::{
     link_isolation::NotIsolated,
     listen::{Listener, Listeners},
     netns::Netns,
+    node_connections::NodeConnections,
     socket_pool::SocketPool,
     splice::{Full, InstalledRedirect, Refused, Splice},
     sys::{owned_fd, socket_cookie, tcp_info},

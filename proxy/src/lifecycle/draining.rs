@@ -57,7 +57,7 @@ impl Draining {
                 }
                 Some(Kind::Upsert(workload)) => self.apply(workload),
                 // The end of a pod shows in its network namespace.
-                Some(Kind::Remove(_) | Kind::Splice(_)) | None => {}
+                Some(Kind::Remove(_) | Kind::Unmeshed(_) | Kind::Splice(_)) | None => {}
             }
         }
         Ok(())

@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weft_api::node::State;
 
-use super::{Components, Spec, WorkloadSupervisor, netns_owner::HOST_NETWORK, supervisor::RETRY_INTERVAL};
+use super::{
+    Components, Spec, WorkloadSupervisor, locate::Found, netns_owner::HOST_NETWORK,
+    supervisor::RETRY_INTERVAL,
+};
 use crate::{
     capture::{Enrolled, Listeners, Netns, SocketPool},
     connection::Acceptors,
@@ -42,7 +45,8 @@ impl WorkloadSupervisor {
             return Err(HOST_NETWORK.to_owned());
         }
         let lease = self.components.store.lease(&spec.identity);
-        let netns = self.find_netns(spec).await?;
+        let Found { netns, ips } = self.find_netns(spec).await?;
+        let spec = &spec.clone().or_addresses(&ips);
         // In plaintext rather than waiting for a certificate in the proxy: that is what fail-open means.
         if spec.config.fail_open && timeout(CERTIFICATE_WAIT, lease.usable()).await.is_err() {
             warn!(workload = %spec.key, identity = %spec.identity, "no certificate yet; the workload is enrolled when it has one");

@@ -1,10 +1,13 @@
 //! The life of a workload on this node: watched, enrolled, served, reconfigured, unenrolled, reported.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod admission_metrics;
+mod announcements;
 mod draining;
 mod enroll;
 mod enrollment_lock;
-mod netns_finder;
+mod locate;
 mod netns_owner;
 mod node_api;
 mod previous;
@@ -20,8 +23,9 @@ mod watch;
 
 use self::spec::Spec;
 pub use self::{
+    admission_metrics::{AdmissionCollector, Admissions},
     draining::Draining,
-    netns_finder::NetnsFinder,
+    locate::{NetnsFinder, Sandboxes},
     node_api::WatchConfig,
     report::StatusReporter,
     session::{Role, keep_session},

@@ -48,6 +48,15 @@ impl StatusReporter {
         self.changed.send_replace(());
     }
 
+    pub(super) fn status(&self, key: &Key) -> Option<Status> {
+        self.statuses.lock().get(key).cloned()
+    }
+
+    /// Resolves when a state has changed.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     pub fn all(&self) -> HashMap<Key, Status> {
         self.statuses.lock().clone()
     }

@@ -40,7 +40,8 @@ impl WorkloadSupervisor {
                         return self.freeze(pod).await;
                     }
                     let wanted = specs.borrow_and_update().clone();
-                    match wanted {
+                    // The proxy may have learnt the addresses before the control plane did.
+                    match wanted.map(|wanted| wanted.or_addresses(&spec.kernel.ips)) {
                         // Repeated, by a control plane that was away.
                         Some(wanted) if wanted == spec => {}
                         Some(wanted) if wanted.same_pod(&spec) => {
@@ -82,7 +83,10 @@ impl WorkloadSupervisor {
         }
         let next = specs.borrow().clone();
         match next {
-            Some(next) if next.same_netns(&spec) && pod.workload.netns.is_current() => {
+            Some(next)
+                if next.same_netns(&spec, self.components.finder.by_name())
+                    && pod.workload.netns.is_current() =>
+            {
                 self.reenroll(pod, &next).await;
             }
             _ => self.unenroll(pod, &spec).await,

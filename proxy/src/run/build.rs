@@ -7,12 +7,12 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{describe::Description, heartbeat, host, tasks::Tasks};
+use super::{describe::Description, heartbeat, host, ready_file, tasks::Tasks};
 use crate::{
     admin,
     authorize::Authorizer,
     bypass::DirectConnections,
-    capture::{self, Capture, OutcomeCollector},
+    capture::{self, Capture, NodeConnections, OutcomeCollector},
     config::Config,
     connection::{DataPath, Hints, Timeouts},
     control::{self, Client, ControlMetrics, Replicas, TlsSettings},
@@ -21,12 +21,13 @@ use crate::{
     http::{self, Http, Worst},
     identity::{self, Store, watch_anchors},
     lifecycle::{
-        Components, NetnsFinder, Role, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch,
-        keep_session,
+        AdmissionCollector, Admissions, Components, NetnsFinder, Role, Sandboxes, StatusReporter,
+        WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
     metrics::Metrics,
+    nri,
     splice::{SpliceCollector, Splicing},
     threads::WorkerThreads,
     tls,
@@ -57,6 +58,8 @@ pub(super) struct Node {
     pub(super) heartbeat: AbortHandle,
     /// The tasks that follow the control plane and report to it.
     pub(super) control_tasks: [AbortHandle; 2],
+    /// The task that hears of pods from the container runtime, if it is asked.
+    pub(super) runtime_task: Option<AbortHandle>,
 }
 
 /// The way to the control plane.
@@ -80,6 +83,9 @@ impl Node {
     pub(super) fn build(config: Config, level: LevelHandle) -> anyhow::Result<Self> {
         let descriptors = host::raise_descriptor_limit();
         host::prepare_state_dir(&config.state_dir)?;
+        if let Some(path) = &config.ready_file {
+            ready_file::remove(path)?;
+        }
         let mut predecessor =
             Predecessor::ask(&config.state_dir).context("asking the running proxy for its listeners")?;
         let mut listeners =
@@ -94,6 +100,8 @@ impl Node {
 
         let admin_socket = host::admin_socket(&config, &mut listeners)?;
         let reporter = Arc::<StatusReporter>::default();
+        let (sandboxes, runtime) = (Arc::<Sandboxes>::default(), Arc::<nri::Connection>::default());
+        let admissions = Arc::<Admissions>::default();
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -104,9 +112,12 @@ impl Node {
             registry: foundation.registry.clone(),
             reporter: reporter.clone(),
             store: foundation.store.clone(),
-            finder: NetnsFinder { folder: config.netns_dir.clone() },
+            finder: netns_finder(&config, foundation.capture.host(), &sandboxes, &runtime),
+            sandboxes,
+            admissions: admissions.clone(),
         };
         let supervisor = WorkloadSupervisor::new(components, listeners);
+        let runtime_task = foundation.follow_runtime(&config, &supervisor, admissions, runtime, &mut tasks);
         let leaving = CancellationToken::new();
         let control_tasks =
             foundation.follow_control(&config, &supervisor, &reporter, leaving.clone(), &mut tasks);
@@ -137,6 +148,7 @@ impl Node {
             tasks,
             heartbeat,
             control_tasks,
+            runtime_task,
         })
     }
 }
@@ -162,7 +174,8 @@ impl Foundation {
         let Self { capture, metrics, splicing, registry, .. } = self;
         let discovery = Discovery::new(self.control.client.clone(), discovery::Config::new(&config.node), metrics);
         tasks.spawn("removal of idle destinations", discovery::drop_idle(Arc::downgrade(&discovery)));
-        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone());
+        let node = NodeConnections::new(capture.host().clone());
+        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone(), node);
         let bypass = DirectConnections::new(
             config.direct_pass,
             capture.clone(),
@@ -234,6 +247,22 @@ impl Foundation {
         ]
     }
 
+    /// Starts the task that hears of pods from the container runtime.
+    fn follow_runtime(
+        &self,
+        config: &Config,
+        supervisor: &Arc<WorkloadSupervisor>,
+        admissions: Arc<Admissions>,
+        connection: Arc<nri::Connection>,
+        tasks: &mut Tasks,
+    ) -> Option<AbortHandle> {
+        let socket = config.nri_socket.clone()?;
+        let collector = AdmissionCollector { admissions, connection: connection.clone() };
+        self.metrics.register_collector(Box::new(collector));
+        let plugin = nri::Plugin::new(socket, supervisor.clone(), connection);
+        Some(tasks.spawn("container runtime", plugin.run()))
+    }
+
     fn pages(
         &self,
         config: &Config,
@@ -282,6 +311,21 @@ fn splicing(capture: &Arc<Capture>, metrics: &Metrics, tasks: &mut Tasks) -> Arc
         Box::new(move || splicing.account())
     });
     splicing
+}
+
+fn netns_finder(
+    config: &Config,
+    host: &capture::Netns,
+    sandboxes: &Arc<Sandboxes>,
+    runtime: &Arc<nri::Connection>,
+) -> NetnsFinder {
+    let finder = NetnsFinder::new(host.clone())
+        .with_folder(config.netns_dir.clone())
+        .with_processes(config.proc.clone());
+    match config.nri_socket {
+        Some(_) => finder.with_runtime(sandboxes.clone(), runtime.clone()),
+        None => finder,
+    }
 }
 
 fn identity_config(config: &Config, control: &ControlPlane) -> identity::Config {

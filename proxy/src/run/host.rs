@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
 };
@@ -54,9 +54,22 @@ pub(super) fn admin_socket(
     let inherited = inherited.remove(&ADMIN_KEY).and_then(|mut listeners| listeners.0.pop());
     if let Some(listener) = inherited {
         let socket = TcpListener::from(listener.socket);
-        if config.admin.port() != 0 && socket.local_addr()? == config.admin {
+        let address = socket.local_addr()?;
+        if config.admin.port() != 0 && (address == config.admin || Some(address) == without_v6(config.admin))
+        {
             return Ok(socket);
         }
     }
-    TcpListener::bind(config.admin).with_context(|| format!("--admin {}", config.admin))
+    let bound = TcpListener::bind(config.admin);
+    let bound = match (bound, without_v6(config.admin)) {
+        (Err(error), Some(v4)) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => TcpListener::bind(v4),
+        (bound, _) => bound,
+    };
+    bound.with_context(|| format!("--admin {}", config.admin))
+}
+
+/// All IPv4 addresses, for a machine without IPv6, if `address` is all addresses.
+fn without_v6(address: SocketAddr) -> Option<SocketAddr> {
+    (address.is_ipv6() && address.ip().is_unspecified())
+        .then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
 }
