@@ -96,10 +96,10 @@ pub(crate) struct Args {
         long,
         value_name = "DURATION",
         default_value = "20s",
-        env = "WEFT_CONTROL_CLOCK_SKEW_ALLOWANCE",
+        env = "WEFT_CONTROL_IDENTITY_CLOCK_SKEW_ALLOWANCE",
         value_parser = parse_duration
     )]
-    clock_skew_allowance: Duration,
+    identity_clock_skew_allowance: Duration,
     /// The format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text, env = "WEFT_CONTROL_LOG_FORMAT")]
     pub(crate) log_format: Format,
@@ -124,7 +124,7 @@ impl Args {
             issuer_dir,
             trust_anchors_file,
             lifetime: self.issuance_lifetime,
-            clock_skew: self.clock_skew_allowance,
+            clock_skew: self.identity_clock_skew_allowance,
         }
     }
 
