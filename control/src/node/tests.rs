@@ -28,7 +28,7 @@ fn pod(name: &str, node: &str, uid: &str, more: &str) -> String {
 }
 
 fn watch_of(node: &str) -> WatchRequest {
-    WatchRequest { node: node.into(), draining: false }
+    WatchRequest { node: node.into(), ..WatchRequest::default() }
 }
 
 async fn next(stream: &mut Streaming<Update>) -> Kind {
@@ -274,7 +274,7 @@ async fn a_draining_proxy_is_told_of_changes_and_does_not_count() {
     let running = Running::start(&text).await;
     serve_all(&running.index);
     let token = running.token("one");
-    let draining = WatchRequest { node: "one".into(), draining: true };
+    let draining = WatchRequest { draining: true, ..watch_of("one") };
     let serving = running.node().watch(bearer(watch_of("one"), &token)).await.unwrap().into_inner();
     let mut stream = running.node().watch(bearer(draining, &token)).await.unwrap().into_inner();
     let Kind::Snapshot(_) = next(&mut stream).await else { panic!() };

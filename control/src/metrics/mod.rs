@@ -1,5 +1,7 @@
 //! The metrics of weft-control.
 
+mod watches;
+
 use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
@@ -9,7 +11,9 @@ use prometheus_client::{
 };
 use tonic::Code;
 
-use crate::index::Cluster;
+pub(crate) use self::watches::WatchMetrics;
+use self::watches::Watches;
+use crate::{index::Cluster, model::Kind};
 
 /// All clones share the same metrics.
 #[derive(Clone, Debug)]
@@ -24,6 +28,17 @@ pub(crate) struct Metrics {
     withdrawn: Counter,
     issuer_expires: Gauge<f64, AtomicU64>,
     issuer_errors: Counter,
+    anchors_expire: Gauge<f64, AtomicU64>,
+    own_expires: Gauge<f64, AtomicU64>,
+    token_reviews: Family<Outcome, Counter>,
+    node_calls_refused: Family<Refusal, Counter>,
+    handshakes: Family<Outcome, Counter>,
+    connections: Gauge,
+    ready: Gauge,
+    watches: Watches,
+    reviews: Family<Review, Counter>,
+    webhook_expires: Gauge<f64, AtomicU64>,
+    webhook_errors: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +60,17 @@ struct ObjectKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refusal {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Review {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
 }
 
 /// A call that is counted when it is dropped. Until then a stream counts as open.
@@ -88,12 +114,44 @@ impl Metrics {
                 "issuer_reload_errors",
                 "Failed attempts to load a changed issuer or changed anchors",
             ),
+            anchors_expire: new(
+                r,
+                "trust_anchor_expiration_timestamp_seconds",
+                "Time at which the first of the trust anchors expires",
+            ),
+            own_expires: new(
+                r,
+                "own_certificate_expiration_timestamp_seconds",
+                "Time at which the certificate of weft-control itself expires",
+            ),
+            token_reviews: new(r, "token_reviews", "Reviews of tokens by the Kubernetes API, by result"),
+            node_calls_refused: new(
+                r,
+                "node_calls_refused",
+                "Calls of the node service whose token did not allow them, by reason",
+            ),
+            handshakes: new(r, "tls_handshakes", "TLS handshakes with gRPC clients, by result"),
+            connections: new(r, "connections_open", "Connections of gRPC clients that are open"),
+            ready: new(r, "ready", "Whether this replica answers calls"),
+            watches: Watches::new(r),
+            reviews: new(r, "webhook_reviews", "Objects that the webhook has checked, by kind and result"),
+            webhook_expires: new(
+                r,
+                "webhook_certificate_expiration_timestamp_seconds",
+                "Time at which the webhook's certificate expires; 0 without a webhook",
+            ),
+            webhook_errors: new(
+                r,
+                "webhook_registration_errors",
+                "Failed attempts to issue the webhook's certificate or to tell the API server whom to trust",
+            ),
             registry: Arc::new(registry),
         }
     }
 
     /// All metrics in the OpenMetrics text format.
     pub(crate) fn text(&self) -> String {
+        self.watches.update_silence();
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -141,6 +199,55 @@ impl Metrics {
 
     pub(crate) fn set_issuer_expiration(&self, expires: time::OffsetDateTime) {
         self.issuer_expires.set(expires.unix_timestamp() as f64);
+    }
+
+    /// The metrics of the watch of a kind.
+    pub(crate) fn watch(&self, kind: Kind) -> WatchMetrics {
+        self.watches.of(kind)
+    }
+
+    pub(crate) fn reviewed(&self, kind: &'static str, result: &'static str) {
+        self.reviews.get_or_create(&Review { kind, result }).inc();
+    }
+
+    pub(crate) fn set_webhook_expiration(&self, expires: time::OffsetDateTime) {
+        self.webhook_expires.set(expires.unix_timestamp() as f64);
+    }
+
+    pub(crate) fn webhook_error(&self) {
+        self.webhook_errors.inc();
+    }
+
+    pub(crate) fn set_anchors_expiration(&self, expires: time::OffsetDateTime) {
+        self.anchors_expire.set(expires.unix_timestamp() as f64);
+    }
+
+    pub(crate) fn set_own_expiration(&self, expires: time::OffsetDateTime) {
+        self.own_expires.set(expires.unix_timestamp() as f64);
+    }
+
+    pub(crate) fn token_review(&self, result: &'static str) {
+        self.token_reviews.get_or_create(&Outcome { result }).inc();
+    }
+
+    pub(crate) fn node_call_refused(&self, reason: &'static str) {
+        self.node_calls_refused.get_or_create(&Refusal { reason }).inc();
+    }
+
+    pub(crate) fn handshake(&self, result: &'static str) {
+        self.handshakes.get_or_create(&Outcome { result }).inc();
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.ready.set(1);
     }
 
     pub(crate) fn issuer_error(&self) {

@@ -1,6 +1,6 @@
 //! Finds values in policies that make no sense.
 //!
-//! The same mistakes are refused by the webhook, so that a policy means the same wherever it is written.
+//! A policy means the same wherever it is written: in manifests, or in a cluster, where the webhook refuses mistakes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{path::FieldPath, problem::Finding};
+use super::{finding::Finding, path::FieldPath};
 use crate::{names, settings};
 
 #[derive(Default)]

@@ -1,13 +1,13 @@
-//! Paths to the fields of a document.
+//! Paths to the fields of an object.
 
 use std::fmt;
 
 /// The path from a document's root to one of its fields, as in `spec.ports[0].port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FieldPath(Vec<Segment>);
+pub(crate) struct FieldPath(Vec<Segment>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     Key(String),
     Index(usize),
 }
@@ -15,22 +15,22 @@ pub(super) enum Segment {
 /// Makes a [`FieldPath`]: `field!("spec", "ports", 0, "port")`.
 macro_rules! field {
     ($($segment:expr),* $(,)?) => {
-        $crate::manifests::path::FieldPath::of(vec![$($crate::manifests::path::Segment::from($segment)),*])
+        $crate::validation::FieldPath::of(vec![$($crate::validation::Segment::from($segment)),*])
     };
 }
-pub(super) use field;
+pub(crate) use field;
 
 impl FieldPath {
-    pub(super) fn of(segments: Vec<Segment>) -> Self {
+    pub(crate) fn of(segments: Vec<Segment>) -> Self {
         Self(segments)
     }
 
-    pub(super) fn segments(&self) -> &[Segment] {
+    pub(crate) fn segments(&self) -> &[Segment] {
         &self.0
     }
 
     /// This path below `parent`.
-    pub(super) fn under(&self, parent: &FieldPath) -> FieldPath {
+    pub(crate) fn under(&self, parent: &FieldPath) -> FieldPath {
         Self(parent.0.iter().chain(&self.0).cloned().collect())
     }
 }

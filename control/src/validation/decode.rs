@@ -1,14 +1,14 @@
-//! Turns the JSON value of a document into an object, or says what is wrong with it.
+//! Turns a JSON value into an object, or says what is wrong with it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{path::FieldPath, problem::Finding, validate};
+use super::{finding::Finding, path::FieldPath, validate};
 use crate::model::{Kind, Object};
 
 /// The error names each field that is wrong.
-pub fn object(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> {
+pub(crate) fn object(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> {
     let object = read(kind, value).map_err(|finding| vec![finding])?;
     let findings = validate::findings(&object);
     if findings.is_empty() { Ok(object) } else { Err(findings) }

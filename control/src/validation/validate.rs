@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 
-use super::{checks::Check, path::field, policies, problem::Finding};
+use super::{checks::Check, finding::Finding, path::field, policies};
 use crate::{model::Object, settings::Annotations};
 
 /// Everything that is wrong with `object`. Overlays are partial, so an absent value is never wrong.
