@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{completion, inject, install, version};
+use crate::{check, completion, inject, install, version};
 
 /// weft adds mutual TLS, load balancing, metrics and policies to the pods of a Kubernetes cluster, without sidecars
 #[derive(Debug, Parser)]
@@ -73,6 +73,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Check(check::CheckArgs),
     Install(install::InstallArgs),
     Upgrade(install::UpgradeArgs),
     Uninstall(install::UninstallArgs),

@@ -3,6 +3,7 @@
 mod args;
 mod certificates;
 mod chart;
+mod check;
 mod completion;
 mod inject;
 mod install;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
+        Command::Check(args) => return check::check(&global, &args).await,
         Command::Version(args) => version::run(&global, &args).await,
         Command::Install(args) => install::install(&global, &args).await,
         Command::Upgrade(args) => install::upgrade(&global, &args).await,

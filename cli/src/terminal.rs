@@ -77,6 +77,12 @@ impl Spinner {
         self.0.set_message(message.into());
     }
 
+    /// Runs `show` while nothing is shown.
+    pub(crate) fn hide(&self, show: impl FnOnce()) {
+        self.0.set_message("");
+        self.0.suspend(show);
+    }
+
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
     }

@@ -67,7 +67,13 @@ pub(crate) fn archives() -> Result<Vec<PathBuf>> {
 pub(crate) fn build(steps: &mut Steps, release: bool, output: &Path) -> Result<Vec<String>> {
     steps.step("Debian packages", "what builds images", || debian::ensure(&debian::IMAGES))?;
     build::prepare(steps)?;
-    build::programs(steps, &PROGRAMS, release)?;
+    // The same packages as elsewhere: with others, features would differ, and dependencies be compiled again.
+    build::programs(steps, &build::PROGRAMS, release)?;
+    pack(steps, release, output)
+}
+
+/// Makes images of programs that are built.
+pub(crate) fn pack(steps: &mut Steps, release: bool, output: &Path) -> Result<Vec<String>> {
     steps.step("images", "the last stages of deploy/images/*.Dockerfile", || {
         fs::create_dir_all(output).with_context(|| output.display().to_string())?;
         let commit = Commit::of_the_checkout();

@@ -4,6 +4,6 @@ mod authority;
 mod read;
 
 pub(crate) use self::{
-    authority::{Authority, create},
+    authority::create,
     read::{Certificate, format_time, key_belongs_to, read},
 };

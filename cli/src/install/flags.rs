@@ -113,7 +113,7 @@ impl ValueFlags {
 }
 
 /// Lays one set of overrides over another. Unlike `coalesce`, it keeps `null`, which removes a default value later.
-pub(super) fn lay_over(base: Value, over: &Value) -> Value {
+pub(crate) fn lay_over(base: Value, over: &Value) -> Value {
     match (base, over) {
         (Value::Object(mut base), Value::Object(over)) => {
             for (key, value) in over {

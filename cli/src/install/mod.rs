@@ -12,9 +12,10 @@ mod uninstall;
 mod upgrade;
 
 pub(crate) use self::{
-    flags::Format,
+    flags::{Format, lay_over},
     new::{InstallArgs, install},
     prune::{PruneArgs, prune},
+    refuse::crd_names,
     uninstall::{UninstallArgs, uninstall},
     upgrade::{UpgradeArgs, upgrade},
 };

@@ -1,9 +1,11 @@
 //! How the tool reaches the cluster, and the names of weft's objects there.
 
+mod admin;
 mod connect;
 mod errors;
 
 pub(crate) use self::{
+    admin::{admin_page, forward, names},
     connect::connect,
     errors::{explain, not_found},
 };

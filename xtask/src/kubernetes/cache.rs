@@ -5,11 +5,12 @@ use std::{
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
 
-use super::{images, programs};
+use super::programs;
 use crate::host;
 
 /// Where all versions are.
@@ -20,14 +21,19 @@ pub(super) fn base() -> Result<PathBuf> {
 
 /// Its name says what is in it: a change of a version, a flag or a source makes a new one.
 pub(super) fn folder() -> Result<PathBuf> {
+    let hash = fingerprint(&programs::describe(), &programs::SOURCES)?;
+    Ok(base()?.join(format!("{}-{hash}", programs::KUBERNETES)))
+}
+
+/// A hash of a text and of files of the checkout.
+pub(super) fn fingerprint(text: &str, files: &[&str]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    programs::describe().hash(&mut hasher);
-    let sources = programs::SOURCES.iter().chain(&images::SOURCES);
-    for source in sources {
-        let path = host::root().join(source);
+    text.hash(&mut hasher);
+    for file in files {
+        let path = host::root().join(file);
         fs::read(&path).with_context(|| path.display().to_string())?.hash(&mut hasher);
     }
-    Ok(base()?.join(format!("{}-{:016x}", programs::KUBERNETES, hasher.finish())))
+    Ok(format!("{:016x}", hasher.finish()))
 }
 
 /// Waits for another process that fills the folder. The lock ends with the process.
@@ -39,5 +45,22 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
         println!("    waiting for another process that builds them");
         file.lock().with_context(|| path.display().to_string())?;
     }
+    file.set_modified(SystemTime::now())?;
     Ok(file)
 }
+
+/// Removes folders of other versions that no command has used for a while: each takes almost a GB.
+pub(super) fn forget_others(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(base()?)? {
+        let path = entry?.path();
+        let used = fs::metadata(path.join("lock")).and_then(|lock| lock.modified());
+        let is_old = used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > KEPT));
+        if path != folder && is_old {
+            println!("    removing {}, which nothing has used for days", path.display());
+            fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);

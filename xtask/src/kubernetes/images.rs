@@ -4,12 +4,13 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 
+use super::cache;
 use crate::{
     buildah::{self, Image},
     host, steps,
 };
 
-pub(super) const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 5] = [
     "xtask/cluster/images/pause.Dockerfile",
     "xtask/cluster/images/pause.c",
     "xtask/cluster/images/coredns.Dockerfile",
@@ -20,10 +21,15 @@ pub(super) const SOURCES: [&str; 5] = [
 /// The toolbox's programs, with the libraries that they need.
 const TOOLS: [&str; 3] = ["curl", "socat", "nc"];
 
-/// Builds those that are missing in `folder/images`.
+/// Builds those that are missing in `folder/images`, and all of them if a source has changed.
 pub(super) fn ensure(folder: &Path) -> Result<()> {
     let images = folder.join("images");
-    fs::create_dir_all(&images)?;
+    let (stamp, hash) = (images.join("stamp"), cache::fingerprint("", &SOURCES)?);
+    if fs::read_to_string(&stamp).ok().as_ref() != Some(&hash) {
+        let _ = fs::remove_dir_all(&images);
+        fs::create_dir_all(&images).with_context(|| images.display().to_string())?;
+        fs::write(&stamp, hash)?;
+    }
     let is_missing = |name: &str| !images.join(format!("{name}.tar")).is_file();
     if is_missing("pause") {
         build(&images, "pause", "localhost/pause:1", pause)?;

@@ -31,7 +31,8 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<PathBuf> {
         "its programs, built once per machine: about 12 minutes on two cores",
         || {
             let _lock = cache::lock(&folder)?;
-            programs::ensure(&folder)
+            programs::ensure(&folder)?;
+            cache::forget_others(&folder)
         },
     )?;
     steps.step("images", "those that each cluster needs", || {

@@ -130,7 +130,8 @@ fn build(go: &Path, program: &Program, bin: &Path, draft: &Path) -> Result<()> {
         let target = bin.join(".install");
         command.env("GOBIN", &target).args(["install", "-ldflags", "-s -w", program.package]);
         steps::quiet(&mut command, &log, LIMIT)?;
-        return fs::rename(target.join(program.name), draft).context("go install made no program");
+        fs::rename(target.join(program.name), draft).context("go install made no program")?;
+        return Ok(fs::remove_dir_all(target)?);
     }
     command.current_dir(host::root().join(MODULE)).args(["build", "-buildvcs=false", "-ldflags"]);
     command.arg(flags()).arg("-o").arg(draft).arg(program.package);
