@@ -26,6 +26,10 @@ pub struct WatchRequest {
     /// as a proxy that serves the node's pods.
     #[prost(bool, tag = "2")]
     pub draining: bool,
+    /// The stream only shows that the proxy is there and whether this replica of weft-control is ready: it carries an empty
+    /// snapshot once the replica is ready, and no workloads. A replica that is not ready accepts no other streams.
+    #[prost(bool, tag = "3")]
+    pub presence_only: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Update {

@@ -1,9 +1,10 @@
 //! The settings of one pod: what its annotations, its namespace's and Linkerd's Servers say together.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
+use super::authorization::Authorization;
 use crate::settings::{AccessLog, Annotations, FailMode, Policy, PortNames, PortRange, PortSet, Protocol};
 
 /// Linkerd's default opaque ports: protocols in which the server speaks first, so that detection would only wait.
@@ -39,6 +40,8 @@ pub struct PortPolicy {
     /// The Server that sets the policy; `None` if an annotation does.
     pub server: Option<String>,
     pub protocol: Protocol,
+    /// They admit clients whatever the policy says.
+    pub authorizations: Arc<[Authorization]>,
 }
 
 impl PodConfig {
@@ -50,6 +53,7 @@ impl PodConfig {
             policy: Policy::AllAuthenticated,
             server: None,
             protocol: Protocol::Unknown,
+            authorizations: Arc::default(),
         };
         Self {
             default_policy: annotations.default_inbound_policy.unwrap_or_default(),
