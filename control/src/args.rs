@@ -4,9 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use ipnet::IpNet;
-use weft_control::{
-    AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration,
-};
+use weft_control::{AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration};
 
 use crate::logging::Format;
 

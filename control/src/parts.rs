@@ -78,8 +78,7 @@ impl Parts {
             SourceConfig::Kubernetes(config) => {
                 let client = kubernetes::client(config.kubeconfig.as_deref()).await?;
                 let source = Source::Kubernetes(KubernetesSource::start(&client, &metrics));
-                let reviews =
-                    TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
+                let reviews = TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
                 let webhook = Webhook::new(&mesh, authority.clone(), client, metrics.clone())?;
                 (source, Authenticator::Reviews(Arc::new(reviews)), Some(webhook))
             }
@@ -115,7 +114,8 @@ impl Parts {
         lifetime: Duration,
         stop: &CancellationToken,
     ) {
-        let Self { mesh, index, metrics, authority, own, readiness, authenticator, served, presence, .. } = self;
+        let Self { mesh, index, metrics, authority, own, readiness, authenticator, served, presence, .. } =
+            self;
         let streams = Streams::new(index.clone(), readiness.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),

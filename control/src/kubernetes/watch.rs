@@ -42,7 +42,10 @@ const ABSENT_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Message {
     /// All objects of the kind; the last event is `Synced`.
-    List { kind: Kind, events: Vec<Event> },
+    List {
+        kind: Kind,
+        events: Vec<Event>,
+    },
     Change(Event),
 }
 

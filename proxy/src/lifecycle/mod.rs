@@ -13,6 +13,7 @@ mod node_api;
 mod previous;
 mod report;
 mod serve;
+mod session;
 mod spec;
 mod supervisor;
 mod takeover;
@@ -27,6 +28,7 @@ pub use self::{
     locate::{NetnsFinder, Sandboxes},
     node_api::WatchConfig,
     report::StatusReporter,
+    session::{Role, keep_session},
     supervisor::{Components, WorkloadSupervisor},
     watch::WorkloadWatch,
 };
