@@ -173,7 +173,9 @@ impl Config {
         let Self { control_plane_namespace: namespace, trust_domain, .. } = self;
         match &self.control_identity {
             Some(identity) => Ok(identity.clone()),
-            None => format!("weft-control.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse(),
+            None => {
+                format!("weft-control.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse()
+            }
         }
     }
 }

@@ -18,9 +18,8 @@ where
     let (address, identity) = (read("address")?.trim().parse()?, read("identity")?);
     let anchors = read("anchors.pem")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        call(secure::connect(address, anchors.as_bytes(), identity.trim()).await?).await
-    })
+    runtime
+        .block_on(async { call(secure::connect(address, anchors.as_bytes(), identity.trim()).await?).await })
 }
 
 /// The identities that the control plane announces for these addresses; `None` means plaintext.

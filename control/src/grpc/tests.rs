@@ -82,11 +82,8 @@ async fn unfinished_handshakes_keep_nobody_out() {
         silent.push(TcpStream::connect(running.address).await.unwrap());
     }
     let anchors = anchors(&running);
-    let connected = tokio::time::timeout(
-        Duration::from_secs(30),
-        async {
-            while secure::connect(running.address, &anchors, &mesh().own_identity()).await.is_err() {}
-        },
-    );
+    let connected = tokio::time::timeout(Duration::from_secs(30), async {
+        while secure::connect(running.address, &anchors, &mesh().own_identity()).await.is_err() {}
+    });
     connected.await.expect("the server gives up on silent clients");
 }

@@ -48,7 +48,8 @@ async fn replica_of(first: &Running) -> Running {
 /// A control plane that knows from its file which pods are served.
 async fn first_replica() -> Running {
     let dir = TempDir::new().unwrap();
-    let instance = |name: &str| serde_json::json!([{ "name": { "namespace": "demo", "name": name }, "uid": "1" }]);
+    let instance =
+        |name: &str| serde_json::json!([{ "name": { "namespace": "demo", "name": name }, "uid": "1" }]);
     fs::create_dir_all(dir.path().join("state")).unwrap();
     let served = serde_json::json!({ "one": instance("web"), "two": instance("db") });
     fs::write(dir.path().join("state/served.json"), served.to_string()).unwrap();
@@ -66,8 +67,7 @@ async fn session(replica: &Running, node: &str, pod: &str) -> Streaming<Update> 
 
 async fn report(replica: &Running, node: &str, pod: &str) {
     let reference = WorkloadRef { namespace: "demo".into(), name: pod.into(), uid: "1".into() };
-    let state =
-        WorkloadState { r#ref: Some(reference), state: State::Served.into(), reason: String::new() };
+    let state = WorkloadState { r#ref: Some(reference), state: State::Served.into(), reason: String::new() };
     let report = ReportRequest { node: node.into(), workloads: vec![state] };
     replica.node().report(bearer(report, &replica.token(node))).await.unwrap();
 }

@@ -135,7 +135,8 @@ impl Replicas {
         if current.as_ref().is_some_and(is_ready) {
             return;
         }
-        let ready = state.known.iter().filter_map(|(address, known)| Some((*address, known.channel.clone()?)));
+        let ready =
+            state.known.iter().filter_map(|(address, known)| Some((*address, known.channel.clone()?)));
         let next = ready.choose(&mut rand::rng()).map(|(address, channel)| Chosen { address, channel });
         match (&current, &next) {
             (Some(old), Some(new)) => {

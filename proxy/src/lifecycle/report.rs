@@ -19,6 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct StatusReporter {
     statuses: Mutex<HashMap<Key, Status>>,
+    /// For the sessions with the control plane, and for those who wait for a state.
     changed: watch::Sender<()>,
 }
 

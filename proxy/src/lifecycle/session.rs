@@ -54,8 +54,12 @@ pub async fn keep_session(mut replica: Replica, config: WatchConfig, role: Role)
         let reason = outcome.as_ref().map_or_else(describe, |()| "it has ended the session".to_owned());
         // Not for each attempt.
         match std::mem::replace(&mut is_failing, true) {
-            false => warn!(replica = %replica.address, reason, "no session with a replica of the control plane; trying again"),
-            true => debug!(replica = %replica.address, reason, "no session with a replica of the control plane"),
+            false => {
+                warn!(replica = %replica.address, reason, "no session with a replica of the control plane; trying again")
+            }
+            true => {
+                debug!(replica = %replica.address, reason, "no session with a replica of the control plane")
+            }
         }
         tokio::select! {
             () = leaving(&role) => return,

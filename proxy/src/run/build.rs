@@ -158,7 +158,8 @@ impl Node {
 
 impl Foundation {
     fn lay(config: &Config, takeover: bool, tasks: &mut Tasks) -> anyhow::Result<Self> {
-        let identity = config.expected_control_identity().context("--control-plane-namespace, --trust-domain")?;
+        let identity =
+            config.expected_control_identity().context("--control-plane-namespace, --trust-domain")?;
         let (anchors, watch) = watch_anchors(&config.trust_anchors);
         let control = ControlPlane::new(TlsSettings { anchors, identity });
         let capture = Capture::start(&capture_config(config, takeover))?;
@@ -175,7 +176,8 @@ impl Foundation {
 
     fn data_path(&self, config: &Config, tasks: &mut Tasks) -> anyhow::Result<Arc<DataPath>> {
         let Self { capture, metrics, splicing, registry, .. } = self;
-        let discovery = Discovery::new(self.control.client.clone(), discovery::Config::new(&config.node), metrics);
+        let discovery =
+            Discovery::new(self.control.client.clone(), discovery::Config::new(&config.node), metrics);
         tasks.spawn("removal of idle destinations", discovery::drop_idle(Arc::downgrade(&discovery)));
         let node = NodeConnections::new(capture.host().clone());
         let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone(), node);

@@ -48,12 +48,12 @@ impl Node {
         self.data_path.draining.cancel();
         self.control_tasks.iter().chain(&self.runtime_task).for_each(tokio::task::AbortHandle::abort);
         let client = self.control.client.clone();
-        let draining = Draining::new(watch_config(&self.config), client, &self.registry);
+        let following = Draining::new(watch_config(&self.config), client, &self.registry);
         // Accept loops serve what is waiting, and the sessions by which this proxy served the node end.
         sleep(STEP_PAUSE).await;
         // Both end with the process.
         tokio::spawn(self.control.sessions(&self.config, Role::Draining));
-        tokio::spawn(draining.run());
+        tokio::spawn(following.run());
         let is_told = !matches!(stop, Stop::TakenOver);
         let mut draining = Drain { signals, ignore_first: taken_over, is_told };
         draining.wait(&self.data_path.connections, self.config.drain_timeout).await;

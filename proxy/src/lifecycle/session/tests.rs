@@ -1,11 +1,6 @@
 //! Checks sessions with several replicas of the control plane, and whom the proxy takes for one.
 
-use std::{
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use parking_lot::Mutex;
@@ -224,7 +219,11 @@ async fn every_replica_has_a_session_and_is_told_which_pods_are_served() {
     until("both replicas are told of the change", || fakes.iter().all(is_told)).await;
     for fake in &fakes {
         let sessions = fake.state.sessions.lock();
-        assert!(sessions.iter().all(|session| session.presence_only && !session.draining && session.node == "one"));
+        assert!(
+            sessions
+                .iter()
+                .all(|session| session.presence_only && !session.draining && session.node == "one")
+        );
     }
 }
 
@@ -317,7 +316,11 @@ async fn new_trust_anchors_count_for_open_connections_too() {
     proxy.anchors.send_replace(Some(both));
     let mut stream = updates(&proxy.config, &proxy.client, false).await.unwrap();
     stream.message().await.unwrap();
-    assert_eq!((*fake.state.connections.lock(), fake.sessions()), (1, 1), "the connection was given up for no reason");
+    assert_eq!(
+        (*fake.state.connections.lock(), fake.sessions()),
+        (1, 1),
+        "the connection was given up for no reason"
+    );
     proxy.anchors.send_replace(Some(new.anchors()));
     until("the replica is not trusted any more", || proxy.replicas.count() == (1, 0)).await;
     assert!(stream.message().await.is_err(), "the stream must end with the connection");

@@ -135,7 +135,8 @@ impl Cluster {
     /// The address of weft-control's gRPC server.
     pub fn control_address(&self) -> Result<SocketAddr> {
         let text = self.control_state("address")?;
-        text.parse().map_err(|_| Error::Manifests(format!("weft-control listens on {text:?}, which is no address")))
+        text.parse()
+            .map_err(|_| Error::Manifests(format!("weft-control listens on {text:?}, which is no address")))
     }
 
     /// The identity that weft-control proves.
