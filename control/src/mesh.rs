@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+/// The service account of weft-control.
+const CONTROL_ACCOUNT: &str = "weft-control";
+
 #[derive(Clone, Debug)]
 pub struct Mesh {
     /// The last part of every identity.
@@ -36,6 +39,11 @@ impl Mesh {
     pub fn service_account<'a>(&self, identity: &'a str) -> Option<(&'a str, &'a str)> {
         let account = identity.strip_suffix(&self.identity_suffix())?.strip_suffix('.')?;
         account.rsplit_once('.').filter(|(account, namespace)| !account.is_empty() && !namespace.is_empty())
+    }
+
+    /// The identity of weft-control itself.
+    pub fn own_identity(&self) -> String {
+        self.identity(CONTROL_ACCOUNT, &self.control_plane_namespace)
     }
 
     /// The full name of a service.

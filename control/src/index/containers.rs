@@ -18,7 +18,7 @@ pub struct Probe {
     pub port: u16,
     /// The path of an HTTP request; `None` for a check of the TCP port.
     pub path: Option<String>,
-    /// It is made over TLS.
+    /// The request is made over the application's own TLS.
     pub tls: bool,
 }
 

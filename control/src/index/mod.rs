@@ -24,7 +24,13 @@ mod topics;
 mod zones;
 
 #[cfg(test)]
+mod authorization_tests;
+#[cfg(test)]
+mod mesh_tests;
+#[cfg(test)]
 mod random_tests;
+#[cfg(test)]
+mod select_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,12 +1,15 @@
 //! Tells a proxy the workloads of its node, and then what changed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use weft_api::node::{Snapshot, Splice, Update, Workload, WorkloadRef, update::Kind};
 
 use super::{splice::splice, workload::workload};
 use crate::{
-    index::{Cluster, Obstacle, Pod, Splicing, Topic},
+    index::{Cluster, Instance, Obstacle, Pod, Splicing, Topic},
     mesh::Mesh,
     model::Name,
 };
@@ -18,13 +21,21 @@ pub(super) struct Deltas {
     mesh: Arc<Mesh>,
     /// The pods as they were in a snapshot, with what the proxy was told about them.
     sent: Option<BTreeMap<Name, (Arc<Pod>, Workload)>>,
+    unmeshed: BTreeSet<Instance>,
     splicing: Arc<Splicing>,
     splice: Splice,
 }
 
 impl Deltas {
     pub(super) fn new(node: String, mesh: Arc<Mesh>) -> Self {
-        Self { node, mesh, sent: None, splicing: Arc::default(), splice: Splice::default() }
+        Self {
+            node,
+            mesh,
+            sent: None,
+            unmeshed: BTreeSet::new(),
+            splicing: Arc::default(),
+            splice: Splice::default(),
+        }
     }
 
     /// What the workloads depend on.
@@ -36,8 +47,12 @@ impl Deltas {
     pub(super) fn update(&mut self, cluster: &Arc<Cluster>) -> Vec<Update> {
         let is_splice_new = self.update_splice(cluster.splicing());
         let before = self.sent.take();
-        let mut now = BTreeMap::new();
-        for pod in cluster.pods_on(&self.node).into_iter().filter(|pod| is_sent(pod)) {
+        let (mut now, mut unmeshed) = (BTreeMap::new(), BTreeSet::new());
+        for pod in cluster.pods_on(&self.node) {
+            if !is_sent(&pod) {
+                unmeshed.insert(pod.instance());
+                continue;
+            }
             let same = before
                 .as_ref()
                 .and_then(|sent| sent.get(&pod.name))
@@ -47,14 +62,15 @@ impl Deltas {
         }
         let splice = is_splice_new.then(|| self.splice.clone());
         let messages = match &before {
-            Some(before) => changes(before, &now, splice),
+            Some(before) => changes((before, &self.unmeshed), (&now, &unmeshed), splice),
             None => {
                 let workloads = now.values().map(|(_, workload)| workload.clone()).collect();
-                let snapshot = Snapshot { workloads, splice: Some(self.splice.clone()) };
-                vec![Update { kind: Some(Kind::Snapshot(snapshot)) }]
+                let splice = Some(self.splice.clone());
+                let unmeshed = unmeshed.iter().map(reference).collect();
+                vec![Update { kind: Some(Kind::Snapshot(Snapshot { workloads, splice, unmeshed })) }]
             }
         };
-        self.sent = Some(now);
+        (self.sent, self.unmeshed) = (Some(now), unmeshed);
         messages
     }
 
@@ -69,16 +85,18 @@ impl Deltas {
     }
 }
 
-/// A pod without an address has no connections yet. One in its node's network cannot be meshed, and its proxy is told so
-/// that it can report it.
+/// Whether the proxy is told about a pod as a workload. A pod is sent before it has an address, because the proxy may
+/// learn that first. One that asks to be meshed and cannot be is sent so that the proxy reports it; but a pod with
+/// Linkerd's sidecar is none of its business.
 fn is_sent(pod: &Pod) -> bool {
-    let is_in_nodes_network = || pod.inject && pod.obstacle() == Some(Obstacle::HostNetwork);
-    !pod.ips.is_empty() && (pod.is_meshed() || is_in_nodes_network())
+    pod.inject && pod.obstacle() != Some(Obstacle::LinkerdSidecar)
 }
 
+type Workloads = BTreeMap<Name, (Arc<Pod>, Workload)>;
+
 fn changes(
-    before: &BTreeMap<Name, (Arc<Pod>, Workload)>,
-    now: &BTreeMap<Name, (Arc<Pod>, Workload)>,
+    (before, unmeshed_before): (&Workloads, &BTreeSet<Instance>),
+    (now, unmeshed): (&Workloads, &BTreeSet<Instance>),
     splice: Option<Splice>,
 ) -> Vec<Update> {
     let is_removed =
@@ -86,13 +104,23 @@ fn changes(
     // Removed first: a pod may have the name of one that replaces it.
     let removed = before.iter().filter(|(name, (_, old))| is_removed(name, old));
     let removed = removed.filter_map(|(_, (_, old))| old.r#ref.clone()).map(remove);
+    // A pod that joins the mesh is upserted: that says it all.
+    let is_meshed = |pod: &Instance| now.get(&pod.name).is_some_and(|(new, _)| new.uid == pod.uid);
+    let ended = unmeshed_before.difference(unmeshed).filter(|pod| !is_meshed(pod));
+    let ended = ended.map(|pod| remove(reference(pod)));
     let is_new = |name: &Name, pod: &Arc<Pod>, new: &Workload| {
         before.get(name).is_none_or(|(old_pod, old)| !Arc::ptr_eq(old_pod, pod) && old != new)
     };
     let upserts = now.iter().filter(|(name, (pod, new))| is_new(name, pod, new));
     let upserts = upserts.map(|(_, (_, new))| Update { kind: Some(Kind::Upsert(new.clone())) });
+    let unmeshed = unmeshed.difference(unmeshed_before);
+    let unmeshed = unmeshed.map(|pod| Update { kind: Some(Kind::Unmeshed(reference(pod))) });
     let splice = splice.map(|splice| Update { kind: Some(Kind::Splice(splice)) });
-    removed.chain(upserts).chain(splice).collect()
+    removed.chain(ended).chain(upserts).chain(unmeshed).chain(splice).collect()
+}
+
+fn reference(pod: &Instance) -> WorkloadRef {
+    WorkloadRef { namespace: pod.name.namespace.clone(), name: pod.name.name.clone(), uid: pod.uid.clone() }
 }
 
 fn remove(reference: WorkloadRef) -> Update {

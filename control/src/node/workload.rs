@@ -48,6 +48,8 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         inbound_detect_timeout_disabled: config.inbound_detect_timeout_disabled,
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
         probes: pod.probes.iter().map(probe).collect(),
+        keep_earlier_connections: config.keep_earlier_connections,
+        runtime_class: pod.runtime_class.clone().unwrap_or_default(),
     }
 }
 
@@ -85,11 +87,7 @@ fn network(network: &Network) -> node::Network {
 }
 
 fn probe(probe: &Probe) -> node::Probe {
-    node::Probe {
-        port: probe.port.into(),
-        path: probe.path.clone().unwrap_or_default(),
-        tls: probe.tls,
-    }
+    node::Probe { port: probe.port.into(), path: probe.path.clone().unwrap_or_default(), tls: probe.tls }
 }
 
 fn inbound_policy(policy: Policy) -> InboundPolicy {

@@ -27,9 +27,12 @@ pub(super) struct Spec {
     pub(super) identity: Identity,
     pub(super) netns: String,
     pub(super) host_network: bool,
+    pub(super) runtime_class: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) config: WorkloadConfig,
     pub(super) kernel: capture::KernelConfig,
+    /// Connections that are older than its enrollment stay open.
+    pub(super) keeps_earlier_connections: bool,
 }
 
 /// A message that cannot be understood.
@@ -52,9 +55,18 @@ impl Spec {
             && self.host_network == other.host_network
     }
 
-    /// Whether both are served in the same network namespace.
-    pub(super) fn same_netns(&self, other: &Spec) -> bool {
-        self.netns == other.netns && !self.host_network
+    /// Whether both are served in the same network namespace; `by_name`: pods of one name have one namespace.
+    pub(super) fn same_netns(&self, other: &Spec, by_name: bool) -> bool {
+        let told = by_name || !self.netns.is_empty();
+        self.netns == other.netns && !self.host_network && (told || self.uid == other.uid)
+    }
+
+    /// The same pod, with these addresses if the control plane does not know any yet.
+    pub(super) fn or_addresses(mut self, ips: &[IpAddr]) -> Self {
+        if self.kernel.ips.is_empty() {
+            self.kernel.ips = ips.to_vec();
+        }
+        self
     }
 
     /// Whether no other pod can reach the packets that go directly.
@@ -144,6 +156,8 @@ impl TryFrom<api::Workload> for Spec {
             identity,
             netns: workload.netns,
             host_network: workload.host_network,
+            runtime_class: workload.runtime_class,
+            keeps_earlier_connections: workload.keep_earlier_connections,
             labels: workload.labels.into_iter().collect(),
             key,
         })
