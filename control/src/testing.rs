@@ -77,6 +77,7 @@ pub(crate) fn mesh() -> Mesh {
 pub(crate) struct Running {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) index: Arc<Index>,
+    pub(crate) address: std::net::SocketAddr,
     pub(crate) admin: std::net::SocketAddr,
     channel: Channel,
     stop: Option<oneshot::Sender<()>>,
@@ -95,11 +96,12 @@ impl Running {
         let control = Control::start(config(&dir)).await.unwrap();
         let channel = connect(&control, &dir.path().join("state/anchors.pem")).await.unwrap();
         let (index, admin) = (control.index().clone(), control.admin_address());
+        let address = control.address();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(control.run_until(async move {
             let _ = stopped.await;
         }));
-        Self { dir, index, admin, channel, stop: Some(stop), ended }
+        Self { dir, index, address, admin, channel, stop: Some(stop), ended }
     }
 
     pub(crate) fn manifest(&self, yaml: &str) {

@@ -24,7 +24,9 @@ pub(crate) async fn admin_page(client: &Client, pod: &Pod, path: &str) -> Result
     let direct = match tokio::time::timeout(TIMEOUT, client.request_text(request)).await {
         Ok(Ok(text)) => return Ok(text),
         Ok(Err(error)) => explain(error, &format!("read {path} of the pod {namespace}/{name}")),
-        Err(_) => anyhow!("cannot read {path} of the pod {namespace}/{name}: no answer in {} s", TIMEOUT.as_secs()),
+        Err(_) => {
+            anyhow!("cannot read {path} of the pod {namespace}/{name}: no answer in {} s", TIMEOUT.as_secs())
+        }
     };
     // The API server may not reach the pod, or the user may not use its proxy.
     match tokio::time::timeout(TIMEOUT, forwarded(client, namespace, name, port, path)).await {
@@ -79,6 +81,7 @@ fn admin_port(pod: &Pod) -> Result<u16> {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
     let port = ports.find(|port| matches!(port.name.as_deref(), Some("admin" | "linkerd-admin")));
-    port.and_then(|port| u16::try_from(port.container_port).ok())
-        .ok_or_else(|| anyhow!("the pod {} has no port named admin", pod.metadata.name.as_deref().unwrap_or_default()))
+    port.and_then(|port| u16::try_from(port.container_port).ok()).ok_or_else(|| {
+        anyhow!("the pod {} has no port named admin", pod.metadata.name.as_deref().unwrap_or_default())
+    })
 }

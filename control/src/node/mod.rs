@@ -52,7 +52,12 @@ impl Nodes {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
             .map(|(_, token)| token)
             .ok_or_else(|| Status::unauthenticated("metadata `authorization: Bearer TOKEN` is missing"))?;
-        match self.authenticator.authenticate(token).await.inspect_err(|error| self.refused(error.reason()))? {
+        match self
+            .authenticator
+            .authenticate(token)
+            .await
+            .inspect_err(|error| self.refused(error.reason()))?
+        {
             Caller::NodeProxy { node } if node == wanted => Ok(()),
             Caller::NodeProxy { node } => {
                 self.refused("other_node");

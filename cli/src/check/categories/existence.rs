@@ -20,10 +20,15 @@ pub(super) fn category() -> Category {
                 Box::pin(async { c.config().await.map(|_| ()) })
             })
             .patient(),
-            Check::fatal("control plane replica sets are ready", "weft-existence-replicasets", |c| Box::pin(replicas(c)))
+            Check::fatal("control plane replica sets are ready", "weft-existence-replicasets", |c| {
+                Box::pin(replicas(c))
+            })
+            .patient(),
+            Check::warning("no unschedulable pods", "weft-existence-unschedulable-pods", |c| {
+                Box::pin(unschedulable(c))
+            }),
+            Check::fatal("control plane pods are ready", "weft-api-control-ready", |c| Box::pin(ready(c)))
                 .patient(),
-            Check::warning("no unschedulable pods", "weft-existence-unschedulable-pods", |c| Box::pin(unschedulable(c))),
-            Check::fatal("control plane pods are ready", "weft-api-control-ready", |c| Box::pin(ready(c))).patient(),
             Check::error("cluster networks contains all node podCIDRs", "weft-cluster-networks-cidr", |c| {
                 Box::pin(networks::nodes(c))
             }),
@@ -57,9 +62,12 @@ async fn unschedulable(cluster: &Cluster) -> Result<()> {
     let mut problems = Vec::new();
     for component in ["control", "proxy"] {
         for pod in cluster.control_plane_pods(component).await? {
-            let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-            let reason =
-                conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False").and_then(|c| c.message.clone());
+            let conditions =
+                pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+            let reason = conditions
+                .iter()
+                .find(|c| c.type_ == "PodScheduled" && c.status == "False")
+                .and_then(|c| c.message.clone());
             if let Some(reason) = reason {
                 problems.push(format!("{}: {reason}", pod.metadata.name.as_deref().unwrap_or_default()));
             }
