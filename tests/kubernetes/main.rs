@@ -8,9 +8,11 @@ use std::process::ExitCode;
 use weft_tests::{kubernetes, suite};
 
 mod cluster;
+mod installed;
+mod node;
 
 fn main() -> ExitCode {
-    let code = suite::main(vec![cluster::area()]);
+    let code = suite::main(vec![cluster::area(), node::area()]);
     kubernetes::end();
     code
 }
