@@ -36,6 +36,8 @@ const PODS_PER_NODE: usize = 100;
 const PODS_PER_SERVICE: usize = 10;
 const ENDPOINTS: usize = 20;
 const CHANGES: usize = 200;
+/// Each concerns 500 pods.
+const NAMESPACE_CHANGES: usize = 20;
 /// Streams that watch each changed service: one of every node.
 const STREAMS: usize = 100;
 
@@ -65,15 +67,15 @@ fn measure(scale: &Scale) -> Result<()> {
     let memory = resident()?.saturating_sub(before);
     let streams: Vec<_> =
         (0..STREAMS).map(|_| index.subscribe_to(vec![Topic::Endpoints(scale.service_name(0))])).collect();
-    let endpoint = median(
-        |round| {
-            let service = if round % 2 == 0 { 0 } else { round % scale.services };
-            Object::EndpointSlice(Box::new(scale.slice(service, round % 4 < 2)))
-        },
-        &index,
-    );
-    let pod = median(|round| Object::Pod(Box::new(scale.pod(round % scale.pods, round % 2 == 0))), &index);
-    let namespace = median(|round| namespace(0, round % 2 == 0), &index);
+    // Every other change is one of the service that the streams watch, and all change something.
+    let endpoint = |round: usize| {
+        let (service, ready) =
+            if round % 2 == 0 { (0, round % 4 > 0) } else { (round % scale.services, false) };
+        Object::EndpointSlice(Box::new(scale.slice(service, ready)))
+    };
+    let endpoint = median(CHANGES, endpoint, &index);
+    let pod = median(CHANGES, |round| Object::Pod(Box::new(scale.pod(round, false))), &index);
+    let namespace = median(NAMESPACE_CHANGES, |round| namespace(0, round % 2 == 0), &index);
     drop(streams);
     println!(
         "{:>5} {:>8}  {:>8} ms  {:>12} us  {:>7} us  {:>13} us  {:>2} MiB",
@@ -90,16 +92,16 @@ fn measure(scale: &Scale) -> Result<()> {
 }
 
 /// The median time to apply one object.
-fn median(object: impl Fn(usize) -> Object, index: &Index) -> Duration {
+fn median(changes: usize, object: impl Fn(usize) -> Object, index: &Index) -> Duration {
     let apply = |round| {
         let event = Event::Applied(Arc::new(object(round).trimmed()));
         let begun = Instant::now();
         index.apply([event]);
         begun.elapsed()
     };
-    let mut times: Vec<_> = (0..CHANGES).map(apply).collect();
+    let mut times: Vec<_> = (0..changes).map(apply).collect();
     times.sort();
-    times[CHANGES / 2]
+    times[changes / 2]
 }
 
 fn resident() -> Result<usize> {

@@ -12,7 +12,7 @@ use crate::{
     feed::{Feed, Source},
     grpc::{self, Services},
     identity::{Authenticator, CertificateAuthority, Identities, OwnCertificate, TokenReviews, Tokens},
-    index::Index,
+    index::{Index, Served},
     kubernetes::{self, KubernetesSource},
     manifests::ManifestSource,
     mesh::Mesh,
@@ -61,7 +61,11 @@ impl Parts {
         let failed = |path: &Path, error| Error::State { path: path.to_owned(), error };
         state::private_dir(&config.state).map_err(|error| failed(&config.state, error))?;
         let mesh = Arc::new(config.mesh.clone());
-        let (served, known) = ServedFile::open(&config.state.join("served.json"));
+        let (served, known) = match &config.source {
+            SourceConfig::Manifests(_) => ServedFile::open(&config.state.join("served.json")),
+            // Replicas come and go: only the proxies know.
+            SourceConfig::Kubernetes(_) => (ServedFile::none(), Served::new()),
+        };
         let index = Arc::new(Index::new(known));
         let authority = CertificateAuthority::open(&config.identity, &config.state, &mesh, metrics.clone())?;
         let authority = Arc::new(authority);

@@ -10,9 +10,11 @@ use weft_tests::{kubernetes, suite};
 mod cluster;
 mod installed;
 mod node;
+mod quick_start;
 
 fn main() -> ExitCode {
-    let code = suite::main(vec![cluster::area(), node::area()]);
+    // The quick start begins without weft; what comes after it installs weft and lets it stay.
+    let code = suite::main(vec![cluster::area(), quick_start::area(), node::area()]);
     kubernetes::end();
     code
 }

@@ -24,7 +24,7 @@ where
 
 /// The identities that the control plane announces for these addresses; `None` means plaintext.
 pub fn identities(state: &Path, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
-    self::call(state, async |channel| {
+    call(state, async |channel| {
         let mut client = DestinationClient::new(channel);
         let mut identities = Vec::new();
         for address in addresses {

@@ -106,8 +106,8 @@ fn pods_that_cannot_be_meshed_are_kept_with_the_reason() {
         ("hostNetwork: true", Some(Obstacle::HostNetwork)),
         ("runtimeClassName: kata-qemu", Some(Obstacle::RuntimeClass("kata-qemu".into()))),
         ("runtimeClassName: nvidia", None),
-        ("runtimeClassName: nvidia-cdi", None),
-        ("runtimeClassName: runcher", Some(Obstacle::RuntimeClass("runcher".into()))),
+        ("runtimeClassName: ours", None),
+        ("runtimeClassName: my-gvisor", Some(Obstacle::RuntimeClass("my-gvisor".into()))),
         ("containers: [{name: linkerd-proxy}]", Some(Obstacle::LinkerdSidecar)),
         ("initContainers: [{name: linkerd-proxy, restartPolicy: Always}]", Some(Obstacle::LinkerdSidecar)),
     ] {

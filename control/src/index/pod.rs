@@ -20,8 +20,10 @@ use crate::{model::Name, settings::Annotations};
 
 /// The label of pods with a Linkerd sidecar.
 const SIDECAR_LABEL: &str = "linkerd.io/control-plane-ns";
-/// Runtime classes whose containers use the node's kernel like those without a runtime class.
-const ORDINARY_RUNTIMES: [&str; 4] = ["runc", "crun", "youki", "nvidia"];
+/// Parts of the names of runtime classes whose pods have a kernel of their own. Users choose these names: a pod behind
+/// another name is found out by the proxy, which sees its runtime and does not report it as served.
+const OWN_KERNELS: [&str; 7] =
+    ["kata", "gvisor", "runsc", "firecracker", "cloud-hypervisor", "stratovirt", "peerpod"];
 
 /// A pod that runs or will run. Fields without a comment mean what they mean in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,12 +166,11 @@ impl Pod {
         if self.host_network {
             return Some(Obstacle::HostNetwork);
         }
-        let is_ordinary = |class: &str| {
-            ORDINARY_RUNTIMES.iter().any(|known| {
-                class.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-            })
+        let has_own_kernel = |class: &&String| {
+            let class = class.to_ascii_lowercase();
+            OWN_KERNELS.iter().any(|known| class.contains(known))
         };
-        let class = self.runtime_class.as_ref().filter(|class| !is_ordinary(class))?;
+        let class = self.runtime_class.as_ref().filter(has_own_kernel)?;
         Some(Obstacle::RuntimeClass(class.clone()))
     }
 
@@ -194,7 +195,7 @@ impl fmt::Display for Obstacle {
         match self {
             Self::HostNetwork => f.write_str("it uses its node's network (hostNetwork)"),
             Self::RuntimeClass(class) => {
-                write!(f, "runtime class {class} may run it on a kernel of its own")
+                write!(f, "runtime class {class} gives it a kernel of its own")
             }
             Self::LinkerdSidecar => f.write_str("it has a Linkerd sidecar"),
         }

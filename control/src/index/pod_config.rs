@@ -28,6 +28,8 @@ pub struct PodConfig {
     pub access_log: AccessLog,
     pub fail_mode: FailMode,
     pub direct_pass: bool,
+    /// Connections that the pod has when it is enrolled stay open.
+    pub keep_earlier_connections: bool,
     pub splice_ports: PortSet,
     pub netns: Option<String>,
 }
@@ -69,6 +71,7 @@ impl PodConfig {
             access_log: annotations.access_log.unwrap_or_default(),
             fail_mode: FailMode::Open,
             direct_pass: annotations.direct_pass.unwrap_or(true),
+            keep_earlier_connections: annotations.keep_earlier_connections.unwrap_or_default(),
             splice_ports: annotations.splice_ports.clone().unwrap_or_default(),
             netns: annotations.netns.clone(),
         }

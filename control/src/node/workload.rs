@@ -48,6 +48,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         inbound_detect_timeout_disabled: config.inbound_detect_timeout_disabled,
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
         probes: pod.probes.iter().map(probe).collect(),
+        keep_earlier_connections: config.keep_earlier_connections,
         runtime_class: pod.runtime_class.clone().unwrap_or_default(),
     }
 }

@@ -4,6 +4,7 @@
 //! Linkerd sidecars ask it about their own ports, and the command line about any pod's. weft's own proxies get the same
 //! policies from the node service.
 
+mod authz;
 mod describe;
 mod routes;
 mod workload;

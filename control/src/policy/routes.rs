@@ -8,7 +8,7 @@ use weft_api::linkerd::{
     meta::{Metadata, metadata},
 };
 
-use super::describe;
+use super::authz;
 use crate::{index::Pod, mesh::Mesh};
 
 pub(super) fn http(pod: &Pod, port: u16, mesh: &Mesh) -> Vec<HttpRoute> {
@@ -30,7 +30,7 @@ pub(super) fn http(pod: &Pod, port: u16, mesh: &Mesh) -> Vec<HttpRoute> {
         authorizations,
         rules: vec![http_route::Rule { matches, filters: Vec::new() }],
     };
-    let probe = (!probes.is_empty()).then(|| route("probe", probes, vec![describe::probe(mesh)]));
+    let probe = (!probes.is_empty()).then(|| route("probe", probes, vec![authz::probe(mesh)]));
     probe.into_iter().chain([route("default", vec![everything], Vec::new())]).collect()
 }
 
@@ -47,7 +47,7 @@ pub(super) fn grpc(pod: &Pod, port: u16, mesh: &Mesh) -> Vec<GrpcRoute> {
         authorizations,
         rules: vec![grpc_route::Rule { matches, filters: Vec::new() }],
     };
-    let probe = (!probes.is_empty()).then(|| route("probe", probes, vec![describe::probe(mesh)]));
+    let probe = (!probes.is_empty()).then(|| route("probe", probes, vec![authz::probe(mesh)]));
     probe.into_iter().chain([route("default", vec![rpc("", "")], Vec::new())]).collect()
 }
 

@@ -5,6 +5,7 @@ mod admission;
 mod admission_metrics;
 mod announcements;
 mod draining;
+mod earlier;
 mod enroll;
 mod enrollment_lock;
 mod locate;
@@ -25,6 +26,7 @@ use self::spec::Spec;
 pub use self::{
     admission_metrics::{AdmissionCollector, Admissions},
     draining::Draining,
+    earlier::{EarlierCollector, EarlierMetrics},
     locate::{NetnsFinder, Sandboxes},
     node_api::WatchConfig,
     report::StatusReporter,

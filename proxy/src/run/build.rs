@@ -21,8 +21,8 @@ use crate::{
     http::{self, Http, Worst},
     identity::{self, Store, watch_anchors},
     lifecycle::{
-        AdmissionCollector, Admissions, Components, NetnsFinder, Role, Sandboxes, StatusReporter,
-        WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
+        AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
+        Sandboxes, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
@@ -102,6 +102,8 @@ impl Node {
         let reporter = Arc::<StatusReporter>::default();
         let (sandboxes, runtime) = (Arc::<Sandboxes>::default(), Arc::<nri::Connection>::default());
         let admissions = Arc::<Admissions>::default();
+        let earlier = Arc::<EarlierMetrics>::default();
+        foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -115,6 +117,7 @@ impl Node {
             finder: netns_finder(&config, foundation.capture.host(), &sandboxes, &runtime),
             sandboxes,
             admissions: admissions.clone(),
+            earlier,
         };
         let supervisor = WorkloadSupervisor::new(components, listeners);
         let runtime_task = foundation.follow_runtime(&config, &supervisor, admissions, runtime, &mut tasks);

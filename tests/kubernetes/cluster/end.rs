@@ -51,13 +51,14 @@ pub(super) fn down_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Processes whose cgroup or command line has one of the words.
+/// Processes whose cgroup or command line has one of the words. A zombie only waits for the host's first process.
 fn processes(words: &[&str]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for process in all_processes()? {
         let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
         let (cgroup, command) = (read("cgroup"), read("cmdline").replace('\0', " "));
-        if words.iter().any(|word| cgroup.contains(word) || command.contains(word)) {
+        let is_zombie = read("stat").contains(") Z ");
+        if !is_zombie && words.iter().any(|word| cgroup.contains(word) || command.contains(word)) {
             found.push(format!("{}: {command}", process.display()));
         }
     }

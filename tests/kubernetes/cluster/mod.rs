@@ -96,7 +96,17 @@ spec:
   containers:
     - name: web
       image: localhost/weft-toolbox:1
-      command: [socat, "TCP-LISTEN:8080,fork,reuseaddr", "SYSTEM:'read line; echo HTTP/1.0 200 OK; echo; echo {node} $SOCAT_PEERADDR; echo served {node} >&2'"]
+      env: [{name: NODE, value: "{node}"}]
+      command: [sh, -c]
+      args:
+        - |
+          cat > /tmp/answer <<'END'
+          while read -r line && [ "$line" != "$(printf '\r')" ]; do :; done
+          printf 'HTTP/1.0 200 OK\r\n\r\n'
+          echo "$NODE $SOCAT_PEERADDR"
+          echo "served $NODE" >&2
+          END
+          exec socat TCP-LISTEN:8080,fork,reuseaddr EXEC:'sh /tmp/answer'
       readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
 "#;
 

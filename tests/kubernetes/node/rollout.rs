@@ -54,7 +54,10 @@ pub(super) fn a_rollout_of_proxies_loses_nothing() -> Result<()> {
         // Not `rollout status`: that waits until the old ones have gone, and they keep the open connection.
         wait::until_ok_for(TAKEOVERS, "all proxies are replaced", || {
             let now = self::proxies(cluster)?;
-            ensure!(now.lines().count() == NODES.len() && now.lines().all(|pod| !proxies.contains(pod)), "{now}");
+            ensure!(
+                now.lines().count() == NODES.len() && now.lines().all(|pod| !proxies.contains(pod)),
+                "{now}"
+            );
             Ok(())
         })?;
         wait_for_more(answered()?)?;
@@ -69,7 +72,6 @@ pub(super) fn a_rollout_of_proxies_loses_nothing() -> Result<()> {
 fn proxies(cluster: &weft_tests::kubernetes::Cluster) -> Result<String> {
     let path = r#"go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}"#;
     let selector = "linkerd.io/control-plane-component=proxy";
-    let names =
-        cluster.kubectl(&["-n", installed::NAMESPACE, "get", "pods", "-l", selector, "-o", path])?;
+    let names = cluster.kubectl(&["-n", installed::NAMESPACE, "get", "pods", "-l", selector, "-o", path])?;
     Some(names).filter(|names| !names.is_empty()).context("there are no proxies")
 }

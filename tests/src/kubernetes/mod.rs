@@ -15,6 +15,7 @@ pub use self::{
     cluster::{Cluster, NODES, end},
     forward::PortForward,
     namespace::Namespace,
+    tools::feed,
 };
 
 /// Runs a test on the cluster. A failure's text has what Kubernetes says about the pods that are not well, and the
