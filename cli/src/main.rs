@@ -1,3 +1,51 @@
 //! weft's command-line tool.
 
-fn main() {}
+mod args;
+mod certificates;
+mod chart;
+mod check;
+mod completion;
+mod inject;
+mod install;
+mod kubernetes;
+mod terminal;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = cli.global;
+    match cli.command {
+        Command::Check(args) => return check::check(&global, &args).await,
+        Command::Version(args) => version::run(&global, &args).await,
+        Command::Install(args) => install::install(&global, &args).await,
+        Command::Upgrade(args) => install::upgrade(&global, &args).await,
+        Command::Uninstall(args) => install::uninstall(&global, &args).await,
+        Command::Prune(args) => install::prune(&global, &args).await,
+        Command::Inject(args) => inject::inject(&global, &args),
+        Command::Uninject(args) => inject::uninject(&args),
+        Command::Completion(args) => Ok(completion::run(&args)),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("{} {error:#}", terminal::red("error:"));
+    ExitCode::FAILURE
+}

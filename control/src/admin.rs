@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, readiness::Readiness};
 
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +22,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_AGE: Duration = Duration::from_secs(120);
 
 /// Serves until `stop`. The closed listener then shows that weft-control is no longer ready.
-pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Arc<Readiness>,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -39,10 +44,10 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: Cancell
         };
         // Beyond the limit, connections are closed at once: to a waiting scraper the server would seem to hang.
         let Ok(permit) = permits.clone().try_acquire_owned() else { continue };
-        let metrics = metrics.clone();
+        let (metrics, readiness) = (metrics.clone(), readiness.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let response = answer(&request, &metrics);
+                let response = answer(&request, &metrics, &readiness);
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -57,14 +62,16 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: Cancell
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
     }
     match request.uri().path() {
         "/live" => text(StatusCode::OK, "live\n".into()),
-        // The listener opens after manifests and certificates are loaded, and closes first.
-        "/ready" => text(StatusCode::OK, "ready\n".into()),
+        "/ready" => match readiness.check() {
+            Ok(()) => text(StatusCode::OK, "ready\n".into()),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", readiness.missing())),
+        },
         "/metrics" => {
             let mut response = text(StatusCode::OK, metrics.text());
             let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";

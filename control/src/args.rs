@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use ipnet::IpNet;
-use weft_control::{Config, Mesh, settings::parse_duration};
+use weft_control::{AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration};
 
 use crate::logging::Format;
 
@@ -14,12 +14,27 @@ use crate::logging::Format;
 pub(crate) struct Args {
     /// A folder of Kubernetes manifests. May be given several times: documents of a later folder are merged onto those
     /// with the same kind, namespace and name in an earlier one
-    #[arg(long, value_name = "DIR", required = true, env = "WEFT_CONTROL_MANIFESTS", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "kubernetes",
+        env = "WEFT_CONTROL_MANIFESTS",
+        value_delimiter = ','
+    )]
     manifests: Vec<PathBuf>,
+    /// Reads the cluster from the Kubernetes API instead of manifests, with the service account of the pod
+    #[arg(long, conflicts_with = "manifests", env = "WEFT_CONTROL_KUBERNETES")]
+    kubernetes: bool,
+    /// For development: reaches the Kubernetes API as this file says
+    #[arg(long, value_name = "FILE", requires = "kubernetes", env = "WEFT_CONTROL_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// The address of the webhook that checks policies; only with --kubernetes
+    #[arg(long, value_name = "HOST:PORT", default_value = "[::]:9443", env = "WEFT_CONTROL_WEBHOOK")]
+    webhook: SocketAddr,
     /// The folder for certificates, tokens, and the addresses that weft-control listens on
     #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_STATE")]
     state: PathBuf,
-    /// The address of the gRPC services; it must be a loopback address
+    /// The address of the gRPC services, which speak TLS only
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", env = "WEFT_CONTROL_LISTEN")]
     listen: SocketAddr,
     /// The address of /ready, /live and /metrics
@@ -60,6 +75,29 @@ pub(crate) struct Args {
         value_parser = parse_duration
     )]
     issuance_lifetime: Duration,
+    /// A folder with the issuer's certificate and key, such as a mounted Secret: tls.crt and tls.key, or crt.pem and
+    /// key.pem. Read again when it changes. Default in a pod: /var/run/weft/identity/issuer, with the trust anchors in
+    /// /var/run/weft/identity/trust-roots/ca-bundle.crt; else the state folder, where an authority is created if need be
+    #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_IDENTITY_ISSUER_DIR")]
+    identity_issuer_dir: Option<PathBuf>,
+    /// The trust anchors (PEM), such as a mounted ConfigMap. Read again when they change. Default: ca.crt in
+    /// --identity-issuer-dir
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEFT_CONTROL_IDENTITY_TRUST_ANCHORS_FILE",
+        requires = "identity_issuer_dir"
+    )]
+    identity_trust_anchors_file: Option<PathBuf>,
+    /// How much the clocks of the cluster may differ: certificates are valid this much earlier and longer
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "20s",
+        env = "WEFT_CONTROL_IDENTITY_CLOCK_SKEW_ALLOWANCE",
+        value_parser = parse_duration
+    )]
+    identity_clock_skew_allowance: Duration,
     /// The format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text, env = "WEFT_CONTROL_LOG_FORMAT")]
     pub(crate) log_format: Format,
@@ -68,15 +106,42 @@ pub(crate) struct Args {
     pub(crate) log_level: String,
 }
 
+/// Where the chart mounts the issuer's Secret and the trust bundle's ConfigMap.
+const MOUNTED_ISSUER: &str = "/var/run/weft/identity/issuer";
+const MOUNTED_ANCHORS: &str = "/var/run/weft/identity/trust-roots/ca-bundle.crt";
+
 impl Args {
+    /// In a pod the authority is always a mounted one: replicas that each made their own would not trust each other.
+    fn identity(&self) -> AuthorityConfig {
+        let in_pod = self.kubernetes && self.kubeconfig.is_none() && self.identity_issuer_dir.is_none();
+        let (issuer_dir, trust_anchors_file) = match in_pod {
+            true => (Some(MOUNTED_ISSUER.into()), Some(MOUNTED_ANCHORS.into())),
+            false => (self.identity_issuer_dir.clone(), self.identity_trust_anchors_file.clone()),
+        };
+        AuthorityConfig {
+            issuer_dir,
+            trust_anchors_file,
+            lifetime: self.issuance_lifetime,
+            clock_skew: self.identity_clock_skew_allowance,
+        }
+    }
+
     pub(crate) fn config(self) -> Config {
+        let identity = self.identity();
+        let source = match self.kubernetes {
+            true => SourceConfig::Kubernetes(KubernetesConfig {
+                kubeconfig: self.kubeconfig,
+                webhook: self.webhook,
+            }),
+            false => SourceConfig::Manifests(self.manifests),
+        };
         Config {
-            manifests: self.manifests,
+            source,
             state: self.state,
             listen: self.listen,
             admin: self.admin,
             nodes: self.nodes,
-            issuance_lifetime: self.issuance_lifetime,
+            identity,
             mesh: Mesh {
                 trust_domain: self.trust_domain,
                 control_plane_namespace: self.control_plane_namespace,
@@ -84,5 +149,26 @@ impl Args {
                 cluster_networks: self.cluster_networks,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(more: &[&str]) -> (Option<PathBuf>, Option<PathBuf>) {
+        let args = ["weft-control", "--state", "s"].iter().chain(more);
+        let config = Args::parse_from(args).config().identity;
+        (config.issuer_dir, config.trust_anchors_file)
+    }
+
+    #[test]
+    fn a_pod_makes_no_authority_of_its_own() {
+        let mounted = (Some(MOUNTED_ISSUER.into()), Some(MOUNTED_ANCHORS.into()));
+        assert_eq!(identity(&["--kubernetes"]), mounted);
+        let given = identity(&["--kubernetes", "--identity-issuer-dir", "x"]);
+        assert_eq!(given, (Some("x".into()), None));
+        assert_eq!(identity(&["--kubernetes", "--kubeconfig", "k"]), (None, None));
+        assert_eq!(identity(&["--manifests", "m"]), (None, None));
     }
 }

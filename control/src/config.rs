@@ -1,38 +1,51 @@
 //! The configuration of a control plane, and the errors of starting it.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
-    identity::{CertificateAuthorityError, TokenError},
+    grpc::GrpcError,
+    identity::{AuthorityConfig, CertificateAuthorityError, TokenError},
+    kubernetes::ClientError,
     manifests::SourceError,
     mesh::Mesh,
 };
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folders of manifests; documents of a later one are merged onto those of an earlier one.
-    pub manifests: Vec<PathBuf>,
+    pub source: SourceConfig,
     /// The folder for certificates, tokens, and the addresses that the control plane listens on.
     pub state: PathBuf,
-    /// The address of the gRPC services; it must be a loopback address.
+    /// The address of the gRPC services.
     pub listen: SocketAddr,
     /// The address of `/ready`, `/live` and `/metrics`.
     pub admin: SocketAddr,
     /// Nodes that get a token even if no manifest names them.
     pub nodes: Vec<String>,
-    /// How long a certificate is valid.
-    pub issuance_lifetime: Duration,
+    /// The authority, and the certificates that it issues.
+    pub identity: AuthorityConfig,
     pub mesh: Mesh,
+}
+
+/// Where the objects of the cluster come from.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// Folders of manifests; documents of a later one are merged onto those of an earlier one.
+    Manifests(Vec<PathBuf>),
+    Kubernetes(KubernetesConfig),
+}
+
+/// How a Kubernetes API server is used.
+#[derive(Clone, Debug)]
+pub struct KubernetesConfig {
+    /// Without a file, the service account of the pod is used.
+    pub kubeconfig: Option<PathBuf>,
+    /// The address of the webhook that checks policies.
+    pub webhook: SocketAddr,
 }
 
 /// Why a control plane does not start, or ends by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(
-        "--listen {0}: only a loopback address is possible, because the services are not encrypted yet; use \
-         127.0.0.1 or [::1]"
-    )]
-    NotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
     #[error("{path}: {error}", path = path.display())]
@@ -43,8 +56,10 @@ pub enum Error {
     Tokens(#[from] TokenError),
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(transparent)]
+    Kubernetes(#[from] ClientError),
     #[error("the gRPC server failed: {0}")]
-    Grpc(#[from] tonic::transport::Error),
+    Grpc(#[from] GrpcError),
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }

@@ -1,32 +1,51 @@
-//! Feeds the index from the manifests.
+//! Feeds the index from a source.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::{index::Index, manifests::ManifestSource, metrics::Metrics};
+use crate::{
+    index::Index,
+    kubernetes::KubernetesSource,
+    manifests::ManifestSource,
+    metrics::Metrics,
+    model::{Event, Kind},
+    readiness::Readiness,
+};
 
 /// A source with the index that it feeds.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    pub(crate) source: ManifestSource,
-    pub(crate) index: Arc<Index>,
-    pub(crate) metrics: Metrics,
+    source: Source,
+    index: Arc<Index>,
+    metrics: Metrics,
+    /// Kinds of which no list has arrived yet.
+    missing: BTreeSet<Kind>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    Manifests(ManifestSource),
+    Kubernetes(KubernetesSource),
 }
 
 impl Feed {
-    /// Passes one batch of events on.
-    pub(crate) async fn pass_on(mut self) -> Self {
-        // Reading files and building the index keep a thread busy.
-        let result = spawn_blocking(move || {
-            let events = self.source.read();
-            self.index.apply(events);
-            self.metrics.set_manifest_errors(self.source.problem_count());
-            self
-        });
-        // A blocking task ends early only if it panics.
-        result.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    pub(crate) fn new(source: Source, index: Arc<Index>, metrics: Metrics) -> Self {
+        Self { source, index, metrics, missing: Kind::ALL.into_iter().collect() }
+    }
+
+    /// Returns when the index holds the objects of every kind.
+    pub(crate) async fn first_sync(mut self, readiness: &Readiness) -> Self {
+        loop {
+            self = self.pass_on().await;
+            if self.missing.is_empty() {
+                return self;
+            }
+            let kinds: Vec<_> = self.missing.iter().map(Kind::to_string).collect();
+            readiness.waits_for_lists(kinds.join(", "));
+            self.source.changed().await;
+        }
     }
 
     /// Passes on all changes until `stop`.
@@ -37,6 +56,44 @@ impl Feed {
                 () = self.source.changed() => {}
             }
             self = self.pass_on().await;
+        }
+    }
+
+    /// Passes one batch of events on.
+    async fn pass_on(mut self) -> Self {
+        // Reading files and updating the index keep a thread busy.
+        let result = spawn_blocking(move || {
+            let events = self.source.read();
+            for event in &events {
+                if let Event::Synced(kind) = event {
+                    self.missing.remove(kind);
+                }
+            }
+            self.index.apply(events);
+            if let Source::Manifests(source) = &self.source {
+                self.metrics.set_manifest_errors(source.problem_count());
+            }
+            self
+        });
+        // A blocking task ends early only if it panics.
+        result.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+}
+
+impl Source {
+    /// Waits for changes. Nothing is lost if the future is dropped.
+    async fn changed(&mut self) {
+        match self {
+            Self::Manifests(source) => source.changed().await,
+            Self::Kubernetes(source) => source.changed().await,
+        }
+    }
+
+    /// The next batch of events; at the first call to a manifests source, all objects.
+    fn read(&mut self) -> Vec<Event> {
+        match self {
+            Self::Manifests(source) => source.read(),
+            Self::Kubernetes(source) => source.read(),
         }
     }
 }

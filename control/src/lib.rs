@@ -1,8 +1,8 @@
 //! weft's control plane.
 //!
-//! A source (folders of manifests; later the Kubernetes API) sends events about objects to one index of the cluster.
+//! A source (folders of manifests, or the Kubernetes API) sends events about objects to one index of the cluster.
 //! The gRPC services answer from the index: `destination` the endpoints of destinations, `identity` certificates,
-//! `node` the workloads of a node.
+//! `policy` who may connect to a port, `node` the workloads of a node.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -12,6 +12,7 @@ mod feed;
 mod grpc;
 mod identity;
 pub mod index;
+pub mod kubernetes;
 pub mod manifests;
 mod mesh;
 mod metrics;
@@ -20,16 +21,21 @@ mod names;
 mod node;
 mod observe;
 mod parts;
+mod policy;
+mod readiness;
 mod run;
 pub mod settings;
 mod state;
 mod streams;
 #[cfg(test)]
 mod testing;
+mod validation;
+mod webhook;
 
 pub use self::{
-    config::{Config, Error},
-    identity::{CertificateAuthorityError, IssuerError, TokenError},
+    config::{Config, Error, KubernetesConfig, SourceConfig},
+    grpc::GrpcError,
+    identity::{AuthorityConfig, CertificateAuthorityError, IssuerError, TokenError},
     manifests::SourceError,
     mesh::Mesh,
     run::Control,

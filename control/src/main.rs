@@ -27,15 +27,18 @@ async fn run(args: args::Args) -> anyhow::Result<()> {
     logging::init(args.log_format, &args.log_level).context("--log-level")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let control = Control::start(args.config()).await?;
-    control
-        .run_until(async move {
-            let signal = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            tracing::info!(signal, "stopping");
-        })
-        .await?;
+    let mut stop = Box::pin(async move {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal, "stopping");
+    });
+    // The start may take as long as the API server is away.
+    let control = tokio::select! {
+        control = Control::start(args.config()) => control?,
+        () = &mut stop => return Ok(()),
+    };
+    control.run_until(stop).await?;
     Ok(())
 }

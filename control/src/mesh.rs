@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+/// The service account of weft-control.
+const CONTROL_ACCOUNT: &str = "weft-control";
+
 #[derive(Clone, Debug)]
 pub struct Mesh {
     /// The last part of every identity.
@@ -19,13 +22,28 @@ pub struct Mesh {
 impl Mesh {
     /// The identity of a service account.
     pub fn identity(&self, service_account: &str, namespace: &str) -> String {
-        format!("{service_account}.{namespace}.{}", self.identity_suffix())
+        self.identity_by(&self.control_plane_namespace, service_account, namespace)
+    }
+
+    /// The identity that the control plane in another namespace gives a service account.
+    pub fn identity_by(&self, control_plane: &str, service_account: &str, namespace: &str) -> String {
+        format!("{service_account}.{namespace}.serviceaccount.identity.{control_plane}.{}", self.trust_domain)
+    }
+
+    /// The end of the identities of all service accounts of a namespace, with the dot before it.
+    pub fn identities_of(&self, namespace: &str) -> String {
+        format!(".{namespace}.{}", self.identity_suffix())
     }
 
     /// The service account and namespace of `identity`; names of service accounts may contain dots.
     pub fn service_account<'a>(&self, identity: &'a str) -> Option<(&'a str, &'a str)> {
         let account = identity.strip_suffix(&self.identity_suffix())?.strip_suffix('.')?;
         account.rsplit_once('.').filter(|(account, namespace)| !account.is_empty() && !namespace.is_empty())
+    }
+
+    /// The identity of weft-control itself.
+    pub fn own_identity(&self) -> String {
+        self.identity(CONTROL_ACCOUNT, &self.control_plane_namespace)
     }
 
     /// The full name of a service.

@@ -7,23 +7,27 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
-    config::{Config, Error},
+    config::{Config, Error, SourceConfig},
     destination::Destinations,
-    feed::Feed,
+    feed::{Feed, Source},
     grpc::{self, Services},
-    identity::{CertificateAuthority, Identities, Tokens},
-    index::Index,
+    identity::{Authenticator, CertificateAuthority, Identities, OwnCertificate, TokenReviews, Tokens},
+    index::{Index, Served},
+    kubernetes::{self, KubernetesSource},
     manifests::ManifestSource,
     mesh::Mesh,
     metrics::Metrics,
     node::{Nodes, ProxyPresence, ServedFile},
-    observe, state,
+    observe,
+    policy::Policies,
+    readiness::Readiness,
+    state,
     streams::Streams,
+    webhook::Webhook,
 };
 
 /// The name of a task that has ended, and the result of the gRPC server.
-pub(crate) type Ended = (&'static str, Result<(), tonic::transport::Error>);
+pub(crate) type Ended = (&'static str, Result<(), grpc::GrpcError>);
 
 /// The parts that share the index, before they run.
 pub(crate) struct Parts {
@@ -31,47 +35,100 @@ pub(crate) struct Parts {
     pub(crate) index: Arc<Index>,
     metrics: Metrics,
     authority: Arc<CertificateAuthority>,
-    tokens: Arc<Tokens>,
+    pub(crate) own: Arc<OwnCertificate>,
+    readiness: Arc<Readiness>,
+    authenticator: Authenticator,
     served: Arc<ServedFile>,
     presence: Arc<ProxyPresence>,
     feed: Feed,
+    /// Only if the Kubernetes API is the source.
+    webhook: Option<Webhook>,
+}
+
+/// The sockets that the parts serve.
+pub(crate) struct Listeners {
+    pub(crate) grpc: TcpListener,
+    pub(crate) webhook: Option<TcpListener>,
 }
 
 impl Parts {
-    pub(crate) async fn build(config: &Config) -> Result<Self, Error> {
+    /// Returns when the index holds all objects of the source.
+    pub(crate) async fn build(
+        config: &Config,
+        metrics: Metrics,
+        readiness: Arc<Readiness>,
+    ) -> Result<Self, Error> {
         let failed = |path: &Path, error| Error::State { path: path.to_owned(), error };
         state::private_dir(&config.state).map_err(|error| failed(&config.state, error))?;
-        let metrics = Metrics::new();
         let mesh = Arc::new(config.mesh.clone());
-        let (served, known) = ServedFile::open(&config.state.join("served.json"));
+        let (served, known) = match &config.source {
+            SourceConfig::Manifests(_) => ServedFile::open(&config.state.join("served.json")),
+            // Replicas come and go: only the proxies know.
+            SourceConfig::Kubernetes(_) => (ServedFile::none(), Served::new()),
+        };
         let index = Arc::new(Index::new(known));
-        let authority = Arc::new(CertificateAuthority::open(&config.state, &mesh, metrics.clone())?);
-        let tokens = Arc::new(Tokens::open(config.state.join("tokens"))?);
-        for node in &config.nodes {
-            tokens.ensure(node)?;
+        let authority = CertificateAuthority::open(&config.identity, &config.state, &mesh, metrics.clone())?;
+        let authority = Arc::new(authority);
+        let own = OwnCertificate::new(&mesh, authority.clone(), config.identity.lifetime, metrics.clone())?;
+        let (source, authenticator, webhook) = match &config.source {
+            SourceConfig::Manifests(folders) => {
+                let tokens = Arc::new(Tokens::open(config.state.join("tokens"))?);
+                for node in &config.nodes {
+                    tokens.ensure(node)?;
+                }
+                let source = Source::Manifests(ManifestSource::new(folders.clone())?);
+                (source, Authenticator::Files(tokens), None)
+            }
+            SourceConfig::Kubernetes(config) => {
+                let client = kubernetes::client(config.kubeconfig.as_deref()).await?;
+                let source = Source::Kubernetes(KubernetesSource::start(&client, &metrics));
+                let reviews = TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
+                let webhook = Webhook::new(&mesh, authority.clone(), client, metrics.clone())?;
+                (source, Authenticator::Reviews(Arc::new(reviews)), Some(webhook))
+            }
+        };
+        let feed = Feed::new(source, index.clone(), metrics.clone()).first_sync(&readiness).await;
+        if let Authenticator::Files(tokens) = &authenticator {
+            tokens.ensure_all(&index.snapshot());
         }
-        let source = ManifestSource::new(config.manifests.clone())?;
-        let feed = Feed { source, index: index.clone(), metrics: metrics.clone() }.pass_on().await;
-        tokens.ensure_all(&index.snapshot());
-        let (served, presence) = (Arc::new(served), Arc::default());
-        Ok(Self { mesh, index, metrics, authority, tokens, served, presence, feed })
+        match served.was_found() {
+            true => readiness.skip(),
+            false => readiness.source_synced(&index),
+        }
+        let (own, served, presence) = (Arc::new(own), Arc::new(served), Arc::default());
+        Ok(Self {
+            mesh,
+            index,
+            metrics,
+            authority,
+            own,
+            readiness,
+            authenticator,
+            served,
+            presence,
+            feed,
+            webhook,
+        })
     }
 
     pub(crate) fn spawn(
         self,
-        listener: TcpListener,
-        admin_listener: TcpListener,
+        tasks: &mut JoinSet<Ended>,
+        listeners: Listeners,
         lifetime: Duration,
         stop: &CancellationToken,
-    ) -> JoinSet<Ended> {
-        let Self { mesh, index, metrics, authority, tokens, served, presence, feed } = self;
-        let streams = Streams::new(index.clone(), metrics.clone(), stop.clone());
+    ) {
+        let Self { mesh, index, metrics, authority, own, readiness, authenticator, served, presence, .. } =
+            self;
+        let streams = Streams::new(index.clone(), readiness.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
+            policies: Policies::new(mesh.clone(), streams.clone()),
             nodes: Nodes {
                 mesh: mesh.clone(),
                 index: index.clone(),
-                tokens: tokens.clone(),
+                authenticator: authenticator.clone(),
+                readiness: readiness.clone(),
                 streams,
                 served: served.clone(),
                 presence: presence.clone(),
@@ -81,13 +138,13 @@ impl Parts {
                 mesh: mesh.clone(),
                 index: index.clone(),
                 authority: authority.clone(),
-                tokens: tokens.clone(),
+                authenticator: authenticator.clone(),
+                readiness: readiness.clone(),
                 lifetime,
                 metrics: metrics.clone(),
             },
         };
-        let mut tasks = JoinSet::new();
-        let server = grpc::serve(listener, services, stop.clone());
+        let server = grpc::serve(listeners.grpc, own.clone(), services, metrics.clone(), stop.clone());
         tasks.spawn(async { ("the gRPC server", server.await) });
         let mut spawn = |name, task: BoxFuture<'static, ()>| {
             tasks.spawn(async move {
@@ -95,13 +152,19 @@ impl Parts {
                 (name, Ok(()))
             });
         };
+        if let (Some(webhook), Some(listener)) = (self.webhook, listeners.webhook) {
+            spawn("the webhook", Box::pin(webhook.run(listener, stop.clone())));
+        }
+        if let Authenticator::Files(tokens) = authenticator {
+            spawn("the node tokens", Box::pin(tokens.run(index.subscribe(), stop.clone())));
+        }
         let observer = observe::run(index.subscribe(), mesh, metrics.clone(), stop.clone());
-        spawn("the feed of the index", Box::pin(feed.run(stop.clone())));
+        spawn("the feed of the index", Box::pin(self.feed.run(stop.clone())));
         spawn("the observer of the index", Box::pin(observer));
-        spawn("the node tokens", Box::pin(tokens.run(index.subscribe(), stop.clone())));
         spawn("the certificate authority", Box::pin(authority.run(stop.clone())));
-        spawn("the admin server", Box::pin(admin::serve(admin_listener, metrics.clone(), stop.clone())));
+        spawn("weft-control's own certificate", Box::pin(own.run(stop.clone())));
+        let becoming_ready = readiness.run(index.clone(), metrics.clone(), stop.clone());
+        spawn("the readiness", Box::pin(becoming_ready));
         spawn("the presence of proxies", Box::pin(presence.run(index, served, metrics, stop.clone())));
-        tasks
     }
 }

@@ -9,9 +9,13 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    config::{Config, Error},
+    admin,
+    config::{Config, Error, SourceConfig},
+    identity::PROXY_ACCOUNT,
     index::Index,
-    parts::{Ended, Parts},
+    metrics::Metrics,
+    parts::{Ended, Listeners, Parts},
+    readiness::{ProxyPods, Readiness},
     state,
 };
 
@@ -26,25 +30,55 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts a control plane. It is ready when this returns.
+    /// Starts a control plane. When this returns it is ready, unless it has to wait for node proxies.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        if !config.listen.ip().is_loopback() {
-            return Err(Error::NotLoopback(config.listen));
-        }
-        let parts = Parts::build(&config).await?;
-        let (listener, address) = listen(config.listen).await?;
-        let (admin_listener, admin_address) = listen(config.admin).await?;
-        let index = parts.index.clone();
+        let webhook = match &config.source {
+            SourceConfig::Manifests(_) => None,
+            SourceConfig::Kubernetes(config) => Some(config.webhook),
+        };
+        let metrics = Metrics::new();
+        let readiness = Readiness::new(ProxyPods {
+            namespace: config.mesh.control_plane_namespace.clone(),
+            service_account: PROXY_ACCOUNT,
+        });
         let stop = CancellationToken::new();
-        let tasks = parts.spawn(listener, admin_listener, config.issuance_lifetime, &stop);
+        let mut tasks = JoinSet::new();
+        // First, so that the wait for the API server shows. If the start fails, the set ends the task.
+        let (admin_listener, admin_address) = listen(config.admin).await?;
+        let admin = admin::serve(admin_listener, metrics.clone(), readiness.clone(), stop.clone());
+        tasks.spawn(async {
+            admin.await;
+            ("the admin server", Ok(()))
+        });
+
+        let parts = Parts::build(&config, metrics, readiness).await?;
+        // Clients connect only after the index has all objects: an answer from half of them could send traffic past
+        // the mesh.
+        let (grpc, address) = listen(config.listen).await?;
+        let (webhook, webhook_address) = match webhook {
+            Some(address) => {
+                let (listener, address) = listen(address).await?;
+                (Some(listener), Some(address))
+            }
+            None => (None, None),
+        };
+        let index = parts.index.clone();
+        let identity = parts.own.identity().to_owned();
+        parts.spawn(&mut tasks, Listeners { grpc, webhook }, config.identity.lifetime, &stop);
 
         // The addresses are written last: whoever reads one can connect to it.
-        for (name, address) in [("address", address), ("admin-address", admin_address)] {
+        for (name, text) in [
+            ("identity", Some(identity)),
+            ("webhook-address", webhook_address.map(|address| address.to_string())),
+            ("address", Some(address.to_string())),
+            ("admin-address", Some(admin_address.to_string())),
+        ] {
+            let Some(text) = text else { continue };
             let path = config.state.join(name);
-            state::write(&path, address.to_string().as_bytes(), 0o644)
+            state::write(&path, text.as_bytes(), 0o644)
                 .map_err(|error| Error::State { path: path.clone(), error })?;
         }
-        tracing::info!(%address, admin = %admin_address, "weft-control is ready");
+        tracing::info!(%address, admin = %admin_address, "weft-control runs");
         Ok(Self { address, admin_address, index, tasks, stop: stop.drop_guard() })
     }
 

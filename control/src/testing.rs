@@ -1,33 +1,44 @@
 //! Helpers for tests: clusters from YAML, and a control plane on a loopback socket.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::oneshot, task::JoinHandle};
-use tonic::{
-    Request,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, transport::Channel};
 use weft_api::{
     linkerd::{
         destination::destination_client::DestinationClient, identity::identity_client::IdentityClient,
+        inbound::inbound_server_policies_client::InboundServerPoliciesClient,
     },
     node::node_client::NodeClient,
+    secure,
 };
 
 use crate::{
-    Config, Control, Error,
+    AuthorityConfig, Config, Control, Error, SourceConfig,
     index::{Cluster, Index, Instance, Served},
     manifests,
     mesh::Mesh,
     model::{Event, Object},
 };
 
+/// The objects of a text as sources pass them on.
 pub(crate) fn objects(yaml: &str) -> Vec<Arc<Object>> {
+    raw_objects(yaml).into_iter().map(|object| Arc::new(object.trimmed())).collect()
+}
+
+/// The objects of a text as they are written.
+pub(crate) fn raw_objects(yaml: &str) -> Vec<Object> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("all.yaml"), yaml).unwrap();
     let loaded = manifests::load(&[dir.path().to_owned()]);
     assert_eq!(loaded.problems, []);
-    loaded.documents.iter().map(|document| document.object.clone()).collect()
+    loaded.documents.iter().map(|document| (*document.object).clone()).collect()
 }
 
 /// Events that apply all objects of a text.
@@ -66,6 +77,7 @@ pub(crate) fn mesh() -> Mesh {
 pub(crate) struct Running {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) index: Arc<Index>,
+    pub(crate) address: std::net::SocketAddr,
     pub(crate) admin: std::net::SocketAddr,
     channel: Channel,
     stop: Option<oneshot::Sender<()>>,
@@ -82,14 +94,14 @@ impl Running {
         fs::create_dir_all(&manifests).unwrap();
         fs::write(manifests.join("all.yaml"), yaml).unwrap();
         let control = Control::start(config(&dir)).await.unwrap();
-        let channel =
-            Endpoint::new(format!("http://{}", control.address())).unwrap().connect().await.unwrap();
+        let channel = connect(&control, &dir.path().join("state/anchors.pem")).await.unwrap();
         let (index, admin) = (control.index().clone(), control.admin_address());
+        let address = control.address();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(control.run_until(async move {
             let _ = stopped.await;
         }));
-        Self { dir, index, admin, channel, stop: Some(stop), ended }
+        Self { dir, index, address, admin, channel, stop: Some(stop), ended }
     }
 
     pub(crate) fn manifest(&self, yaml: &str) {
@@ -112,6 +124,10 @@ impl Running {
         IdentityClient::new(self.channel.clone())
     }
 
+    pub(crate) fn policy(&self) -> InboundServerPoliciesClient<Channel> {
+        InboundServerPoliciesClient::new(self.channel.clone())
+    }
+
     pub(crate) fn node(&self) -> NodeClient<Channel> {
         NodeClient::new(self.channel.clone())
     }
@@ -124,15 +140,26 @@ impl Running {
     }
 }
 
+/// Connects to a control plane as its clients do.
+pub(crate) async fn connect(control: &Control, anchors: &Path) -> Result<Channel, secure::Error> {
+    let anchors = fs::read(anchors).unwrap();
+    secure::connect(control.address(), &anchors, &mesh().own_identity()).await
+}
+
 pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
     let loopback = "127.0.0.1:0".parse().unwrap();
     Config {
-        manifests: vec![dir.path().join("manifests")],
+        source: SourceConfig::Manifests(vec![dir.path().join("manifests")]),
         state: dir.path().join("state"),
         listen: loopback,
         admin: loopback,
         nodes: vec!["one".into()],
-        issuance_lifetime: Duration::from_secs(3600),
+        identity: AuthorityConfig {
+            issuer_dir: None,
+            trust_anchors_file: None,
+            lifetime: Duration::from_secs(3600),
+            clock_skew: Duration::from_secs(20),
+        },
         mesh: mesh(),
     }
 }

@@ -49,8 +49,8 @@ pub fn connect(
     unserved(workload, Outcome::ConnectFailOpen, Outcome::ConnectFailClosed)
 }
 
-/// A stranger connects to `port` (host byte order) of `workload`; that it is neither the pod itself nor the
-/// node has been seen already. Whether the proxy can be reached shows when the socket is assigned: see
+/// A stranger connects to `port` (host byte order) of `workload`; that it is not the pod itself has been seen
+/// already. Whether the proxy can be reached shows when the socket is assigned: see
 /// [`unserved`].
 #[inline(always)]
 pub fn inbound(

@@ -44,7 +44,7 @@ pub enum Outcome {
     ListenerFull,
     /// sockops: the workload listens on as many addresses as one may; this one is not reached.
     ListenerQuota,
-    /// sockops: the map of the node's own connections is full; a probe may be treated like any other connection.
+    /// sockops: the map of the node's own connections is full; probes of a fail-closed pod fail while no proxy serves it.
     HostFull,
     /// sk_lookup: brought to the proxy.
     InboundSteered,
@@ -54,7 +54,7 @@ pub enum Outcome {
     InboundNotCaptured,
     /// sk_lookup: from the pod itself.
     InboundOwnAddress,
-    /// sk_lookup: from the node itself.
+    /// sk_lookup: from the node itself, while no proxy serves a pod that is fail-closed otherwise.
     InboundHost,
     /// sk_lookup: the port is skipped.
     InboundSkippedPort,

@@ -116,7 +116,8 @@ impl Workload {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Config {
-    /// Cookie of the node's own network namespace; connections from there (kubelet's probes) are not redirected.
+    /// Cookie of the node's own network namespace; connections from there (kubelet's probes) reach fail-closed
+    /// pods while no proxy runs.
     pub host_netns: u64,
     /// A heartbeat older than this counts as no proxy; nanoseconds of CLOCK_MONOTONIC.
     pub stale_after_ns: u64,

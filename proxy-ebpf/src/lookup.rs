@@ -76,10 +76,6 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
             count(Outcome::InboundDirect);
             return PASS;
         }
-        if HOST_CONNECTIONS.get(opener).is_some() {
-            count(Outcome::InboundHost);
-            return PASS;
-        }
         let verdict = decide(
             workload,
             port,
@@ -93,9 +89,9 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
                     count(outcome);
                     return PASS;
                 }
-                finish(unserved(workload, Outcome::InboundFailOpen, Outcome::InboundFailClosed))
+                finish(but_probes(unserved(workload, Outcome::InboundFailOpen, Outcome::InboundFailClosed), &opener))
             }
-            verdict => finish(verdict),
+            verdict => finish(but_probes(verdict, &opener)),
         }
     }
 }
@@ -129,6 +125,19 @@ fn redirected(ctx: &SkLookupContext, here: &Addr, there: &Addr) -> u32 {
         }
     }
     PASS
+}
+
+/// While no proxy can judge them, the node's own connections reach a fail-closed pod: the kubelet would restart it if
+/// its health checks failed.
+#[inline(always)]
+fn but_probes(verdict: Verdict, opener: &Tuple) -> Verdict {
+    match verdict {
+        // SAFETY: only whether there is one is asked.
+        Verdict::Refuse(Outcome::InboundFailClosed) if unsafe { HOST_CONNECTIONS.get(opener).is_some() } => {
+            Verdict::Bypass(Outcome::InboundHost)
+        }
+        verdict => verdict,
+    }
 }
 
 #[inline(always)]

@@ -1,7 +1,9 @@
 //! Decides whether a client may connect to a workload, and notices when that changes.
 //!
-//! Connections from other nodes and from this one ask here alike.
+//! Connections from other nodes and from this one ask here alike. [`RequestAuthorization`] does it for requests.
 #![forbid(unsafe_code)]
+
+mod requests;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,20 +15,26 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::requests::{RequestAuthorization, RequestSettings, RequestVerdict};
 use crate::{
+    capture::NodeConnections,
     metrics::{
-        Authz, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls, TransportLabels, reason,
+        AuthorizationLabels, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls,
+        TransportLabels, reason,
     },
     net::{Direction, Peer},
-    policy::{Client, Decision, DeclaredProtocol, DenyReason, PortPolicy},
+    policy::{Client, Decision, DenyReason},
     tls::Identity,
-    workload::{AccessLogFormat, Workload, WorkloadConfig},
+    workload::{Workload, WorkloadConfig},
 };
 
 /// Asks the policies of workloads.
 pub struct Authorizer {
     metrics: Metrics,
     cluster_networks: Vec<IpNet>,
+    node: NodeConnections,
+    /// How clients are counted that make a health check.
+    probe: Arc<AuthorizationLabels>,
 }
 
 /// A client that was let in. It owns the subscription to the workload's policies, so that it can be revoked.
@@ -35,41 +43,15 @@ pub struct Authorization {
     workload: Arc<Workload>,
     changes: watch::Receiver<Arc<WorkloadConfig>>,
     target: SocketAddr,
-    client: IpAddr,
+    client: SocketAddr,
     tls: Tls,
     server: Arc<ServerLabels>,
 }
 
-/// The permission of a client to make requests on one connection, which follows the policy.
-pub struct RequestAuthorization {
-    authorizer: Arc<Authorizer>,
-    workload: Arc<Workload>,
-    changes: watch::Receiver<Arc<WorkloadConfig>>,
-    target: SocketAddr,
-    client: IpAddr,
-    tls: Tls,
-    current: Option<RequestDecision>,
-}
-
-/// What the policy of this moment says.
-struct RequestDecision {
-    result: Result<(), DenyReason>,
-    policy: Arc<ServerLabels>,
-    counters: Arc<Authz>,
-    settings: RequestSettings,
-}
-
-/// What a workload's configuration says about the requests to a port.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestSettings {
-    pub access_log: Option<AccessLogFormat>,
-    /// Whether requests may be changed. A client on this node may speak HTTP to a port that is declared opaque.
-    pub interprets: bool,
-}
-
 impl Authorizer {
-    pub fn new(metrics: Metrics, cluster_networks: Vec<IpNet>) -> Arc<Self> {
-        Arc::new(Self { metrics, cluster_networks })
+    pub fn new(metrics: Metrics, cluster_networks: Vec<IpNet>, node: NodeConnections) -> Arc<Self> {
+        let probe = Arc::new(AuthorizationLabels::default_of("probe"));
+        Arc::new(Self { metrics, cluster_networks, node, probe })
     }
 
     /// The networks of the cluster, for the `cluster-…` policies.
@@ -79,7 +61,34 @@ impl Authorizer {
 
     /// What the policy of `target`'s port says of a client, without counting or logging it.
     pub fn decide(&self, workload: &Workload, target: SocketAddr, client: Client<'_>) -> Decision {
-        workload.config().policies.port(target.port()).policy.authorize(client, &self.cluster_networks)
+        workload.config().policies.port(target.port()).authorize(client, &self.cluster_networks)
+    }
+
+    /// Whether the node itself opened this connection in plaintext, as the kubelet does for health checks.
+    pub fn is_from_node(&self, target: SocketAddr, client: SocketAddr) -> bool {
+        self.node.hold(client, target)
+    }
+
+    /// [`Self::decide`] for a connection whose bytes are not interpreted. Health checks over the application's own TLS
+    /// are let in.
+    fn decide_connection(
+        &self,
+        config: &WorkloadConfig,
+        target: SocketAddr,
+        client: SocketAddr,
+        tls: &Tls,
+    ) -> Decision {
+        let asking = Client { ip: client.ip(), identity: tls.identity() };
+        match config.policies.port(target.port()).authorize(asking, &self.cluster_networks) {
+            Decision::Deny(_)
+                if matches!(tls, Tls::Opaque { .. })
+                    && config.policies.probes().is_over_tls(target.port())
+                    && self.is_from_node(target, client) =>
+            {
+                Decision::Allow(self.probe.clone())
+            }
+            decision => decision,
+        }
     }
 
     /// Asks the policy of `target`'s port; counts and logs the answer.
@@ -90,30 +99,27 @@ impl Authorizer {
         self: &Arc<Self>,
         workload: &Arc<Workload>,
         target: SocketAddr,
-        client: IpAddr,
+        client: SocketAddr,
         tls: Tls,
     ) -> Result<Authorization, DenyReason> {
         // Subscribe before deciding, so that no change is missed in between.
         let mut changes = workload.config_changes();
-        let port = changes.borrow_and_update().policies.port(target.port());
-        let asking = Client { ip: client, identity: tls.identity() };
-        let decision = port.policy.authorize(asking, &self.cluster_networks);
+        let config = changes.borrow_and_update().clone();
+        let server = config.policies.port(target.port()).labels;
+        let decision = self.decide_connection(&config, target, client, &tls);
         let outcome = if decision.admits() { AuthzOutcome::Allow } else { AuthzOutcome::Deny };
-        self.count(outcome, workload, target, &tls, &port);
-        let identity = asking.identity.map(tracing::field::display);
-        match decision {
-            Decision::Deny(reason) => {
-                if workload.log_limiter.allow("denied") {
-                    warn!(destination = %workload.key, addr = %target, %client, identity, policy = port.labels.name, %reason, "denied by policy");
-                }
-                return Err(reason);
+        let audited = matches!(decision, Decision::Audit(_)) && tls.identity().is_none();
+        let allowed = decision.allowed();
+        self.count(outcome, workload, target, &tls, &server, allowed.as_ref().ok());
+        let identity = tls.identity().map(tracing::field::display);
+        if let Err(reason) = allowed {
+            if workload.log_limiter.allow("denied") {
+                warn!(destination = %workload.key, addr = %target, client = %client.ip(), identity, policy = server.name, %reason, "denied by policy");
             }
-            Decision::Audit if asking.identity.is_none() => {
-                if workload.log_limiter.allow("audit") {
-                    info!(destination = %workload.key, addr = %target, %client, policy = "audit", "allowed by the audit policy only: the client has proven no identity");
-                }
-            }
-            Decision::Audit | Decision::Allow => {}
+            return Err(reason);
+        }
+        if audited && workload.log_limiter.allow("audit") {
+            info!(destination = %workload.key, addr = %target, client = %client.ip(), policy = "audit", "allowed by the audit policy only: the client has proven no identity");
         }
         Ok(Authorization {
             authorizer: self.clone(),
@@ -122,27 +128,8 @@ impl Authorizer {
             target,
             client,
             tls,
-            server: port.labels,
+            server,
         })
-    }
-
-    /// The permission of a client to make requests; asked anew for each.
-    pub fn authorize_requests(
-        self: &Arc<Self>,
-        workload: &Arc<Workload>,
-        target: SocketAddr,
-        client: IpAddr,
-        tls: Tls,
-    ) -> RequestAuthorization {
-        RequestAuthorization {
-            authorizer: self.clone(),
-            workload: workload.clone(),
-            changes: workload.config_changes(),
-            target,
-            client,
-            tls,
-            current: None,
-        }
     }
 
     fn count(
@@ -151,14 +138,15 @@ impl Authorizer {
         workload: &Workload,
         target: SocketAddr,
         tls: &Tls,
-        port: &PortPolicy,
+        server: &Arc<ServerLabels>,
+        allowed: Option<&Arc<AuthorizationLabels>>,
     ) {
         let labels = AuthzLabels {
             workload: workload.labels.clone(),
             target,
             tls: tls.clone(),
-            server: Some(port.labels.clone()),
-            authz_name: (outcome == AuthzOutcome::Allow).then(|| port.policy.as_str().into()),
+            server: Some(server.clone()),
+            authz: allowed.cloned(),
         };
         self.metrics.authz(outcome, &labels);
     }
@@ -197,77 +185,11 @@ impl Authorizer {
         tls: &Tls,
         reason: DenyReason,
     ) {
-        let port = workload.config().policies.port(target.port());
-        self.count(AuthzOutcome::Terminate, workload, target, tls, &port);
+        let server = workload.config().policies.port(target.port()).labels;
+        self.count(AuthzOutcome::Terminate, workload, target, tls, &server, None);
         if workload.log_limiter.allow("terminated") {
             let identity = tls.identity().map(tracing::field::display);
-            warn!(destination = %workload.key, addr = %target, %client, identity, policy = port.labels.name, %reason, "connection terminated: the policy has changed");
-        }
-    }
-}
-
-impl RequestAuthorization {
-    /// Asks the policy about one request; counts and logs the answer.
-    ///
-    /// # Errors
-    /// Why the request is denied.
-    pub fn check(&mut self) -> Result<(), DenyReason> {
-        let changed = self.changes.has_changed().unwrap_or(false);
-        let decision = match self.current.take() {
-            Some(current) if !changed => current,
-            _ => self.decide(),
-        };
-        let result = decision.result;
-        let outcome = if result.is_ok() { AuthzOutcome::Allow } else { AuthzOutcome::Deny };
-        decision.counters.count(outcome);
-        if let Err(reason) = result
-            && self.workload.log_limiter.allow("denied")
-        {
-            let identity = self.tls.identity().map(tracing::field::display);
-            warn!(destination = %self.workload.key, addr = %self.target, client = %self.client, identity, policy = decision.policy.name, %reason, "request denied by policy");
-        }
-        self.current = Some(decision);
-        result
-    }
-
-    /// The settings for the request that was checked last.
-    pub fn settings(&self) -> RequestSettings {
-        self.current.as_ref().map(|current| current.settings).unwrap_or_default()
-    }
-
-    /// Reads the policy anew; the next call sees later changes.
-    fn decide(&mut self) -> RequestDecision {
-        let config = self.changes.borrow_and_update().clone();
-        let port = config.policies.port(self.target.port());
-        let client = Client { ip: self.client, identity: self.tls.identity() };
-        let result = match port.policy.authorize(client, &self.authorizer.cluster_networks) {
-            Decision::Deny(reason) => Err(reason),
-            Decision::Allow | Decision::Audit => Ok(()),
-        };
-        let counters = self.authorizer.metrics.http_authz(&AuthzLabels {
-            workload: self.workload.labels.clone(),
-            target: self.target,
-            tls: self.tls.clone(),
-            server: Some(port.labels.clone()),
-            authz_name: result.is_ok().then(|| port.policy.as_str().into()),
-        });
-        let declared = config.inbound_protocol(self.target.port());
-        let settings = RequestSettings {
-            access_log: config.access_log,
-            interprets: !matches!(declared, DeclaredProtocol::Opaque | DeclaredProtocol::Tls),
-        };
-        RequestDecision { result, policy: port.labels, counters, settings }
-    }
-
-    /// Waits until the policy has changed and denies the client.
-    pub async fn revoked(mut self) {
-        loop {
-            // The workload, which we hold, owns the sender.
-            let _ = self.changes.changed().await;
-            if let Err(reason) = self.decide().result {
-                let (workload, target) = (&self.workload, self.target);
-                return self.authorizer.terminated(workload, target, self.client, &self.tls, reason);
-            }
+            warn!(destination = %workload.key, addr = %target, %client, identity, policy = server.name, %reason, "connection terminated: the policy has changed");
         }
     }
 }
@@ -282,11 +204,8 @@ impl Authorization {
     /// # Errors
     /// Why the client may not go on.
     pub fn recheck(&self) -> Result<(), DenyReason> {
-        let client = Client { ip: self.client, identity: self.tls.identity() };
-        match self.authorizer.decide(&self.workload, self.target, client) {
-            Decision::Deny(reason) => Err(reason),
-            Decision::Allow | Decision::Audit => Ok(()),
-        }
+        let config = self.workload.config();
+        self.authorizer.decide_connection(&config, self.target, self.client, &self.tls).allowed().map(drop)
     }
 
     /// Resolves when the policy has changed and does not let the client in any more. Counts and logs that.
@@ -296,7 +215,7 @@ impl Authorization {
             let _ = self.changes.changed().await;
             if let Err(reason) = self.recheck() {
                 let (workload, target) = (&self.workload, self.target);
-                return self.authorizer.terminated(workload, target, self.client, &self.tls, reason);
+                return self.authorizer.terminated(workload, target, self.client.ip(), &self.tls, reason);
             }
         }
     }

@@ -6,7 +6,13 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{bypass::DirectPass, capture::default_attach_point, logging};
+use crate::{
+    bypass::DirectPass,
+    capture::default_attach_point,
+    control::ControlUrl,
+    logging,
+    tls::{Identity, InvalidIdentity},
+};
 
 /// weft's node proxy: serves all meshed pods of a node.
 #[derive(Parser, Debug)]
@@ -24,6 +30,12 @@ pub enum Command {
     Run(Box<Config>),
     /// Say whether this kernel can run weft. Loads the eBPF programs and attaches nothing.
     Check,
+    /// Exit with 0 if the process that writes this file is ready: a probe that asks one process, when a predecessor
+    /// answers on the admin address too.
+    Ready {
+        /// The --ready-file of the process.
+        ready_file: PathBuf,
+    },
     /// Detach everything that proxies of a node left in the kernel. Connections then go directly.
     Cleanup {
         /// The node's name.
@@ -41,9 +53,21 @@ pub struct Config {
     /// This node's name, as the control plane knows it.
     #[arg(long, env = "WEFT_PROXY_NODE")]
     pub node: String,
-    /// The control plane, http://HOST:PORT.
-    #[arg(long, env = "WEFT_PROXY_CONTROL")]
-    pub control: String,
+    /// The control plane, https://HOST:PORT. The host may have an address for each replica; several URLs are separated by
+    /// commas.
+    #[arg(long, env = "WEFT_PROXY_CONTROL", required = true, value_delimiter = ',')]
+    pub control: Vec<ControlUrl>,
+    /// The identity that the control plane must prove. Default: that of the service account weft-control in
+    /// --control-plane-namespace.
+    #[arg(long, env = "WEFT_PROXY_CONTROL_IDENTITY")]
+    #[serde(serialize_with = "text")]
+    pub control_identity: Option<Identity>,
+    /// The namespace of the control plane.
+    #[arg(long, env = "WEFT_PROXY_CONTROL_PLANE_NAMESPACE", default_value = "linkerd")]
+    pub control_plane_namespace: String,
+    /// The last part of every identity.
+    #[arg(long, env = "WEFT_PROXY_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: String,
     /// File with the node's token for the control plane.
     #[arg(long, env = "WEFT_PROXY_TOKEN_FILE")]
     pub token_file: PathBuf,
@@ -56,12 +80,18 @@ pub struct Config {
     /// The mounted BPF file system in which programs and maps are pinned.
     #[arg(long, env = "WEFT_PROXY_BPFFS", default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
-    /// The cgroup (v2) to attach to. Default: kubepods if there is one, else the root.
+    /// The cgroup (v2) to attach to. Default: the root of the hierarchy.
     #[arg(long, env = "WEFT_PROXY_CGROUP", default_value_os_t = default_attach_point())]
     pub cgroup: PathBuf,
     /// Folder with the pods' network namespaces, bind-mounted as NAMESPACE_NAME.
     #[arg(long, env = "WEFT_PROXY_NETNS_DIR")]
     pub netns_dir: Option<PathBuf>,
+    /// The container runtime's NRI socket (containerd 2, CRI-O). Pods are served before their containers start.
+    #[arg(long, env = "WEFT_PROXY_NRI_SOCKET")]
+    pub nri_socket: Option<PathBuf>,
+    /// The node's /proc, to find pods by the cgroups of their processes where the container runtime does not tell.
+    #[arg(long, env = "WEFT_PROXY_PROC")]
+    pub proc: Option<PathBuf>,
     /// The node's own network namespace.
     #[arg(long, env = "WEFT_PROXY_HOST_NETNS", default_value = "/proc/1/ns/net")]
     pub host_netns: PathBuf,
@@ -79,6 +109,13 @@ pub struct Config {
         default_value = "10.0.0.0/8,100.64.0.0/10,172.16.0.0/12,192.168.0.0/16,fd00::/8"
     )]
     pub cluster_networks: Vec<IpNet>,
+    /// File that exists while this process is ready, for `weft-proxy ready`.
+    #[arg(long, env = "WEFT_PROXY_READY_FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// After a takeover, end when told to (SIGTERM) rather than when all connections have ended. For supervisors that
+    /// start again what ends, as Kubernetes does.
+    #[arg(long, env = "WEFT_PROXY_STAY_UNTIL_SIGNAL")]
+    pub stay_until_signal: bool,
     /// How long open connections may take to end after SIGTERM (20s, 2m).
     #[arg(long, env = "WEFT_PROXY_DRAIN_TIMEOUT", value_parser = duration, default_value = "120s")]
     pub drain_timeout: Duration,
@@ -125,6 +162,26 @@ pub struct Config {
     /// Let the eBPF programs log each decision at debug level. Slow.
     #[arg(long, env = "WEFT_PROXY_EBPF_LOG")]
     pub ebpf_log: bool,
+}
+
+impl Config {
+    /// The identity that the control plane must prove.
+    ///
+    /// # Errors
+    /// The namespace or the trust domain cannot be part of an identity.
+    pub fn expected_control_identity(&self) -> Result<Identity, InvalidIdentity> {
+        let Self { control_plane_namespace: namespace, trust_domain, .. } = self;
+        match &self.control_identity {
+            Some(identity) => Ok(identity.clone()),
+            None => {
+                format!("weft-control.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse()
+            }
+        }
+    }
+}
+
+fn text<S: serde::Serializer>(identity: &Option<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
+    identity.as_ref().map(Identity::as_str).serialize(serializer)
 }
 
 /// `20s`, `500ms`, `2m`, `1h 30m`: what humantime reads.

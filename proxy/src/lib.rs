@@ -2,7 +2,7 @@
 //!
 //! The modules follow a connection: `capture` brings it, `connection` has its steps, `discovery` and `balance` find an
 //! endpoint, `authorize` asks the policy, `upstream` connects, `tls` and `identity` secure it, `metrics` counts it.
-//! `lifecycle` enrolls the node's pods, `run` starts and ends the process. A module imports only modules below it.
+//! `nri` and `lifecycle` enroll the node's pods, `run` starts and ends the process. A module imports only modules below it.
 
 #![deny(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod bypass;
 pub mod capture;
 pub mod config;
 pub mod connection;
+pub mod control;
 pub mod detect;
 pub mod discovery;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod nri;
 pub mod policy;
 pub mod refusal;
 pub mod run;

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(config) => serve(*config),
         Command::Check => check(),
+        Command::Ready { ready_file } => run::is_ready(&ready_file),
         Command::Cleanup { node, bpffs } => capture::cleanup(&bpffs, &node).map_err(Into::into),
     };
     match result {

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use weft_tests::{kubernetes, suite};
 
 mod cluster;
+mod quick_start;
 
 fn main() -> ExitCode {
-    let code = suite::main(vec![cluster::area()]);
+    let code = suite::main(vec![cluster::area(), quick_start::area()]);
     kubernetes::end();
     code
 }

@@ -52,7 +52,6 @@ fn main() -> ExitCode {
         servers::area(),
         wire::area(),
         attack::area(),
-        policy::area(),
         direct::area(),
         direct::attacks(),
         change::area(),
@@ -65,6 +64,7 @@ fn main() -> ExitCode {
         splice::area(),
         run::area(),
     ];
+    areas.extend(policy::areas());
     areas.extend(http::areas());
     areas.extend(http_mesh::areas());
     areas.extend(hostile::areas());

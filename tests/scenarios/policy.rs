@@ -1,4 +1,9 @@
 //! Inbound policies: each accepts the clients that it should, and no others.
+//!
+//! [`authorizations`] adds clients to a policy; [`probes`] are let in whatever it says.
+
+mod authorizations;
+mod probes;
 
 use std::{
     io::{Read, Write},
@@ -7,13 +12,17 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
-    backends, dial,
+    backends,
     mesh::{Description, Mesh, mesh, server},
     suite::Area,
     wait,
 };
 
-pub(crate) fn area() -> Area {
+pub(crate) fn areas() -> [Area; 3] {
+    [default_policies(), authorizations::area(), probes::area()]
+}
+
+fn default_policies() -> Area {
     Area::new("policy", one_pod_per_policy)
         .scenario(
             "all_unauthenticated",
@@ -58,12 +67,6 @@ pub(crate) fn area() -> Area {
             "skipped_outbound",
             "Outbound connections to config.linkerd.io/skip-outbound-ports and skip-subnets bypass the proxy.",
             skipped_outbound,
-        )
-        .scenario(
-            "probes_of_the_own_node",
-            "A connection from the pod's own node, such as a probe of the kubelet, is accepted by every policy; one \
-             from another node is not.",
-            probes_of_the_own_node,
         )
 }
 
@@ -212,18 +215,4 @@ fn skipped_outbound(mesh: &Mesh) -> Result<()> {
     proxy.expect("tcp_open_total", &counted, 1.0)?;
     near.no_failures()?;
     far.into_iter().try_for_each(|server| server?.no_failures())
-}
-
-fn probes_of_the_own_node(mesh: &Mesh) -> Result<()> {
-    for policy in ["deny", "all-authenticated"] {
-        let pod = mesh.pod(policy);
-        let server = pod.serve(mesh.unused_port(), backends::echo())?;
-        for target in [pod.at(server.port()), pod.at6(server.port())] {
-            say(dial::from(&mesh.node("b"), target)?).with_context(|| format!("{policy}: {target}"))?;
-            let other = wait::promptly("the refusal", || dial::from(&mesh.node("a"), target).map(say))?;
-            ensure!(!matches!(other, Ok(Ok(()))), "{policy}: {target} was reached from another node");
-        }
-        server.no_failures()?;
-    }
-    Ok(())
 }

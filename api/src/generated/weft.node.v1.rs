@@ -26,10 +26,14 @@ pub struct WatchRequest {
     /// as a proxy that serves the node's pods.
     #[prost(bool, tag = "2")]
     pub draining: bool,
+    /// The stream only shows that the proxy is there and whether this replica of weft-control is ready: it carries an empty
+    /// snapshot once the replica is ready, and no workloads. A replica that is not ready accepts no other streams.
+    #[prost(bool, tag = "3")]
+    pub presence_only: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Update {
-    #[prost(oneof = "update::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "update::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<update::Kind>,
 }
 /// Nested message and enum types in `Update`.
@@ -45,6 +49,9 @@ pub mod update {
         /// Replaces all addresses whose ports may be spliced.
         #[prost(message, tag = "4")]
         Splice(super::Splice),
+        /// A pod of the node that is not meshed. The proxy serves nothing for it, but need not hold its start until it knows.
+        #[prost(message, tag = "5")]
+        Unmeshed(super::WorkloadRef),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -53,6 +60,9 @@ pub struct Snapshot {
     pub workloads: ::prost::alloc::vec::Vec<Workload>,
     #[prost(message, optional, tag = "2")]
     pub splice: ::core::option::Option<Splice>,
+    /// The other pods of the node.
+    #[prost(message, repeated, tag = "3")]
+    pub unmeshed: ::prost::alloc::vec::Vec<WorkloadRef>,
 }
 /// The addresses that opted in to splicing (config.weft.dev/splice-ports), in the whole cluster.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -90,7 +100,7 @@ pub struct Workload {
     /// SERVICEACCOUNT.NAMESPACE.serviceaccount.identity.CONTROL_PLANE_NAMESPACE.TRUST_DOMAIN
     #[prost(string, tag = "3")]
     pub identity: ::prost::alloc::string::String,
-    /// IPv4 and IPv6 addresses as text.
+    /// IPv4 and IPv6 addresses as text. Empty until the pod has some: the proxy may learn them from the container runtime.
     #[prost(string, repeated, tag = "4")]
     pub ips: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The path of its network namespace, or "pid:N". If empty, the proxy looks in its own folder of namespaces.
@@ -141,6 +151,12 @@ pub struct Workload {
     pub outbound_detect_timeout_disabled: bool,
     #[prost(message, repeated, tag = "22")]
     pub probes: ::prost::alloc::vec::Vec<Probe>,
+    /// The pod's runtime class; empty for the default one. Some have a kernel of their own, which weft cannot reach.
+    #[prost(string, tag = "23")]
+    pub runtime_class: ::prost::alloc::string::String,
+    /// Connections that the pod has when it is enrolled stay open; without this they are closed when they are idle.
+    #[prost(bool, tag = "24")]
+    pub keep_earlier_connections: bool,
 }
 /// What the cluster's configuration says about one port. It overrides the default policy.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -221,6 +237,9 @@ pub struct Probe {
     /// The path of an HTTP request; empty for a check of the TCP port.
     #[prost(string, tag = "2")]
     pub path: ::prost::alloc::string::String,
+    /// The request is made over the application's own TLS (scheme: HTTPS), so that the proxy does not see its path.
+    #[prost(bool, tag = "3")]
+    pub tls: bool,
 }
 /// Both ends are included; at least 1 and at most 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

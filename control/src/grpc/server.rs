@@ -1,6 +1,6 @@
 //! Serves all gRPC services on one listener.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -8,12 +8,19 @@ use tonic::transport::Server;
 use weft_api::{
     linkerd::{
         destination::destination_server::DestinationServer, identity::identity_server::IdentityServer,
+        inbound::inbound_server_policies_server::InboundServerPoliciesServer,
     },
     node::node_server::NodeServer,
 };
 
-use super::connections;
-use crate::{destination::Destinations, identity::Identities, node::Nodes};
+use super::{connections, tls::Handshakes};
+use crate::{
+    destination::Destinations,
+    identity::{Identities, OwnCertificate},
+    metrics::Metrics,
+    node::Nodes,
+    policy::Policies,
+};
 
 /// Streams on one connection: a profile and the endpoints of 20 000 destinations, and some to spare.
 const MAX_STREAMS_PER_CONNECTION: u32 = 65_536;
@@ -29,19 +36,33 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long calls may take to end once weft-control stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why the server does not start, or ends by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+}
+
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) destinations: Destinations,
     pub(crate) identities: Identities,
     pub(crate) nodes: Nodes,
+    pub(crate) policies: Policies,
 }
 
 /// Serves until `stop`, then lets calls finish.
 pub(crate) async fn serve(
     listener: TcpListener,
+    certificate: Arc<OwnCertificate>,
     services: Services,
+    metrics: Metrics,
     stop: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
+) -> Result<(), Error> {
+    let handshakes = Handshakes::new(certificate)?;
+    let connections = connections::accept(listener, handshakes, metrics, stop.clone());
     let server = Server::builder()
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(PING_INTERVAL))
@@ -50,14 +71,17 @@ pub(crate) async fn serve(
             DestinationServer::new(services.destinations).max_decoding_message_size(MAX_REQUEST_BYTES),
         )
         .add_service(IdentityServer::new(services.identities).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(
+            InboundServerPoliciesServer::new(services.policies).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
         .add_service(NodeServer::new(services.nodes).max_decoding_message_size(MAX_REPORT_BYTES))
-        .serve_with_incoming_shutdown(connections::accept(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let timeout = async {
         stop.cancelled().await;
         tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     tokio::select! {
-        served = server => served,
+        served = server => Ok(served?),
         () = timeout => {
             tracing::warn!("calls did not end within {DRAIN_TIMEOUT:?}; closing their connections");
             Ok(())

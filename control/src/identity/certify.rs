@@ -9,8 +9,13 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use weft_api::linkerd::identity::{CertifyRequest, CertifyResponse, identity_server::Identity};
 
-use super::{authority::CertificateAuthority, csr, issuer::IssuerError, tokens::Tokens};
-use crate::{index::Index, mesh::Mesh, metrics::Metrics, names};
+use super::{
+    authority::CertificateAuthority,
+    caller::{Authenticator, Caller},
+    csr,
+    issuer::IssuerError,
+};
+use crate::{index::Index, mesh::Mesh, metrics::Metrics, names, readiness::Readiness};
 
 const CERTIFY: &str = "identity.Certify";
 
@@ -19,7 +24,8 @@ pub(crate) struct Identities {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) index: Arc<Index>,
     pub(crate) authority: Arc<CertificateAuthority>,
-    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) lifetime: Duration,
     pub(crate) metrics: Metrics,
 }
@@ -28,14 +34,16 @@ pub(crate) struct Identities {
 struct Refusal(&'static str, Status);
 
 impl Identities {
-    fn certify(&self, request: &CertifyRequest) -> Result<CertifyResponse, Refusal> {
+    async fn certify(&self, request: &CertifyRequest) -> Result<CertifyResponse, Refusal> {
         let identity = request.identity.as_str();
+        self.readiness.check().map_err(|status| Refusal("not_ready", status))?;
         check_complete(request)?;
-        let node = self.tokens.node_of(&request.token).ok_or_else(|| {
-            let text = "the token does not belong to any node of this mesh";
-            Refusal("bad_token", Status::unauthenticated(text))
-        })?;
-        self.authorize(&node, identity)?;
+        let caller = self
+            .authenticator
+            .authenticate(&request.token)
+            .await
+            .map_err(|error| Refusal(error.reason(), error.into()))?;
+        self.authorize(&caller, identity)?;
         let key = csr::public_key(&request.certificate_signing_request, identity).map_err(|error| {
             let text = format!("the certificate signing request is not valid: {error}");
             Refusal("bad_csr", Status::invalid_argument(text))
@@ -49,7 +57,7 @@ impl Identities {
             };
             Refusal("issuer", status)
         })?;
-        tracing::info!(%node, identity, expires = %leaf.expires, "issued a certificate");
+        tracing::info!(?caller, identity, expires = %leaf.expires, "issued a certificate");
         Ok(CertifyResponse {
             leaf_certificate: leaf.der.to_vec(),
             intermediate_certificates: issuer.chain().iter().map(|der| der.to_vec()).collect(),
@@ -57,8 +65,9 @@ impl Identities {
         })
     }
 
-    /// A node may have the identities of the meshed pods that are on it.
-    fn authorize(&self, node: &str, identity: &str) -> Result<(), Refusal> {
+    /// A node proxy may have the identities of the meshed pods on its node, a workload its own. Nobody is issued the
+    /// identity of weft-control: with it, one could pose as the control plane.
+    fn authorize(&self, caller: &Caller, identity: &str) -> Result<(), Refusal> {
         let account = self.mesh.service_account(identity).filter(|_| names::is_subdomain(identity));
         let (service_account, namespace) = account.ok_or_else(|| {
             let example = self.mesh.identity("SERVICEACCOUNT", "NAMESPACE");
@@ -66,18 +75,44 @@ impl Identities {
                 format!("{identity:?} is not an identity of this mesh; identities look like {example}");
             Refusal("bad_request", Status::invalid_argument(text))
         })?;
+        if identity == self.mesh.own_identity() {
+            let text = format!("{identity} is the identity of weft-control, which issues it to itself only");
+            return Err(Refusal("reserved", Status::permission_denied(text)));
+        }
+        match caller {
+            Caller::NodeProxy { node } => self.is_on_node(node, service_account, namespace, identity),
+            Caller::Workload { namespace: own, service_account: account } => {
+                if own == namespace && account == service_account {
+                    return Ok(());
+                }
+                let text = format!(
+                    "the token belongs to the service account {own}/{account}, which may not have the identity \
+                     {identity}"
+                );
+                Err(Refusal("other_account", Status::permission_denied(text)))
+            }
+        }
+    }
+
+    fn is_on_node(
+        &self,
+        node: &str,
+        service_account: &str,
+        namespace: &str,
+        identity: &str,
+    ) -> Result<(), Refusal> {
         let cluster = self.index.snapshot();
         let has_pod = cluster.pods_on(node).iter().any(|pod| {
             pod.is_meshed() && pod.service_account == service_account && pod.name.namespace == namespace
         });
-        if !has_pod {
-            let text = format!(
-                "node {node} has no meshed pod with service account {namespace}/{service_account}, so it may not \
-                 have the identity {identity}"
-            );
-            return Err(Refusal("not_on_node", Status::permission_denied(text)));
+        if has_pod {
+            return Ok(());
         }
-        Ok(())
+        let text = format!(
+            "node {node} has no meshed pod with service account {namespace}/{service_account}, so it may not have \
+             the identity {identity}"
+        );
+        Err(Refusal("not_on_node", Status::permission_denied(text)))
     }
 }
 
@@ -99,7 +134,7 @@ impl Identity for Identities {
     async fn certify(&self, request: Request<CertifyRequest>) -> Result<Response<CertifyResponse>, Status> {
         let mut call = self.metrics.call(CERTIFY, false);
         let request = request.into_inner();
-        match Self::certify(self, &request) {
+        match Self::certify(self, &request).await {
             Ok(response) => {
                 self.metrics.issued();
                 Ok(Response::new(response))

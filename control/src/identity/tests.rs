@@ -1,5 +1,9 @@
 //! Checks who is issued certificates, and that they can be verified.
 
+mod api_server;
+mod mounted;
+mod reviews;
+
 use std::{fs, time::Duration};
 
 use rcgen::{
@@ -14,7 +18,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::{
     csr,
-    issuer::{Issuer, IssuerError},
+    issuer::{Issuer, IssuerError, Pem},
 };
 use crate::testing::{Running, within};
 
@@ -195,7 +199,12 @@ fn ca(algorithm: &'static SignatureAlgorithm, lifetime: Duration) -> Ca {
 }
 
 fn read(anchors: &str, issuer: &str, key: &str) -> Result<Issuer, IssuerError> {
-    Issuer::read(anchors.as_bytes(), issuer.as_bytes(), key.as_bytes())
+    let pem = Pem {
+        anchors: ("anchors.pem", anchors.as_bytes()),
+        chain: ("issuer.pem", issuer.as_bytes()),
+        key: ("issuer-key.pem", key.as_bytes()),
+    };
+    Issuer::read(&pem, Duration::from_secs(20))
 }
 
 #[test]
@@ -217,10 +226,14 @@ fn issuers_with_any_key_work_and_limit_their_certificates() {
 fn issuers_that_do_not_match_are_refused() {
     let hour = Duration::from_secs(3600);
     let (mine, other) = (ca(&rcgen::PKCS_ECDSA_P256_SHA256, hour), ca(&rcgen::PKCS_ECDSA_P256_SHA256, hour));
-    assert!(matches!(read(&other.anchors, &mine.issuer, &mine.key), Err(IssuerError::NotTrusted(_))));
-    assert!(matches!(read(&mine.anchors, &mine.issuer, &other.key), Err(IssuerError::OtherKey)));
-    assert!(matches!(read("", &mine.issuer, &mine.key), Err(IssuerError::Empty("anchors.pem"))));
-    assert!(matches!(read(&mine.anchors, "x", &mine.key), Err(IssuerError::Empty("issuer.pem"))));
+    assert!(matches!(read(&other.anchors, &mine.issuer, &mine.key), Err(IssuerError::NotTrusted { .. })));
+    assert!(matches!(read(&mine.anchors, &mine.issuer, &other.key), Err(IssuerError::OtherKey { .. })));
+    assert!(
+        matches!(read("", &mine.issuer, &mine.key), Err(IssuerError::Empty(file)) if file == "anchors.pem")
+    );
+    assert!(
+        matches!(read(&mine.anchors, "x", &mine.key), Err(IssuerError::Empty(file)) if file == "issuer.pem")
+    );
     assert!(matches!(read(&mine.anchors, &mine.issuer, "x"), Err(IssuerError::Pem { .. })));
     // During a rotation both roots are trusted.
     assert!(read(&format!("{}{}", other.anchors, mine.anchors), &mine.issuer, &mine.key).is_ok());

@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::{
     locate::locate,
-    path::{FieldPath, field},
-    problem::{Finding, Location, Problem},
+    problem::{Location, Problem},
 };
-use crate::model::Key;
+use crate::{
+    model::Key,
+    validation::{FieldPath, Finding, field},
+};
 
 /// A document as it is in its file, before overlays are merged onto it.
 #[derive(Debug)]

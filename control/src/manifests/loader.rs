@@ -7,13 +7,15 @@ use std::{
 };
 
 use super::{
-    decode,
     document::{Ignored, RawDocument},
     file::File,
     folder, patch,
     problem::{Location, Problem},
 };
-use crate::model::{Key, Object};
+use crate::{
+    model::{Key, Object},
+    validation,
+};
 
 /// An object with the places that it was read from.
 #[derive(Clone, Debug)]
@@ -164,7 +166,7 @@ impl Loader {
 impl Merged {
     /// If the merged document is wrong, `last_valid` stays.
     fn new(key: &Key, parts: Vec<Arc<RawDocument>>, last_valid: Option<Arc<Document>>) -> Self {
-        match decode::object(key.kind, &patch::merged(parts.iter().map(|part| part.value()))) {
+        match validation::object(key.kind, &patch::merged(parts.iter().map(|part| part.value()))) {
             Ok(object) => {
                 let locations = parts.iter().map(|part| part.location.clone()).collect();
                 let document = Document { key: key.clone(), object: Arc::new(object), locations };

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::path::{FieldPath, Segment};
+use crate::validation::{FieldPath, Segment};
 
 /// Line and column (from 1) of `field` in the only document of `text`, or of its nearest parent that exists.
 pub(super) fn locate(text: &str, field: &FieldPath) -> (usize, usize) {
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifests::path::field;
+    use crate::validation::field;
 
     const TEXT: &str = "# note\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n    a.b/c: \"1\"\nspec:\n  ports:\n  - port: 1\n  - port: x\n";
 

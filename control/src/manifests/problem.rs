@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::path::FieldPath;
-
 /// A place in a manifest. Line and column count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
@@ -25,20 +23,6 @@ pub struct Problem {
     pub field: String,
     pub reason: String,
     pub advice: String,
-}
-
-/// A mistake inside one document whose place in the file is not known yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) field: FieldPath,
-    pub(super) reason: String,
-    pub(super) advice: String,
-}
-
-impl Finding {
-    pub(super) fn new(field: FieldPath, reason: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { field, reason: reason.into(), advice: advice.into() }
-    }
 }
 
 impl Problem {

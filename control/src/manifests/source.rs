@@ -78,6 +78,7 @@ fn difference(before: &Objects, now: &Objects) -> Vec<Event> {
     let is_new = |(key, object): &(&Key, &Arc<Object>)| {
         before.get(*key).is_none_or(|before| !Arc::ptr_eq(before, object))
     };
-    let applied = now.iter().filter(is_new).map(|(_, object)| Event::Applied(object.clone()));
+    let trimmed = |object: &Object| Event::Applied(Arc::new(object.clone().trimmed()));
+    let applied = now.iter().filter(is_new).map(|(_, object)| trimmed(object));
     deleted.chain(applied).collect()
 }

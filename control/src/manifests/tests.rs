@@ -188,13 +188,82 @@ fn the_same_object_twice_in_a_folder_is_a_mistake() {
 }
 
 #[test]
+fn mistakes_in_policies_are_found_at_their_field() {
+    let policy = |kind: &str, version: &str, spec: &str| {
+        format!(
+            "{{apiVersion: policy.linkerd.io/{version}, kind: {kind}, metadata: {{name: p, namespace: demo}}, spec: {{{spec}}}}}"
+        )
+    };
+    let authorization = |spec: &str| policy("ServerAuthorization", "v1beta1", spec);
+    let authorization_policy = |spec: &str| policy("AuthorizationPolicy", "v1alpha1", spec);
+    let mesh_tls = |spec: &str| policy("MeshTLSAuthentication", "v1alpha1", spec);
+    let networks = |spec: &str| policy("NetworkAuthentication", "v1alpha1", &format!("networks: [{spec}]"));
+    let target = "targetRef: {group: policy.linkerd.io, kind: Server, name: s}";
+    let refs = |list: &[&str]| {
+        let reference = |kind: &&str| format!("{{group: policy.linkerd.io, kind: {kind}, name: x}}");
+        let list: Vec<_> = list.iter().map(reference).collect();
+        authorization_policy(&format!("{target}, requiredAuthenticationRefs: [{}]", list.join(", ")))
+    };
+    for (text, field) in [
+        (policy("Server", "v1beta3", "port: 70000"), "spec.port"),
+        (authorization("server: {name: s, selector: {}}"), "spec.server.selector"),
+        (authorization("client: {networks: [{cidr: 10.0.0.0/40}]}"), "spec.client.networks[0].cidr"),
+        (
+            authorization("client: {unauthenticated: true, meshTLS: {identities: [\"*\"]}}"),
+            "spec.client.meshTLS",
+        ),
+        (authorization("client: {meshTLS: {identities: [\"*x\"]}}"), "spec.client.meshTLS.identities[0]"),
+        (
+            authorization("client: {meshTLS: {serviceAccounts: [{name: A}]}}"),
+            "spec.client.meshTLS.serviceAccounts[0].name",
+        ),
+        (authorization_policy("targetRef: {kind: Deployment, name: x}"), "spec.targetRef.kind"),
+        (authorization_policy("targetRef: {kind: Namespace, name: other}"), "spec.targetRef.name"),
+        (refs(&["MeshTLSAuthentication", "MeshTLSAuthentication"]), "spec.requiredAuthenticationRefs"),
+        (refs(&["NetworkAuthentication", "NetworkAuthentication"]), "spec.requiredAuthenticationRefs"),
+        (refs(&["Server"]), "spec.requiredAuthenticationRefs[0].kind"),
+        (mesh_tls("identities: []"), "spec"),
+        (mesh_tls("identityRefs: [{kind: Pod, name: x}]"), "spec.identityRefs[0].kind"),
+        (
+            mesh_tls("identityRefs: [{kind: Namespace, name: x, namespace: y}]"),
+            "spec.identityRefs[0].namespace",
+        ),
+        (networks("{cidr: 10.0.0.0/8, except: [11.0.0.0/9]}"), "spec.networks[0].except[0]"),
+        (networks("{cidr: 10.0.0.0/8, except: [10.0.0.0/8]}"), "spec.networks[0].except[0]"),
+    ] {
+        let folders = Folders::new();
+        folders.write("m/x.yaml", &text);
+        let fields: Vec<_> = folders.load(&["m"]).problems.into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, [field], "{text}");
+    }
+    let folders = Folders::new();
+    let right = [
+        authorization(
+            "server: {selector: {matchLabels: {app: a}}}, client: {networks: [{cidr: 10.0.0.1}], unauthenticated: true}",
+        ),
+        authorization_policy(
+            "targetRef: {kind: Namespace, name: demo}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: web, namespace: other}]",
+        ),
+        refs(&["MeshTLSAuthentication", "NetworkAuthentication"]),
+        mesh_tls(
+            "identities: [\"*\", \"*.demo.serviceaccount.identity.weft.cluster.local\"], identityRefs: [{kind: Namespace, name: x}]",
+        ),
+        networks("{cidr: 0.0.0.0/0, except: [10.0.0.0/8, 11.0.0.1]}"),
+    ];
+    for (number, text) in right.iter().enumerate() {
+        folders.write(&format!("{number}/x.yaml"), text);
+        assert_eq!(folders.load(&[&number.to_string()]).problems, [], "{text}");
+    }
+}
+
+#[test]
 fn other_kinds_are_reported_once_and_ignored() {
     let folders = Folders::new();
-    let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n".repeat(3);
+    let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\n".repeat(3);
     folders.write("m/a.yaml", &format!("{other}{}", pod("a", "")));
     let loaded = folders.load(&["m"]);
     assert_eq!((names(&loaded), loaded.problems.len()), (vec!["Pod demo/a".into()], 0));
-    assert_eq!((loaded.ignored.len(), loaded.ignored[0].kind.as_str()), (1, "apps/v1 Deployment"));
+    assert_eq!((loaded.ignored.len(), loaded.ignored[0].kind.as_str()), (1, "v1 ConfigMap"));
 }
 
 #[tokio::test]

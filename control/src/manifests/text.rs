@@ -7,13 +7,14 @@ use std::{path::Path, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    decode,
     document::{Ignored, Origin, RawDocument},
     patch,
-    path::field,
-    problem::{Finding, Location, Problem},
+    problem::{Location, Problem},
 };
-use crate::model::{Key, Kind};
+use crate::{
+    model::{Key, Kind},
+    validation::{self, Finding, field},
+};
 
 /// The content of a file.
 #[derive(Debug, Default)]
@@ -68,7 +69,7 @@ impl Parsed {
         match key(known, &value) {
             Ok(key) => {
                 let overlaid = patch::merged(std::iter::once(value.clone()));
-                let findings = decode::object(key.kind, &overlaid).err().unwrap_or_default();
+                let findings = validation::object(key.kind, &overlaid).err().unwrap_or_default();
                 let problems = findings.into_iter().map(|found| origin.problem(file, Some(&key), found));
                 self.problems.extend(problems);
                 let location = origin.location(file);

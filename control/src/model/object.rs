@@ -9,6 +9,7 @@ use k8s_openapi::{
 };
 
 use super::{
+    authorization::{AuthorizationPolicy, MeshTLSAuthentication, NetworkAuthentication, ServerAuthorization},
     key::{Key, Kind},
     server::Server,
 };
@@ -21,7 +22,13 @@ pub enum Object {
     Service(Box<Service>),
     EndpointSlice(Box<EndpointSlice>),
     Pod(Box<Pod>),
+    /// A Node, or an owner of pods: see [`Kind::is_metadata_only`].
+    MetadataOnly(Kind, Box<ObjectMeta>),
     Server(Box<Server>),
+    ServerAuthorization(Box<ServerAuthorization>),
+    AuthorizationPolicy(Box<AuthorizationPolicy>),
+    MeshTLSAuthentication(Box<MeshTLSAuthentication>),
+    NetworkAuthentication(Box<NetworkAuthentication>),
 }
 
 impl Object {
@@ -32,7 +39,12 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Pod(_) => Kind::Pod,
+            Self::MetadataOnly(kind, _) => *kind,
             Self::Server(_) => Kind::Server,
+            Self::ServerAuthorization(_) => Kind::ServerAuthorization,
+            Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
+            Self::MeshTLSAuthentication(_) => Kind::MeshTLSAuthentication,
+            Self::NetworkAuthentication(_) => Kind::NetworkAuthentication,
         }
     }
 
@@ -48,7 +60,12 @@ impl Object {
             Self::Service(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
             Self::Pod(object) => &object.metadata,
+            Self::MetadataOnly(_, metadata) => metadata,
             Self::Server(object) => &object.metadata,
+            Self::ServerAuthorization(object) => &object.metadata,
+            Self::AuthorizationPolicy(object) => &object.metadata,
+            Self::MeshTLSAuthentication(object) => &object.metadata,
+            Self::NetworkAuthentication(object) => &object.metadata,
         }
     }
 }

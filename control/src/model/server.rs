@@ -20,6 +20,8 @@ pub struct Server {
 pub struct ServerSpec {
     /// An empty selector selects all pods of the namespace.
     pub pod_selector: Option<LabelSelector>,
+    /// Selects workloads outside the cluster; a Server with this and without a pod selector selects no pod.
+    pub external_workload_selector: Option<LabelSelector>,
     /// The container port, by number or name.
     pub port: Option<IntOrString>,
     /// `unknown` if it is absent.

@@ -13,15 +13,18 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use tonic::{Request, Response, Status};
-use weft_api::node::{ReportRequest, ReportResponse, Update, WatchRequest, node_server::Node};
+use weft_api::node::{
+    ReportRequest, ReportResponse, Snapshot, Update, WatchRequest, node_server::Node, update::Kind,
+};
 
 use self::{delta::Deltas, report::instances};
 pub(crate) use self::{presence::ProxyPresence, report::ServedFile};
 use crate::{
-    identity::Tokens,
+    identity::{Authenticator, Caller},
     index::Index,
     mesh::Mesh,
     metrics::Metrics,
+    readiness::Readiness,
     streams::{Stream, Streams},
 };
 
@@ -32,7 +35,8 @@ const REPORT: &str = "node.Report";
 pub(crate) struct Nodes {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) index: Arc<Index>,
-    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) streams: Streams,
     pub(crate) served: Arc<ServedFile>,
     pub(crate) presence: Arc<ProxyPresence>,
@@ -41,20 +45,44 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Checks that the request has the token of the node that it is about.
-    fn authorize<T>(&self, request: &Request<T>, wanted: &str) -> Result<(), Status> {
+    async fn authorize<T>(&self, request: &Request<T>, wanted: &str) -> Result<(), Status> {
         let header = request.metadata().get("authorization").map(|value| value.as_bytes());
         let token = header
             .and_then(|header| header.split_at_checked("Bearer ".len()))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
             .map(|(_, token)| token)
             .ok_or_else(|| Status::unauthenticated("metadata `authorization: Bearer TOKEN` is missing"))?;
-        match self.tokens.node_of(token) {
-            Some(node) if node == wanted => Ok(()),
-            Some(node) => Err(Status::permission_denied(format!(
-                "the token of node {node} gives no access to node {wanted:?}"
-            ))),
-            None => Err(Status::unauthenticated("the token does not belong to any node of this mesh")),
+        match self
+            .authenticator
+            .authenticate(token)
+            .await
+            .inspect_err(|error| self.refused(error.reason()))?
+        {
+            Caller::NodeProxy { node } if node == wanted => Ok(()),
+            Caller::NodeProxy { node } => {
+                self.refused("other_node");
+                let text = format!("the token of node {node} gives no access to node {wanted:?}");
+                Err(Status::permission_denied(text))
+            }
+            Caller::Workload { namespace, service_account } => {
+                self.refused("not_the_proxy");
+                let text = format!(
+                    "the token of the service account {namespace}/{service_account} gives no access: only node \
+                     proxies have it"
+                );
+                Err(Status::permission_denied(text))
+            }
         }
+    }
+
+    fn refused(&self, reason: &'static str) {
+        self.metrics.node_call_refused(reason);
+    }
+
+    /// A stream that is open from the start, and says by an empty snapshot that this replica is ready.
+    fn presence_stream(&self) -> Result<Stream<Update>, Status> {
+        let mut message = Some(Update { kind: Some(Kind::Snapshot(Snapshot::default())) });
+        self.streams.open_early(WATCH, Vec::new(), move |_| message.take().into_iter().collect())
     }
 }
 
@@ -63,14 +91,19 @@ impl Node for Nodes {
     type WatchStream = Stream<Update>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Stream<Update>>, Status> {
-        let WatchRequest { node, draining } = request.get_ref();
-        if let Err(status) = self.authorize(&request, node) {
+        let WatchRequest { node, draining, presence_only } = request.get_ref();
+        if let Err(status) = self.authorize(&request, node).await {
             tracing::warn!(node, "refused a request to watch a node's workloads: {}", status.message());
             return Err(self.streams.refuse(WATCH, status));
         }
-        tracing::info!(node, draining, "a proxy watches its node's workloads");
-        let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-        let stream = self.streams.open(WATCH, move |cluster| deltas.update(cluster))?;
+        let stream = match presence_only {
+            true => self.presence_stream()?,
+            false => {
+                let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
+                self.streams.open(WATCH, deltas.topics(), move |cluster| deltas.update(cluster))?
+            }
+        };
+        tracing::info!(node, draining, presence_only, "a proxy watches its node's workloads");
         let guard = (!draining).then(|| self.presence.enter(node));
         let stream = stream.inspect(move |_| {
             // Captured so that it is dropped with the stream.
@@ -82,7 +115,7 @@ impl Node for Nodes {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let mut call = self.metrics.call(REPORT, false);
         let node = request.get_ref().node.clone();
-        if let Err(status) = self.authorize(&request, &node) {
+        if let Err(status) = self.authorize(&request, &node).await {
             tracing::warn!(node, "refused a node's report: {}", status.message());
             call.code = status.code();
             return Err(status);
@@ -96,7 +129,9 @@ impl Node for Nodes {
             }
         });
         reported.await.map_err(|error| Status::internal(error.to_string()))?;
-        self.presence.reported(&node);
+        if self.presence.reported(&node) {
+            self.readiness.node_reported(&node);
+        }
         Ok(Response::new(ReportResponse {}))
     }
 }

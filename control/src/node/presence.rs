@@ -84,11 +84,13 @@ impl ProxyPresence {
         PresenceGuard { presence: self.clone(), node: node.to_owned() }
     }
 
-    /// A proxy of `node` has reported. If none watches, the report does not count.
-    pub(super) fn reported(&self, node: &str) {
-        if !self.nodes.lock().watching.contains_key(node) {
+    /// A proxy of `node` has reported. False if none watches: the report does not count then.
+    pub(super) fn reported(&self, node: &str) -> bool {
+        let is_watching = self.nodes.lock().watching.contains_key(node);
+        if !is_watching {
             self.check_soon();
         }
+        is_watching
     }
 
     /// Withdraws pods without a proxy until `stop`.

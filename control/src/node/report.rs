@@ -21,20 +21,32 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct ServedFile {
-    path: Mutex<PathBuf>,
+    path: Option<Mutex<PathBuf>>,
+    was_found: bool,
 }
 
 impl ServedFile {
     /// Opens and reads the file at `path`. One that cannot be read counts as empty: the proxies will report again.
     pub(crate) fn open(path: &Path) -> (Self, Served) {
-        let served = match fs::read(path) {
-            Ok(content) => serde_json::from_slice(&content).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "cannot read which pods are served; waiting for reports of the proxies");
-                Served::new()
-            }),
-            Err(_) => Served::new(),
-        };
-        (Self { path: Mutex::new(path.to_owned()) }, served)
+        let known = fs::read(path).ok().and_then(|content| {
+            serde_json::from_slice(&content)
+                .inspect_err(|error| {
+                    tracing::warn!(path = %path.display(), %error, "cannot read which pods are served; waiting for reports of the proxies");
+                })
+                .ok()
+        });
+        let was_found = known.is_some();
+        (Self { path: Some(Mutex::new(path.to_owned())), was_found }, known.unwrap_or_default())
+    }
+
+    /// No file: nothing is kept.
+    pub(crate) fn none() -> Self {
+        Self { path: None, was_found: false }
+    }
+
+    /// Whether there was a valid file at the start.
+    pub(crate) fn was_found(&self) -> bool {
+        self.was_found
     }
 
     /// Writes which pods are served now. A failure is only logged: what is served is forgotten at the next start then.
@@ -46,7 +58,8 @@ impl ServedFile {
 
     fn write(&self, index: &Index) -> io::Result<()> {
         // Locked before reading: the last of several writers writes the newest state.
-        let path = self.path.lock();
+        let Some(path) = &self.path else { return Ok(()) };
+        let path = path.lock();
         let content = serde_json::to_vec(&index.served())?;
         state::write(&path, &content, 0o600)
     }

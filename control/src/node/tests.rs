@@ -1,5 +1,7 @@
 //! Checks what proxies are told about their node, and when pods are announced as meshed.
 
+mod policies;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
@@ -26,7 +28,7 @@ fn pod(name: &str, node: &str, uid: &str, more: &str) -> String {
 }
 
 fn watch_of(node: &str) -> WatchRequest {
-    WatchRequest { node: node.into(), draining: false }
+    WatchRequest { node: node.into(), ..WatchRequest::default() }
 }
 
 async fn next(stream: &mut Streaming<Update>) -> Kind {
@@ -49,7 +51,10 @@ async fn a_snapshot_comes_first_and_then_differences() {
     let mut stream =
         running.node().watch(bearer(watch_of("one"), &running.token("one"))).await.unwrap().into_inner();
     let Kind::Snapshot(snapshot) = next(&mut stream).await else { panic!() };
-    assert_eq!(names(&snapshot.workloads), ["a", "host"]);
+    // A pod without an address too: its proxy may learn the address first. The pods that are not meshed are named.
+    assert_eq!(names(&snapshot.workloads), ["a", "host", "new"]);
+    assert!(snapshot.workloads[2].ips.is_empty());
+    assert_eq!(snapshot.unmeshed.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>(), ["plain"]);
     let a = &snapshot.workloads[0];
     assert_eq!(a.identity, "default.demo.serviceaccount.identity.linkerd.cluster.local");
     assert_eq!((a.ips.as_slice(), a.host_network), (["10.0.0.1".to_owned()].as_slice(), false));
@@ -64,26 +69,32 @@ async fn a_snapshot_comes_first_and_then_differences() {
         &text.replace("namespace: demo, uid: \"1\", labels", "namespace: demo, uid: \"2\", labels"),
     );
     let mut kinds = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         kinds.push(match next(&mut stream).await {
             Kind::Remove(gone) => format!("remove {} {}", gone.name, gone.uid),
             Kind::Upsert(new) => {
                 let new = new.r#ref.unwrap();
                 format!("upsert {} {}", new.name, new.uid)
             }
+            Kind::Unmeshed(pod) => format!("unmeshed {} {}", pod.name, pod.uid),
             Kind::Snapshot(_) => "snapshot".into(),
             Kind::Splice(_) => "splice".into(),
         });
     }
-    assert_eq!(kinds, ["remove a 1", "remove host 1", "upsert a 2", "upsert host 2"]);
+    let removed = ["remove a 1", "remove host 1", "remove new 1", "remove plain 1"];
+    let added = ["upsert a 2", "upsert host 2", "upsert new 2", "unmeshed plain 2"];
+    assert_eq!(kinds, [removed, added].concat());
 
     running.manifest(&pod("a", "one", "2", "").replace(
         "linkerd.io/inject: enabled",
         "linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: deny",
     ));
-    let Kind::Remove(gone) = next(&mut stream).await else { panic!() };
+    for name in ["host", "new", "plain"] {
+        let Kind::Remove(gone) = next(&mut stream).await else { panic!() };
+        assert_eq!(gone.name, name);
+    }
     let Kind::Upsert(changed) = next(&mut stream).await else { panic!() };
-    assert_eq!((gone.name.as_str(), changed.fail_mode()), ("host", FailMode::Closed));
+    assert_eq!(changed.fail_mode(), FailMode::Closed);
     assert_eq!(changed.default_inbound_policy(), InboundPolicy::Deny);
 }
 
@@ -263,7 +274,7 @@ async fn a_draining_proxy_is_told_of_changes_and_does_not_count() {
     let running = Running::start(&text).await;
     serve_all(&running.index);
     let token = running.token("one");
-    let draining = WatchRequest { node: "one".into(), draining: true };
+    let draining = WatchRequest { draining: true, ..watch_of("one") };
     let serving = running.node().watch(bearer(watch_of("one"), &token)).await.unwrap().into_inner();
     let mut stream = running.node().watch(bearer(draining, &token)).await.unwrap().into_inner();
     let Kind::Snapshot(_) = next(&mut stream).await else { panic!() };

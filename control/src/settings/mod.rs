@@ -1,7 +1,8 @@
-//! The settings that annotations of pods, namespaces and services make.
+//! The settings that annotations and policies make.
 
 mod annotations;
 mod duration;
+mod identity;
 mod policy;
 mod ports;
 mod protocol;
@@ -10,6 +11,7 @@ pub(crate) use self::ports::is_port_name;
 pub use self::{
     annotations::{AccessLog, Annotations, BadAnnotation, FailMode},
     duration::{BadDuration, parse_duration},
+    identity::{IdentityMatch, parse_network},
     policy::Policy,
     ports::{PortNames, PortRange, PortSet},
     protocol::Protocol,

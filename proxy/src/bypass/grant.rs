@@ -6,9 +6,11 @@ use weft_common::DirectKey;
 
 use crate::{
     balance::Endpoint,
-    metrics::{AuthzLabels, AuthzOutcome, Metrics, OpenConn, Tls, Transport, TransportLabels, reason},
+    metrics::{
+        AuthorizationLabels, AuthzLabels, AuthzOutcome, Metrics, OpenConn, Tls, Transport, TransportLabels,
+        reason,
+    },
     net::{Direction, Peer},
-    tls::Identity,
     workload::Workload,
 };
 
@@ -39,7 +41,7 @@ impl Grant {
         key: DirectKey,
         source: &Workload,
         original: SocketAddr,
-        backends: &[(Endpoint, Arc<Workload>)],
+        backends: &[(Endpoint, Arc<Workload>, Arc<AuthorizationLabels>)],
     ) -> Self {
         let loopback = || Tls::NoIdentity(reason::LOOPBACK);
         let accepted = metrics.transport(&TransportLabels {
@@ -53,7 +55,9 @@ impl Grant {
         });
         let backends = backends
             .iter()
-            .map(|(endpoint, workload)| Backend::new(metrics, source, &source.identity, endpoint, workload))
+            .map(|(endpoint, workload, allowed)| {
+                Backend::new(metrics, source, endpoint, workload, allowed.clone())
+            })
             .collect();
         Grant { id, key, original, backends, accepted }
     }
@@ -92,10 +96,11 @@ impl Backend {
     fn new(
         metrics: &Metrics,
         source: &Workload,
-        identity: &Identity,
         endpoint: &Endpoint,
         workload: &Workload,
+        allowed: Arc<AuthorizationLabels>,
     ) -> Self {
+        let identity = &source.identity;
         let port = workload.config().policies.port(endpoint.addr.port());
         let outbound = metrics.transport(&TransportLabels {
             direction: Direction::Outbound,
@@ -126,7 +131,7 @@ impl Backend {
             target: endpoint.addr,
             tls: Tls::Local(identity.clone()),
             server: Some(port.labels.clone()),
-            authz_name: Some(port.policy.as_str().into()),
+            authz: Some(allowed),
         };
         Backend { netns: workload.netns.cookie(), target: endpoint.addr, outbound, inbound, authz }
     }

@@ -33,7 +33,7 @@ use crate::{
     balance::Endpoint,
     capture::Capture,
     discovery::{Destination, Discovery},
-    metrics::Metrics,
+    metrics::{AuthorizationLabels, Metrics},
     policy::Client,
     workload::{Registry, Workload},
 };
@@ -93,6 +93,9 @@ struct Table {
     per_source: HashMap<u64, usize>,
     last_id: u64,
 }
+
+/// An endpoint of a grant, and what lets the source in there.
+type Backend = (Endpoint, Arc<Workload>, Arc<AuthorizationLabels>);
 
 /// Why a grant is revoked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,7 +171,7 @@ impl DirectConnections {
         table.last_id += 1;
         let id = table.last_id;
         let mut kernel_grant = DirectGrant { id, len: backends.len() as u32, ..DirectGrant::default() };
-        for (slot, (endpoint, workload)) in kernel_grant.backends.iter_mut().zip(&backends) {
+        for (slot, (endpoint, workload, _)) in kernel_grant.backends.iter_mut().zip(&backends) {
             let learned = !endpoint.opaque;
             *slot = DirectBackend {
                 netns: workload.netns.cookie(),
@@ -264,12 +267,8 @@ impl DirectConnections {
         revoked
     }
 
-    /// The endpoints of `original`, if `source` may connect to all of them directly.
-    fn backends(
-        &self,
-        source: &Arc<Workload>,
-        original: SocketAddr,
-    ) -> Option<Vec<(Endpoint, Arc<Workload>)>> {
+    /// The endpoints of `original`, and what lets `source` in there, if it may connect to all of them directly.
+    fn backends(&self, source: &Arc<Workload>, original: SocketAddr) -> Option<Vec<Backend>> {
         if !self.is_eligible(source) {
             return None;
         }
@@ -301,9 +300,9 @@ impl DirectConnections {
                     && endpoint.addr.is_ipv6() == original.is_ipv6()
                     && endpoint.tls.as_ref().is_some_and(|tls| tls.identity == workload.identity)
                     && !Arc::ptr_eq(&workload, source)
-                    && !workload.fast_open
-                    && self.allows(source, &workload, &endpoint);
-                is_allowed.then_some((endpoint, workload))
+                    && !workload.fast_open;
+                let allowed = is_allowed.then(|| self.allows(source, &workload, &endpoint))??;
+                Some((endpoint, workload, allowed))
             })
             .collect()
     }
@@ -318,14 +317,20 @@ impl DirectConnections {
         trusts_links && workload.config().direct_pass
     }
 
-    fn allows(&self, source: &Workload, workload: &Workload, endpoint: &Endpoint) -> bool {
+    /// What lets `source` in, if it may connect directly.
+    fn allows(
+        &self,
+        source: &Workload,
+        workload: &Workload,
+        endpoint: &Endpoint,
+    ) -> Option<Arc<AuthorizationLabels>> {
         let port = endpoint.addr.port();
         let opaque = endpoint.opaque || self.learned.read().contains(&(workload.netns.cookie(), port));
-        let Some(ip) = source.address_like(endpoint.addr.ip()) else { return false };
-        let client = Client { ip, identity: Some(&source.identity) };
-        opaque
-            && self.is_eligible(workload)
-            && !workload.skips_inbound(port)
-            && self.authorizer.decide(workload, endpoint.addr, client).admits()
+        if !opaque || !self.is_eligible(workload) || workload.skips_inbound(port) {
+            return None;
+        }
+        let client =
+            Client { ip: source.address_like(endpoint.addr.ip())?, identity: Some(&source.identity) };
+        self.authorizer.decide(workload, endpoint.addr, client).allowed().ok()
     }
 }

@@ -66,6 +66,15 @@ impl From<io::Error> for NotIsolated {
 }
 
 impl Netns {
+    /// The first of `ips` that no link in the namespace has.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub fn missing(&self, ips: &[IpAddr]) -> io::Result<Option<IpAddr>> {
+        let present = self.inside(addresses)?;
+        Ok(ips.iter().find(|ip| present.iter().all(|(address, _)| address != *ip)).copied())
+    }
+
     /// Whether the links on which the pod has `ips` lead to `node` alone. As of now: networks of Kubernetes link a pod
     /// before they give it an address, and never link it anew.
     ///
@@ -194,6 +203,14 @@ fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_are_not_there_are_named() {
+        let Ok(own) = Netns::open(std::path::Path::new("/proc/self/ns/net")) else { return };
+        let (present, missing) = ("127.0.0.1".parse().unwrap(), "203.0.113.77".parse().unwrap());
+        assert_eq!(own.missing(&[present]).unwrap(), None);
+        assert_eq!(own.missing(&[present, missing]).unwrap(), Some(missing));
+    }
 
     #[test]
     fn loopback_is_a_link_of_no_pair() {

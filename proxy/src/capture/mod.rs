@@ -12,6 +12,7 @@ mod check;
 mod counters;
 mod destroy;
 mod diag;
+mod earlier;
 mod enrol;
 mod error;
 mod kernel;
@@ -22,6 +23,7 @@ mod load;
 mod maps;
 mod netlink;
 mod netns;
+mod node_connections;
 mod socket_pool;
 mod splice;
 mod sys;
@@ -44,6 +46,7 @@ pub use self::{
     cgroup::default_attach_point,
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
+    earlier::{Caution, EarlierConnections},
     enrol::{Enrolled, KernelConfig},
     error::CaptureError,
     kernel::Unsupported,
@@ -51,6 +54,7 @@ pub use self::{
     link_isolation::NotIsolated,
     listen::{Listener, Listeners},
     netns::Netns,
+    node_connections::NodeConnections,
     socket_pool::SocketPool,
     splice::{Full, InstalledRedirect, Refused, Splice},
     sys::{owned_fd, socket_cookie, tcp_info},

@@ -1,4 +1,4 @@
-//! Sends one netlink request and hands over what the kernel answers, in the calling thread's network namespace.
+//! Sends netlink requests and hands over what the kernel answers.
 
 use std::{io, ops::ControlFlow};
 
@@ -8,8 +8,15 @@ use netlink_packet_core::{
 };
 use netlink_sys::{Socket, SocketAddr};
 
-/// Asks and calls `each` for every answer, until it breaks or there are no more. `flags`: `NLM_F_DUMP` for many answers,
-/// `NLM_F_ACK` for none but whether it was done.
+/// A socket of the calling thread's network namespace.
+pub(super) fn socket(protocol: isize) -> io::Result<Socket> {
+    let socket = Socket::new(protocol)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Asks in the calling thread's network namespace and calls `each` for every answer, until it breaks or there are no
+/// more. `flags`: `NLM_F_DUMP` for many answers, `NLM_F_ACK` for none but whether it was done.
 ///
 /// # Errors
 /// The kernel's refusal, or that the socket could not be used.
@@ -17,13 +24,27 @@ pub(super) fn request<M>(
     protocol: isize,
     message: M,
     flags: u16,
+    each: impl FnMut(M) -> ControlFlow<()>,
+) -> io::Result<()>
+where
+    M: NetlinkSerializable + NetlinkDeserializable,
+{
+    ask(&socket(protocol)?, message, flags, each)
+}
+
+/// [`request`] on a socket that is used again: `each` must not break.
+///
+/// # Errors
+/// As those of [`request`].
+pub(super) fn ask<M>(
+    socket: &Socket,
+    message: M,
+    flags: u16,
     mut each: impl FnMut(M) -> ControlFlow<()>,
 ) -> io::Result<()>
 where
     M: NetlinkSerializable + NetlinkDeserializable,
 {
-    let socket = Socket::new(protocol)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | flags;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));

@@ -42,6 +42,11 @@ impl Netns {
         self.cookie
     }
 
+    /// Its file's inode. Another namespace may have it later.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
     /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path

@@ -45,6 +45,8 @@ pub(super) enum Protocol {
     Tls { sni: Option<String> },
     /// Anything else. `server_first`: the application has sent something before the client did.
     Plain { server_first: bool },
+    /// The client has closed its side without a byte.
+    Nothing,
 }
 
 /// Detection did not come to an end.
@@ -97,6 +99,7 @@ impl Detector<'_> {
                 () = tokio::time::sleep_until(self.deadline) => Event::Deadline,
             };
             let protocol = match event {
+                Event::Client(Ok(0)) if bytes.is_empty() => Protocol::Nothing,
                 Event::Client(Ok(0)) => Protocol::Plain { server_first: false },
                 Event::ApplicationFirst => Protocol::Plain { server_first: true },
                 Event::Client(Ok(_)) => match client_hello(&bytes) {

@@ -126,7 +126,14 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
             let tls = Tls::Opaque { sni };
             interpret(data_path, accepted, (stream, tls), application, Hint::Opaque).await
         }
-        Protocol::Plain { server_first } => {
+        Protocol::Nothing if is_tcp_probe(components, accepted) => {
+            net::end_orderly(stream.tcp());
+            let (workload, target) = (&accepted.workload, accepted.ends.target);
+            refuse::count_closed(components.metrics, workload, target, refuse::plaintext(), None);
+            None
+        }
+        Protocol::Nothing | Protocol::Plain { .. } => {
+            let server_first = matches!(protocol, Protocol::Plain { server_first: true });
             let hint = match declared {
                 _ if server_first || !interprets => Hint::Opaque,
                 DeclaredProtocol::Http1 => Hint::Http(HttpVersion::Http1),
@@ -136,6 +143,15 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
             interpret(data_path, accepted, (stream, refuse::plaintext()), application, hint).await
         }
     }
+}
+
+/// Whether a connection without a byte, which policy denies, is the node's: the kubelet has seen that somebody listens,
+/// and that is nothing to complain about.
+fn is_tcp_probe(components: &Inbound<'_>, accepted: &Accepted) -> bool {
+    let (target, client) = (accepted.ends.target, accepted.ends.client);
+    let asking = Client { ip: client.ip(), identity: None };
+    !components.authorizer.decide(&accepted.workload, target, asking).admits()
+        && components.authorizer.is_from_node(target, client)
 }
 
 /// What is known of the protocol within a connection.
@@ -303,7 +319,7 @@ fn authorize(
     tls: Tls,
     stream: &impl OverTcp,
 ) -> Option<Authorization> {
-    let (target, client) = (accepted.ends.target, accepted.ends.client.ip());
+    let (target, client) = (accepted.ends.target, accepted.ends.client);
     match components.authorizer.authorize(&accepted.workload, target, client, tls.clone()) {
         Ok(authorization) => Some(authorization),
         Err(_) => {

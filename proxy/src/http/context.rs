@@ -24,13 +24,12 @@ use super::{
     worst::Table,
 };
 use crate::{
-    authorize::{RequestAuthorization, RequestSettings},
+    authorize::RequestAuthorization,
     limits::RequestPermit,
     metrics::{
         Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
     },
     net::{AppStream, Direction, Peer},
-    policy::DenyReason,
     tls::Identity,
     upstream::connect_application,
     workload::Workload,
@@ -47,7 +46,8 @@ pub(super) struct InboundContext {
     client_id: Option<HeaderValue>,
     authorization: Mutex<RequestAuthorization>,
     leg: Arc<HttpSeries>,
-    routes: [OnceLock<Arc<RouteSeries>>; 2],
+    /// For HTTP and gRPC, and the same for health checks.
+    routes: [OnceLock<Arc<RouteSeries>>; 4],
     worst: Table,
 }
 
@@ -74,7 +74,7 @@ impl InboundContext {
             server: Some(port.labels),
             destination: None,
         });
-        let authorization = http.authorizer.authorize_requests(workload, target, client.ip(), tls.clone());
+        let authorization = http.authorizer.authorize_requests(workload, target, client, tls.clone());
         Self {
             http: http.clone(),
             workload: workload.clone(),
@@ -99,10 +99,11 @@ impl InboundContext {
         started: Instant,
     ) -> Result<Admitted, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
-        let mut counted = record::Request::begin(self.leg.clone(), self.route(grpc).clone(), grpc, started);
+        let verdict = self.authorization.lock().check(request);
+        let route = self.route(grpc, verdict.is_probe).clone();
+        let mut counted = record::Request::begin(self.leg.clone(), route, grpc, started);
         counted.observers.push(Box::new(self.worst.see(request)));
-        let (decision, settings) = self.decide();
-        if let Some(format) = settings.access_log {
+        if let Some(format) = verdict.settings.access_log {
             counted.observers.push(Box::new(Entry::new(
                 format,
                 request,
@@ -112,12 +113,12 @@ impl InboundContext {
             )));
         }
         let head = headers::size(request);
-        let permit = decision.map_err(ProxyError::Denied).and_then(|()| {
+        let permit = verdict.result.map_err(ProxyError::Denied).and_then(|()| {
             self.workload.requests.acquire(Direction::Inbound, head).ok_or(ProxyError::LoadShed)
         });
         match permit {
             Ok(permit) => {
-                if settings.interprets {
+                if verdict.settings.interprets {
                     headers::strip_linkerd(request.headers_mut());
                     if let Some(identity) = &self.client_id {
                         request.headers_mut().insert(headers::CLIENT_ID, identity.clone());
@@ -132,11 +133,6 @@ impl InboundContext {
         }
     }
 
-    fn decide(&self) -> (Result<(), DenyReason>, RequestSettings) {
-        let mut authorization = self.authorization.lock();
-        (authorization.check(), authorization.settings())
-    }
-
     /// Counts and logs an answer of the proxy's own.
     pub(super) fn log_error(&self, error: &ProxyError) {
         self.http.log_error(Direction::Inbound, &self.workload, self.target, error);
@@ -144,7 +140,7 @@ impl InboundContext {
 
     /// Resolves when the policy denies this client; for what goes on after a request.
     pub(super) async fn revoked(&self) {
-        let (workload, client) = (&self.workload, self.client.ip());
+        let (workload, client) = (&self.workload, self.client);
         self.http
             .authorizer
             .authorize_requests(workload, self.target, client, self.tls.clone())
@@ -152,8 +148,8 @@ impl InboundContext {
             .await;
     }
 
-    fn route(&self, grpc: bool) -> &Arc<RouteSeries> {
-        self.routes[usize::from(grpc)].get_or_init(|| {
+    fn route(&self, grpc: bool, probe: bool) -> &Arc<RouteSeries> {
+        self.routes[usize::from(grpc) + 2 * usize::from(probe)].get_or_init(|| {
             let server = self.workload.config().policies.port(self.target.port()).labels;
             let parent = Parent {
                 group: server.group.clone(),
@@ -167,6 +163,7 @@ impl InboundContext {
                 workload: self.workload.labels.clone(),
                 parent: Arc::new(parent),
                 application: if grpc { Application::Grpc } else { Application::Http },
+                probe,
             })
         })
     }

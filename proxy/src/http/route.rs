@@ -41,6 +41,7 @@ impl Route {
                 workload: workload.labels.clone(),
                 parent: Arc::new(self.parent()),
                 application: if grpc { Application::Grpc } else { Application::Http },
+                probe: false,
             })
         });
         series.clone()

@@ -1,15 +1,20 @@
 //! The life of a workload on this node: watched, enrolled, served, reconfigured, unenrolled, reported.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod admission_metrics;
+mod announcements;
 mod draining;
+mod earlier;
 mod enroll;
 mod enrollment_lock;
-mod netns_finder;
+mod locate;
 mod netns_owner;
 mod node_api;
 mod previous;
 mod report;
 mod serve;
+mod session;
 mod spec;
 mod supervisor;
 mod takeover;
@@ -19,10 +24,13 @@ mod watch;
 
 use self::spec::Spec;
 pub use self::{
+    admission_metrics::{AdmissionCollector, Admissions},
     draining::Draining,
-    netns_finder::NetnsFinder,
+    earlier::{EarlierCollector, EarlierMetrics},
+    locate::{NetnsFinder, Sandboxes},
     node_api::WatchConfig,
     report::StatusReporter,
+    session::{Role, keep_session},
     supervisor::{Components, WorkloadSupervisor},
     watch::WorkloadWatch,
 };

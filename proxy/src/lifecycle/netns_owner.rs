@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 use weft_api::node::State;
 
-use super::{Spec, WorkloadSupervisor, supervisor::RETRY_INTERVAL};
+use super::{Spec, WorkloadSupervisor, locate::Found, supervisor::RETRY_INTERVAL};
 use crate::{capture::Netns, workload::Key};
 
 pub(super) const HOST_NETWORK: &str = "the pod shares the node's network (hostNetwork): its connections cannot be distinguished from the node's own";
@@ -16,7 +16,7 @@ impl WorkloadSupervisor {
     ///
     /// # Errors
     /// Why the pod can never be served there.
-    pub(super) async fn find_netns(&self, spec: &Spec) -> Result<Netns, String> {
+    pub(super) async fn find_netns(&self, spec: &Spec) -> Result<Found, String> {
         let reporter = &self.components.reporter;
         reporter.set(&spec.key, &spec.uid, State::Joining, "");
         let on_failure = |reason: &str| {
@@ -25,11 +25,12 @@ impl WorkloadSupervisor {
         };
         let mut refused = String::new();
         loop {
-            let netns = self.components.finder.find(spec, on_failure).await;
+            let found = self.components.finder.find(spec, on_failure).await?;
+            let netns = &found.netns;
             if netns.cookie() == self.components.capture.host().cookie() {
                 return Err(HOST_NETWORK.to_owned());
             }
-            let Err(reason) = self.claim(&netns, &spec.key) else { return Ok(netns) };
+            let Err(reason) = self.claim(netns, &spec.key) else { return Ok(found) };
             if refused != reason {
                 error!(workload = %spec.key, reason, "the workload cannot be served");
                 reporter.set(&spec.key, &spec.uid, State::Refused, &reason);

@@ -6,10 +6,12 @@ use tokio::{
     sync::watch as channel,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{
-    Spec, WorkloadSupervisor, enroll::EnrolledPod, supervisor::RETRY_INTERVAL, terminated::CHECK_INTERVAL,
+    Spec, WorkloadSupervisor, earlier, enroll::EnrolledPod, supervisor::RETRY_INTERVAL,
+    terminated::CHECK_INTERVAL,
 };
 use crate::capture::Enrolled;
 
@@ -31,6 +33,10 @@ impl WorkloadSupervisor {
         let mut rescan = true;
         let mut kernel_knows = true;
         let draining = self.components.data_path.draining.clone();
+        let metrics = &self.components.earlier;
+        let earlier =
+            pod.earlier.take().map(|earlier| earlier::close(spec.key.clone(), earlier, metrics.clone()));
+        let _earlier = earlier.map(|closing| AbortOnDropHandle::new(tokio::spawn(closing)));
         loop {
             tokio::select! {
                 () = draining.cancelled() => return self.freeze(pod).await,
@@ -40,7 +46,8 @@ impl WorkloadSupervisor {
                         return self.freeze(pod).await;
                     }
                     let wanted = specs.borrow_and_update().clone();
-                    match wanted {
+                    // The proxy may have learnt the addresses before the control plane did.
+                    match wanted.map(|wanted| wanted.or_addresses(&spec.kernel.ips)) {
                         // Repeated, by a control plane that was away.
                         Some(wanted) if wanted == spec => {}
                         Some(wanted) if wanted.same_pod(&spec) => {
@@ -82,7 +89,10 @@ impl WorkloadSupervisor {
         }
         let next = specs.borrow().clone();
         match next {
-            Some(next) if next.same_netns(&spec) && pod.workload.netns.is_current() => {
+            Some(next)
+                if next.same_netns(&spec, self.components.finder.by_name())
+                    && pod.workload.netns.is_current() =>
+            {
                 self.reenroll(pod, &next).await;
             }
             _ => self.unenroll(pod, &spec).await,

@@ -1,5 +1,7 @@
 //! What the control plane says about a workload, checked.
 
+mod policies;
+
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
@@ -9,7 +11,6 @@ use weft_common::PortRange;
 
 use crate::{
     capture,
-    policy::{DeclaredProtocol, InboundPolicy, Policies},
     tls::Identity,
     workload::{AccessLogFormat, Key, WorkloadConfig},
 };
@@ -26,9 +27,12 @@ pub(super) struct Spec {
     pub(super) identity: Identity,
     pub(super) netns: String,
     pub(super) host_network: bool,
+    pub(super) runtime_class: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) config: WorkloadConfig,
     pub(super) kernel: capture::KernelConfig,
+    /// Connections that are older than its enrollment stay open.
+    pub(super) keeps_earlier_connections: bool,
 }
 
 /// A message that cannot be understood.
@@ -51,9 +55,18 @@ impl Spec {
             && self.host_network == other.host_network
     }
 
-    /// Whether both are served in the same network namespace.
-    pub(super) fn same_netns(&self, other: &Spec) -> bool {
-        self.netns == other.netns && !self.host_network
+    /// Whether both are served in the same network namespace; `by_name`: pods of one name have one namespace.
+    pub(super) fn same_netns(&self, other: &Spec, by_name: bool) -> bool {
+        let told = by_name || !self.netns.is_empty();
+        self.netns == other.netns && !self.host_network && (told || self.uid == other.uid)
+    }
+
+    /// The same pod, with these addresses if the control plane does not know any yet.
+    pub(super) fn or_addresses(mut self, ips: &[IpAddr]) -> Self {
+        if self.kernel.ips.is_empty() {
+            self.kernel.ips = ips.to_vec();
+        }
+        self
     }
 
     /// Whether no other pod can reach the packets that go directly.
@@ -75,7 +88,7 @@ impl TryFrom<api::Workload> for Spec {
         let error = |field, value: &dyn std::fmt::Debug, reason: &str| SpecError {
             workload: key.to_string(),
             field,
-            value: format!("{value:?}"),
+            value: shown(value),
             reason: reason.to_owned(),
         };
         if key.namespace.is_empty() || key.name.is_empty() {
@@ -103,19 +116,8 @@ impl TryFrom<api::Workload> for Spec {
                 })
                 .collect::<Result<Vec<_>, _>>()
         };
-        let policy =
-            |policy| inbound_policy(policy).ok_or_else(|| error("inbound policy", &policy, "no such policy"));
-        let ports = workload
-            .port_policies
-            .iter()
-            .map(|port| {
-                let number =
-                    u16::try_from(port.port).map_err(|_| error("port_policies", port, "not a port"))?;
-                let protocol = declared_protocol(port.protocol)
-                    .ok_or_else(|| error("port_policies", port, "no such protocol"))?;
-                Ok((number, policy(port.policy())?, port.server.clone(), protocol))
-            })
-            .collect::<Result<Vec<_>, SpecError>>()?;
+        let policies = policies::of(&workload)
+            .map_err(|mistake| error(mistake.field, &mistake.value, mistake.reason))?;
         let access_log = access_log(workload.access_log)
             .ok_or_else(|| error("access_log", &workload.access_log, "no such format"))?;
         let fail_open = workload.fail_mode() == api::FailMode::Open;
@@ -124,7 +126,7 @@ impl TryFrom<api::Workload> for Spec {
         let timeout = |ms: u32, default| if ms == 0 { default } else { Duration::from_millis(ms.into()) };
         Ok(Spec {
             config: WorkloadConfig {
-                policies: Policies::new(policy(workload.default_inbound_policy())?, ports),
+                policies,
                 fail_open,
                 direct_pass: !workload.direct_pass_disabled,
                 outbound_connect_timeout: timeout(
@@ -154,33 +156,22 @@ impl TryFrom<api::Workload> for Spec {
             identity,
             netns: workload.netns,
             host_network: workload.host_network,
+            runtime_class: workload.runtime_class,
+            keeps_earlier_connections: workload.keep_earlier_connections,
             labels: workload.labels.into_iter().collect(),
             key,
         })
     }
 }
 
-fn inbound_policy(policy: api::InboundPolicy) -> Option<InboundPolicy> {
-    Some(match policy {
-        api::InboundPolicy::Unspecified => return None,
-        api::InboundPolicy::AllUnauthenticated => InboundPolicy::AllUnauthenticated,
-        api::InboundPolicy::AllAuthenticated => InboundPolicy::AllAuthenticated,
-        api::InboundPolicy::ClusterUnauthenticated => InboundPolicy::ClusterUnauthenticated,
-        api::InboundPolicy::ClusterAuthenticated => InboundPolicy::ClusterAuthenticated,
-        api::InboundPolicy::Deny => InboundPolicy::Deny,
-        api::InboundPolicy::Audit => InboundPolicy::Audit,
-    })
-}
-
-fn declared_protocol(number: i32) -> Option<DeclaredProtocol> {
-    Some(match api::Protocol::try_from(number).ok()? {
-        api::Protocol::Unspecified => DeclaredProtocol::Detect,
-        api::Protocol::Opaque => DeclaredProtocol::Opaque,
-        api::Protocol::Http1 => DeclaredProtocol::Http1,
-        api::Protocol::Http2 => DeclaredProtocol::Http2,
-        api::Protocol::Grpc => DeclaredProtocol::Grpc,
-        api::Protocol::Tls => DeclaredProtocol::Tls,
-    })
+/// The value for a log line: no longer than one should be.
+fn shown(value: &dyn std::fmt::Debug) -> String {
+    const LONGEST: usize = 500;
+    let mut text = format!("{value:?}");
+    if text.len() > LONGEST {
+        text = text.chars().take(LONGEST).chain(['…']).collect();
+    }
+    text
 }
 
 /// `None` if there is no such format.

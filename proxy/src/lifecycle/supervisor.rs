@@ -15,7 +15,8 @@ use tracing::error;
 use weft_api::node::State;
 
 use super::{
-    NetnsFinder, Spec, StatusReporter, enrollment_lock::EnrollmentLock, previous::PreviousInstances,
+    Admissions, EarlierMetrics, NetnsFinder, Sandboxes, Spec, StatusReporter, announcements::Announcements,
+    enrollment_lock::EnrollmentLock, previous::PreviousInstances,
 };
 use crate::{
     bypass::DirectConnections,
@@ -41,6 +42,9 @@ pub struct Components {
     pub reporter: Arc<StatusReporter>,
     pub store: Arc<Store>,
     pub finder: NetnsFinder,
+    pub sandboxes: Arc<Sandboxes>,
+    pub admissions: Arc<Admissions>,
+    pub earlier: Arc<EarlierMetrics>,
 }
 
 /// The state that the supervising tasks of all pods share.
@@ -53,6 +57,9 @@ pub struct WorkloadSupervisor {
     pub(super) owners: Mutex<HashMap<u64, Key>>,
     /// The control plane has named all workloads of the node.
     pub(super) synced: AtomicBool,
+    pub(super) announcements: Announcements,
+    /// All pods that the control plane named at first are served, or cannot be.
+    complete: AtomicBool,
     /// Pods that are being enrolled at this moment.
     pub(super) enrolling: AtomicUsize,
     pub(super) lock: EnrollmentLock,
@@ -67,6 +74,8 @@ impl WorkloadSupervisor {
             serving: Mutex::default(),
             owners: Mutex::default(),
             synced: AtomicBool::new(false),
+            announcements: Announcements::default(),
+            complete: AtomicBool::new(false),
             enrolling: AtomicUsize::new(0),
             lock: EnrollmentLock::default(),
         })
@@ -79,11 +88,38 @@ impl WorkloadSupervisor {
             Err("the control plane has not sent the list of workloads yet".to_owned())
         } else if !self.components.store.anchors_ready() {
             Err("there are no trust anchors".to_owned())
-        } else if !self.components.store.any_ready() {
-            Err("no workload has a certificate yet".to_owned())
+        } else if !self.complete.load(Ordering::Acquire) {
+            self.enrolled()?;
+            // Pods that join later make the proxy no less ready.
+            self.complete.store(true, Ordering::Release);
+            Ok(())
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the control plane has named all pods of the node, and none of them is meshed.
+    pub fn is_idle(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
+            && self.announcements.all_meshed().is_empty()
+            && self.serving.lock().is_empty()
+    }
+
+    /// Whether each pod is served, or is reported with the reason why it is not.
+    fn enrolled(&self) -> Result<(), String> {
+        let mut any_served = false;
+        for (uid, pod) in self.announcements.all_meshed() {
+            let status = self.components.reporter.status(&pod.key).filter(|status| status.uid == uid);
+            match status {
+                Some(status) if status.state == State::Served => any_served = true,
+                Some(status) if status.state != State::Joining || !status.reason.is_empty() => {}
+                _ => return Err(format!("workload {} is being enrolled", pod.key)),
+            }
+        }
+        if any_served && !self.components.store.any_ready() {
+            return Err("no workload has a certificate yet".to_owned());
+        }
+        Ok(())
     }
 
     /// Makes one pod what `specs` says, until the sender is dropped. `idle` is set while nothing is wanted and nothing is
@@ -129,6 +165,7 @@ impl WorkloadSupervisor {
                         });
                     }
                     previous.add(&pod.workload);
+                    let spec = spec.or_addresses(&pod.workload.ips);
                     self.serve(pod, spec, &mut specs).await;
                 }
                 Err(reason) => {

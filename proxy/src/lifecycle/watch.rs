@@ -13,20 +13,20 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing::{info, warn};
 use weft_api::node::{self as api, update::Kind};
 
 use super::{
     Spec, WatchConfig, WorkloadSupervisor,
+    announcements::Meshed,
     node_api::{retries, updates},
 };
-use crate::{net::Backoff, splice::Splicing, workload::Key};
+use crate::{control::Client, net::Backoff, splice::Splicing, workload::Key};
 
 /// Follows the stream of workloads; runs a supervising task for each.
 pub struct WorkloadWatch {
     config: WatchConfig,
-    control: Channel,
+    control: Client,
     supervisor: Arc<WorkloadSupervisor>,
     splicing: Arc<Splicing>,
     supervised: HashMap<Key, Supervised>,
@@ -49,7 +49,7 @@ impl Supervised {
 impl WorkloadWatch {
     pub fn new(
         config: WatchConfig,
-        control: Channel,
+        control: Client,
         supervisor: Arc<WorkloadSupervisor>,
         splicing: Arc<Splicing>,
     ) -> Self {
@@ -70,6 +70,7 @@ impl WorkloadWatch {
                 () = leaving.cancelled() => break,
                 ended = self.follow(&mut backoff) => ended,
             };
+            self.supervisor.announcements.disconnected();
             match ended {
                 Ok(()) => info!("the control plane ended the stream of workloads; connecting again"),
                 Err(status) => {
@@ -99,21 +100,24 @@ impl WorkloadWatch {
             match update.kind {
                 Some(Kind::Snapshot(snapshot)) => {
                     self.splicing.set_targets(snapshot.splice.unwrap_or_default());
-                    self.replace(snapshot.workloads);
+                    self.replace(snapshot.workloads, snapshot.unmeshed);
                 }
                 Some(Kind::Splice(splice)) => self.splicing.set_targets(splice),
                 Some(Kind::Upsert(workload)) => self.upsert(workload),
                 Some(Kind::Remove(removed)) => {
                     let key = Key { namespace: removed.namespace, name: removed.name };
+                    self.supervisor.announcements.removed(&removed.uid);
                     self.remove(&key, Some(&removed.uid));
                 }
+                Some(Kind::Unmeshed(pod)) => self.supervisor.announcements.unmeshed(&pod.uid),
                 None => warn!("the control plane sent an empty update; is it of another version?"),
             }
             self.supervised.retain(|_, supervised| !supervised.is_over());
         }
     }
 
-    fn replace(&mut self, workloads: Vec<api::Workload>) {
+    fn replace(&mut self, workloads: Vec<api::Workload>, unmeshed: Vec<api::WorkloadRef>) {
+        self.supervisor.announcements.replace(unmeshed.into_iter().map(|pod| pod.uid));
         let named = |workload: &api::Workload| {
             workload.r#ref.as_ref().map(|r| Key { namespace: r.namespace.clone(), name: r.name.clone() })
         };
@@ -136,6 +140,9 @@ impl WorkloadWatch {
                 return;
             }
         };
+        let fail_open = spec.config.fail_open;
+        let meshed = Meshed { key: spec.key.clone(), fail_open, host_network: spec.host_network };
+        self.supervisor.announcements.meshed(&spec.uid, meshed);
         if let Some(supervised) = self.supervised.get_mut(&spec.key) {
             supervised.uid.clone_from(&spec.uid);
             supervised.wanted.send_replace(Some(spec));

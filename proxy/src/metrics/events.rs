@@ -80,8 +80,8 @@ impl Events {
 
     pub(super) fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
         // A denied connection has no authorization. Two label sets with the same text would make the scrape invalid.
-        let denied = (outcome == AuthzOutcome::Deny && labels.authz_name.is_some())
-            .then(|| AuthzLabels { authz_name: None, ..labels.clone() });
+        let denied = (outcome == AuthzOutcome::Deny && labels.authz.is_some())
+            .then(|| AuthzLabels { authz: None, ..labels.clone() });
         let labels = denied.as_ref().unwrap_or(labels);
         let counters = self.authz.get(labels).unwrap_or_else(|| self.overflow.authz.clone());
         counters.of(outcome).fetch_add(1, Ordering::Relaxed);

@@ -68,6 +68,23 @@ pub struct ServerLabels {
     pub port: u16,
 }
 
+/// What let a client in: a ServerAuthorization, an AuthorizationPolicy, or a default.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AuthorizationLabels {
+    /// API group; empty for a default.
+    pub group: String,
+    /// `serverauthorization`, `authorizationpolicy`, or `default`.
+    pub kind: String,
+    /// The resource's name, the default policy's, or `probe`.
+    pub name: String,
+}
+
+impl AuthorizationLabels {
+    pub fn default_of(name: &str) -> Self {
+        Self { group: String::new(), kind: "default".to_owned(), name: name.to_owned() }
+    }
+}
+
 /// The labels of a connection's leg.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TransportLabels {
@@ -94,7 +111,7 @@ pub struct AuthzLabels {
     /// The policy of the port.
     pub server: Option<Arc<ServerLabels>>,
     /// The authorization that allowed the client, if any.
-    pub authz_name: Option<Arc<str>>,
+    pub authz: Option<Arc<AuthorizationLabels>>,
 }
 
 /// The labels of round-trip times and retransmissions, which do not include the endpoint's address and security.
@@ -183,10 +200,10 @@ impl EncodeLabelSet for AuthzLabels {
         write_target(out, self.target)?;
         self.tls.write(out, Direction::Inbound)?;
         write_server(out, self.server.as_deref())?;
-        if let Some(name) = &self.authz_name {
-            label(out, "authz_group", "")?;
-            label(out, "authz_kind", "default")?;
-            label(out, "authz_name", name)?;
+        if let Some(authz) = &self.authz {
+            label(out, "authz_group", &authz.group)?;
+            label(out, "authz_kind", &authz.kind)?;
+            label(out, "authz_name", &authz.name)?;
         }
         Ok(())
     }

@@ -37,7 +37,10 @@ pub use self::{
         StreamFailure,
     },
     identity::IdentityMetrics,
-    labels::{AuthzLabels, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason, sanitize},
+    labels::{
+        AuthorizationLabels, AuthzLabels, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason,
+        sanitize,
+    },
     metered::{ConnectionRecord, Metered},
     transport::{OpenConn, Transport},
 };

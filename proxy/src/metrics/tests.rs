@@ -141,11 +141,11 @@ fn security_labels_are_linkerds() {
             target: key.target,
             tls,
             server: key.server.clone(),
-            authz_name: Some("all-unauthenticated".into()),
+            authz: Some(Arc::new(AuthorizationLabels::default_of("all-unauthenticated"))),
         };
         metrics.authz(AuthzOutcome::Allow, &authz);
         metrics.authz(AuthzOutcome::Deny, &authz);
-        let nameless = AuthzLabels { authz_name: None, ..authz };
+        let nameless = AuthzLabels { authz: None, ..authz };
         metrics.authz(AuthzOutcome::Deny, &nameless);
         let unlabelled = TransportLabels { destination: Some(Arc::default()), ..key };
         metrics.transport(&unlabelled);

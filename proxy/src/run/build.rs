@@ -5,25 +5,29 @@ use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, thread};
 use anyhow::Context;
 use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Channel;
 use tracing::info;
 
-use super::{describe::Description, heartbeat, host, tasks::Tasks};
+use super::{describe::Description, heartbeat, host, ready_file, tasks::Tasks};
 use crate::{
     admin,
     authorize::Authorizer,
     bypass::DirectConnections,
-    capture::{self, Capture, OutcomeCollector},
+    capture::{self, Capture, NodeConnections, OutcomeCollector},
     config::Config,
     connection::{DataPath, Hints, Timeouts},
+    control::{self, Client, ControlMetrics, Replicas, TlsSettings},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
     http::{self, Http, Worst},
-    identity::{self, Store},
-    lifecycle::{Components, NetnsFinder, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch},
+    identity::{self, Store, watch_anchors},
+    lifecycle::{
+        AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
+        Sandboxes, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
+    },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
     metrics::Metrics,
+    nri,
     splice::{SpliceCollector, Splicing},
     threads::WorkerThreads,
     tls,
@@ -34,7 +38,7 @@ use crate::{
 /// The proxy of one node.
 pub(super) struct Node {
     pub(super) config: Config,
-    pub(super) control: Channel,
+    pub(super) control: ControlPlane,
     pub(super) capture: Arc<Capture>,
     pub(super) bypass: Arc<DirectConnections>,
     pub(super) data_path: Arc<DataPath>,
@@ -54,11 +58,20 @@ pub(super) struct Node {
     pub(super) heartbeat: AbortHandle,
     /// The tasks that follow the control plane and report to it.
     pub(super) control_tasks: [AbortHandle; 2],
+    /// The task that hears of pods from the container runtime, if it is asked.
+    pub(super) runtime_task: Option<AbortHandle>,
+}
+
+/// The way to the control plane.
+pub(super) struct ControlPlane {
+    pub(super) client: Client,
+    pub(super) replicas: Arc<Replicas>,
+    pub(super) settings: TlsSettings,
 }
 
 /// What the other components stand on.
 struct Foundation {
-    control: Channel,
+    control: ControlPlane,
     capture: Arc<Capture>,
     metrics: Metrics,
     splicing: Arc<Splicing>,
@@ -70,6 +83,9 @@ impl Node {
     pub(super) fn build(config: Config, level: LevelHandle) -> anyhow::Result<Self> {
         let descriptors = host::raise_descriptor_limit();
         host::prepare_state_dir(&config.state_dir)?;
+        if let Some(path) = &config.ready_file {
+            ready_file::remove(path)?;
+        }
         let mut predecessor =
             Predecessor::ask(&config.state_dir).context("asking the running proxy for its listeners")?;
         let mut listeners =
@@ -84,6 +100,10 @@ impl Node {
 
         let admin_socket = host::admin_socket(&config, &mut listeners)?;
         let reporter = Arc::<StatusReporter>::default();
+        let (sandboxes, runtime) = (Arc::<Sandboxes>::default(), Arc::<nri::Connection>::default());
+        let admissions = Arc::<Admissions>::default();
+        let earlier = Arc::<EarlierMetrics>::default();
+        foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -94,9 +114,13 @@ impl Node {
             registry: foundation.registry.clone(),
             reporter: reporter.clone(),
             store: foundation.store.clone(),
-            finder: NetnsFinder { folder: config.netns_dir.clone() },
+            finder: netns_finder(&config, foundation.capture.host(), &sandboxes, &runtime),
+            sandboxes,
+            admissions: admissions.clone(),
+            earlier,
         };
         let supervisor = WorkloadSupervisor::new(components, listeners);
+        let runtime_task = foundation.follow_runtime(&config, &supervisor, admissions, runtime, &mut tasks);
         let leaving = CancellationToken::new();
         let control_tasks =
             foundation.follow_control(&config, &supervisor, &reporter, leaving.clone(), &mut tasks);
@@ -127,28 +151,36 @@ impl Node {
             tasks,
             heartbeat,
             control_tasks,
+            runtime_task,
         })
     }
 }
 
 impl Foundation {
     fn lay(config: &Config, takeover: bool, tasks: &mut Tasks) -> anyhow::Result<Self> {
-        let control = host::control_channel(&config.control)?;
+        let identity =
+            config.expected_control_identity().context("--control-plane-namespace, --trust-domain")?;
+        let (anchors, watch) = watch_anchors(&config.trust_anchors);
+        let control = ControlPlane::new(TlsSettings { anchors, identity });
         let capture = Capture::start(&capture_config(config, takeover))?;
         let metrics = Metrics::new(&tls::info());
         metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
+        metrics.register_collector(Box::new(ControlMetrics(control.replicas.clone())));
+        tasks.spawn("trust anchors", watch);
         tasks.spawn("kernel limit warnings", capture::warn_of_limits(Arc::downgrade(&capture)));
         let splicing = splicing(&capture, &metrics, tasks);
-        let (store, watches) = Store::new(identity_config(config, &control), metrics.identity());
-        tasks.spawn("trust anchors and clock", watches);
+        let (store, clock) = Store::new(identity_config(config, &control), metrics.identity());
+        tasks.spawn("clock", clock);
         Ok(Self { control, capture, metrics, splicing, registry: Arc::default(), store })
     }
 
     fn data_path(&self, config: &Config, tasks: &mut Tasks) -> anyhow::Result<Arc<DataPath>> {
         let Self { capture, metrics, splicing, registry, .. } = self;
-        let discovery = Discovery::new(self.control.clone(), discovery::Config::new(&config.node), metrics);
+        let discovery =
+            Discovery::new(self.control.client.clone(), discovery::Config::new(&config.node), metrics);
         tasks.spawn("removal of idle destinations", discovery::drop_idle(Arc::downgrade(&discovery)));
-        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone());
+        let node = NodeConnections::new(capture.host().clone());
+        let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone(), node);
         let bypass = DirectConnections::new(
             config.direct_pass,
             capture.clone(),
@@ -210,17 +242,30 @@ impl Foundation {
         leaving: CancellationToken,
         tasks: &mut Tasks,
     ) -> [AbortHandle; 2] {
-        let (watch_config, control) = (watch_config(config), self.control.clone());
-        let watch = WorkloadWatch::new(
-            watch_config.clone(),
-            control.clone(),
-            supervisor.clone(),
-            self.splicing.clone(),
-        );
+        let client = self.control.client.clone();
+        let watch =
+            WorkloadWatch::new(watch_config(config), client, supervisor.clone(), self.splicing.clone());
+        let role = Role::Serving(reporter.clone(), leaving.clone());
         [
-            tasks.spawn("status reports", reporter.clone().report(watch_config, control)),
+            tasks.spawn("control plane sessions", self.control.sessions(config, role)),
             tasks.spawn("workload watch", watch.run(leaving)),
         ]
+    }
+
+    /// Starts the task that hears of pods from the container runtime.
+    fn follow_runtime(
+        &self,
+        config: &Config,
+        supervisor: &Arc<WorkloadSupervisor>,
+        admissions: Arc<Admissions>,
+        connection: Arc<nri::Connection>,
+        tasks: &mut Tasks,
+    ) -> Option<AbortHandle> {
+        let socket = config.nri_socket.clone()?;
+        let collector = AdmissionCollector { admissions, connection: connection.clone() };
+        self.metrics.register_collector(Box::new(collector));
+        let plugin = nri::Plugin::new(socket, supervisor.clone(), connection);
+        Some(tasks.spawn("container runtime", plugin.run()))
     }
 
     fn pages(
@@ -248,6 +293,20 @@ impl Foundation {
     }
 }
 
+impl ControlPlane {
+    fn new(settings: TlsSettings) -> Self {
+        let replicas = Replicas::new();
+        Self { client: Client::new(replicas.clone()), replicas, settings }
+    }
+
+    /// Keeps sessions with all replicas until dropped.
+    pub(super) fn sessions(&self, config: &Config, role: Role) -> impl Future<Output = ()> + Send + 'static {
+        let watch_config = watch_config(config);
+        let session = move |replica| keep_session(replica, watch_config.clone(), role.clone());
+        control::follow(config.control.clone(), self.settings.clone(), self.replicas.clone(), session)
+    }
+}
+
 fn splicing(capture: &Arc<Capture>, metrics: &Metrics, tasks: &mut Tasks) -> Arc<Splicing> {
     let splicing = Splicing::new(capture.clone());
     metrics.register_collector(Box::new(SpliceCollector(splicing.clone())));
@@ -259,12 +318,27 @@ fn splicing(capture: &Arc<Capture>, metrics: &Metrics, tasks: &mut Tasks) -> Arc
     splicing
 }
 
-fn identity_config(config: &Config, control: &Channel) -> identity::Config {
+fn netns_finder(
+    config: &Config,
+    host: &capture::Netns,
+    sandboxes: &Arc<Sandboxes>,
+    runtime: &Arc<nri::Connection>,
+) -> NetnsFinder {
+    let finder = NetnsFinder::new(host.clone())
+        .with_folder(config.netns_dir.clone())
+        .with_processes(config.proc.clone());
+    match config.nri_socket {
+        Some(_) => finder.with_runtime(sandboxes.clone(), runtime.clone()),
+        None => finder,
+    }
+}
+
+fn identity_config(config: &Config, control: &ControlPlane) -> identity::Config {
     identity::Config {
         node: config.node.clone(),
-        control: control.clone(),
+        control: control.client.clone(),
         token_file: config.token_file.clone(),
-        anchors_file: config.trust_anchors.clone(),
+        anchors: control.settings.anchors.clone(),
     }
 }
 

@@ -1,16 +1,14 @@
-//! What the process needs of its host: folders, descriptors, sockets, a channel to the control plane.
+//! What the process needs of its host: folders, descriptors, sockets.
 
 use std::{
     collections::HashMap,
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
-    time::Duration,
 };
 
 use anyhow::Context;
-use tonic::transport::{Channel, Endpoint};
 use tracing::warn;
 
 use crate::{capture::Listeners, config::Config};
@@ -48,18 +46,6 @@ pub(super) fn raise_descriptor_limit() -> usize {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(20, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
-/// A channel that connects when first used, and again whenever the connection breaks.
-pub(super) fn control_channel(control: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(control.to_owned())
-        .with_context(|| format!("--control {control}: write http://HOST:PORT"))?
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(3))
-        .keep_alive_while_idle(true);
-    Ok(endpoint.connect_lazy())
-}
-
 /// The predecessor's admin socket if it listens where this proxy should, else a new one.
 pub(super) fn admin_socket(
     config: &Config,
@@ -68,9 +54,22 @@ pub(super) fn admin_socket(
     let inherited = inherited.remove(&ADMIN_KEY).and_then(|mut listeners| listeners.0.pop());
     if let Some(listener) = inherited {
         let socket = TcpListener::from(listener.socket);
-        if config.admin.port() != 0 && socket.local_addr()? == config.admin {
+        let address = socket.local_addr()?;
+        if config.admin.port() != 0 && (address == config.admin || Some(address) == without_v6(config.admin))
+        {
             return Ok(socket);
         }
     }
-    TcpListener::bind(config.admin).with_context(|| format!("--admin {}", config.admin))
+    let bound = TcpListener::bind(config.admin);
+    let bound = match (bound, without_v6(config.admin)) {
+        (Err(error), Some(v4)) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => TcpListener::bind(v4),
+        (bound, _) => bound,
+    };
+    bound.with_context(|| format!("--admin {}", config.admin))
+}
+
+/// All IPv4 addresses, for a machine without IPv6, if `address` is all addresses.
+fn without_v6(address: SocketAddr) -> Option<SocketAddr> {
+    (address.is_ipv6() && address.ip().is_unspecified())
+        .then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
 }

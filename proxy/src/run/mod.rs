@@ -5,12 +5,14 @@ mod build;
 mod describe;
 mod heartbeat;
 mod host;
+mod ready_file;
 mod serve;
 mod shutdown;
 mod signals;
 mod takeover;
 mod tasks;
 
+pub use self::ready_file::is_ready;
 use self::{build::Node, signals::Signals};
 use crate::{config::Config, logging::LevelHandle};
 

@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{build::Node, signals::Signals};
+use super::{build::Node, ready_file, signals::Signals};
 use crate::handover::HandoverState;
 
 /// Why the proxy stops serving.
@@ -42,6 +42,9 @@ impl Node {
             return Stop::TakeoverFailed(error);
         }
         self.offer_listeners();
+        if let Some(path) = self.config.ready_file.clone() {
+            tokio::spawn(ready_file::write_when_ready(path, self.supervisor.clone()));
+        }
         if handover.wait_for(|state| *state == HandoverState::Completed).await.is_err() {
             // Nobody can take over.
             return std::future::pending().await;

@@ -11,7 +11,11 @@ use super::{
     serve::Stop,
     signals::Signals,
 };
-use crate::{handover::HandoverState, lifecycle::Draining};
+use crate::{
+    capture,
+    handover::HandoverState,
+    lifecycle::{Draining, Role},
+};
 
 /// Pause between two steps of the shutdown: connections on their way still arrive at the listeners.
 const STEP_PAUSE: Duration = Duration::from_millis(100);
@@ -42,13 +46,23 @@ impl Node {
         // A successor has the admin socket too; somebody else may want the port.
         self.admin.abort();
         self.data_path.draining.cancel();
-        self.control_tasks.iter().for_each(tokio::task::AbortHandle::abort);
-        // Ends with the process.
-        let draining = Draining::new(watch_config(&self.config), self.control.clone(), &self.registry);
-        tokio::spawn(draining.run());
-        // Accept loops serve what is waiting.
+        self.control_tasks.iter().chain(&self.runtime_task).for_each(tokio::task::AbortHandle::abort);
+        let client = self.control.client.clone();
+        let following = Draining::new(watch_config(&self.config), client, &self.registry);
+        // Accept loops serve what is waiting, and the sessions by which this proxy served the node end.
         sleep(STEP_PAUSE).await;
-        drain(&self.data_path.connections, self.config.drain_timeout, signals, taken_over).await;
+        // Both end with the process.
+        tokio::spawn(self.control.sessions(&self.config, Role::Draining));
+        tokio::spawn(following.run());
+        let is_told = !matches!(stop, Stop::TakenOver);
+        let mut draining = Drain { signals, ignore_first: taken_over, is_told };
+        draining.wait(&self.data_path.connections, self.config.drain_timeout).await;
+        if taken_over && self.config.stay_until_signal {
+            draining.wait_until_told().await;
+        }
+        if !taken_over && self.predecessor.is_none() && self.supervisor.is_idle() {
+            self.remove_pins();
+        }
         match stop {
             Stop::TakeoverFailed(error) => Err(error),
             _ => Ok(()),
@@ -75,6 +89,14 @@ impl Node {
         Err(error)
     }
 
+    /// Without pods there is no fail mode to keep, and nothing else may ever remove what is attached.
+    fn remove_pins(&self) {
+        match capture::cleanup(&self.config.bpffs, &self.config.node) {
+            Ok(()) => info!("no pod of this node is meshed: the programs are detached"),
+            Err(error) => warn!(%error, "the programs stay attached"),
+        }
+    }
+
     fn stop_heartbeat(&self) {
         if let Err(error) = self.capture.stop_beating() {
             warn!(%error, "failed to tell the kernel that the proxy ends");
@@ -82,26 +104,46 @@ impl Node {
     }
 }
 
-/// Waits until all connections have ended, for `limit` at most, or until a signal. With `ignore_first` the first signal
-/// does not count: whoever starts a successor sends it to the predecessor.
-async fn drain(connections: &TaskTracker, limit: Duration, signals: &mut Signals, mut ignore_first: bool) {
-    info!(open = connections.len(), ?limit, "waiting for connections to end");
-    connections.close();
-    let end = sleep(limit);
-    tokio::pin!(end);
-    loop {
-        tokio::select! {
-            () = connections.wait() => return info!("all connections have ended"),
-            () = &mut end => {
-                return warn!(open = connections.len(), "drain timeout: resetting the open connections");
-            }
-            signal = signals.next() => {
-                if !ignore_first {
-                    return warn!(signal, open = connections.len(), "a second signal: resetting the open connections");
+/// Waits for the end of connections, and for signals.
+struct Drain<'a> {
+    signals: &'a mut Signals,
+    /// The first signal does not count: whoever starts a successor sends it to the predecessor.
+    ignore_first: bool,
+    /// The process has been told to end.
+    is_told: bool,
+}
+
+impl Drain<'_> {
+    /// Waits until all connections have ended, for `limit` at most, or until a signal.
+    async fn wait(&mut self, connections: &TaskTracker, limit: Duration) {
+        info!(open = connections.len(), ?limit, "waiting for connections to end");
+        connections.close();
+        let end = sleep(limit);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = connections.wait() => return info!("all connections have ended"),
+                () = &mut end => {
+                    return warn!(open = connections.len(), "drain timeout: resetting the open connections");
                 }
-                info!(signal, "already draining");
-                ignore_first = false;
+                signal = self.signals.next() => {
+                    self.is_told = true;
+                    if !self.ignore_first {
+                        return warn!(signal, open = connections.len(), "a second signal: resetting the open connections");
+                    }
+                    info!(signal, "already draining");
+                    self.ignore_first = false;
+                }
             }
+        }
+    }
+
+    /// Waits for a signal, unless there was one.
+    async fn wait_until_told(&mut self) {
+        if !self.is_told {
+            info!("waiting for the signal to end");
+            let signal = self.signals.next().await;
+            info!(signal, "ending");
         }
     }
 }

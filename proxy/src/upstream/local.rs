@@ -27,14 +27,13 @@ impl Connector {
         let (to, client) = (endpoint.addr, request.client_for(endpoint.addr));
         let identity = &request.source.identity;
         let tls = Tls::Local(identity.clone());
-        let authorization = self.authorizer.authorize(&workload, to, client.ip(), tls).map_err(|reason| {
-            ConnectError::Denied {
+        let authorization =
+            self.authorizer.authorize(&workload, to, client, tls).map_err(|reason| ConnectError::Denied {
                 destination: workload.key.to_string(),
                 port: to.port(),
                 client: identity.to_string(),
                 reason,
-            }
-        })?;
+            })?;
         let stream = connect_application(&self.capture, &workload, to, client, splice)
             .await
             .map_err(|failure| ConnectError::Connect { to, failure })?;

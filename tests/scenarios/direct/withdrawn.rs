@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use weft_tests::{
     backends,
     load::Plan,
-    mesh::{Description, Mesh, Watch, mesh},
+    mesh::{Description, Mesh, NAMESPACE, Watch, mesh, server},
     suite::Area,
     texts::change,
     wait,
@@ -25,6 +25,13 @@ pub(super) fn scenarios(area: Area) -> Area {
          policy allows it again, connections go directly again.",
         pairs,
         revoked_by_policy,
+    )
+    .alone(
+        "revoked_by_authorization",
+        "A client that only an authorization lets in connects directly; when the authorization ends, its open \
+         connection is ended and the next one is refused.",
+        pairs,
+        revoked_by_authorization,
     )
     .alone(
         "revoked_by_annotation",
@@ -113,6 +120,35 @@ fn revoked_by_policy(mesh: &Mesh) -> Result<()> {
     all.expect("weft_direct_terminated_total", &[("result", "ended")], 1.0)?;
     mesh.change_pod("server", |pod| pod.policy("all-authenticated"))?;
     directly(mesh, pod.at(9000)).map(drop)
+}
+
+fn revoked_by_authorization(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("server");
+    let _server = pod.serve(9000, backends::echo())?;
+    let objects = |account: &str| {
+        let server = server("direct", "server", 9000, "deny") + "  proxyProtocol: opaque\n";
+        let authorization = format!(
+            "apiVersion: policy.linkerd.io/v1beta1\nkind: ServerAuthorization\nmetadata: {{name: only, namespace: \
+             {NAMESPACE}}}\nspec: {{server: {{name: direct}}, client: {{meshTLS: {{serviceAccounts: [{{name: {account}}}]}}}}}}\n"
+        );
+        mesh.write("policy.yaml", &format!("{server}---\n{authorization}"))
+    };
+    objects("client")?;
+    let named = [("pod", "server"), ("authz_kind", "serverauthorization"), ("authz_name", "only")];
+    let mut open = wait::until_ok("a direct connection by the authorization", || {
+        let proxy = mesh.proxy("a").watch()?;
+        let stream = directly(mesh, pod.at(9000))?;
+        proxy.now()?.expect_some("inbound_tcp_authz_allow_total", &named)?;
+        Ok(stream)
+    })?;
+    let proxy = mesh.proxy("a").watch()?;
+    objects("nobody")?;
+    proxy.expect_some("weft_direct_pass_changes_total", &[("change", change::WITHDRAWN_BY_CONFIG)])?;
+    let ended = wait::promptly("the end of the open connection", || open.read(&mut [0]))?;
+    ensure!(!matches!(ended, Ok(1..)), "{ended:?}");
+    proxy.expect_some("inbound_tcp_authz_terminate_total", &[("pod", "server"), ("srv_name", "direct")])?;
+    ensure!(echo(mesh, pod.at(9000)).is_err(), "the next connection was let in");
+    Ok(())
 }
 
 fn revoked_by_annotation(mesh: &Mesh) -> Result<()> {

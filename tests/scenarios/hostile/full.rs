@@ -12,12 +12,15 @@ use weft_tests::{
     backends,
     census::Full,
     dial,
+    http::{Origin, Wire},
     mesh::{Description, Mesh, Watch, mesh},
     netns::Netns,
     suite::Area,
     texts::{log, map, outcome},
     wait,
 };
+
+use crate::http_mesh::{ask, ok};
 
 pub(super) fn area() -> Area {
     Area::new("hostile_full", description)
@@ -34,8 +37,7 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "the_nodes_connections",
-            "Without room for the node's own connections, a probe counts as unauthenticated and is refused by a \
-             guarded pod.",
+            "Without room for the node's own connections, its health checks still reach a guarded pod whose proxy runs.",
             the_nodes_connections,
         )
         .scenario(
@@ -48,6 +50,8 @@ pub(super) fn area() -> Area {
 
 const OPAQUE: u16 = 9000;
 const SPLICED: u16 = 8500;
+/// A port with a health check.
+const CHECKED: u16 = 7000;
 /// The proxy lists the listening sockets every 30 s.
 const LISTING: Duration = Duration::from_secs(40);
 
@@ -62,7 +66,12 @@ fn description() -> Description {
                 .annotate("config.linkerd.io/opaque-ports", "9000")
                 .annotate("config.weft.dev/splice-ports", "8500")
         })
-        .pod("far", |pod| pod.node("b").meshed().policy("all-authenticated"))
+        .pod("far", |pod| {
+            pod.node("b")
+                .meshed()
+                .policy("all-authenticated")
+                .probe("readinessProbe", &format!("httpGet: {{path: /ready, port: {CHECKED}}}"))
+        })
 }
 
 fn talk(stream: &mut TcpStream) -> Result<()> {
@@ -133,14 +142,19 @@ fn listeners(mesh: &Mesh) -> Result<()> {
 
 fn the_nodes_connections(mesh: &Mesh) -> Result<()> {
     let (node, far) = (mesh.node("b"), mesh.pod("far"));
-    let server = far.serve(mesh.unused_port(), backends::echo())?;
-    call(&node, far.at(server.port()))?;
+    let _origin = Origin::answering(&far, CHECKED, |_| ok("ready"))?;
+    let check = || {
+        let answer = ask(&mut Wire::new(dial::from(&node, far.at(CHECKED))?), "/ready", "")?;
+        ensure!(answer.head.status() == 200, "{answer:?}");
+        Ok(())
+    };
+    check()?;
     let proxy = mesh.proxy("b").watch()?;
     let full = Full::of(mesh, "b", map::HOST_CONNECTIONS)?;
-    refused(&node, far.at(server.port()))?;
+    check()?;
     reported(mesh, "b", &proxy, outcome::HOST_FULL)?;
     drop(full);
-    call(&node, far.at(server.port())).map(drop)
+    check()
 }
 
 fn direct_connections(mesh: &Mesh) -> Result<()> {

@@ -16,6 +16,7 @@ mod series;
 mod shares;
 mod ways;
 
+pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
 pub(crate) fn areas() -> [Area; 10] {

@@ -106,6 +106,11 @@ impl Cluster {
         self.weft_cluster(&["start", program]).map(drop)
     }
 
+    /// The network namespace of a node.
+    pub fn node_netns(&self, node: &str) -> PathBuf {
+        folder(&self.name).join("netns").join(node)
+    }
+
     /// The output of a command that runs in a node's namespaces, as root there.
     pub fn inside(&self, node: &str, command: &[&str]) -> Result<String> {
         self.weft_cluster(&[&["inside", node, "--"], command].concat())
@@ -168,8 +173,12 @@ fn programs() -> Result<PathBuf> {
     }
 }
 
+fn folder(name: &str) -> PathBuf {
+    Path::new("/var/lib/weft-kubernetes").join(name)
+}
+
 fn kubeconfig(name: &str) -> PathBuf {
-    Path::new("/var/lib/weft-kubernetes").join(name).join("kubeconfig")
+    folder(name).join("kubeconfig")
 }
 
 fn lock(name: &str) -> Result<Flock<fs::File>> {

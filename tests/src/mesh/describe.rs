@@ -41,6 +41,8 @@ pub struct PodSpec {
     pub(super) host_network: bool,
     pub(super) ports: Vec<u16>,
     pub(super) ip: Option<Ipv4Addr>,
+    /// Kinds and YAML of health checks.
+    pub(super) probes: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +129,7 @@ impl PodSpec {
             host_network: false,
             ports: Vec::new(),
             ip: None,
+            probes: Vec::new(),
         }
     }
 
@@ -178,6 +181,12 @@ impl PodSpec {
     /// Uses the node's network namespace.
     pub fn host_network(mut self) -> Self {
         self.host_network = true;
+        self
+    }
+
+    /// Declares a health check: its kind (`readinessProbe`), and what it does as YAML.
+    pub fn probe(mut self, kind: &str, check: &str) -> Self {
+        self.probes.push((kind.to_owned(), check.to_owned()));
         self
     }
 

@@ -10,13 +10,15 @@ pub(super) fn namespace() -> String {
 
 /// With its service account, unless it uses that of another pod.
 pub(super) fn pod(spec: &PodSpec) -> String {
-    let PodSpec { name, app, account, node, annotations, host_network, ports, ip } = spec;
+    let PodSpec { name, app, account, node, annotations, host_network, ports, ip, probes } = spec;
     let annotations = block("annotations", annotations);
     let ports: String = ports
         .iter()
         .map(|port| format!("        - name: p{port}\n          containerPort: {port}\n"))
         .collect();
     let ports = if ports.is_empty() { ports } else { format!("      ports:\n{ports}") };
+    let probes: String =
+        probes.iter().map(|(kind, check)| format!("      {kind}:\n        {check}\n")).collect();
     let status = ip.map(|ip| format!("status:\n  podIP: {ip}\n")).unwrap_or_default();
     let own_account = if name == account {
         format!(
@@ -40,7 +42,7 @@ metadata:
   containers:
     - name: main
       image: scenario
-{ports}{status}"
+{ports}{probes}{status}"
     )
 }
 

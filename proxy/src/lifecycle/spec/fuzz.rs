@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 use weft_api::node as api;
 
-use super::{Spec, tests::workload};
+use super::{
+    Spec,
+    tests::{authorization, guarded, workload},
+};
 use crate::fuzz::{fuzz, protobuf::messages};
 
 #[test]
@@ -15,8 +18,22 @@ fn any_workload_is_understood_or_a_clear_error() {
         policy: api::InboundPolicy::Deny.into(),
         server: "closed".into(),
         protocol: api::Protocol::Http2.into(),
-        authorizations: Vec::new(),
+        authorizations: vec![authorization()],
     }];
+    let mut open = guarded(api::Authorization {
+        client: Some(api::authorization::Client::Unauthenticated(api::Unauthenticated {})),
+        ..authorization()
+    });
+    open.port = 81;
+    open.authorizations.push(api::Authorization {
+        client: Some(api::authorization::Client::Authenticated(api::Authenticated {})),
+        ..authorization()
+    });
+    full.port_policies.push(open);
+    full.probes = vec![
+        api::Probe { port: 80, path: "/ready".into(), tls: false },
+        api::Probe { port: 81, path: String::new(), tls: true },
+    ];
     full.access_log = api::AccessLog::Json.into();
     full.skip_inbound_ports = range();
     full.skip_outbound_ports = range();
@@ -31,6 +48,12 @@ fn any_workload_is_understood_or_a_clear_error() {
                 prop_assert_eq!(spec.identity.as_str(), message.identity.to_ascii_lowercase());
                 prop_assert_eq!(spec.kernel.ips.len(), message.ips.len());
                 prop_assert_eq!(spec.kernel.skip_subnets.len(), message.skip_subnets.len());
+                for authorization in message.port_policies.iter().flat_map(|port| &port.authorizations) {
+                    prop_assert!(authorization.client.is_some());
+                    if let Some(api::authorization::Client::Identities(identities)) = &authorization.client {
+                        prop_assert!(identities.suffixes.iter().all(|suffix| suffix.starts_with('.')));
+                    }
+                }
                 prop_assert_eq!(spec.config.fail_open, message.fail_mode() == api::FailMode::Open);
             }
             Err(error) => prop_assert!(!error.field.is_empty() && !error.reason.is_empty()),

@@ -4,7 +4,8 @@ use weft_api::node as api;
 
 use super::Spec;
 use crate::{
-    policy::{DeclaredProtocol, InboundPolicy},
+    metrics::AuthorizationLabels,
+    policy::{Client, Decision, DeclaredProtocol, DenyReason},
     workload::AccessLogFormat,
 };
 
@@ -38,8 +39,11 @@ fn everything_is_understood() {
     assert_eq!(spec.key.to_string(), "demo/web");
     assert!(!spec.config.fail_open && !spec.kernel.fail_open);
     assert_eq!(spec.kernel.ips.len(), 2);
-    assert_eq!(spec.config.policies.port(80).policy, InboundPolicy::Deny);
-    assert_eq!(spec.config.policies.port(81).policy, InboundPolicy::AllAuthenticated);
+    let stranger = Client { ip: "10.0.0.9".parse().unwrap(), identity: None };
+    for (port, reason) in [(80, DenyReason::Denied), (81, DenyReason::Unauthenticated)] {
+        let decision = spec.config.policies.port(port).authorize(stranger, &[]);
+        assert_eq!(decision, Decision::Deny(reason), "{port}");
+    }
     assert_eq!(spec.config.outbound_connect_timeout, Duration::from_millis(250));
     assert_eq!(spec.config.inbound_connect_timeout, super::INBOUND_CONNECT_TIMEOUT);
     assert_eq!(spec.kernel.skip_inbound[0].end, 4568);
@@ -99,7 +103,14 @@ fn a_bad_message_says_what_is_wrong_with_whom() {
     spoil(|w| w.skip_outbound_ports.push(api::PortRange { start: 9, end: 8 }), "skip_outbound_ports");
     spoil(|w| w.skip_outbound_ports.push(api::PortRange { start: 1, end: 70_000 }), "skip_outbound_ports");
     spoil(|w| w.opaque_ports.push(api::PortRange { start: 0, end: 8 }), "opaque_ports");
-    spoil(|w| w.default_inbound_policy = 99, "inbound policy");
+    spoil(|w| w.default_inbound_policy = 99, "default_inbound_policy 99 is not valid: no such policy");
+    spoil(
+        |w| {
+            let secret = "x".repeat(10_000);
+            w.port_policies = vec![api::PortPolicy { port: 70_000, server: secret, ..Default::default() }];
+        },
+        "x…",
+    );
     spoil(|w| w.access_log = 99, "access_log 99 is not valid: no such format");
     spoil(
         |w| {
@@ -113,6 +124,99 @@ fn a_bad_message_says_what_is_wrong_with_whom() {
         "no such protocol",
     );
     spoil(|w| w.r#ref = None, "ref");
+}
+
+/// Lets in the service account `api` from 10.0.0.0/8, without 10.1.0.0/16.
+pub(super) fn authorization() -> api::Authorization {
+    let network = api::Network { cidr: "10.0.0.0/8".into(), except: vec!["10.1.0.0/16".into()] };
+    api::Authorization {
+        group: "policy.linkerd.io".into(),
+        kind: "authorizationpolicy".into(),
+        name: "only-api".into(),
+        networks: vec![network],
+        client: Some(api::authorization::Client::Identities(api::Identities {
+            names: vec!["api.demo.serviceaccount.identity.linkerd.cluster.local".into()],
+            suffixes: vec![".prod.serviceaccount.identity.linkerd.cluster.local".into()],
+        })),
+    }
+}
+
+pub(super) fn guarded(authorization: api::Authorization) -> api::PortPolicy {
+    api::PortPolicy {
+        port: 80,
+        policy: api::InboundPolicy::Deny.into(),
+        server: "web".into(),
+        protocol: api::Protocol::Unspecified.into(),
+        authorizations: vec![authorization],
+    }
+}
+
+#[test]
+fn authorizations_and_health_checks_are_understood() {
+    let mut message = workload();
+    message.port_policies = vec![guarded(authorization())];
+    let probe = |port, path: &str, tls| api::Probe { port, path: path.into(), tls };
+    message.probes = vec![probe(80, "/ready", false), probe(443, "/ready", true), probe(81, "", false)];
+    let policies = Spec::try_from(message).unwrap().config.policies;
+    let decide = |ip: &str, identity: &str| {
+        let identity = format!("{identity}.serviceaccount.identity.linkerd.cluster.local").parse().unwrap();
+        policies.port(80).authorize(Client { ip: ip.parse().unwrap(), identity: Some(&identity) }, &[])
+    };
+    let by = AuthorizationLabels {
+        group: "policy.linkerd.io".into(),
+        kind: "authorizationpolicy".into(),
+        name: "only-api".into(),
+    };
+    assert_eq!(decide("10.0.0.9", "api.demo").allowed().as_deref(), Ok(&by));
+    assert_eq!(decide("10.0.0.9", "any.prod").allowed().as_deref(), Ok(&by));
+    assert_eq!(decide("10.1.0.9", "api.demo"), Decision::Deny(DenyReason::NotAuthorized));
+    assert_eq!(decide("10.0.0.9", "web.demo"), Decision::Deny(DenyReason::NotAuthorized));
+    assert!(policies.probes().is_request(80, "GET", "/ready"));
+    assert!(policies.probes().is_over_tls(443) && !policies.probes().is_request(443, "GET", "/ready"));
+    assert!(!policies.probes().is_request(81, "GET", "/"));
+}
+
+#[test]
+fn a_bad_authorization_or_health_check_names_the_field() {
+    let spoil = |spoil: fn(&mut api::Authorization), expected: &str| {
+        let mut message = workload();
+        let mut bad = authorization();
+        spoil(&mut bad);
+        message.port_policies = vec![guarded(bad)];
+        let error = Spec::try_from(message).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("demo/web"), "{error}");
+    };
+    let names = |names: &[&str], suffixes: &[&str]| {
+        let all = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+        Some(api::authorization::Client::Identities(api::Identities {
+            names: all(names),
+            suffixes: all(suffixes),
+        }))
+    };
+    spoil(
+        |a| a.networks[0].cidr = "10.0.0.0/33".into(),
+        "networks.cidr \"10.0.0.0/33\" is not valid: not a CIDR",
+    );
+    spoil(|a| a.networks[0].cidr = String::new(), "networks.cidr");
+    spoil(|a| a.networks[0].except.push("10.0.0".into()), "networks.except \"10.0.0\"");
+    spoil(|a| a.client = None, "which clients it lets in");
+    spoil(|a| a.name = String::new(), "a kind and a name");
+    let spoil_clients = |clients, expected: &str| {
+        let mut message = workload();
+        message.port_policies = vec![guarded(api::Authorization { client: clients, ..authorization() })];
+        let error = Spec::try_from(message).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    spoil_clients(names(&[""], &[]), "identities.names");
+    for suffix in ["", ".", "demo.serviceaccount"] {
+        spoil_clients(names(&[], &[suffix]), "begins with a dot");
+    }
+    for port in [0, 65_536] {
+        let mut message = workload();
+        message.probes = vec![api::Probe { port, path: "/".into(), tls: false }];
+        let error = Spec::try_from(message).unwrap_err().to_string();
+        assert!(error.contains("probes") && error.contains("not a port"), "{error}");
+    }
 }
 
 #[test]

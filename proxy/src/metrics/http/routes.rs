@@ -1,6 +1,6 @@
 //! The HTTP and gRPC families by server (inbound) and service (outbound), with Linkerd's route labels.
 //!
-//! There are no routes yet: each has the default route of its protocol.
+//! There are no routes yet: each has the default route of its protocol, or that of health checks.
 
 use std::{
     fmt,
@@ -54,6 +54,8 @@ pub struct RouteLabels {
     pub workload: Arc<WorkloadLabels>,
     pub parent: Arc<Parent>,
     pub application: Application,
+    /// Health checks of the pod's specification have a route of their own.
+    pub probe: bool,
 }
 
 /// The counters of one route.
@@ -253,7 +255,7 @@ struct Labels<'a> {
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        let RouteLabels { workload, parent, application, .. } = self.route;
+        let RouteLabels { workload, parent, application, probe, .. } = self.route;
         workload.write(out)?;
         label(out, "parent_group", &parent.group)?;
         label(out, "parent_kind", &parent.kind)?;
@@ -262,7 +264,7 @@ impl EncodeLabelSet for Labels<'_> {
         display(out, "parent_port", &parent.port)?;
         label(out, "route_group", "")?;
         label(out, "route_kind", "default")?;
-        label(out, "route_name", application.as_str())?;
+        label(out, "route_name", if *probe { "probe" } else { application.as_str() })?;
         if self.backend {
             label(out, "backend_group", &parent.group)?;
             label(out, "backend_kind", &parent.kind)?;

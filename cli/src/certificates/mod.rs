@@ -1,0 +1,9 @@
+//! The certificates of the mesh: makes an authority, and reads certificates.
+
+mod authority;
+mod read;
+
+pub(crate) use self::{
+    authority::create,
+    read::{Certificate, format_time, key_belongs_to, read},
+};

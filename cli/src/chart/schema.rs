@@ -1,0 +1,140 @@
+//! Checks values against values.schema.json: as much of JSON Schema as that file uses.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Fails with all mistakes in `values`.
+pub(super) fn check(schema: &str, values: &Value) -> Result<()> {
+    let schema: Value = serde_json::from_str(schema).context("values.schema.json")?;
+    let mut problems = Vec::new();
+    walk(&schema, values, "", &mut problems);
+    if !problems.is_empty() {
+        bail!(
+            "the values are not valid:\n{}\nThe table of values is in deploy/charts/weft-control-plane/README.md.",
+            problems.iter().map(|problem| format!("- {problem}")).collect::<Vec<_>>().join("\n")
+        );
+    }
+    Ok(())
+}
+
+fn walk(schema: &Value, value: &Value, at: &str, problems: &mut Vec<String>) {
+    if let Some(types) = schema.get("type") {
+        let types: Vec<&str> = match types {
+            Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        };
+        if !types.iter().any(|name| is(name, value)) {
+            problems.push(format!("{at}: {value} is not of type {}", types.join(" or ")));
+            return;
+        }
+    }
+    if let Some(Value::Array(allowed)) = schema.get("enum")
+        && !allowed.contains(value)
+    {
+        let allowed: Vec<_> =
+            allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
+        problems.push(format!("{at}: {value} is not possible; use one of {}", allowed.join(", ")));
+    }
+    if let (Some(minimum), Some(number)) = (schema.get("minimum").and_then(Value::as_f64), value.as_f64())
+        && number < minimum
+    {
+        problems.push(format!("{at}: {value} is less than {minimum}"));
+    }
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                match (schema.get("properties").and_then(|p| p.get(key)), schema.get("additionalProperties"))
+                {
+                    (Some(schema), _) => walk(schema, value, &path, problems),
+                    (None, Some(Value::Bool(false))) => {
+                        problems.push(format!("{path}: there is no such value"))
+                    }
+                    (None, Some(schema @ Value::Object(_))) => walk(schema, value, &path, problems),
+                    (None, _) => {}
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                for (index, item) in items.iter().enumerate() {
+                    walk(schema, item, &format!("{at}[{index}]"), problems);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is(name: &str, value: &Value) -> bool {
+    match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
+        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        "null" => value.is_null(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::chart::CONTROL_PLANE;
+
+    /// `check` understands these. `description` and the like say nothing about what is valid.
+    const KEYWORDS: &[&str] = &[
+        "$schema",
+        "title",
+        "description",
+        "type",
+        "enum",
+        "minimum",
+        "properties",
+        "additionalProperties",
+        "items",
+    ];
+
+    fn schema() -> &'static str {
+        CONTROL_PLANE.file("values.schema.json").unwrap()
+    }
+
+    #[test]
+    fn the_schema_uses_no_keyword_that_is_not_checked() {
+        fn visit(schema: &Value) {
+            for (key, value) in schema.as_object().into_iter().flatten() {
+                assert!(KEYWORDS.contains(&key.as_str()), "{key} in values.schema.json is not checked");
+                match key.as_str() {
+                    "properties" => value.as_object().unwrap().values().for_each(visit),
+                    "items" | "additionalProperties" => visit(value),
+                    _ => {}
+                }
+            }
+        }
+        visit(&serde_json::from_str(schema()).unwrap());
+    }
+
+    #[test]
+    fn the_schema_has_every_default_value() {
+        check(schema(), &CONTROL_PLANE.defaults().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_path() {
+        let values = json!({
+            "controllerReplicas": "three",
+            "imagePullPolicy": "Sometimes",
+            "identity": {"issuer": {"scheem": "kubernetes.io/tls"}},
+        });
+        let text = check(schema(), &values).unwrap_err().to_string();
+        assert!(text.contains("- controllerReplicas: \"three\" is not of type integer\n"), "{text}");
+        assert!(text.contains(
+            "imagePullPolicy: \"Sometimes\" is not possible; use one of Always, IfNotPresent, Never"
+        ));
+        assert!(text.contains("- identity.issuer.scheem: there is no such value\n"), "{text}");
+    }
+}

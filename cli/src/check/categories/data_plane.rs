@@ -1,0 +1,258 @@
+//! Whether pods are in the mesh as their annotations say.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Result, anyhow, bail};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+
+use crate::check::{
+    cluster::{Cluster, full_name, none},
+    model::{Category, Check},
+    owners::Owners,
+};
+
+pub(super) fn category(in_namespace: bool) -> Category {
+    let mut checks = Vec::new();
+    if in_namespace {
+        checks.push(Check::fatal("data plane namespace exists", "weft-data-plane-exists", |c| {
+            Box::pin(namespace(c))
+        }));
+    }
+    checks.extend([
+        Check::fatal("data plane proxies are ready", "weft-data-plane-ready", |c| Box::pin(ready(c)))
+            .patient(),
+        Check::error("capture is attached to all meshed pods", "weft-data-plane-capture", |c| {
+            Box::pin(captured(c))
+        })
+        .patient(),
+        Check::warning(
+            "meshed pods have a network namespace of their own",
+            "weft-data-plane-host-network",
+            |c| Box::pin(host_network(c)),
+        ),
+        Check::warning("meshed pods share their node's kernel", "weft-data-plane-runtime-class", |c| {
+            Box::pin(own_kernel(c))
+        }),
+        Check::warning("no plaintext between meshed pods", "weft-data-plane-plaintext", |c| {
+            Box::pin(plaintext(c))
+        }),
+        Check::warning("data plane pod labels are configured correctly", "weft-data-plane-pod-labels", |c| {
+            Box::pin(pod_labels(c))
+        }),
+        Check::warning(
+            "data plane service labels are configured correctly",
+            "weft-data-plane-services-labels",
+            |c| Box::pin(service_labels(c)),
+        ),
+    ]);
+    Category { name: "weft-data-plane", checks }
+}
+
+async fn namespace(cluster: &Cluster) -> Result<()> {
+    let name = cluster.data_plane().unwrap_or_default();
+    if cluster.get_global::<Namespace>(name).await?.is_none() {
+        bail!("The \"{name}\" namespace does not exist");
+    }
+    Ok(())
+}
+
+/// The running pods that should be in the mesh, in the namespace that is checked; not those that cannot be.
+pub(super) async fn running<'a>(cluster: &'a Cluster, owners: &Owners) -> Result<Vec<&'a Pod>> {
+    let mut pods = wanted(cluster, owners).await?;
+    pods.retain(|pod| !uses_host_network(pod));
+    Ok(pods)
+}
+
+async fn wanted<'a>(cluster: &'a Cluster, owners: &Owners) -> Result<Vec<&'a Pod>> {
+    let pods = cluster.pods().await?.iter().filter(|pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        cluster.data_plane().is_none_or(|namespace| pod.metadata.namespace.as_deref() == Some(namespace))
+            && phase == Some("Running")
+            && pod.metadata.deletion_timestamp.is_none()
+            && owners.meshes(pod)
+    });
+    Ok(pods.collect())
+}
+
+fn uses_host_network(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
+}
+
+fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref())
+}
+
+/// Every meshed pod's node has a proxy that knows the pod.
+async fn ready(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let pods = running(cluster, &owners).await?;
+    if pods.is_empty() {
+        let place = cluster
+            .data_plane()
+            .map_or_else(|| "the cluster".to_owned(), |name| format!("the \"{name}\" namespace"));
+        bail!(
+            "no running pod in {place} is annotated for the mesh; run `kubectl annotate namespace NAME \
+             linkerd.io/inject=enabled`, or `weft inject`"
+        );
+    }
+    let proxies = cluster.proxies().await?;
+    let mut problems = Vec::new();
+    for pod in pods {
+        let name = full_name(&pod.metadata);
+        let node = node(pod).unwrap_or_default();
+        match proxies.get(node).map(|proxy| proxy.config()) {
+            None => problems.push(format!("{name}: there is no ready proxy on its node \"{node}\"")),
+            Some(Err(error)) => problems.push(format!("{name}: {error:#}")),
+            Some(Ok(page)) if page["workloads"].get(&name).is_none() => {
+                problems.push(format!("{name}: the proxy of its node \"{node}\" does not know it yet"));
+            }
+            Some(Ok(_)) => {}
+        }
+    }
+    none(&problems, "these pods have no proxy:")
+}
+
+/// The proxy serves every meshed pod.
+async fn captured(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let proxies = cluster.proxies().await?;
+    let mut problems = Vec::new();
+    for pod in running(cluster, &owners).await? {
+        let name = full_name(&pod.metadata);
+        let proxy = node(pod)
+            .and_then(|node| proxies.get(node))
+            .ok_or_else(|| anyhow!("{name}: its node has no ready proxy"));
+        let page = proxy.and_then(|proxy| proxy.config());
+        match page.map(|page| {
+            (page["workloads"][&name]["state"].as_str(), page["workloads"][&name]["reason"].as_str())
+        }) {
+            Ok((Some("SERVED"), _)) => {}
+            Ok((Some(state), reason)) => {
+                let reason = reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
+                problems.push(format!("{name} is {state}{}", reason.unwrap_or_default()));
+            }
+            Ok((None, _)) => problems.push(format!("{name}: the proxy of its node does not know it")),
+            Err(error) => problems.push(format!("{name}: {error:#}")),
+        }
+    }
+    none(&problems, "these pods' connections do not go through the proxy:")
+}
+
+async fn host_network(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let pods = wanted(cluster, &owners).await?;
+    let problems: Vec<_> =
+        pods.into_iter().filter(|pod| uses_host_network(pod)).map(|pod| full_name(&pod.metadata)).collect();
+    none(&problems, "these pods share their node's network (hostNetwork), so they cannot be in the mesh:")
+}
+
+/// In a virtual machine of its own, a pod has a kernel that weft cannot reach.
+async fn own_kernel(cluster: &Cluster) -> Result<()> {
+    const HANDLERS: &[&str] = &["kata", "runsc", "gvisor", "firecracker", "kuasar", "wasm", "spin"];
+    let owners = Owners::read(cluster).await?;
+    let mut problems = Vec::new();
+    for pod in running(cluster, &owners).await? {
+        let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref());
+        let Some(class) = class else { continue };
+        let found = cluster.get_global::<k8s_openapi::api::node::v1::RuntimeClass>(class).await?;
+        let handler = found.map_or_else(|| class.to_owned(), |class| class.handler);
+        if HANDLERS.iter().any(|known| handler.contains(known)) {
+            problems.push(format!("{} has the runtime class {class} ({handler})", full_name(&pod.metadata)));
+        }
+    }
+    none(&problems, "these pods do not share their node's kernel, so they cannot be in the mesh:")
+}
+
+/// Open connections from meshed pods to meshed pods that the proxies could not encrypt.
+async fn plaintext(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let mut meshed = HashSet::new();
+    for pod in cluster.pods().await?.iter().filter(|pod| owners.meshes(pod) && !uses_host_network(pod)) {
+        meshed.insert(full_name(&pod.metadata));
+    }
+    let mut open: HashMap<String, f64> = HashMap::new();
+    for (node, proxy) in cluster.proxies().await? {
+        let metrics = proxy.metrics().map_err(|error| anyhow!("{node}: {error:#}"))?;
+        for line in metrics.lines().filter(|line| line.starts_with("tcp_open_connections{")) {
+            let Some((labels, value)) = line.rsplit_once(' ') else { continue };
+            let label = |name: &str| label(labels, name);
+            let plain = label("direction") == Some("outbound")
+                && label("peer") == Some("dst")
+                && label("tls") == Some("no_identity");
+            let ours = cluster.data_plane().is_none_or(|namespace| label("namespace") == Some(namespace));
+            if !plain || !ours {
+                continue;
+            }
+            let end = |namespace: &str, pod: &str| Some(format!("{}/{}", label(namespace)?, label(pod)?));
+            if let (Some(from), Some(to)) = (end("namespace", "pod"), end("dst_namespace", "dst_pod"))
+                && meshed.contains(&to)
+            {
+                let port = label("target_port").unwrap_or("?");
+                *open.entry(format!("{from} to {to} port {port}")).or_default() +=
+                    value.parse().unwrap_or(0.0);
+            }
+        }
+    }
+    let mut problems: Vec<_> = open
+        .into_iter()
+        .filter(|(_, count)| *count > 0.0)
+        .map(|(what, count)| format!("{what}: {count}"))
+        .collect();
+    problems.sort();
+    none(
+        &problems,
+        "connections in plaintext between meshed pods are open (is the port in skip-inbound-ports?):",
+    )
+}
+
+/// The value of a label in a line such as `name{a="b",c="d"}`.
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    let start = labels.match_indices(name).find_map(|(at, _)| {
+        let before = labels[..at].chars().next_back();
+        let rest = labels[at + name.len()..].strip_prefix("=\"");
+        rest.filter(|_| matches!(before, Some('{' | ',')))
+    })?;
+    start.split('"').next()
+}
+
+async fn pod_labels(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let pods = wanted(cluster, &owners).await?;
+    labels(pods.into_iter().map(|pod| &pod.metadata), "Some labels on data plane pods should be annotations:")
+}
+
+async fn service_labels(cluster: &Cluster) -> Result<()> {
+    let services = cluster.services().await?.iter().map(|service| &service.metadata);
+    let ours =
+        services.filter(|meta| cluster.data_plane().is_none_or(|ns| meta.namespace.as_deref() == Some(ns)));
+    labels(ours, "Some labels on data plane services should be annotations:")
+}
+
+fn labels<'a>(all: impl Iterator<Item = &'a kube::core::ObjectMeta>, heading: &str) -> Result<()> {
+    let mut problems = Vec::new();
+    for meta in all {
+        for key in meta.labels.iter().flatten().map(|(key, _)| key) {
+            let annotation = key == "linkerd.io/inject"
+                || key.starts_with("config.weft.dev/")
+                || (key.starts_with("config.linkerd.io/") && key != "config.linkerd.io/admission-webhooks");
+            if annotation {
+                problems.push(format!("{}: {key}", full_name(meta)));
+            }
+        }
+    }
+    none(&problems, heading)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_found_by_its_whole_name() {
+        let line = r#"tcp_open_connections{direction="outbound",dst_pod="b",pod="a",tls="no_identity"}"#;
+        assert_eq!(label(line, "pod"), Some("a"));
+        assert_eq!(label(line, "dst_pod"), Some("b"));
+        assert_eq!(label(line, "direction"), Some("outbound"));
+        assert_eq!(label(line, "peer"), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! Whether the certificates of the mesh are good.
+
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, anyhow, bail};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    certificates::{Certificate, format_time, key_belongs_to, read},
+    check::{
+        cluster::{Cluster, full_name, none},
+        model::{Category, Check},
+        owners::Owners,
+    },
+    kubernetes::{ISSUER, TRUST_ROOTS},
+};
+
+const SOON: Duration = Duration::days(60);
+
+pub(super) fn category() -> Category {
+    Category {
+        name: "weft-identity",
+        checks: vec![
+            Check::fatal("certificate config is valid", "weft-identity-cert-config-valid", |c| {
+                Box::pin(async { Certificates::read(c).await.map(|_| ()) })
+            }),
+            Check::fatal(
+                "trust anchors are using supported crypto algorithm",
+                "weft-identity-trustAnchors-use-supported-crypto",
+                |c| Box::pin(async { algorithms(&Certificates::read(c).await?.anchors) }),
+            ),
+            Check::fatal(
+                "trust anchors are within their validity period",
+                "weft-identity-trustAnchors-are-time-valid",
+                |c| Box::pin(async { valid(&Certificates::read(c).await?.anchors) }),
+            ),
+            Check::warning(
+                "trust anchors are valid for at least 60 days",
+                "weft-identity-trustAnchors-not-expiring-soon",
+                |c| Box::pin(async { lasting(&Certificates::read(c).await?.anchors) }),
+            ),
+            Check::fatal(
+                "issuer cert is using supported crypto algorithm",
+                "weft-identity-issuer-cert-uses-supported-crypto",
+                |c| Box::pin(async { algorithms(&Certificates::read(c).await?.issuer[..1]) }),
+            ),
+            Check::fatal(
+                "issuer cert is within its validity period",
+                "weft-identity-issuer-cert-is-time-valid",
+                |c| Box::pin(async { valid(&Certificates::read(c).await?.issuer) }),
+            ),
+            Check::warning(
+                "issuer cert is valid for at least 60 days",
+                "weft-identity-issuer-cert-not-expiring-soon",
+                |c| Box::pin(async { lasting(&Certificates::read(c).await?.issuer) }),
+            ),
+            Check::error(
+                "issuer cert is issued by the trust anchor",
+                "weft-identity-issuer-cert-issued-by-trust-anchor",
+                |c| Box::pin(async { Certificates::read(c).await?.chained() }),
+            ),
+        ],
+    }
+}
+
+pub(super) fn data_plane_category() -> Category {
+    Category {
+        name: "weft-identity-data-plane",
+        checks: vec![Check::warning(
+            "data plane proxies have valid certificates",
+            "weft-identity-data-plane-proxies-certs-valid",
+            |c| Box::pin(workloads(c)),
+        )],
+    }
+}
+
+struct Certificates {
+    anchors: Vec<Certificate>,
+    /// The issuer's own first, then those between it and the anchors.
+    issuer: Vec<Certificate>,
+}
+
+impl Certificates {
+    async fn read(cluster: &Cluster) -> Result<Self> {
+        let roots = anchors_pem(cluster).await?;
+        let anchors =
+            read(&roots).with_context(|| format!("ca-bundle.crt in the ConfigMap \"{TRUST_ROOTS}\""))?;
+        let secret = cluster.get::<Secret>(ISSUER).await?;
+        let secret = secret.ok_or_else(|| anyhow!("the Secret \"{ISSUER}\" does not exist"))?;
+        let data = secret.data.unwrap_or_default();
+        // Both schemes, as weft-control reads them.
+        let (certificate, key) = match secret.type_.as_deref() {
+            Some("kubernetes.io/tls") => ("tls.crt", "tls.key"),
+            _ => ("crt.pem", "key.pem"),
+        };
+        let pem = |name: &str| -> Result<String> {
+            let bytes = data.get(name).ok_or_else(|| anyhow!("the Secret \"{ISSUER}\" has no {name}"))?;
+            String::from_utf8(bytes.0.clone()).with_context(|| format!("{name} in the Secret \"{ISSUER}\""))
+        };
+        let issuer =
+            read(&pem(certificate)?).with_context(|| format!("{certificate} in the Secret \"{ISSUER}\""))?;
+        if !issuer[0].is_authority() {
+            bail!("{certificate} in the Secret \"{ISSUER}\" may not sign other certificates: it is no CA");
+        }
+        if !key_belongs_to(&pem(key)?, &issuer[0])
+            .with_context(|| format!("{key} in the Secret \"{ISSUER}\""))?
+        {
+            bail!("{key} in the Secret \"{ISSUER}\" does not belong to {certificate}");
+        }
+        Ok(Self { anchors, issuer })
+    }
+
+    fn chained(&self) -> Result<()> {
+        let mut at = self.issuer.iter();
+        while let Some(certificate) = at.next() {
+            if certificate.is_issued_by_one_of(&self.anchors) {
+                return Ok(());
+            }
+            if !certificate.is_issued_by_one_of(at.as_slice()) {
+                bail!(
+                    "{} is issued by {}, which is none of the trust anchors ({})",
+                    certificate.name(),
+                    certificate.issuer(),
+                    self.anchors.iter().map(Certificate::name).collect::<Vec<_>>().join(", ")
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The trust anchors as PEM.
+pub(super) async fn anchors_pem(cluster: &Cluster) -> Result<String> {
+    let roots = cluster.get::<ConfigMap>(TRUST_ROOTS).await?;
+    let roots = roots.ok_or_else(|| anyhow!("the ConfigMap \"{TRUST_ROOTS}\" does not exist"))?;
+    let roots = roots.data.unwrap_or_default().remove("ca-bundle.crt");
+    roots.ok_or_else(|| anyhow!("the ConfigMap \"{TRUST_ROOTS}\" has no ca-bundle.crt"))
+}
+
+fn algorithms(certificates: &[Certificate]) -> Result<()> {
+    let problems: Vec<_> = certificates
+        .iter()
+        .filter_map(|certificate| {
+            Some(format!("{} {}", label(certificate), certificate.unsupported_algorithm()?))
+        })
+        .collect();
+    none(&problems, "Invalid certificates:")
+}
+
+fn valid(certificates: &[Certificate]) -> Result<()> {
+    let now = OffsetDateTime::from(SystemTime::now());
+    let problem = |certificate: &Certificate| {
+        if certificate.not_before() > now {
+            return Some(format!(
+                "{} not valid before: {}",
+                label(certificate),
+                format_time(certificate.not_before())
+            ));
+        }
+        (certificate.not_after() < now).then(|| {
+            format!(
+                "{} not valid anymore. Expired on {}",
+                label(certificate),
+                format_time(certificate.not_after())
+            )
+        })
+    };
+    let problems: Vec<_> = certificates.iter().filter_map(problem).collect();
+    none(&problems, "Invalid certificates:")
+}
+
+fn lasting(certificates: &[Certificate]) -> Result<()> {
+    let soon = OffsetDateTime::from(SystemTime::now()) + SOON;
+    let problem = |certificate: &Certificate| {
+        (certificate.not_after() < soon).then(|| {
+            format!("{} will expire on {}", label(certificate), format_time(certificate.not_after()))
+        })
+    };
+    let problems: Vec<_> = certificates.iter().filter_map(problem).collect();
+    none(&problems, "Certificates that expire soon:")
+}
+
+fn label(certificate: &Certificate) -> String {
+    format!("{} {}", certificate.serial(), certificate.name())
+}
+
+/// The certificates that the node proxies have for the pods that they serve.
+async fn workloads(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let values = cluster.values().await?;
+    let text = |name: &str| values[name].as_str().filter(|text| !text.is_empty());
+    let domain = text("identityTrustDomain").or_else(|| text("clusterDomain")).unwrap_or("cluster.local");
+    let now = OffsetDateTime::from(SystemTime::now()).unix_timestamp();
+    let proxies = cluster.proxies().await?;
+    let mut problems = Vec::new();
+    for pod in super::data_plane::running(cluster, &owners).await? {
+        let spec = pod.spec.clone().unwrap_or_default();
+        let name = full_name(&pod.metadata);
+        let Some(proxy) = spec.node_name.as_ref().and_then(|node| proxies.get(node)) else {
+            problems.push(format!("{name}: there is no ready proxy on its node"));
+            continue;
+        };
+        let account = spec.service_account_name.as_deref().unwrap_or("default");
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let identity =
+            format!("{account}.{namespace}.serviceaccount.identity.{}.{domain}", cluster.control_plane());
+        match proxy.config() {
+            Err(error) => problems.push(format!("{name}: {error:#}")),
+            Ok(page) => match page["certificates"]
+                .get(&identity)
+                .map(|certificate| certificate["expires"].as_i64())
+            {
+                Some(Some(expires)) if expires > now => {}
+                Some(Some(_)) => problems.push(format!("{name}: the certificate of {identity} has expired")),
+                _ => problems.push(format!("{name}: the proxy has no certificate of {identity}")),
+            },
+        }
+    }
+    none(&problems, "Some data plane proxies have no valid certificate:")
+}

@@ -1,0 +1,96 @@
+//! `weft check`: looks for what keeps weft from working, and says how to mend it.
+
+mod categories;
+mod cluster;
+mod model;
+mod owners;
+mod print;
+mod run;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use self::model::{Category, CheckResult, Outcome};
+use crate::args::Global;
+
+/// Check whether weft can be installed, or whether it works
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  # Can weft be installed on this cluster?
+  weft check --pre
+
+  # Does the control plane work? Waits until it does, at most five minutes
+  weft check
+
+  # Are the pods of a namespace in the mesh?
+  weft -n emojivoto check --proxy
+
+The exit code is 1 if a check failed (×), and 0 if there are only warnings (‼).
+docs/check.md explains every check.")]
+pub(crate) struct CheckArgs {
+    /// Whether weft can be installed
+    #[arg(long)]
+    pre: bool,
+    /// Whether the custom resource definitions are installed
+    #[arg(long, conflicts_with_all = ["pre", "proxy"])]
+    crds: bool,
+    /// Whether the pods in the namespace (-n), or in all namespaces, are in the mesh
+    #[arg(long, conflicts_with = "pre")]
+    proxy: bool,
+    /// How long to wait for what takes its time, as in 300s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
+    wait: Duration,
+    /// The version that the control plane and the node proxies should have; otherwise that of this tool
+    #[arg(long, value_name = "VERSION")]
+    expected_version: Option<String>,
+    /// The format of the result
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    #[default]
+    Table,
+    /// Only what is not well
+    Short,
+    Json,
+}
+
+pub(crate) async fn check(global: &Global, args: &CheckArgs) -> Result<ExitCode> {
+    let categories = categories::selected(args, global.namespace.is_some());
+    let options = cluster::Options {
+        global: global.clone(),
+        expected_version: args.expected_version.clone().unwrap_or_else(|| crate::version::CLIENT.to_owned()),
+    };
+    let printer = print::Printer::new(args.output);
+    let results = run::run(categories, options, args.wait, &printer).await;
+    printer.finish(&results)?;
+    let failed = results
+        .iter()
+        .flat_map(|(_, results)| results)
+        .any(|result| matches!(result.outcome, Outcome::Error(_)));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A number with s, m or h; without one, seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => 0,
+    };
+    match number.parse::<u64>() {
+        Ok(number) if seconds > 0 && number <= 24 * 3600 => Ok(Duration::from_secs(number * seconds)),
+        _ => Err("write a duration such as 300s or 5m".to_owned()),
+    }
+}
+
+/// Results by category.
+type Results = Vec<(Category, Vec<CheckResult>)>;

@@ -1,0 +1,135 @@
+//! The options that set values of the installation.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::chart::{CONTROL_PLANE, SetKind, coalesce, parse_values, set};
+
+/// Options that set values.
+#[derive(Debug, Default, Args)]
+pub(super) struct ValueFlags {
+    /// Set up several replicas of the control plane, on different nodes
+    #[arg(long, help_heading = "Control plane")]
+    pub(super) ha: bool,
+    /// How many replicas of the control plane run
+    #[arg(long, value_name = "N", help_heading = "Control plane")]
+    controller_replicas: Option<u16>,
+    /// What the control plane logs
+    #[arg(long, value_name = "LEVEL", help_heading = "Control plane")]
+    controller_log_level: Option<String>,
+    /// The user that the control plane runs as
+    #[arg(long, value_name = "UID", help_heading = "Control plane")]
+    controller_uid: Option<u32>,
+    /// The group that the control plane runs as
+    #[arg(long, value_name = "GID", help_heading = "Control plane")]
+    controller_gid: Option<u32>,
+    /// The last part of every service's DNS name
+    #[arg(long, value_name = "DOMAIN", help_heading = "Control plane")]
+    cluster_domain: Option<String>,
+    /// The networks of pod and service addresses
+    #[arg(long, value_name = "CIDR,…", help_heading = "Control plane")]
+    cluster_networks: Option<String>,
+
+    /// The registry of the images
+    #[arg(long, value_name = "REGISTRY", help_heading = "Images")]
+    registry: Option<String>,
+    /// When nodes pull the images: Always, IfNotPresent or Never
+    #[arg(long, value_name = "POLICY", help_heading = "Images")]
+    image_pull_policy: Option<String>,
+
+    /// A file with values, as for Helm; may be given several times
+    #[arg(short = 'f', long, value_name = "FILE", help_heading = "Values")]
+    values: Vec<PathBuf>,
+    /// Set a value: NAME=VALUE, several separated by commas
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Values")]
+    set: Vec<String>,
+    /// Set a value that is a string, whatever it looks like
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Values")]
+    set_string: Vec<String>,
+    /// Set a value to the content of a file
+    #[arg(long, value_name = "NAME=FILE", help_heading = "Values")]
+    set_file: Vec<String>,
+}
+
+/// The format of printed manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Yaml,
+    Json,
+}
+
+impl ValueFlags {
+    /// `base` with what the options say laid over it: --ha first, then values files, then single options, then --set.
+    pub(super) fn apply(&self, base: Value) -> Result<Value> {
+        let mut values = base;
+        if self.ha {
+            values = lay_over(values, &CONTROL_PLANE.high_availability()?);
+        }
+        for path in &self.values {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let file = parse_values(&text).with_context(|| path.display().to_string())?;
+            values = lay_over(values, &file);
+        }
+        for (name, value) in self.singles() {
+            if let Some(value) = value {
+                let mut one = value;
+                for key in name.rsplit('.') {
+                    one = Value::Object([(key.to_owned(), one)].into_iter().collect());
+                }
+                values = lay_over(values, &one);
+            }
+        }
+        for (texts, flag, kind) in [
+            (&self.set, "--set", SetKind::Typed),
+            (&self.set_string, "--set-string", SetKind::String),
+            (&self.set_file, "--set-file", SetKind::File),
+        ] {
+            for text in texts {
+                set(&mut values, text, kind).with_context(|| format!("{flag} {text}"))?;
+            }
+        }
+        Ok(values)
+    }
+
+    fn singles(&self) -> Vec<(&'static str, Option<Value>)> {
+        fn text(value: Option<&String>) -> Option<Value> {
+            value.map(|value| Value::from(value.as_str()))
+        }
+        vec![
+            ("controllerReplicas", self.controller_replicas.map(Value::from)),
+            ("controllerLogLevel", text(self.controller_log_level.as_ref())),
+            ("controllerUID", self.controller_uid.map(Value::from)),
+            ("controllerGID", self.controller_gid.map(Value::from)),
+            ("clusterDomain", text(self.cluster_domain.as_ref())),
+            ("clusterNetworks", text(self.cluster_networks.as_ref())),
+            ("imageRegistry", text(self.registry.as_ref())),
+            ("imagePullPolicy", text(self.image_pull_policy.as_ref())),
+        ]
+    }
+}
+
+/// Lays one set of overrides over another. Unlike `coalesce`, it keeps `null`, which removes a default value later.
+pub(crate) fn lay_over(base: Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(mut base), Value::Object(over)) => {
+            for (key, value) in over {
+                let merged = match base.remove(key) {
+                    Some(own) => lay_over(own, value),
+                    None => value.clone(),
+                };
+                base.insert(key.clone(), merged);
+            }
+            Value::Object(base)
+        }
+        (_, over) => over.clone(),
+    }
+}
+
+/// The chart's values with `overrides`.
+pub(super) fn effective(overrides: &Value) -> Result<Value> {
+    Ok(coalesce(CONTROL_PLANE.defaults()?, overrides))
+}

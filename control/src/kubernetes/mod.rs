@@ -1,0 +1,20 @@
+//! Reads the cluster from the Kubernetes API.
+//!
+//! A task for each kind lists the objects, then watches them, and sends what it hears to the [`KubernetesSource`],
+//! which makes batches of it. What was heard last stays in the index while the API server is away.
+
+mod arrival;
+mod backoff;
+mod client;
+mod failure;
+mod resource;
+mod rights;
+mod source;
+mod watch;
+
+pub(crate) use self::client::client;
+pub use self::{
+    client::ClientError,
+    rights::{Right, rights},
+    source::KubernetesSource,
+};
