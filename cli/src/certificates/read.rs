@@ -113,7 +113,10 @@ impl Certificate {
                     ));
                 }
                 Ok(PublicKey::RSA(key)) => {
-                    return Some(format!("has an RSA key of {} bits; it needs at least 2048", key.key_size()));
+                    return Some(format!(
+                        "has an RSA key of {} bits; it needs at least 2048",
+                        key.key_size()
+                    ));
                 }
                 _ => return Some("must have an ECDSA P-256 or RSA key".to_owned()),
             }

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, stream};
-use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Node, Pod, Service},
-    discovery::v1::EndpointSlice,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -95,15 +92,22 @@ impl Cluster {
 
     pub(super) async fn get<K>(&self, name: &str) -> Result<Option<K>>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug,
     {
-        let found = Api::<K>::namespaced(self.client().await?.clone(), self.control_plane()).get_opt(name).await;
+        let found =
+            Api::<K>::namespaced(self.client().await?.clone(), self.control_plane()).get_opt(name).await;
         found.map_err(|error| explain(error, &format!("read the {} {name}", K::kind(&()))))
     }
 
     pub(super) async fn get_global<K>(&self, name: &str) -> Result<Option<K>>
     where
-        K: Resource<Scope = kube::core::ClusterResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        K: Resource<Scope = kube::core::ClusterResourceScope, DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + Debug,
     {
         let found = Api::<K>::all(self.client().await?.clone()).get_opt(name).await;
         found.map_err(|error| explain(error, &format!("read the {} {name}", K::kind(&()))))
@@ -132,10 +136,6 @@ impl Cluster {
 
     pub(super) async fn namespaces(&self) -> Result<&[Namespace]> {
         Ok(self.namespaces.get_or_try_init(|| self.list::<Namespace>()).await?)
-    }
-
-    pub(super) async fn endpoint_slices(&self) -> Result<Vec<EndpointSlice>> {
-        self.list::<EndpointSlice>().await
     }
 
     /// The ConfigMap with the installation's values.
@@ -177,7 +177,8 @@ impl Cluster {
             let client = client.clone();
             async move {
                 let config = admin_page(&client, &pod, "/config").await;
-                let config = config.and_then(|text| serde_json::from_str(&text).context("the page /config is no JSON"));
+                let config = config
+                    .and_then(|text| serde_json::from_str(&text).context("the page /config is no JSON"));
                 let metrics = admin_page(&client, &pod, "/metrics").await;
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
                 let proxy = NodeProxy {

@@ -69,7 +69,10 @@ pub(crate) async fn check(global: &Global, args: &CheckArgs) -> Result<ExitCode>
     let printer = print::Printer::new(args.output);
     let results = run::run(categories, options, args.wait, &printer).await;
     printer.finish(&results)?;
-    let failed = results.iter().flat_map(|(_, results)| results).any(|result| matches!(result.outcome, Outcome::Error(_)));
+    let failed = results
+        .iter()
+        .flat_map(|(_, results)| results)
+        .any(|result| matches!(result.outcome, Outcome::Error(_)));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

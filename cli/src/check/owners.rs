@@ -27,8 +27,9 @@ pub(super) struct Owners {
 impl Owners {
     pub(super) async fn read(cluster: &Cluster) -> Result<Self> {
         let namespaces = cluster.namespaces().await?.iter();
-        let namespaces =
-            namespaces.map(|ns| (ns.metadata.name.clone().unwrap_or_default(), ns.metadata.clone())).collect();
+        let namespaces = namespaces
+            .map(|ns| (ns.metadata.name.clone().unwrap_or_default(), ns.metadata.clone()))
+            .collect();
         let mut read = Self { namespaces, owners: HashMap::new() };
         read.list::<Deployment>(cluster).await?;
         read.list::<ReplicaSet>(cluster).await?;
@@ -43,9 +44,13 @@ impl Owners {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let found = Api::<K>::all(cluster.client().await?.clone()).list_metadata(&ListParams::default()).await;
+        let found =
+            Api::<K>::all(cluster.client().await?.clone()).list_metadata(&ListParams::default()).await;
         let found = found.map_err(|error| explain(error, &format!("list {}", K::plural(&()))))?;
-        let with_uid = found.items.into_iter().filter_map(|object| Some((object.metadata.uid.clone()?, object.metadata)));
+        let with_uid = found
+            .items
+            .into_iter()
+            .filter_map(|object| Some((object.metadata.uid.clone()?, object.metadata)));
         self.owners.extend(with_uid);
         Ok(())
     }

@@ -57,8 +57,10 @@ impl Printer {
     }
 
     pub(super) fn finish(&self, results: &Results) -> Result<()> {
-        let failed =
-            results.iter().flat_map(|(_, results)| results).any(|result| matches!(result.outcome, Outcome::Error(_)));
+        let failed = results
+            .iter()
+            .flat_map(|(_, results)| results)
+            .any(|result| matches!(result.outcome, Outcome::Error(_)));
         if self.output == Output::Json {
             let categories: Vec<_> = results
                 .iter()

@@ -13,7 +13,12 @@ use crate::terminal::Spinner;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the checks in order. A fatal failure ends the run: what follows depends on it.
-pub(super) async fn run(categories: Vec<Category>, options: Options, wait: Duration, printer: &Printer) -> Results {
+pub(super) async fn run(
+    categories: Vec<Category>,
+    options: Options,
+    wait: Duration,
+    printer: &Printer,
+) -> Results {
     let deadline = Instant::now() + wait;
     let spinner = Spinner::new();
     // What it has read is read again only while a check is repeated.

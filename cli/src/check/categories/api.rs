@@ -38,7 +38,12 @@ pub(super) fn version_category() -> Category {
 }
 
 async fn version(cluster: &Cluster) -> Result<k8s_openapi::apimachinery::pkg::version::Info> {
-    cluster.client().await?.apiserver_version().await.map_err(|error| explain(error, "ask the API server for its version"))
+    cluster
+        .client()
+        .await?
+        .apiserver_version()
+        .await
+        .map_err(|error| explain(error, "ask the API server for its version"))
 }
 
 async fn minimum(cluster: &Cluster) -> Result<()> {
@@ -56,7 +61,8 @@ async fn minimum(cluster: &Cluster) -> Result<()> {
 
 /// Some providers write a minor version such as `31+`.
 fn is_enough(major: &str, minor: &str) -> bool {
-    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or(0);
+    let number =
+        |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or(0);
     (number(major), number(minor)) >= MINIMUM
 }
 

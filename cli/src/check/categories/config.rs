@@ -1,10 +1,10 @@
 //! Whether the objects of the installation exist.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::ValidatingWebhookConfiguration,
-        core::v1::{Namespace, ServiceAccount},
+        core::v1::ServiceAccount,
         rbac::v1::{ClusterRole, ClusterRoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -24,7 +24,6 @@ pub(super) fn category() -> Category {
     Category {
         name: "weft-config",
         checks: vec![
-            Check::fatal("control plane Namespace exists", "weft-existence-ns", |c| Box::pin(namespace(c))),
             Check::fatal("control plane ClusterRoles exist", "weft-existence-cr", |c| {
                 Box::pin(async {
                     let names = expected(c, "ClusterRole").await?;
@@ -37,8 +36,12 @@ pub(super) fn category() -> Category {
                     global::<ClusterRoleBinding>(c, names).await
                 })
             }),
-            Check::fatal("control plane ServiceAccounts exist", "weft-existence-sa", |c| Box::pin(accounts(c))),
-            Check::fatal("control plane CustomResourceDefinitions exist", "weft-existence-crd", |c| Box::pin(crds(c))),
+            Check::fatal("control plane ServiceAccounts exist", "weft-existence-sa", |c| {
+                Box::pin(accounts(c))
+            }),
+            Check::fatal("control plane CustomResourceDefinitions exist", "weft-existence-crd", |c| {
+                Box::pin(crds(c))
+            }),
             Check::fatal("control plane ValidatingWebhookConfigurations exist", "weft-existence-vwc", |c| {
                 Box::pin(async {
                     let names = expected(c, "ValidatingWebhookConfiguration").await?;
@@ -53,18 +56,12 @@ pub(super) fn crd_category() -> Category {
     Category {
         name: "weft-crd",
         checks: vec![
-            Check::fatal("control plane CustomResourceDefinitions exist", "weft-existence-crd", |c| Box::pin(crds(c)))
-                .patient(),
+            Check::fatal("control plane CustomResourceDefinitions exist", "weft-existence-crd", |c| {
+                Box::pin(crds(c))
+            })
+            .patient(),
         ],
     }
-}
-
-async fn namespace(cluster: &Cluster) -> Result<()> {
-    let name = cluster.control_plane();
-    if cluster.get_global::<Namespace>(name).await?.is_none() {
-        bail!("The \"{name}\" namespace does not exist");
-    }
-    Ok(())
 }
 
 async fn accounts(cluster: &Cluster) -> Result<()> {
@@ -102,7 +99,8 @@ async fn crds(cluster: &Cluster) -> Result<()> {
             continue;
         };
         let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
-        if !conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+        if !conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+        {
             missing.push(format!("{name} (it exists, but the API server does not serve it yet)"));
         }
     }
@@ -113,9 +111,12 @@ async fn crds(cluster: &Cluster) -> Result<()> {
 async fn expected(cluster: &Cluster, kind: &str) -> Result<Vec<String>> {
     let values = lay_over(cluster.values().await?, &stand_ins());
     let release = Release { namespace: cluster.control_plane().to_owned(), upgrade: true };
-    let documents = CONTROL_PLANE.render(&values, &release).context("the installation's values do not fit this version")?;
+    let documents = CONTROL_PLANE
+        .render(&values, &release)
+        .context("the installation's values do not fit this version")?;
     let name = |document: &Document| document.object["metadata"]["name"].as_str().map(str::to_owned);
-    let names: Vec<_> = documents.iter().filter(|document| document.kind() == kind).filter_map(name).collect();
+    let names: Vec<_> =
+        documents.iter().filter(|document| document.kind() == kind).filter_map(name).collect();
     if names.is_empty() {
         return Err(anyhow!("this version of weft has no {kind}: nothing can be checked"));
     }

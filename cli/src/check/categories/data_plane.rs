@@ -14,24 +14,36 @@ use crate::check::{
 pub(super) fn category(in_namespace: bool) -> Category {
     let mut checks = Vec::new();
     if in_namespace {
-        checks.push(Check::fatal("data plane namespace exists", "weft-data-plane-exists", |c| Box::pin(namespace(c))));
+        checks.push(Check::fatal("data plane namespace exists", "weft-data-plane-exists", |c| {
+            Box::pin(namespace(c))
+        }));
     }
     checks.extend([
-        Check::fatal("data plane proxies are ready", "weft-data-plane-ready", |c| Box::pin(ready(c))).patient(),
-        Check::error("capture is attached to all meshed pods", "weft-data-plane-capture", |c| Box::pin(captured(c))).patient(),
-        Check::warning("meshed pods have a network namespace of their own", "weft-data-plane-host-network", |c| {
-            Box::pin(host_network(c))
-        }),
+        Check::fatal("data plane proxies are ready", "weft-data-plane-ready", |c| Box::pin(ready(c)))
+            .patient(),
+        Check::error("capture is attached to all meshed pods", "weft-data-plane-capture", |c| {
+            Box::pin(captured(c))
+        })
+        .patient(),
+        Check::warning(
+            "meshed pods have a network namespace of their own",
+            "weft-data-plane-host-network",
+            |c| Box::pin(host_network(c)),
+        ),
         Check::warning("meshed pods share their node's kernel", "weft-data-plane-runtime-class", |c| {
             Box::pin(own_kernel(c))
         }),
-        Check::warning("no plaintext between meshed pods", "weft-data-plane-plaintext", |c| Box::pin(plaintext(c))),
+        Check::warning("no plaintext between meshed pods", "weft-data-plane-plaintext", |c| {
+            Box::pin(plaintext(c))
+        }),
         Check::warning("data plane pod labels are configured correctly", "weft-data-plane-pod-labels", |c| {
             Box::pin(pod_labels(c))
         }),
-        Check::warning("data plane service labels are configured correctly", "weft-data-plane-services-labels", |c| {
-            Box::pin(service_labels(c))
-        }),
+        Check::warning(
+            "data plane service labels are configured correctly",
+            "weft-data-plane-services-labels",
+            |c| Box::pin(service_labels(c)),
+        ),
     ]);
     Category { name: "weft-data-plane", checks }
 }
@@ -75,7 +87,9 @@ async fn ready(cluster: &Cluster) -> Result<()> {
     let owners = Owners::read(cluster).await?;
     let pods = running(cluster, &owners).await?;
     if pods.is_empty() {
-        let place = cluster.data_plane().map_or_else(|| "the cluster".to_owned(), |name| format!("the \"{name}\" namespace"));
+        let place = cluster
+            .data_plane()
+            .map_or_else(|| "the cluster".to_owned(), |name| format!("the \"{name}\" namespace"));
         bail!(
             "no running pod in {place} is annotated for the mesh; run `kubectl annotate namespace NAME \
              linkerd.io/inject=enabled`, or `weft inject`"
@@ -105,9 +119,13 @@ async fn captured(cluster: &Cluster) -> Result<()> {
     let mut problems = Vec::new();
     for pod in running(cluster, &owners).await? {
         let name = full_name(&pod.metadata);
-        let proxy = node(pod).and_then(|node| proxies.get(node)).ok_or_else(|| anyhow!("{name}: its node has no ready proxy"));
+        let proxy = node(pod)
+            .and_then(|node| proxies.get(node))
+            .ok_or_else(|| anyhow!("{name}: its node has no ready proxy"));
         let page = proxy.and_then(|proxy| proxy.config());
-        match page.map(|page| (page["workloads"][&name]["state"].as_str(), page["workloads"][&name]["reason"].as_str())) {
+        match page.map(|page| {
+            (page["workloads"][&name]["state"].as_str(), page["workloads"][&name]["reason"].as_str())
+        }) {
             Ok((Some("SERVED"), _)) => {}
             Ok((Some(state), reason)) => {
                 let reason = reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
@@ -170,14 +188,21 @@ async fn plaintext(cluster: &Cluster) -> Result<()> {
                 && meshed.contains(&to)
             {
                 let port = label("target_port").unwrap_or("?");
-                *open.entry(format!("{from} to {to} port {port}")).or_default() += value.parse().unwrap_or(0.0);
+                *open.entry(format!("{from} to {to} port {port}")).or_default() +=
+                    value.parse().unwrap_or(0.0);
             }
         }
     }
-    let mut problems: Vec<_> =
-        open.into_iter().filter(|(_, count)| *count > 0.0).map(|(what, count)| format!("{what}: {count}")).collect();
+    let mut problems: Vec<_> = open
+        .into_iter()
+        .filter(|(_, count)| *count > 0.0)
+        .map(|(what, count)| format!("{what}: {count}"))
+        .collect();
     problems.sort();
-    none(&problems, "connections in plaintext between meshed pods are open (is the port in skip-inbound-ports?):")
+    none(
+        &problems,
+        "connections in plaintext between meshed pods are open (is the port in skip-inbound-ports?):",
+    )
 }
 
 /// The value of a label in a line such as `name{a="b",c="d"}`.
@@ -198,7 +223,8 @@ async fn pod_labels(cluster: &Cluster) -> Result<()> {
 
 async fn service_labels(cluster: &Cluster) -> Result<()> {
     let services = cluster.services().await?.iter().map(|service| &service.metadata);
-    let ours = services.filter(|meta| cluster.data_plane().is_none_or(|ns| meta.namespace.as_deref() == Some(ns)));
+    let ours =
+        services.filter(|meta| cluster.data_plane().is_none_or(|ns| meta.namespace.as_deref() == Some(ns)));
     labels(ours, "Some labels on data plane services should be annotations:")
 }
 

@@ -1,7 +1,10 @@
 //! Whether the control plane is there and runs.
 
 use anyhow::{Result, anyhow, bail};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
+};
 
 use super::networks;
 use crate::{
@@ -16,14 +19,21 @@ pub(super) fn category() -> Category {
     Category {
         name: "weft-existence",
         checks: vec![
+            Check::fatal("control plane Namespace exists", "weft-existence-ns", |c| Box::pin(namespace(c)))
+                .patient(),
             Check::fatal("'weft-config' config map exists", "weft-existence-weft-config", |c| {
                 Box::pin(async { c.config().await.map(|_| ()) })
             })
             .patient(),
-            Check::fatal("control plane replica sets are ready", "weft-existence-replicasets", |c| Box::pin(replicas(c)))
+            Check::fatal("control plane replica sets are ready", "weft-existence-replicasets", |c| {
+                Box::pin(replicas(c))
+            })
+            .patient(),
+            Check::warning("no unschedulable pods", "weft-existence-unschedulable-pods", |c| {
+                Box::pin(unschedulable(c))
+            }),
+            Check::fatal("control plane pods are ready", "weft-api-control-ready", |c| Box::pin(ready(c)))
                 .patient(),
-            Check::warning("no unschedulable pods", "weft-existence-unschedulable-pods", |c| Box::pin(unschedulable(c))),
-            Check::fatal("control plane pods are ready", "weft-api-control-ready", |c| Box::pin(ready(c))).patient(),
             Check::error("cluster networks contains all node podCIDRs", "weft-cluster-networks-cidr", |c| {
                 Box::pin(networks::nodes(c))
             }),
@@ -35,6 +45,14 @@ pub(super) fn category() -> Category {
             }),
         ],
     }
+}
+
+async fn namespace(cluster: &Cluster) -> Result<()> {
+    let name = cluster.control_plane();
+    if cluster.get_global::<Namespace>(name).await?.is_none() {
+        bail!("The \"{name}\" namespace does not exist");
+    }
+    Ok(())
 }
 
 async fn replicas(cluster: &Cluster) -> Result<()> {
@@ -57,9 +75,12 @@ async fn unschedulable(cluster: &Cluster) -> Result<()> {
     let mut problems = Vec::new();
     for component in ["control", "proxy"] {
         for pod in cluster.control_plane_pods(component).await? {
-            let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-            let reason =
-                conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False").and_then(|c| c.message.clone());
+            let conditions =
+                pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+            let reason = conditions
+                .iter()
+                .find(|c| c.type_ == "PodScheduled" && c.status == "False")
+                .and_then(|c| c.message.clone());
             if let Some(reason) = reason {
                 problems.push(format!("{}: {reason}", pod.metadata.name.as_deref().unwrap_or_default()));
             }

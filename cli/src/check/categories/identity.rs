@@ -84,7 +84,8 @@ struct Certificates {
 impl Certificates {
     async fn read(cluster: &Cluster) -> Result<Self> {
         let roots = anchors_pem(cluster).await?;
-        let anchors = read(&roots).with_context(|| format!("ca-bundle.crt in the ConfigMap \"{TRUST_ROOTS}\""))?;
+        let anchors =
+            read(&roots).with_context(|| format!("ca-bundle.crt in the ConfigMap \"{TRUST_ROOTS}\""))?;
         let secret = cluster.get::<Secret>(ISSUER).await?;
         let secret = secret.ok_or_else(|| anyhow!("the Secret \"{ISSUER}\" does not exist"))?;
         let data = secret.data.unwrap_or_default();
@@ -97,11 +98,14 @@ impl Certificates {
             let bytes = data.get(name).ok_or_else(|| anyhow!("the Secret \"{ISSUER}\" has no {name}"))?;
             String::from_utf8(bytes.0.clone()).with_context(|| format!("{name} in the Secret \"{ISSUER}\""))
         };
-        let issuer = read(&pem(certificate)?).with_context(|| format!("{certificate} in the Secret \"{ISSUER}\""))?;
+        let issuer =
+            read(&pem(certificate)?).with_context(|| format!("{certificate} in the Secret \"{ISSUER}\""))?;
         if !issuer[0].is_authority() {
             bail!("{certificate} in the Secret \"{ISSUER}\" may not sign other certificates: it is no CA");
         }
-        if !key_belongs_to(&pem(key)?, &issuer[0]).with_context(|| format!("{key} in the Secret \"{ISSUER}\""))? {
+        if !key_belongs_to(&pem(key)?, &issuer[0])
+            .with_context(|| format!("{key} in the Secret \"{ISSUER}\""))?
+        {
             bail!("{key} in the Secret \"{ISSUER}\" does not belong to {certificate}");
         }
         Ok(Self { anchors, issuer })
@@ -137,7 +141,9 @@ pub(super) async fn anchors_pem(cluster: &Cluster) -> Result<String> {
 fn algorithms(certificates: &[Certificate]) -> Result<()> {
     let problems: Vec<_> = certificates
         .iter()
-        .filter_map(|certificate| Some(format!("{} {}", label(certificate), certificate.unsupported_algorithm()?)))
+        .filter_map(|certificate| {
+            Some(format!("{} {}", label(certificate), certificate.unsupported_algorithm()?))
+        })
         .collect();
     none(&problems, "Invalid certificates:")
 }
@@ -146,10 +152,19 @@ fn valid(certificates: &[Certificate]) -> Result<()> {
     let now = OffsetDateTime::from(SystemTime::now());
     let problem = |certificate: &Certificate| {
         if certificate.not_before() > now {
-            return Some(format!("{} not valid before: {}", label(certificate), format_time(certificate.not_before())));
+            return Some(format!(
+                "{} not valid before: {}",
+                label(certificate),
+                format_time(certificate.not_before())
+            ));
         }
-        (certificate.not_after() < now)
-            .then(|| format!("{} not valid anymore. Expired on {}", label(certificate), format_time(certificate.not_after())))
+        (certificate.not_after() < now).then(|| {
+            format!(
+                "{} not valid anymore. Expired on {}",
+                label(certificate),
+                format_time(certificate.not_after())
+            )
+        })
     };
     let problems: Vec<_> = certificates.iter().filter_map(problem).collect();
     none(&problems, "Invalid certificates:")
@@ -158,8 +173,9 @@ fn valid(certificates: &[Certificate]) -> Result<()> {
 fn lasting(certificates: &[Certificate]) -> Result<()> {
     let soon = OffsetDateTime::from(SystemTime::now()) + SOON;
     let problem = |certificate: &Certificate| {
-        (certificate.not_after() < soon)
-            .then(|| format!("{} will expire on {}", label(certificate), format_time(certificate.not_after())))
+        (certificate.not_after() < soon).then(|| {
+            format!("{} will expire on {}", label(certificate), format_time(certificate.not_after()))
+        })
     };
     let problems: Vec<_> = certificates.iter().filter_map(problem).collect();
     none(&problems, "Certificates that expire soon:")
@@ -191,7 +207,10 @@ async fn workloads(cluster: &Cluster) -> Result<()> {
             format!("{account}.{namespace}.serviceaccount.identity.{}.{domain}", cluster.control_plane());
         match proxy.config() {
             Err(error) => problems.push(format!("{name}: {error:#}")),
-            Ok(page) => match page["certificates"].get(&identity).map(|certificate| certificate["expires"].as_i64()) {
+            Ok(page) => match page["certificates"]
+                .get(&identity)
+                .map(|certificate| certificate["expires"].as_i64())
+            {
                 Some(Some(expires)) if expires > now => {}
                 Some(Some(_)) => problems.push(format!("{name}: the certificate of {identity} has expired")),
                 _ => problems.push(format!("{name}: the proxy has no certificate of {identity}")),

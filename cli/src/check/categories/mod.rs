@@ -32,7 +32,11 @@ pub(super) fn selected(args: &CheckArgs, in_namespace: bool) -> Vec<Category> {
             version::category(),
         ]);
         if args.proxy {
-            all.extend([data_plane::category(in_namespace), identity::data_plane_category(), opaque::category()]);
+            all.extend([
+                data_plane::category(in_namespace),
+                identity::data_plane_category(),
+                opaque::category(),
+            ]);
         } else {
             all.push(ha::category());
         }

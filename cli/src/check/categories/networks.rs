@@ -60,7 +60,9 @@ pub(super) async fn services(cluster: &Cluster) -> Result<()> {
 async fn networks(cluster: &Cluster) -> Result<Vec<IpNet>> {
     let values = cluster.values().await?;
     let text = values["clusterNetworks"].as_str().context("the installation has no value clusterNetworks")?;
-    let parse = |network: &str| network.trim().parse().with_context(|| format!("clusterNetworks: {network:?} is no CIDR"));
+    let parse = |network: &str| {
+        network.trim().parse().with_context(|| format!("clusterNetworks: {network:?} is no CIDR"))
+    };
     text.split(',').map(parse).collect()
 }
 

@@ -27,11 +27,16 @@ pub(super) fn category() -> Category {
             Check::fatal("node proxy DaemonSet exists", "weft-proxy-ds-exists", |c| {
                 Box::pin(async { daemon_set(c).await.map(|_| ()) })
             }),
-            Check::error("node proxy is running on all nodes", "weft-proxy-on-all-nodes", |c| Box::pin(on_all(c))).patient(),
+            Check::error("node proxy is running on all nodes", "weft-proxy-on-all-nodes", |c| {
+                Box::pin(on_all(c))
+            })
+            .patient(),
             Check::error("node proxies can be read", "weft-proxy-readable", |c| Box::pin(readable(c))),
             Check::error("node kernels have BTF", "weft-node-btf", |c| Box::pin(btf(c))),
             Check::error("nodes have cgroup v2", "weft-node-cgroup-v2", |c| Box::pin(cgroup(c))),
-            Check::warning("node proxies and cli versions match", "weft-proxy-cli-version", |c| Box::pin(versions(c))),
+            Check::warning("node proxies and cli versions match", "weft-proxy-cli-version", |c| {
+                Box::pin(versions(c))
+            }),
         ],
     }
 }
@@ -52,7 +57,8 @@ async fn platforms(cluster: &Cluster) -> Result<()> {
         match info {
             None => problems.push(format!("{name} does not say what it runs")),
             Some(info) if info.operating_system != "linux" => {
-                problems.push(format!("{name} runs {}: its pods cannot be in the mesh", info.operating_system));
+                problems
+                    .push(format!("{name} runs {}: its pods cannot be in the mesh", info.operating_system));
             }
             Some(info) if !["amd64", "arm64"].contains(&info.architecture.as_str()) => {
                 problems.push(format!("{name} is {}", info.architecture));
@@ -87,7 +93,8 @@ async fn linux_first(cluster: &Cluster) -> Result<&[Node]> {
 }
 
 fn is_enough(kernel: &str) -> bool {
-    let mut numbers = kernel.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut numbers =
+        kernel.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= MINIMUM
 }
 
@@ -151,7 +158,9 @@ async fn cgroup(cluster: &Cluster) -> Result<()> {
     ask(cluster, "these nodes have no cgroup v2:", |page| match page["kernel"]["cgroup_v2"].as_bool() {
         Some(true) => None,
         Some(false) => Some("no cgroup2 file system is mounted".to_owned()),
-        None => Some("its proxy does not say whether there is cgroup v2; is it of another version?".to_owned()),
+        None => {
+            Some("its proxy does not say whether there is cgroup v2; is it of another version?".to_owned())
+        }
     })
     .await
 }

@@ -20,9 +20,11 @@ const ANNOTATION: &str = "config.linkerd.io/opaque-ports";
 pub(super) fn category() -> Category {
     Category {
         name: "weft-opaque-ports-definition",
-        checks: vec![Check::warning("opaque ports are properly annotated", "weft-opaque-ports-definition", |c| {
-            Box::pin(annotated(c))
-        })],
+        checks: vec![Check::warning(
+            "opaque ports are properly annotated",
+            "weft-opaque-ports-definition",
+            |c| Box::pin(annotated(c)),
+        )],
     }
 }
 
@@ -33,11 +35,15 @@ async fn annotated(cluster: &Cluster) -> Result<()> {
     let pods = data_plane::running(cluster, &owners).await?;
     let mut problems = Vec::new();
     for service in cluster.services().await? {
-        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|all| !all.is_empty());
+        let selector =
+            service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|all| !all.is_empty());
         let Some(selector) = selector else { continue };
-        let Some(own) = service.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION)) else { continue };
+        let Some(own) = service.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION)) else {
+            continue;
+        };
         let selected = pods.iter().find(|pod| {
-            pod.metadata.namespace == service.metadata.namespace && selects(selector, pod.metadata.labels.as_ref())
+            pod.metadata.namespace == service.metadata.namespace
+                && selects(selector, pod.metadata.labels.as_ref())
         });
         let Some(pod) = selected else { continue };
         let of_pod = owners.annotation(pod, ANNOTATION).unwrap_or_default();
@@ -104,7 +110,11 @@ mod tests {
 
     #[test]
     fn ports_ranges_and_names_are_understood() {
-        assert!(contains("3306, 8000-8099", 8050, "") && contains("3306", 3306, "") && contains("mysql", 1, "mysql"));
+        assert!(
+            contains("3306, 8000-8099", 8050, "")
+                && contains("3306", 3306, "")
+                && contains("mysql", 1, "mysql")
+        );
         assert!(!contains("3306", 330, "") && !contains("", 80, "") && !contains("mysql", 3306, ""));
     }
 }

@@ -26,13 +26,25 @@ pub(super) fn category() -> Category {
     Category {
         name: "pre-kubernetes-setup",
         checks: vec![
-            Check::error("control plane namespace does not already exist", "pre-ns", |c| Box::pin(namespace(c))),
-            Check::error("can create non-namespaced resources", "pre-k8s-cluster-k8s", |c| Box::pin(cluster_wide(c))),
-            Check::error("can create ServiceAccounts", "pre-k8s", |c| Box::pin(can(c, "create", "", "serviceaccounts"))),
+            Check::error("control plane namespace does not already exist", "pre-ns", |c| {
+                Box::pin(namespace(c))
+            }),
+            Check::error("can create non-namespaced resources", "pre-k8s-cluster-k8s", |c| {
+                Box::pin(cluster_wide(c))
+            }),
+            Check::error("can create ServiceAccounts", "pre-k8s", |c| {
+                Box::pin(can(c, "create", "", "serviceaccounts"))
+            }),
             Check::error("can create Services", "pre-k8s", |c| Box::pin(can(c, "create", "", "services"))),
-            Check::error("can create Deployments", "pre-k8s", |c| Box::pin(can(c, "create", "apps", "deployments"))),
-            Check::error("can create DaemonSets", "pre-k8s", |c| Box::pin(can(c, "create", "apps", "daemonsets"))),
-            Check::error("can create ConfigMaps", "pre-k8s", |c| Box::pin(can(c, "create", "", "configmaps"))),
+            Check::error("can create Deployments", "pre-k8s", |c| {
+                Box::pin(can(c, "create", "apps", "deployments"))
+            }),
+            Check::error("can create DaemonSets", "pre-k8s", |c| {
+                Box::pin(can(c, "create", "apps", "daemonsets"))
+            }),
+            Check::error("can create ConfigMaps", "pre-k8s", |c| {
+                Box::pin(can(c, "create", "", "configmaps"))
+            }),
             Check::error("can create Secrets", "pre-k8s", |c| Box::pin(can(c, "create", "", "secrets"))),
             Check::error("can read Secrets", "pre-k8s", |c| Box::pin(can(c, "get", "", "secrets"))),
             Check::warning("no clock skew detected", "pre-k8s-clock-skew", |c| Box::pin(clock_skew(c))),
@@ -78,7 +90,9 @@ async fn can(cluster: &Cluster, verb: &str, group: &str, resource: &str) -> Resu
     let api = Api::<SelfSubjectAccessReview>::all(cluster.client().await?.clone());
     let answer = api.create(&Default::default(), &review).await;
     let answer = answer.map_err(|error| explain(error, "ask the API server what you may do"))?;
-    let status = answer.status.ok_or_else(|| anyhow!("the API server did not say whether you can {verb} {resource}"))?;
+    let status = answer
+        .status
+        .ok_or_else(|| anyhow!("the API server did not say whether you can {verb} {resource}"))?;
     if !status.allowed {
         let why = status.reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
         bail!("not authorized to {verb} {resource}{}", why.unwrap_or_default());
@@ -96,7 +110,8 @@ async fn clock_skew(cluster: &Cluster) -> Result<()> {
         skewed.push(format!("this machine: {}", describe(here)));
     }
     let api = Api::<Lease>::namespaced(cluster.client().await?.clone(), "kube-node-lease");
-    let leases = api.list(&ListParams::default()).await.map_err(|error| explain(error, "list the nodes' leases"))?;
+    let leases =
+        api.list(&ListParams::default()).await.map_err(|error| explain(error, "list the nodes' leases"))?;
     if leases.items.is_empty() {
         bail!("the nodes' clocks cannot be compared: there are no leases in the namespace kube-node-lease");
     }
@@ -106,7 +121,9 @@ async fn clock_skew(cluster: &Cluster) -> Result<()> {
         // Up to the lease's duration, a renewal may lie in the past; beyond it, the node is away.
         let duration = i64::from(spec.lease_duration_seconds.unwrap_or(40));
         let ahead = renewed - server.unix_timestamp();
-        if ahead > ALLOWED_SKEW || (ahead < -duration && is_ready(cluster, lease.metadata.name.as_deref()).await?) {
+        if ahead > ALLOWED_SKEW
+            || (ahead < -duration && is_ready(cluster, lease.metadata.name.as_deref()).await?)
+        {
             skewed.push(format!("node {}: {}", lease.metadata.name.unwrap_or_default(), describe(ahead)));
         }
     }

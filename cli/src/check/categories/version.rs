@@ -19,7 +19,9 @@ pub(super) fn category() -> Category {
                 Box::pin(async { control(c).await.map(|_| ()) })
             }),
             Check::warning("cli is up-to-date", "weft-version-cli", |c| Box::pin(cli(c))),
-            Check::warning("control plane and cli versions match", "weft-version-control", |c| Box::pin(matching(c))),
+            Check::warning("control plane and cli versions match", "weft-version-control", |c| {
+                Box::pin(matching(c))
+            }),
         ],
     }
 }

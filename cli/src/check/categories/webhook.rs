@@ -31,9 +31,11 @@ pub(super) fn category() -> Category {
                 |c| Box::pin(trusted(c)),
             )
             .patient(),
-            Check::error("policy-validator webhook has valid cert", "weft-policy-validator-webhook-cert-valid", |c| {
-                Box::pin(certificate(c))
-            }),
+            Check::error(
+                "policy-validator webhook has valid cert",
+                "weft-policy-validator-webhook-cert-valid",
+                |c| Box::pin(certificate(c)),
+            ),
         ],
     }
 }
@@ -41,7 +43,8 @@ pub(super) fn category() -> Category {
 /// The configuration has the mesh's trust anchors, which weft-control writes there.
 async fn trusted(cluster: &Cluster) -> Result<()> {
     let found = cluster.get_global::<ValidatingWebhookConfiguration>(CONFIGURATION).await?;
-    let found = found.ok_or_else(|| anyhow!("the ValidatingWebhookConfiguration \"{CONFIGURATION}\" does not exist"))?;
+    let found = found
+        .ok_or_else(|| anyhow!("the ValidatingWebhookConfiguration \"{CONFIGURATION}\" does not exist"))?;
     let anchors = ders(&anchors_pem(cluster).await?)?;
     for webhook in found.webhooks.unwrap_or_default() {
         let Some(bundle) = webhook.client_config.ca_bundle else {
@@ -79,14 +82,17 @@ async fn certificate(cluster: &Cluster) -> Result<()> {
         let (namespace, name) = names(pod)?;
         let stream = forward(client, namespace, name, PORT).await?;
         let handshake = connector.connect(server.clone(), stream).await;
-        handshake.map_err(|error| anyhow!("the webhook of the pod {name} is not what {host} should be: {error}"))?;
+        handshake.map_err(|error| {
+            anyhow!("the webhook of the pod {name} is not what {host} should be: {error}")
+        })?;
     }
     Ok(())
 }
 
 fn ders(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let mut all: Vec<_> =
-        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|error| anyhow!("{error}"))?;
+    let mut all: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| anyhow!("{error}"))?;
     all.sort_by(|a, b| a.as_ref().cmp(b.as_ref()));
     Ok(all)
 }
