@@ -152,7 +152,8 @@ mod tests {
             }
         }
         let readme = CONTROL_PLANE.file("README.md").unwrap();
-        let rows: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let rows: Vec<&str> =
+            readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
         let mut all = Vec::new();
         paths(&CONTROL_PLANE.defaults().unwrap(), "", &mut all);
         for path in &all {
@@ -161,7 +162,10 @@ mod tests {
             assert!(found, "README.md has no row for {path}");
         }
         for row in rows {
-            assert!(all.iter().any(|path| path == row || path.starts_with(&format!("{row}."))), "there is no value {row}");
+            assert!(
+                all.iter().any(|path| path == row || path.starts_with(&format!("{row}."))),
+                "there is no value {row}"
+            );
         }
     }
 }

@@ -92,7 +92,7 @@ fn agree(programs: &Programs, options: &[&str]) -> Result<(), libtest_mimic::Fai
     let config = &ours["ConfigMap/weft-config"]["data"];
     let made = json!({
         "identityTrustAnchorsPEM": anchors.unwrap_or_default().as_str().unwrap_or_default(),
-        "identity": { "issuer": { "tls": { "crtPEM": data("crt.pem"), "keyPEM": data("key.pem") } } },
+        "identity": { "issuer": { "tls": { "crtPEM": config["values"]["identity"]["issuer"]["tls"]["crtPEM"], "keyPEM": data("key.pem") } } },
         "installNamespace": true,
         "installOverrides": config["overrides"],
     });
