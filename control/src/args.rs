@@ -4,9 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use ipnet::IpNet;
-use weft_control::{
-    AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration,
-};
+use weft_control::{AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration};
 
 use crate::logging::Format;
 
@@ -78,7 +76,8 @@ pub(crate) struct Args {
     )]
     issuance_lifetime: Duration,
     /// A folder with the issuer's certificate and key, such as a mounted Secret: tls.crt and tls.key, or crt.pem and
-    /// key.pem. Read again when it changes. Without it, the authority is in the state folder, and is created if need be
+    /// key.pem. Read again when it changes. Default in a pod: /var/run/weft/identity/issuer, with the trust anchors in
+    /// /var/run/weft/identity/trust-roots/ca-bundle.crt; else the state folder, where an authority is created if need be
     #[arg(long, value_name = "DIR", env = "WEFT_CONTROL_IDENTITY_ISSUER_DIR")]
     identity_issuer_dir: Option<PathBuf>,
     /// The trust anchors (PEM), such as a mounted ConfigMap. Read again when they change. Default: ca.crt in
@@ -107,8 +106,28 @@ pub(crate) struct Args {
     pub(crate) log_level: String,
 }
 
+/// Where the chart mounts the issuer's Secret and the trust bundle's ConfigMap.
+const MOUNTED_ISSUER: &str = "/var/run/weft/identity/issuer";
+const MOUNTED_ANCHORS: &str = "/var/run/weft/identity/trust-roots/ca-bundle.crt";
+
 impl Args {
+    /// In a pod the authority is always a mounted one: replicas that each made their own would not trust each other.
+    fn identity(&self) -> AuthorityConfig {
+        let in_pod = self.kubernetes && self.kubeconfig.is_none() && self.identity_issuer_dir.is_none();
+        let (issuer_dir, trust_anchors_file) = match in_pod {
+            true => (Some(MOUNTED_ISSUER.into()), Some(MOUNTED_ANCHORS.into())),
+            false => (self.identity_issuer_dir.clone(), self.identity_trust_anchors_file.clone()),
+        };
+        AuthorityConfig {
+            issuer_dir,
+            trust_anchors_file,
+            lifetime: self.issuance_lifetime,
+            clock_skew: self.identity_clock_skew_allowance,
+        }
+    }
+
     pub(crate) fn config(self) -> Config {
+        let identity = self.identity();
         let source = match self.kubernetes {
             true => SourceConfig::Kubernetes(KubernetesConfig {
                 kubeconfig: self.kubeconfig,
@@ -122,12 +141,7 @@ impl Args {
             listen: self.listen,
             admin: self.admin,
             nodes: self.nodes,
-            identity: AuthorityConfig {
-                issuer_dir: self.identity_issuer_dir,
-                trust_anchors_file: self.identity_trust_anchors_file,
-                lifetime: self.issuance_lifetime,
-                clock_skew: self.identity_clock_skew_allowance,
-            },
+            identity,
             mesh: Mesh {
                 trust_domain: self.trust_domain,
                 control_plane_namespace: self.control_plane_namespace,
@@ -135,5 +149,26 @@ impl Args {
                 cluster_networks: self.cluster_networks,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(more: &[&str]) -> (Option<PathBuf>, Option<PathBuf>) {
+        let args = ["weft-control", "--state", "s"].iter().chain(more);
+        let config = Args::parse_from(args).config().identity;
+        (config.issuer_dir, config.trust_anchors_file)
+    }
+
+    #[test]
+    fn a_pod_makes_no_authority_of_its_own() {
+        let mounted = (Some(MOUNTED_ISSUER.into()), Some(MOUNTED_ANCHORS.into()));
+        assert_eq!(identity(&["--kubernetes"]), mounted);
+        let given = identity(&["--kubernetes", "--identity-issuer-dir", "x"]);
+        assert_eq!(given, (Some("x".into()), None));
+        assert_eq!(identity(&["--kubernetes", "--kubeconfig", "k"]), (None, None));
+        assert_eq!(identity(&["--manifests", "m"]), (None, None));
     }
 }

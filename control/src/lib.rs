@@ -2,7 +2,7 @@
 //!
 //! A source (folders of manifests, or the Kubernetes API) sends events about objects to one index of the cluster.
 //! The gRPC services answer from the index: `destination` the endpoints of destinations, `identity` certificates,
-//! `node` the workloads of a node.
+//! `policy` who may connect to a port, `node` the workloads of a node.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -21,6 +21,7 @@ mod names;
 mod node;
 mod observe;
 mod parts;
+mod policy;
 mod readiness;
 mod run;
 pub mod settings;

@@ -22,7 +22,17 @@ pub struct Mesh {
 impl Mesh {
     /// The identity of a service account.
     pub fn identity(&self, service_account: &str, namespace: &str) -> String {
-        format!("{service_account}.{namespace}.{}", self.identity_suffix())
+        self.identity_by(&self.control_plane_namespace, service_account, namespace)
+    }
+
+    /// The identity that the control plane in another namespace gives a service account.
+    pub fn identity_by(&self, control_plane: &str, service_account: &str, namespace: &str) -> String {
+        format!("{service_account}.{namespace}.serviceaccount.identity.{control_plane}.{}", self.trust_domain)
+    }
+
+    /// The end of the identities of all service accounts of a namespace, with the dot before it.
+    pub fn identities_of(&self, namespace: &str) -> String {
+        format!(".{namespace}.{}", self.identity_suffix())
     }
 
     /// The service account and namespace of `identity`; names of service accounts may contain dots.

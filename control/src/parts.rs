@@ -12,13 +12,14 @@ use crate::{
     feed::{Feed, Source},
     grpc::{self, Services},
     identity::{Authenticator, CertificateAuthority, Identities, OwnCertificate, TokenReviews, Tokens},
-    index::Index,
+    index::{Index, Served},
     kubernetes::{self, KubernetesSource},
     manifests::ManifestSource,
     mesh::Mesh,
     metrics::Metrics,
     node::{Nodes, ProxyPresence, ServedFile},
     observe,
+    policy::Policies,
     readiness::Readiness,
     state,
     streams::Streams,
@@ -60,7 +61,11 @@ impl Parts {
         let failed = |path: &Path, error| Error::State { path: path.to_owned(), error };
         state::private_dir(&config.state).map_err(|error| failed(&config.state, error))?;
         let mesh = Arc::new(config.mesh.clone());
-        let (served, known) = ServedFile::open(&config.state.join("served.json"));
+        let (served, known) = match &config.source {
+            SourceConfig::Manifests(_) => ServedFile::open(&config.state.join("served.json")),
+            // Replicas come and go: only the proxies know.
+            SourceConfig::Kubernetes(_) => (ServedFile::none(), Served::new()),
+        };
         let index = Arc::new(Index::new(known));
         let authority = CertificateAuthority::open(&config.identity, &config.state, &mesh, metrics.clone())?;
         let authority = Arc::new(authority);
@@ -77,8 +82,7 @@ impl Parts {
             SourceConfig::Kubernetes(config) => {
                 let client = kubernetes::client(config.kubeconfig.as_deref()).await?;
                 let source = Source::Kubernetes(KubernetesSource::start(&client, &metrics));
-                let reviews =
-                    TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
+                let reviews = TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
                 let webhook = Webhook::new(&mesh, authority.clone(), client, metrics.clone())?;
                 (source, Authenticator::Reviews(Arc::new(reviews)), Some(webhook))
             }
@@ -114,10 +118,12 @@ impl Parts {
         lifetime: Duration,
         stop: &CancellationToken,
     ) {
-        let Self { mesh, index, metrics, authority, own, readiness, authenticator, served, presence, .. } = self;
+        let Self { mesh, index, metrics, authority, own, readiness, authenticator, served, presence, .. } =
+            self;
         let streams = Streams::new(index.clone(), readiness.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
+            policies: Policies::new(mesh.clone(), streams.clone()),
             nodes: Nodes {
                 mesh: mesh.clone(),
                 index: index.clone(),

@@ -177,3 +177,6 @@ fn failing_closed(cluster: &Cluster, node: &str) -> BTreeSet<Instance> {
         |pod: &&Arc<Pod>| pod.is_meshed() && pod.ready && pod.config.fail_mode == FailMode::Closed;
     cluster.pods_on(node).iter().filter(fails_closed).map(|pod| pod.instance()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Streams of messages that follow the index.
 //!
-//! Nothing is queued for a slow client: when the client can take another message, the stream compares the newest
-//! snapshot with what it has sent so far.
+//! A stream is woken only if something has changed that it is about. Nothing is queued for a slow client: when the
+//! client can take another message, the stream compares the newest snapshot with what it has sent so far.
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::{
-    index::{Cluster, Index},
+    index::{Cluster, Index, Subscription, Topic},
     metrics::{Call, Metrics},
     readiness::Readiness,
 };
@@ -32,7 +32,8 @@ pub(crate) struct Streams {
 }
 
 struct Open<T, F> {
-    cluster: watch::Receiver<Arc<Cluster>>,
+    index: Arc<Index>,
+    subscription: Subscription,
     ready: watch::Receiver<bool>,
     stop: CancellationToken,
     update: F,
@@ -56,25 +57,40 @@ impl Streams {
         self.index.snapshot()
     }
 
+    /// Counts a call that is answered with one message.
+    pub(crate) fn answered(&self, method: &'static str) {
+        drop(self.metrics.call(method, false));
+    }
+
     /// Counts a call that is answered with an error instead of a stream.
     pub(crate) fn refuse(&self, method: &'static str, status: Status) -> Status {
         self.metrics.call(method, false).code = status.code();
         status
     }
 
-    /// A stream of the messages that `update` returns for each new state of the cluster. Refused while this replica is
-    /// not ready.
-    pub(crate) fn open<T, F>(&self, method: &'static str, update: F) -> Result<Stream<T>, Status>
+    /// A stream of the messages that `update` returns for the cluster as it is now, and whenever a topic has changed.
+    /// Refused while this replica is not ready.
+    pub(crate) fn open<T, F>(
+        &self,
+        method: &'static str,
+        topics: Vec<Topic>,
+        update: F,
+    ) -> Result<Stream<T>, Status>
     where
         T: Send + 'static,
         F: FnMut(&Arc<Cluster>) -> Vec<T> + Send + 'static,
     {
         self.readiness.check().map_err(|status| self.refuse(method, status))?;
-        self.open_early(method, update)
+        self.open_early(method, topics, update)
     }
 
     /// The same, but open at once: the first message comes when this replica is ready.
-    pub(crate) fn open_early<T, F>(&self, method: &'static str, update: F) -> Result<Stream<T>, Status>
+    pub(crate) fn open_early<T, F>(
+        &self,
+        method: &'static str,
+        topics: Vec<Topic>,
+        update: F,
+    ) -> Result<Stream<T>, Status>
     where
         T: Send + 'static,
         F: FnMut(&Arc<Cluster>) -> Vec<T> + Send + 'static,
@@ -87,7 +103,8 @@ impl Streams {
         // A stream normally ends because the client closes it.
         call.code = Code::Cancelled;
         let open = Open {
-            cluster: self.index.subscribe(),
+            index: self.index.clone(),
+            subscription: self.index.subscribe_to(topics),
             ready: self.readiness.subscribe(),
             stop: self.stop.clone(),
             update,
@@ -110,14 +127,14 @@ where
         }
         let goes_on = match open.is_first {
             true => is_ready(&mut open).await,
-            false => changed(&mut open).await,
+            false => changed(&open.stop, &open.subscription).await,
         };
         if !goes_on {
             open.call.code = Code::Unavailable;
             return Some((Err(Status::unavailable("weft-control is stopping; connect again")), None));
         }
         open.is_first = false;
-        let cluster = open.cluster.borrow_and_update().clone();
+        let cluster = open.index.snapshot();
         open.queue.extend((open.update)(&cluster));
     }
 }
@@ -131,11 +148,11 @@ async fn is_ready<T, F>(open: &mut Open<T, F>) -> bool {
     }
 }
 
-/// Waits for a new state. False if there will be none.
-async fn changed<T, F>(open: &mut Open<T, F>) -> bool {
+/// Waits for a change. False if there will be none.
+async fn changed(stop: &CancellationToken, subscription: &Subscription) -> bool {
     tokio::select! {
         biased;
-        () = open.stop.cancelled() => false,
-        changed = open.cluster.changed() => changed.is_ok(),
+        () = stop.cancelled() => false,
+        () = subscription.changed() => true,
     }
 }

@@ -13,6 +13,7 @@ use tonic::{Request, transport::Channel};
 use weft_api::{
     linkerd::{
         destination::destination_client::DestinationClient, identity::identity_client::IdentityClient,
+        inbound::inbound_server_policies_client::InboundServerPoliciesClient,
     },
     node::node_client::NodeClient,
     secure,
@@ -76,6 +77,7 @@ pub(crate) fn mesh() -> Mesh {
 pub(crate) struct Running {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) index: Arc<Index>,
+    pub(crate) address: std::net::SocketAddr,
     pub(crate) admin: std::net::SocketAddr,
     channel: Channel,
     stop: Option<oneshot::Sender<()>>,
@@ -94,11 +96,12 @@ impl Running {
         let control = Control::start(config(&dir)).await.unwrap();
         let channel = connect(&control, &dir.path().join("state/anchors.pem")).await.unwrap();
         let (index, admin) = (control.index().clone(), control.admin_address());
+        let address = control.address();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(control.run_until(async move {
             let _ = stopped.await;
         }));
-        Self { dir, index, admin, channel, stop: Some(stop), ended }
+        Self { dir, index, address, admin, channel, stop: Some(stop), ended }
     }
 
     pub(crate) fn manifest(&self, yaml: &str) {
@@ -119,6 +122,10 @@ impl Running {
 
     pub(crate) fn identity(&self) -> IdentityClient<Channel> {
         IdentityClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn policy(&self) -> InboundServerPoliciesClient<Channel> {
+        InboundServerPoliciesClient::new(self.channel.clone())
     }
 
     pub(crate) fn node(&self) -> NodeClient<Channel> {

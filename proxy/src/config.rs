@@ -6,7 +6,13 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{bypass::DirectPass, capture::default_attach_point, logging};
+use crate::{
+    bypass::DirectPass,
+    capture::default_attach_point,
+    control::ControlUrl,
+    logging,
+    tls::{Identity, InvalidIdentity},
+};
 
 /// weft's node proxy: serves all meshed pods of a node.
 #[derive(Parser, Debug)]
@@ -47,9 +53,21 @@ pub struct Config {
     /// This node's name, as the control plane knows it.
     #[arg(long, env = "WEFT_PROXY_NODE")]
     pub node: String,
-    /// The control plane, http://HOST:PORT.
-    #[arg(long, env = "WEFT_PROXY_CONTROL")]
-    pub control: String,
+    /// The control plane, https://HOST:PORT. The host may have an address for each replica; several URLs are separated by
+    /// commas.
+    #[arg(long, env = "WEFT_PROXY_CONTROL", required = true, value_delimiter = ',')]
+    pub control: Vec<ControlUrl>,
+    /// The identity that the control plane must prove. Default: that of the service account weft-control in
+    /// --control-plane-namespace.
+    #[arg(long, env = "WEFT_PROXY_CONTROL_IDENTITY")]
+    #[serde(serialize_with = "text")]
+    pub control_identity: Option<Identity>,
+    /// The namespace of the control plane.
+    #[arg(long, env = "WEFT_PROXY_CONTROL_PLANE_NAMESPACE", default_value = "linkerd")]
+    pub control_plane_namespace: String,
+    /// The last part of every identity.
+    #[arg(long, env = "WEFT_PROXY_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: String,
     /// File with the node's token for the control plane.
     #[arg(long, env = "WEFT_PROXY_TOKEN_FILE")]
     pub token_file: PathBuf,
@@ -144,6 +162,26 @@ pub struct Config {
     /// Let the eBPF programs log each decision at debug level. Slow.
     #[arg(long, env = "WEFT_PROXY_EBPF_LOG")]
     pub ebpf_log: bool,
+}
+
+impl Config {
+    /// The identity that the control plane must prove.
+    ///
+    /// # Errors
+    /// The namespace or the trust domain cannot be part of an identity.
+    pub fn expected_control_identity(&self) -> Result<Identity, InvalidIdentity> {
+        let Self { control_plane_namespace: namespace, trust_domain, .. } = self;
+        match &self.control_identity {
+            Some(identity) => Ok(identity.clone()),
+            None => {
+                format!("weft-control.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse()
+            }
+        }
+    }
+}
+
+fn text<S: serde::Serializer>(identity: &Option<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
+    identity.as_ref().map(Identity::as_str).serialize(serializer)
 }
 
 /// `20s`, `500ms`, `2m`, `1h 30m`: what humantime reads.

@@ -13,6 +13,7 @@ pub mod bypass;
 pub mod capture;
 pub mod config;
 pub mod connection;
+pub mod control;
 pub mod detect;
 pub mod discovery;
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn short_lived() -> Description {
 const LIFETIMES: Duration = Duration::from_secs(60);
 
 fn certify_requires_the_nodes_token(mesh: &Mesh) -> Result<()> {
-    let control = mesh.control().address()?;
+    let control = mesh.control().folder();
     let token =
         |node: &str| fs::read(mesh.control().state("tokens").join(node)).with_context(|| node.to_owned());
     let web = mesh.pod("web").identity();

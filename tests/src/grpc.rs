@@ -1,24 +1,30 @@
 //! Calls of the control plane's gRPC services.
 
-use std::{future::Future, net::SocketAddr};
+use std::{fs, future::Future, net::SocketAddr, path::Path};
 
-use anyhow::{Result, anyhow};
-use tonic::transport::{Channel, Endpoint};
-use weft_api::linkerd::destination::{GetDestination, destination_client::DestinationClient};
+use anyhow::{Context, Result, anyhow};
+use tonic::transport::Channel;
+use weft_api::{
+    linkerd::destination::{GetDestination, destination_client::DestinationClient},
+    secure,
+};
 
-/// Connects to `control` and runs one call.
-pub fn call<T, F>(control: SocketAddr, call: impl FnOnce(Channel) -> F) -> Result<T>
+/// Connects to the control plane whose state folder this is, and runs one call.
+pub fn call<T, F>(state: &Path, call: impl FnOnce(Channel) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
+    let read = |name: &str| fs::read_to_string(state.join(name)).with_context(|| name.to_owned());
+    let (address, identity) = (read("address")?.trim().parse()?, read("identity")?);
+    let anchors = read("anchors.pem")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime
-        .block_on(async { call(Endpoint::from_shared(format!("http://{control}"))?.connect().await?).await })
+        .block_on(async { call(secure::connect(address, anchors.as_bytes(), identity.trim()).await?).await })
 }
 
 /// The identities that the control plane announces for these addresses; `None` means plaintext.
-pub fn identities(control: SocketAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
-    call(control, async |channel| {
+pub fn identities(state: &Path, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
+    call(state, async |channel| {
         let mut client = DestinationClient::new(channel);
         let mut identities = Vec::new();
         for address in addresses {

@@ -16,9 +16,10 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 /// weft's own programs, and the packages that have them.
-pub(crate) const PROGRAMS: [&str; 4] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm"];
+pub(crate) const PROGRAMS: [&str; 5] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster"];
 /// With weft-bench and weft-soak.
-pub(crate) const WITH_TESTS: [&str; 5] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-tests"];
+pub(crate) const WITH_TESTS: [&str; 6] =
+    ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster", "weft-tests"];
 
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let mut release = false;

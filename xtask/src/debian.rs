@@ -51,6 +51,24 @@ pub(crate) const BENCH: [Tool; 2] = [tool("haproxy", "haproxy"), tool("nginx", "
 /// A public load generator, to check the benchmark's own.
 pub(crate) const H2LOAD: [Tool; 1] = [tool("h2load", "nghttp2-client")];
 
+/// What a node of a real Kubernetes needs beside its own programs, and what builds images.
+pub(crate) const KUBERNETES: [Tool; 8] = [
+    tool("runc", "runc"),
+    tool("ptp", "containernetworking-plugins"),
+    tool("iptables", "iptables"),
+    tool("buildah", "buildah"),
+    tool("busybox", "busybox-static"),
+    tool("curl", "curl"),
+    tool("socat", "socat"),
+    tool("nc", "netcat-openbsd"),
+];
+
+/// Builds images of weft's programs.
+pub(crate) const IMAGES: [Tool; 2] = [tool("buildah", "buildah"), tool("strip", "binutils")];
+
+/// Downloads a compiler.
+pub(crate) const DOWNLOAD: [Tool; 2] = [tool("curl", "curl ca-certificates"), tool("unzip", "unzip")];
+
 /// An emulator, the programs in its file system, and what unpacks kernels.
 pub(crate) const KERNELS: [Tool; 7] = [
     tool("qemu-system-x86_64", "qemu-system-x86"),
@@ -66,11 +84,12 @@ pub(crate) fn missing(tools: &'static [Tool]) -> Vec<&'static Tool> {
     tools.iter().filter(|tool| find(tool.program).is_none()).collect()
 }
 
-/// PostgreSQL's server is not in any PATH.
+/// PostgreSQL's server and network plugins are not in any PATH.
 fn find(program: &str) -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut servers = versions.map(|version| version.path().join("bin").join(program));
-    host::which(program).or_else(|| servers.find(|file| file.is_file()))
+    let servers = versions.map(|version| version.path().join("bin"));
+    let mut others = servers.chain([PathBuf::from("/usr/lib/cni")]).map(|folder| folder.join(program));
+    host::which(program).or_else(|| others.find(|file| file.is_file()))
 }
 
 /// Installs the packages of the programs that are missing.

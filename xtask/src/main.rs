@@ -3,12 +3,16 @@
 
 mod bench;
 mod build;
+mod buildah;
+mod cluster;
 mod debian;
 mod doctor;
 mod ebpf;
 mod exec;
 mod host;
+mod image;
 mod kernels;
+mod kubernetes;
 mod lint;
 mod run;
 mod steps;
@@ -30,9 +34,11 @@ struct Command {
     run: fn(Vec<String>) -> Result<ExitCode>,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 9] = [
     run::COMMAND,
     exec::COMMAND,
+    cluster::COMMAND,
+    image::COMMAND,
     test::COMMAND,
     bench::COMMAND,
     build::COMMAND,

@@ -1,5 +1,6 @@
-//! `cargo xtask test`: unit tests, then scenarios on the real kernel, then other kernels.
+//! `cargo xtask test`: unit tests, then scenarios on the real kernel, then a real Kubernetes, then other kernels.
 
+mod kubernetes;
 mod soak;
 mod tally;
 
@@ -22,9 +23,10 @@ use crate::{
 pub(crate) const COMMAND: Command = Command {
     name: "test",
     arguments: "[FILTER] [--list] [--unit | --scenarios | --kernels] | --soak MINUTES [--seed SEED]",
-    what: "Runs unit tests, then scenarios on the real kernel; with FILTER, those whose name contains it.",
+    what: "Runs unit tests, then scenarios on the real kernel, then tests on a real Kubernetes; with FILTER, those whose \
+           name contains it.",
     why: "CI runs the same. Scenarios start real clusters, servers and clients as root; logs: target/scenarios. \
-          At the end, emulated machines with other kernels load the eBPF programs. With --kernels only they run: \
+          Kubernetes' programs are built once per machine (docs: CONTRIBUTING.md). At the end, emulated machines with other kernels load the eBPF programs. With --kernels only they run: \
           smoke tests, or the scenarios of FILTER; logs: target/kernels. With --soak, traffic of every kind while \
           pods, proxies, policies and authorities change at random.",
     example: "cargo xtask test half_close",
@@ -117,7 +119,10 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
         steps.step("build", "programs and tests, the dev profile; dependencies optimized", || {
             build_all(&["--tests"])
         })?;
-    let (scenarios, unit): (Vec<_>, Vec<_>) = suites.into_iter().partition(|suite| suite.name == "scenarios");
+    let (scenarios, others): (Vec<_>, Vec<_>) =
+        suites.into_iter().partition(|suite| suite.name == "scenarios");
+    let (kubernetes, unit): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|suite| suite.name == "kubernetes");
 
     if options.unit {
         steps.step("unit tests", "they need neither the kernel nor root", || {
@@ -145,6 +150,9 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             tally.run(&suite.name, command(suite, start, options))?;
             give_back_logs()
         })?;
+        for suite in &kubernetes {
+            kubernetes::run(suite, options, steps, tally)?;
+        }
     }
     let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
     if is_whole {

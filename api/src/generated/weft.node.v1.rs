@@ -154,6 +154,9 @@ pub struct Workload {
     /// The pod's runtime class; empty for the default one. Some have a kernel of their own, which weft cannot reach.
     #[prost(string, tag = "23")]
     pub runtime_class: ::prost::alloc::string::String,
+    /// Connections that the pod has when it is enrolled stay open; without this they are closed when they are idle.
+    #[prost(bool, tag = "24")]
+    pub keep_earlier_connections: bool,
 }
 /// What the cluster's configuration says about one port. It overrides the default policy.
 #[derive(Clone, PartialEq, ::prost::Message)]

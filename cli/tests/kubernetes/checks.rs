@@ -65,6 +65,7 @@ fn healthy(lab: &Lab) {
         let found = lab.check(options);
         assert!(problems(&found).is_empty(), "{:#?}", problems(&found));
         assert!(found.len() > 3);
+        assert_eq!(found[0].category, "kubernetes-api");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use weft_api::linkerd::{
     destination::{
         ProtocolHint, TlsIdentity, WeightedAddr,
-        protocol_hint::{self, Protocol},
+        protocol_hint::{self, OpaqueTransport, Protocol},
         tls_identity::{DnsLikeIdentity, Strategy},
     },
     meta::{Metadata, Resource, metadata},
@@ -19,6 +19,8 @@ use crate::{
 
 /// The weight that Linkerd gives every address.
 const WEIGHT: u32 = 10_000;
+/// The tap and admin ports of a Linkerd sidecar.
+const SIDECAR_PORTS: [u16; 2] = [4190, 4191];
 
 /// Knows what descriptions depend on: the mesh and the client.
 #[derive(Clone, Debug)]
@@ -37,35 +39,21 @@ impl Describer {
         cluster.zone_of(&self.client.node_name).map(str::to_owned)
     }
 
-    /// Whether the endpoint is on the client's node.
-    pub(super) fn is_local(&self, endpoint: &Endpoint) -> bool {
-        endpoint.node.as_deref() == Some(self.client.node_name.as_str())
+    /// The client's node, if it is known.
+    pub(super) fn client_node(&self) -> Option<&str> {
+        Some(self.client.node_name.as_str()).filter(|node| !node.is_empty())
     }
 
     pub(super) fn endpoint(&self, endpoint: &Endpoint, client_zone: Option<&str>) -> WeightedAddr {
         let mut address = self.address(endpoint.addr, endpoint.pod.as_deref());
-        let locality = match (client_zone, endpoint.zone.as_deref()) {
-            (Some(client), Some(zone)) if client == zone => "local",
-            (Some(_), Some(_)) => "remote",
-            _ => "unknown",
-        };
-        address.metric_labels.insert("zone_locality".into(), locality.into());
-        if let Some(zone) = &endpoint.zone {
-            address.metric_labels.insert("zone".into(), zone.clone());
-        }
+        add_zone(&mut address, client_zone, endpoint.zone.as_deref());
         address
     }
 
     /// A pod to which the client connects by its own address.
     pub(super) fn pod(&self, pod: &Arc<Pod>, addr: SocketAddr, client_zone: Option<&str>) -> WeightedAddr {
-        let endpoint = Endpoint {
-            addr,
-            pod: Some(pod.clone()),
-            hostname: None,
-            node: pod.node.clone(),
-            zone: pod.zone.clone(),
-        };
-        let mut address = self.endpoint(&endpoint, client_zone);
+        let mut address = self.address(addr, Some(pod));
+        add_zone(&mut address, client_zone, pod.zone.as_deref());
         // The endpoints of a service have this label on the whole set.
         address.metric_labels.insert("namespace".into(), pod.name.namespace.clone());
         address
@@ -77,11 +65,19 @@ impl Describer {
         let mut labels: HashMap<String, String> = pod.metric_labels.clone().into_iter().collect();
         labels.insert("pod".into(), pod.name.name.clone());
         labels.insert("serviceaccount".into(), pod.service_account.clone());
-        if pod.is_meshed() {
-            labels.insert("control_plane_ns".into(), self.mesh.control_plane_namespace.clone());
+        // The control plane of the proxy that the pod has: weft's, or a Linkerd's.
+        let control_plane = match &pod.sidecar {
+            Some(sidecar) => sidecar.control_plane_namespace.as_deref(),
+            None => pod.is_meshed().then_some(self.mesh.control_plane_namespace.as_str()),
+        };
+        if let Some(namespace) = control_plane {
+            labels.insert("control_plane_ns".into(), namespace.to_owned());
         }
-        let name = DnsLikeIdentity { name: self.mesh.identity(&pod.service_account, &pod.name.namespace) };
-        let identity = pod.serves_tls_on(addr.port()).then(|| TlsIdentity {
+        let with_proxy = control_plane.filter(|_| pod.serves_tls_on(addr.port()));
+        let name = |control_plane| DnsLikeIdentity {
+            name: self.mesh.identity_by(control_plane, &pod.service_account, &pod.name.namespace),
+        };
+        let identity = with_proxy.map(name).map(|name| TlsIdentity {
             server_name: Some(name.clone()),
             strategy: Some(Strategy::DnsLikeIdentity(name)),
         });
@@ -105,7 +101,23 @@ fn protocol_hint(pod: &Pod, port: u16) -> Option<ProtocolHint> {
     } else {
         return None;
     };
-    Some(ProtocolHint { protocol: Some(protocol), opaque_transport: None })
+    // A sidecar's own ports are not reached through its inbound port.
+    let sidecar = pod.sidecar.as_ref().filter(|_| pod.serves_tls_on(port) && !SIDECAR_PORTS.contains(&port));
+    let inbound_port = sidecar.and_then(|sidecar| sidecar.inbound_port);
+    let opaque_transport = inbound_port.map(|port| OpaqueTransport { inbound_port: port.into() });
+    Some(ProtocolHint { protocol: Some(protocol), opaque_transport })
+}
+
+fn add_zone(address: &mut WeightedAddr, client: Option<&str>, zone: Option<&str>) {
+    let locality = match (client, zone) {
+        (Some(client), Some(zone)) if client == zone => "local",
+        (Some(_), Some(_)) => "remote",
+        _ => "unknown",
+    };
+    address.metric_labels.insert("zone_locality".into(), locality.into());
+    if let Some(zone) = zone {
+        address.metric_labels.insert("zone".into(), zone.to_owned());
+    }
 }
 
 /// A reference to a Kubernetes object of the API group `core`.

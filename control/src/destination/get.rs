@@ -9,7 +9,7 @@ use std::{
 use weft_api::linkerd::destination::{AddrSet, NoEndpoints, Update, WeightedAddr, WeightedAddrSet, update};
 
 use super::{address::Describer, authority::ServiceName};
-use crate::index::{Cluster, Service};
+use crate::index::{Cluster, Endpoint, Place, Service, Topic};
 
 /// The limit of one message, a few hundred kilobytes.
 const MAX_ADDRESSES: usize = 1000;
@@ -30,11 +30,18 @@ struct Sent {
     zone: Option<String>,
 }
 
-type Addrs = BTreeMap<SocketAddr, WeightedAddr>;
+/// The selected endpoints by address.
+type Selected = BTreeMap<SocketAddr, Endpoint>;
 
 impl Endpoints {
     pub(super) fn new(service: ServiceName, port: u16, describer: Describer) -> Self {
         Self { service, port, describer, sent: None }
+    }
+
+    /// What the endpoints depend on.
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        let zone = self.describer.client_node().map(|node| Topic::Zone(node.to_owned()));
+        [Topic::Endpoints(self.service.name.clone())].into_iter().chain(zone).collect()
     }
 
     /// The messages for a new state of the cluster.
@@ -45,26 +52,34 @@ impl Endpoints {
             return Vec::new();
         }
         let before = self.sent.replace(now);
-        let old = before.as_ref().map(|sent| self.addresses_of(sent)).unwrap_or_default();
-        let new = self.sent.as_ref().map(|sent| self.addresses_of(sent)).unwrap_or_default();
+        let now = self.sent.as_ref();
+        let old = before.as_ref().map(|sent| self.select(sent)).unwrap_or_default();
+        let new = now.map(|sent| self.select(sent)).unwrap_or_default();
         let exists = |sent: Option<&Sent>| sent.map(|sent| sent.service.is_some());
         if new.is_empty() {
-            let is_new = !old.is_empty() || exists(before.as_ref()) != exists(self.sent.as_ref());
-            let exists = exists(self.sent.as_ref()).unwrap_or_default();
+            let is_new = !old.is_empty() || exists(before.as_ref()) != exists(now);
+            let exists = exists(now).unwrap_or_default();
             let update = Update { update: Some(update::Update::NoEndpoints(NoEndpoints { exists })) };
             return if is_new { vec![update] } else { Vec::new() };
         }
-        self.difference(&old, new)
+        let zone = |sent: Option<&Sent>| sent.and_then(|sent| sent.zone.clone());
+        let (old_zone, new_zone) = (zone(before.as_ref()), zone(now));
+        let added = |(addr, endpoint): (&SocketAddr, &Endpoint)| {
+            let before = old.get(addr);
+            // Most endpoints are the same, and describing one takes longer than seeing that.
+            if before == Some(endpoint) && old_zone == new_zone {
+                return None;
+            }
+            let described = self.describer.endpoint(endpoint, new_zone.as_deref());
+            let before = before.map(|before| self.describer.endpoint(before, old_zone.as_deref()));
+            (before.as_ref() != Some(&described)).then_some(described)
+        };
+        let added: Vec<_> = new.iter().filter_map(added).collect();
+        let removed: Vec<_> = old.into_keys().filter(|addr| !new.contains_key(addr)).collect();
+        self.messages(&added, &removed)
     }
 
-    fn difference(&self, old: &Addrs, new: Addrs) -> Vec<Update> {
-        let removed =
-            old.keys().filter(|addr| !new.contains_key(addr)).map(|addr| (*addr).into()).collect::<Vec<_>>();
-        let added: Vec<_> = new
-            .into_iter()
-            .filter(|(addr, address)| old.get(addr) != Some(address))
-            .map(|(_, new)| new)
-            .collect();
+    fn messages(&self, added: &[WeightedAddr], removed: &[SocketAddr]) -> Vec<Update> {
         let name = &self.service.name;
         let labels = HashMap::from([
             ("namespace".to_owned(), name.namespace.clone()),
@@ -73,23 +88,18 @@ impl Endpoints {
         let adds = added.chunks(MAX_ADDRESSES).map(|addrs| {
             update::Update::Add(WeightedAddrSet { addrs: addrs.to_vec(), metric_labels: labels.clone() })
         });
-        let removes = removed
-            .chunks(MAX_ADDRESSES)
-            .map(|addrs| update::Update::Remove(AddrSet { addrs: addrs.to_vec() }));
+        let removes = removed.chunks(MAX_ADDRESSES).map(|addrs| {
+            update::Update::Remove(AddrSet { addrs: addrs.iter().map(|addr| (*addr).into()).collect() })
+        });
         // New ones first, so that the client always has some.
         adds.chain(removes).map(|update| Update { update: Some(update) }).collect()
     }
 
-    fn addresses_of(&self, sent: &Sent) -> Addrs {
-        let Some(service) = &sent.service else { return Addrs::new() };
-        let endpoints = service.endpoints(self.port).into_iter().filter(|endpoint| {
-            let wanted = self.service.hostname.as_ref();
-            wanted.is_none_or(|wanted| endpoint.hostname.as_ref() == Some(wanted))
-                && (!service.local_only || self.describer.is_local(endpoint))
-        });
-        endpoints
-            .map(|endpoint| (endpoint.addr, self.describer.endpoint(&endpoint, sent.zone.as_deref())))
-            .collect()
+    fn select(&self, sent: &Sent) -> Selected {
+        let Some(service) = &sent.service else { return Selected::new() };
+        let place = Place { node: self.describer.client_node(), zone: sent.zone.as_deref() };
+        let selected = service.select(self.port, self.service.hostname.as_deref(), place);
+        selected.into_iter().map(|endpoint| (endpoint.addr, endpoint)).collect()
     }
 }
 

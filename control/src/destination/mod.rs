@@ -19,6 +19,7 @@ use weft_api::linkerd::destination::{
 use self::{address::Describer, authority::Authority, context::Context, get::Endpoints, profile::Profile};
 use crate::{
     mesh::Mesh,
+    model::Name,
     streams::{Stream, Streams},
 };
 
@@ -44,6 +45,7 @@ impl Destinations {
                 return Err(Status::invalid_argument(text));
             }
         };
+        self.refuse_external(&service.name)?;
         if self.streams.snapshot().service(&service.name).is_none() {
             let name = &service.name;
             return Err(Status::not_found(format!("Service {}.{} not found", name.name, name.namespace)));
@@ -54,11 +56,28 @@ impl Destinations {
 
     fn profile(&self, request: &GetDestination) -> Result<Profile, Status> {
         let authority = Authority::parse(&request.path, &self.mesh.cluster_domain)?;
+        if let Authority::Service { service, .. } = &authority {
+            self.refuse_external(&service.name)?;
+        }
         let describer = Describer::new(self.mesh.clone(), Context::parse(&request.context_token));
         let profile = Profile::new(authority, describer);
         match profile.exists(&self.streams.snapshot()) {
             true => Ok(profile),
             false => Err(Status::not_found(format!("there is no pod with the name {}", request.path))),
+        }
+    }
+}
+
+impl Destinations {
+    /// An ExternalName is no destination of the mesh: its clients connect to the outside name. Proxies consider an
+    /// invalid argument final.
+    fn refuse_external(&self, service: &Name) -> Result<(), Status> {
+        match self.streams.snapshot().external_name(service) {
+            Some(external) => Err(Status::invalid_argument(format!(
+                "Service {}.{} is an ExternalName, an alias of {external:?} outside the cluster; it has no endpoints",
+                service.name, service.namespace
+            ))),
+            None => Ok(()),
         }
     }
 }
@@ -74,7 +93,9 @@ impl Destination for Destinations {
             tracing::debug!(path = request.path, %status, "Get refused");
             self.streams.refuse(GET, status)
         })?;
-        Ok(Response::new(self.streams.open(GET, move |cluster| endpoints.update(cluster))?))
+        Ok(Response::new(
+            self.streams.open(GET, endpoints.topics(), move |cluster| endpoints.update(cluster))?,
+        ))
     }
 
     async fn get_profile(
@@ -86,6 +107,8 @@ impl Destination for Destinations {
             tracing::debug!(path = request.path, %status, "GetProfile refused");
             self.streams.refuse(GET_PROFILE, status)
         })?;
-        Ok(Response::new(self.streams.open(GET_PROFILE, move |cluster| profile.update(cluster))?))
+        Ok(Response::new(
+            self.streams.open(GET_PROFILE, profile.topics(), move |cluster| profile.update(cluster))?,
+        ))
     }
 }

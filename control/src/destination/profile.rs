@@ -8,7 +8,7 @@ use super::{
     address::{Describer, resource},
     authority::{Authority, ServiceName},
 };
-use crate::index::{Cluster, DEFAULT_OPAQUE_PORTS, Endpoint, Pod, Service};
+use crate::index::{Cluster, DEFAULT_OPAQUE_PORTS, Endpoint, Place, Pod, Service, Topic};
 
 /// The profile of one destination, for one client.
 #[derive(Debug)]
@@ -32,6 +32,19 @@ impl Profile {
             }
             _ => true,
         }
+    }
+
+    /// What the profile depends on.
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        let zone = self.describer.client_node().map(|node| Topic::Zone(node.to_owned()));
+        let of_name = match &self.authority {
+            Authority::Address(address) => Topic::Address(address.ip()),
+            Authority::Service { service: ServiceName { name, hostname: Some(_) }, .. } => {
+                Topic::Endpoints(name.clone())
+            }
+            Authority::Service { service, .. } => Topic::Service(service.name.clone()),
+        };
+        [of_name].into_iter().chain(zone).collect()
     }
 
     /// The messages for a new state of the cluster.
@@ -112,6 +125,7 @@ fn unknown(port: u16) -> DestinationProfile {
 
 /// The pod that `hostname.service` names.
 fn instance(cluster: &Cluster, name: &ServiceName, port: u16) -> Option<Endpoint> {
-    let endpoints = cluster.service(&name.name)?.endpoints(port);
-    endpoints.into_iter().find(|endpoint| endpoint.hostname.is_some() && endpoint.hostname == name.hostname)
+    let hostname = name.hostname.as_deref()?;
+    let endpoints = cluster.service(&name.name)?.select(port, Some(hostname), Place::default());
+    endpoints.into_iter().next()
 }

@@ -113,11 +113,76 @@ async fn endpoints_have_identity_weight_hint_and_labels() {
 }
 
 #[tokio::test]
+async fn a_linkerd_sidecar_is_announced_with_its_own_identity_and_port() {
+    let sidecar = r#"---
+{apiVersion: v1, kind: Pod, metadata: {name: side, namespace: demo, labels: {app: side, linkerd.io/control-plane-ns: l5d}, annotations:
+  {config.linkerd.io/opaque-ports: "3306"}},
+ spec: {nodeName: one, serviceAccountName: side, initContainers: [{name: linkerd-proxy, restartPolicy: Always, env:
+  [{name: LINKERD2_PROXY_INBOUND_LISTEN_ADDR, value: "0.0.0.0:4143"}]}]}, status: {podIP: 10.0.0.9}}
+"#;
+    let running = Running::start(&format!("{CLUSTER}{sidecar}")).await;
+    for (port, protocol, has_port) in
+        [(80, "H2(H2)", true), (3306, "Opaque(Opaque)", true), (4191, "H2(H2)", false)]
+    {
+        let endpoint = profile(&running, &format!("10.0.0.9:{port}")).await.endpoint.unwrap();
+        let expected = "side.demo.serviceaccount.identity.l5d.cluster.local";
+        assert_eq!(identity(&endpoint), Some(expected), "no proxy of weft has to report it");
+        assert_eq!(endpoint.metric_labels["control_plane_ns"], "l5d");
+        let hint = endpoint.protocol_hint.unwrap();
+        assert_eq!(format!("{:?}", hint.protocol.unwrap()), protocol, "{port}");
+        let inbound_port = hint.opaque_transport.map(|transport| transport.inbound_port);
+        assert_eq!(inbound_port, has_port.then_some(4143), "{port}");
+    }
+    let skipped = profile(&running, "10.0.0.9:4567").await.endpoint.unwrap();
+    assert_eq!((identity(&skipped), skipped.protocol_hint), (None, None));
+}
+
+#[tokio::test]
+async fn a_stream_sees_endpoints_drain_and_its_zone_change() {
+    let text = |conditions: &str, zone: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: one, labels: {{topology.kubernetes.io/zone: {zone}}}}}}}\n---\n\
+             {{apiVersion: v1, kind: Service, metadata: {{name: web, namespace: demo}}, spec: {{ports: [{{port: 80}}]}}}}\n---\n\
+             {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: s, namespace: demo, \
+             labels: {{kubernetes.io/service-name: web}}}}, ports: [{{port: 80}}], endpoints: [\
+             {{addresses: [10.0.0.1], zone: a, conditions: {{{conditions}}}}}, {{addresses: [10.0.0.2], zone: b}}]}}"
+        )
+    };
+    let running = Running::start(&text("ready: true", "a")).await;
+    let mut stream = get(&running, "web.demo.svc.cluster.local:80").await.unwrap();
+    let localities = |addrs: &[WeightedAddr]| -> Vec<String> {
+        addrs
+            .iter()
+            .map(|addr| format!("{} {}", address(addr), addr.metric_labels["zone_locality"]))
+            .collect()
+    };
+    let (addrs, _) = added(next(&mut stream).await);
+    assert_eq!(localities(&addrs), ["10.0.0.1:80 local", "10.0.0.2:80 remote"]);
+    running.manifest(&text("ready: false, serving: true, terminating: true", "a"));
+    let removed = next(&mut stream).await.update;
+    assert!(matches!(removed, Some(update::Update::Remove(ref set)) if set.addrs.len() == 1), "{removed:?}");
+    running.manifest(&text("ready: false, serving: true, terminating: true", "b"));
+    assert_eq!(localities(&added(next(&mut stream).await).0), ["10.0.0.2:80 local"]);
+}
+
+#[tokio::test]
+async fn an_external_name_is_refused_with_the_reason() {
+    let running = running().await;
+    let status = running.destination().get(ask("alias.demo.svc.cluster.local:80")).await.unwrap_err();
+    assert!(
+        status.message().contains("ExternalName") && status.message().contains("example.com"),
+        "{status}"
+    );
+    let refused = watch_profile(&running, "alias.demo.svc.cluster.local:80").await.unwrap_err();
+    assert_eq!(refused, Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn a_destination_that_cannot_be_resolved_is_an_error() {
     let running = running().await;
     for (path, code) in [
         ("nobody.demo.svc.cluster.local:80", Code::NotFound),
-        ("alias.demo.svc.cluster.local:80", Code::NotFound),
+        ("alias.demo.svc.cluster.local:80", Code::InvalidArgument),
         ("example.com:80", Code::InvalidArgument),
         ("10.0.0.1:80", Code::InvalidArgument),
     ] {

@@ -3,6 +3,8 @@
 mod connections;
 mod quota;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use self::server::Error as GrpcError;

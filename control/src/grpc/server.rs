@@ -8,6 +8,7 @@ use tonic::transport::Server;
 use weft_api::{
     linkerd::{
         destination::destination_server::DestinationServer, identity::identity_server::IdentityServer,
+        inbound::inbound_server_policies_server::InboundServerPoliciesServer,
     },
     node::node_server::NodeServer,
 };
@@ -18,6 +19,7 @@ use crate::{
     identity::{Identities, OwnCertificate},
     metrics::Metrics,
     node::Nodes,
+    policy::Policies,
 };
 
 /// Streams on one connection: a profile and the endpoints of 20 000 destinations, and some to spare.
@@ -48,6 +50,7 @@ pub(crate) struct Services {
     pub(crate) destinations: Destinations,
     pub(crate) identities: Identities,
     pub(crate) nodes: Nodes,
+    pub(crate) policies: Policies,
 }
 
 /// Serves until `stop`, then lets calls finish.
@@ -68,6 +71,9 @@ pub(crate) async fn serve(
             DestinationServer::new(services.destinations).max_decoding_message_size(MAX_REQUEST_BYTES),
         )
         .add_service(IdentityServer::new(services.identities).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(
+            InboundServerPoliciesServer::new(services.policies).max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
         .add_service(NodeServer::new(services.nodes).max_decoding_message_size(MAX_REPORT_BYTES))
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let timeout = async {

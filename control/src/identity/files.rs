@@ -41,7 +41,9 @@ pub enum CertificateAuthorityError {
         folder = .0.display()
     )]
     NoAnchors(PathBuf),
-    #[error("--identity-trust-anchors-file needs --identity-issuer-dir: an authority of weft-control's own has its anchors in the state folder")]
+    #[error(
+        "--identity-trust-anchors-file needs --identity-issuer-dir: an authority of weft-control's own has its anchors in the state folder"
+    )]
     AnchorsAlone,
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -119,7 +121,9 @@ impl File {
     fn read(path: &Path) -> Result<Self, CertificateAuthorityError> {
         let failed = |error| CertificateAuthorityError::File { path: path.to_owned(), error };
         let mut content = Vec::new();
-        fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content)).map_err(failed)?;
+        fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content))
+            .map_err(failed)?;
         if content.len() as u64 > MAX_FILE {
             return Err(failed(io::ErrorKind::FileTooLarge.into()));
         }

@@ -14,6 +14,9 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+pub use self::{
+    authority::AuthorityConfig, files::CertificateAuthorityError, issuer::IssuerError, tokens::TokenError,
+};
 pub(crate) use self::{
     authority::CertificateAuthority,
     caller::{Authenticator, Caller},
@@ -21,7 +24,4 @@ pub(crate) use self::{
     own::OwnCertificate,
     reviews::{PROXY_ACCOUNT, TokenReviews},
     tokens::Tokens,
-};
-pub use self::{
-    authority::AuthorityConfig, files::CertificateAuthorityError, issuer::IssuerError, tokens::TokenError,
 };

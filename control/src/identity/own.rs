@@ -13,7 +13,9 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::{authority::CertificateAuthority, files::CertificateAuthorityError, issuer::Issuer, issuer::IssuerError};
+use super::{
+    authority::CertificateAuthority, files::CertificateAuthorityError, issuer::Issuer, issuer::IssuerError,
+};
 use crate::{mesh::Mesh, metrics::Metrics};
 
 /// Renewed after this part of the remaining lifetime.

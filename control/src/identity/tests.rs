@@ -228,8 +228,12 @@ fn issuers_that_do_not_match_are_refused() {
     let (mine, other) = (ca(&rcgen::PKCS_ECDSA_P256_SHA256, hour), ca(&rcgen::PKCS_ECDSA_P256_SHA256, hour));
     assert!(matches!(read(&other.anchors, &mine.issuer, &mine.key), Err(IssuerError::NotTrusted { .. })));
     assert!(matches!(read(&mine.anchors, &mine.issuer, &other.key), Err(IssuerError::OtherKey { .. })));
-    assert!(matches!(read("", &mine.issuer, &mine.key), Err(IssuerError::Empty(file)) if file == "anchors.pem"));
-    assert!(matches!(read(&mine.anchors, "x", &mine.key), Err(IssuerError::Empty(file)) if file == "issuer.pem"));
+    assert!(
+        matches!(read("", &mine.issuer, &mine.key), Err(IssuerError::Empty(file)) if file == "anchors.pem")
+    );
+    assert!(
+        matches!(read(&mine.anchors, "x", &mine.key), Err(IssuerError::Empty(file)) if file == "issuer.pem")
+    );
     assert!(matches!(read(&mine.anchors, &mine.issuer, "x"), Err(IssuerError::Pem { .. })));
     // During a rotation both roots are trusted.
     assert!(read(&format!("{}{}", other.anchors, mine.anchors), &mine.issuer, &mine.key).is_ok());

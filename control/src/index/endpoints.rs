@@ -1,7 +1,7 @@
 //! Finds the endpoints of services.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -13,53 +13,23 @@ use k8s_openapi::api::{
 
 use super::{
     pod::Pod,
-    selector,
-    service::{Endpoint, Service, Target, ports},
+    service::{Endpoint, EndpointState, Service, Target, ports},
 };
 use crate::model::Name;
 
-/// Pods by name, address and label.
-#[derive(Debug, Default)]
-pub(super) struct Pods<'a> {
-    by_name: HashMap<&'a Name, &'a Arc<Pod>>,
-    by_ip: HashMap<IpAddr, &'a Arc<Pod>>,
-    /// Namespace, label and value: a service need not look at all pods.
-    by_label: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Arc<Pod>>>,
-}
+/// Finds pods.
+pub(super) trait Pods {
+    fn named(&self, name: &Name) -> Option<&Arc<Pod>>;
 
-impl<'a> Pods<'a> {
-    pub(super) fn new(pods: impl Iterator<Item = &'a Arc<Pod>>) -> Self {
-        let mut all = Self::default();
-        for pod in pods {
-            all.by_name.insert(&pod.name, pod);
-            for (name, value) in &pod.labels {
-                all.by_label.entry((&pod.name.namespace, name, value)).or_default().push(pod);
-            }
-            for ip in pod.ips.iter().filter(|_| !pod.host_network) {
-                all.by_ip.entry(*ip).or_insert(pod);
-            }
-        }
-        all
-    }
+    /// The pod that has this address for itself.
+    fn at(&self, ip: IpAddr) -> Option<&Arc<Pod>>;
 
-    /// The pods that a service selects; a service without a selector selects none.
-    fn selected(&self, service: &v1::Service, namespace: &str) -> Vec<&'a Arc<Pod>> {
-        let Some(wanted) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else {
-            return Vec::new();
-        };
-        let candidates = wanted.iter().map(|(name, value)| {
-            self.by_label
-                .get(&(namespace, name.as_str(), value.as_str()))
-                .map(Vec::as_slice)
-                .unwrap_or_default()
-        });
-        let fewest = candidates.min_by_key(|pods| pods.len()).unwrap_or_default();
-        fewest.iter().filter(|pod| selector::contains(wanted, &pod.labels)).copied().collect()
-    }
+    /// The pods of a namespace with all of these labels, ordered by name.
+    fn labelled(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<&Arc<Pod>>;
 }
 
 /// Sets the endpoints of `built`: those of its slices if it has any, otherwise those of the pods that it selects.
-pub(super) fn fill(built: &mut Service, service: &v1::Service, slices: &[&EndpointSlice], pods: &Pods<'_>) {
+pub(super) fn fill(built: &mut Service, service: &v1::Service, slices: &[&EndpointSlice], pods: &impl Pods) {
     let publish_all =
         service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or_default();
     if slices.is_empty() {
@@ -73,36 +43,51 @@ pub(super) fn fill(built: &mut Service, service: &v1::Service, slices: &[&Endpoi
     }
 }
 
-fn from_pods(built: &mut Service, service: &v1::Service, publish_all: bool, pods: &Pods<'_>) {
-    let selected = pods.selected(service, &built.name.namespace);
+fn from_pods(built: &mut Service, service: &v1::Service, publish_all: bool, pods: &impl Pods) {
+    // A service without a selector selects none.
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let selected = selector.map(|labels| pods.labelled(&built.name.namespace, labels)).unwrap_or_default();
+    let usable: Vec<_> =
+        selected.into_iter().filter_map(|pod| Some((pod, state(pod, publish_all)?))).collect();
     for port in ports(service) {
-        built.endpoints.insert(port.port, Vec::new());
-        for pod in &selected {
+        let mut endpoints = Vec::new();
+        for (pod, state) in &usable {
             let number = match port.target {
                 Target::Port(number) => Some(number),
                 Target::Name(name) => pod.named_ports.get(name).copied(),
             };
-            let Some(number) = number.filter(|_| pod.ready || publish_all) else { continue };
-            let endpoints =
-                pod.ips.iter().map(|ip| pod_endpoint(pod, SocketAddr::new(*ip, number), &built.name));
-            built.endpoints.entry(port.port).or_default().extend(endpoints);
+            let Some(number) = number else { continue };
+            let addrs = pod.ips.iter().map(|ip| SocketAddr::new(*ip, number));
+            endpoints.extend(addrs.map(|addr| pod_endpoint(pod, *state, addr, &built.name)));
         }
+        built.endpoints.insert(port.port, endpoints);
     }
     if built.headless {
-        let ready = selected.iter().filter(|pod| pod.ready || publish_all);
-        let addresses = ready.flat_map(|pod| pod.ips.iter().map(move |ip| (*pod, SocketAddr::new(*ip, 0))));
-        built.addresses = addresses.map(|(pod, addr)| pod_endpoint(pod, addr, &built.name)).collect();
+        for (pod, state) in &usable {
+            let addrs = pod.ips.iter().map(|ip| SocketAddr::new(*ip, 0));
+            built.addresses.extend(addrs.map(|addr| pod_endpoint(pod, *state, addr, &built.name)));
+        }
     }
 }
 
-fn pod_endpoint(pod: &Arc<Pod>, addr: SocketAddr, service: &Name) -> Endpoint {
+fn state(pod: &Pod, publish_all: bool) -> Option<EndpointState> {
+    match pod {
+        _ if publish_all || pod.ready => Some(EndpointState::Ready),
+        _ if pod.draining => Some(EndpointState::Draining),
+        _ => None,
+    }
+}
+
+fn pod_endpoint(pod: &Arc<Pod>, state: EndpointState, addr: SocketAddr, service: &Name) -> Endpoint {
     // A host name applies to the service that the pod names as its subdomain.
     let named = pod.subdomain.as_ref().is_some_and(|subdomain| *subdomain == service.name);
     Endpoint {
         addr,
-        hostname: pod.hostname.clone().filter(|_| named),
-        node: pod.node.clone(),
-        zone: pod.zone.clone(),
+        state,
+        hostname: pod.hostname.as_deref().filter(|_| named).map(Arc::from),
+        node: pod.node.as_deref().map(Arc::from),
+        zone: pod.zone.as_deref().map(Arc::from),
+        for_zones: Vec::new(),
         pod: Some(pod.clone()),
     }
 }
@@ -112,23 +97,23 @@ fn from_slices(
     service: &v1::Service,
     slices: &[&EndpointSlice],
     publish_all: bool,
-    pods: &Pods<'_>,
+    pods: &impl Pods,
 ) {
     for port in ports(service) {
         built.endpoints.insert(port.port, Vec::new());
     }
     for slice in slices {
-        let ready = |endpoint: &&SliceEndpoint| {
-            publish_all || endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
-        };
-        for endpoint in slice.endpoints.iter().filter(ready) {
+        for endpoint in &slice.endpoints {
+            let Some(state) = slice_state(endpoint, publish_all) else { continue };
             // All addresses of an endpoint are equivalent, so one of them is enough.
             let Some(ip) = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok())
             else {
                 continue;
             };
-            let at_port =
-                |port| slice_endpoint(endpoint, SocketAddr::new(ip.to_canonical(), port), &built.name, pods);
+            let at_port = |port| {
+                let addr = SocketAddr::new(ip.to_canonical(), port);
+                slice_endpoint(endpoint, state, addr, &built.name, pods)
+            };
             let mut found = Vec::new();
             for port in ports(service) {
                 let same_name = slice.ports.iter().flatten().find(|slice_port| {
@@ -148,20 +133,42 @@ fn from_slices(
     }
 }
 
-fn slice_endpoint(endpoint: &SliceEndpoint, addr: SocketAddr, service: &Name, pods: &Pods<'_>) -> Endpoint {
-    let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
-    let named = target.and_then(|target| {
-        let namespace = target.namespace.clone().unwrap_or_else(|| service.namespace.clone());
-        pods.by_name.get(&Name { namespace, name: target.name.clone()? })
-    });
+/// As kube-proxy does: a condition that is absent says nothing against an endpoint.
+fn slice_state(endpoint: &SliceEndpoint, publish_all: bool) -> Option<EndpointState> {
+    let conditions = endpoint.conditions.clone().unwrap_or_default();
+    if publish_all || conditions.ready != Some(false) {
+        return Some(EndpointState::Ready);
+    }
+    let drains = conditions.terminating == Some(true) && conditions.serving != Some(false);
+    drains.then_some(EndpointState::Draining)
+}
+
+fn slice_endpoint(
+    endpoint: &SliceEndpoint,
+    state: EndpointState,
+    addr: SocketAddr,
+    service: &Name,
+    pods: &impl Pods,
+) -> Endpoint {
     // A reference to a pod that does not have this address (any more) is ignored: peers would expect a wrong identity.
-    let named = named.filter(|pod| pod.ips.contains(&addr.ip()));
-    let pod = named.or_else(|| pods.by_ip.get(&addr.ip())).copied().cloned();
+    let named = target_pod(endpoint, &service.namespace).and_then(|name| pods.named(&name));
+    let pod = named.filter(|pod| pod.ips.contains(&addr.ip())).or_else(|| pods.at(addr.ip())).cloned();
+    let of_pod = |text: fn(&Pod) -> Option<&str>| pod.as_deref().and_then(text).map(Arc::from);
+    let hints = endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_ref());
     Endpoint {
         addr,
-        hostname: endpoint.hostname.clone(),
-        node: endpoint.node_name.clone().or_else(|| pod.as_ref().and_then(|pod| pod.node.clone())),
-        zone: endpoint.zone.clone().or_else(|| pod.as_ref().and_then(|pod| pod.zone.clone())),
+        state,
+        hostname: endpoint.hostname.as_deref().map(Arc::from),
+        node: endpoint.node_name.as_deref().map(Arc::from).or_else(|| of_pod(|pod| pod.node.as_deref())),
+        zone: endpoint.zone.as_deref().map(Arc::from).or_else(|| of_pod(|pod| pod.zone.as_deref())),
+        for_zones: hints.into_iter().flatten().map(|zone| zone.name.clone()).collect(),
         pod,
     }
+}
+
+/// The pod that an endpoint of a slice refers to.
+pub(super) fn target_pod(endpoint: &SliceEndpoint, namespace: &str) -> Option<Name> {
+    let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"))?;
+    let namespace = target.namespace.clone().unwrap_or_else(|| namespace.to_owned());
+    Some(Name { namespace, name: target.name.clone()? })
 }

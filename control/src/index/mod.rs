@@ -1,20 +1,36 @@
 //! The index of the cluster, which all services answer from.
 //!
-//! Sources feed it with events about objects, proxies with reports about the pods that they serve. From both it builds
-//! a [`Cluster`], a value that is replaced as a whole: readers take a snapshot, which never changes. Parts that stayed
-//! the same are the same `Arc` as in the previous snapshot, so that comparing them is cheap.
+//! Sources feed it with events about objects, proxies with reports about the pods that they serve. From both it keeps a
+//! [`Cluster`]. A change builds again only what depends on it ([`state`]). Readers take a snapshot, which never changes,
+//! and are woken when a [`Topic`] changes that they asked for.
 
-mod build;
+mod authorization;
 mod cluster;
+mod containers;
+mod dirty;
 mod endpoints;
+mod links;
+mod multimap;
 mod owner;
 mod pod;
 mod pod_config;
+mod select;
 mod selector;
 mod servers;
 mod service;
+mod state;
 mod store;
+mod topics;
+mod zones;
 
+#[cfg(test)]
+mod authorization_tests;
+#[cfg(test)]
+mod mesh_tests;
+#[cfg(test)]
+mod random_tests;
+#[cfg(test)]
+mod select_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,90 +42,92 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use self::pod_config::DEFAULT_OPAQUE_PORTS;
-use self::store::Store;
+pub(crate) use self::{authorization::POLICY_GROUP, pod_config::DEFAULT_OPAQUE_PORTS};
 pub use self::{
-    cluster::Cluster,
-    pod::{Instance, Pod, Served},
+    authorization::{Authorization, ClientIdentity, Clients, Network, Networks},
+    cluster::{Cluster, Splicing},
+    containers::Probe,
+    pod::{Instance, Obstacle, Pod, Served, Sidecar},
     pod_config::{PodConfig, PortPolicy},
-    service::{Endpoint, Service},
+    select::Place,
+    service::{Endpoint, EndpointState, Service, ServiceSettings},
+    topics::{Subscription, Topic},
+};
+use self::{
+    state::{State, Topics},
+    topics::Subscribers,
 };
 use crate::{model::Event, settings::FailMode};
 
 #[derive(Debug, Default)]
 pub struct Index {
+    state: Mutex<State>,
     current: watch::Sender<Arc<Cluster>>,
-    inputs: Mutex<Inputs>,
-}
-
-/// What the cluster is built from.
-#[derive(Debug, Default)]
-struct Inputs {
-    store: Store,
-    served: Served,
+    subscribers: Arc<Subscribers>,
 }
 
 impl Index {
     /// An index without objects. Pods in `served` count as served as soon as they appear.
     pub fn new(served: Served) -> Self {
         let index = Self::default();
-        index.inputs.lock().served = served;
+        index.state.lock().served = served;
         index
     }
 
-    /// Takes a batch of events of a source. If it changes anything, rebuilds the cluster in this thread.
+    /// Takes a batch of events of a source, and builds in this thread what depends on them.
     pub fn apply(&self, events: impl IntoIterator<Item = Event>) {
-        let mut inputs = self.inputs.lock();
-        if inputs.store.apply(events) {
-            self.rebuild(&inputs);
-        }
+        let mut state = self.state.lock();
+        let topics = state.apply(events);
+        self.publish(&state, &topics);
     }
 
     /// Takes the report of a node's proxy about the pods that it serves and those that it does not serve
-    /// (`withdrawn`); for other pods, earlier reports remain valid. Rebuilds the cluster in this thread, or returns
-    /// false if the report changes nothing.
+    /// (`withdrawn`); for other pods, earlier reports remain valid. Returns false if the report changes nothing.
     pub fn report(&self, node: &str, mut served: BTreeSet<Instance>, withdrawn: &BTreeSet<Instance>) -> bool {
-        let mut inputs = self.inputs.lock();
-        let cluster = self.snapshot();
+        let mut state = self.state.lock();
         let exists =
-            |instance: &Instance| cluster.pod(&instance.name).is_some_and(|pod| pod.instance() == *instance);
-        let before = inputs.served.get(node).cloned().unwrap_or_default();
+            |pod: &Instance| state.cluster.pod(&pod.name).is_some_and(|found| found.instance() == *pod);
+        let before = state.served.get(node).cloned().unwrap_or_default();
         served.extend(before.iter().filter(|pod| !withdrawn.contains(pod) && exists(pod)).cloned());
         if before == served {
             return false;
         }
-        inputs.served.insert(node.to_owned(), served);
-        self.rebuild(&inputs);
+        let changed = before.symmetric_difference(&served).map(|pod| pod.name.clone()).collect();
+        state.served.insert(node.to_owned(), served);
+        let topics = state.served_changed(changed);
+        self.publish(&state, &topics);
         true
     }
 
     /// No longer counts pods as served if they fail open and their node has no proxy. Returns how many pods of which
-    /// nodes this concerns. Rebuilds the cluster in this thread.
+    /// nodes this concerns.
     pub fn withdraw_open(&self, has_proxy: impl Fn(&str) -> bool) -> BTreeMap<String, usize> {
-        let mut inputs = self.inputs.lock();
-        let cluster = self.snapshot();
+        let mut state = self.state.lock();
+        let State { cluster, served, .. } = &mut *state;
         let fails_open = |instance: &Instance| {
             cluster
                 .pod(&instance.name)
                 .is_some_and(|pod| pod.instance() == *instance && pod.config.fail_mode == FailMode::Open)
         };
-        let mut withdrawn = BTreeMap::new();
-        for (node, served) in inputs.served.iter_mut().filter(|(node, _)| !has_proxy(node)) {
-            let before = served.len();
-            served.retain(|instance| !fails_open(instance));
-            if served.len() < before {
-                withdrawn.insert(node.clone(), before - served.len());
+        let (mut withdrawn, mut changed) = (BTreeMap::new(), BTreeSet::new());
+        for (node, served) in served.iter_mut().filter(|(node, _)| !has_proxy(node)) {
+            let gone: Vec<_> = served.iter().filter(|instance| fails_open(instance)).cloned().collect();
+            for instance in &gone {
+                served.remove(instance);
+                changed.insert(instance.name.clone());
+            }
+            if !gone.is_empty() {
+                withdrawn.insert(node.clone(), gone.len());
             }
         }
-        if !withdrawn.is_empty() {
-            self.rebuild(&inputs);
-        }
+        let topics = state.served_changed(changed);
+        self.publish(&state, &topics);
         withdrawn
     }
 
     /// The pods that proxies have reported as served.
     pub fn served(&self) -> Served {
-        self.inputs.lock().served.clone()
+        self.state.lock().served.clone()
     }
 
     /// The cluster as it is now.
@@ -117,19 +135,22 @@ impl Index {
         self.current.borrow().clone()
     }
 
-    /// Notifies about changes; several changes may arrive as one.
+    /// Notifies about every change; several changes may arrive as one. For readers that need the whole cluster.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Cluster>> {
         self.current.subscribe()
     }
 
-    fn rebuild(&self, inputs: &Inputs) {
-        let next = build::cluster(inputs.store.objects(), &inputs.served, &self.snapshot());
-        self.current.send_if_modified(|current| {
-            let is_new = **current != next;
-            if is_new {
-                *current = Arc::new(next);
-            }
-            is_new
-        });
+    /// Notifies about changes of `topics`. A reader subscribes before it takes its first snapshot, so that it misses
+    /// nothing.
+    pub fn subscribe_to(&self, topics: Vec<Topic>) -> Subscription {
+        self.subscribers.subscribe(topics)
+    }
+
+    fn publish(&self, state: &State, topics: &Topics) {
+        if topics.is_empty() {
+            return;
+        }
+        self.current.send_replace(Arc::new(state.cluster.clone()));
+        self.subscribers.notify(topics);
     }
 }

@@ -1,9 +1,10 @@
 //! The settings of one pod: what its annotations, its namespace's and Linkerd's Servers say together.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
+use super::authorization::Authorization;
 use crate::settings::{AccessLog, Annotations, FailMode, Policy, PortNames, PortRange, PortSet, Protocol};
 
 /// Linkerd's default opaque ports: protocols in which the server speaks first, so that detection would only wait.
@@ -27,6 +28,8 @@ pub struct PodConfig {
     pub access_log: AccessLog,
     pub fail_mode: FailMode,
     pub direct_pass: bool,
+    /// Connections that the pod has when it is enrolled stay open.
+    pub keep_earlier_connections: bool,
     pub splice_ports: PortSet,
     pub netns: Option<String>,
 }
@@ -39,6 +42,8 @@ pub struct PortPolicy {
     /// The Server that sets the policy; `None` if an annotation does.
     pub server: Option<String>,
     pub protocol: Protocol,
+    /// They admit clients whatever the policy says.
+    pub authorizations: Arc<[Authorization]>,
 }
 
 impl PodConfig {
@@ -50,6 +55,7 @@ impl PodConfig {
             policy: Policy::AllAuthenticated,
             server: None,
             protocol: Protocol::Unknown,
+            authorizations: Arc::default(),
         };
         Self {
             default_policy: annotations.default_inbound_policy.unwrap_or_default(),
@@ -65,6 +71,7 @@ impl PodConfig {
             access_log: annotations.access_log.unwrap_or_default(),
             fail_mode: FailMode::Open,
             direct_pass: annotations.direct_pass.unwrap_or(true),
+            keep_earlier_connections: annotations.keep_earlier_connections.unwrap_or_default(),
             splice_ports: annotations.splice_ports.clone().unwrap_or_default(),
             netns: annotations.netns.clone(),
         }

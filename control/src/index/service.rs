@@ -1,8 +1,10 @@
 //! Services as the mesh sees them.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    ops::Deref,
     sync::Arc,
 };
 
@@ -14,10 +16,20 @@ use crate::{
     settings::{Annotations, PortRange, PortSet},
 };
 
-/// A service with its ready endpoints. Ports are those of the service, not of its pods.
+/// A service with its endpoints. Ports are those of the service, not of its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub name: Name,
+    /// Shared with the service as it was before if only endpoints have changed.
+    pub settings: Arc<ServiceSettings>,
+    pub(super) endpoints: BTreeMap<u16, Vec<Endpoint>>,
+    /// Of a headless service: the addresses behind ports that it does not declare. Their port is 0.
+    pub(super) addresses: Vec<Endpoint>,
+}
+
+/// Everything about a service but its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSettings {
     pub cluster_ips: Vec<IpAddr>,
     /// It has no virtual address; its name resolves to the addresses of its pods.
     pub headless: bool,
@@ -27,9 +39,6 @@ pub struct Service {
     pub splice_ports: PortSet,
     /// Clients may only use endpoints on their own node.
     pub local_only: bool,
-    pub(super) endpoints: BTreeMap<u16, Vec<Endpoint>>,
-    /// Of a headless service: the addresses behind ports that it does not declare. Their port is 0.
-    pub(super) addresses: Vec<Endpoint>,
 }
 
 /// An address that serves a destination.
@@ -38,10 +47,21 @@ pub struct Endpoint {
     pub addr: SocketAddr,
     /// The pod that has this address, if any.
     pub pod: Option<Arc<Pod>>,
+    pub state: EndpointState,
     /// Its own name within a headless service.
-    pub hostname: Option<String>,
-    pub node: Option<String>,
-    pub zone: Option<String>,
+    pub hostname: Option<Arc<str>>,
+    pub node: Option<Arc<str>>,
+    pub zone: Option<Arc<str>>,
+    /// The zones whose clients are to use it. Empty if the slice has no hints.
+    pub for_zones: Vec<String>,
+}
+
+/// Which endpoints clients may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointState {
+    Ready,
+    /// It is terminating and still serves. Clients may use it if no endpoint is ready.
+    Draining,
 }
 
 #[derive(Debug)]
@@ -60,12 +80,9 @@ pub(super) enum Target<'a> {
 }
 
 impl Service {
-    /// A service without endpoints. Returns `None` for an ExternalName, which is only an alias of an outside name.
-    pub(super) fn build(name: Name, service: &v1::Service, namespace: &Annotations) -> Option<Self> {
+    /// A service without endpoints.
+    pub(super) fn build(name: Name, service: &v1::Service, namespace: &Annotations) -> Self {
         let spec = service.spec.clone().unwrap_or_default();
-        if spec.type_.as_deref() == Some("ExternalName") {
-            return None;
-        }
         let own = Annotations::parse(service.metadata.annotations.as_ref()).0;
         // Not the namespace's annotation: it would opt in for clients of other namespaces.
         let splice_ports = own.splice_ports.clone().unwrap_or_default();
@@ -81,23 +98,21 @@ impl Service {
                 _ => {}
             }
         }
-        Some(Self {
+        let settings = ServiceSettings {
             headless: spec.cluster_ip.as_deref() == Some("None"),
             opaque_ports: annotated.ranges().iter().copied().chain(declared_opaque).collect(),
             splice_ports,
             local_only: spec.internal_traffic_policy.as_deref() == Some("Local"),
-            endpoints: BTreeMap::new(),
-            addresses: Vec::new(),
-            name,
             cluster_ips,
-        })
+        };
+        Self { settings: Arc::new(settings), endpoints: BTreeMap::new(), addresses: Vec::new(), name }
     }
 
-    /// The endpoints of `port`. A port that is not declared has none, except in a headless service: its clients connect
-    /// to the pods themselves, on any port.
-    pub fn endpoints(&self, port: u16) -> Vec<Endpoint> {
+    /// The endpoints of `port`, ready or not. A port that is not declared has none, except in a headless service: its
+    /// clients connect to the pods themselves, on any port.
+    pub(super) fn all_endpoints(&self, port: u16) -> Cow<'_, [Endpoint]> {
         match self.endpoints.get(&port) {
-            Some(endpoints) => endpoints.clone(),
+            Some(endpoints) => Cow::Borrowed(endpoints),
             None => {
                 let at_port = |endpoint: &Endpoint| Endpoint {
                     addr: SocketAddr::new(endpoint.addr.ip(), port),
@@ -116,6 +131,20 @@ impl Service {
     /// The number of endpoints of all ports together.
     pub fn endpoint_count(&self) -> usize {
         self.endpoints.values().map(Vec::len).sum()
+    }
+}
+
+/// The outside name that a service of type ExternalName stands for.
+pub(super) fn external_name(service: &v1::Service) -> Option<&str> {
+    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() == Some("ExternalName"))?;
+    Some(spec.external_name.as_deref().unwrap_or_default())
+}
+
+impl Deref for Service {
+    type Target = ServiceSettings;
+
+    fn deref(&self) -> &ServiceSettings {
+        &self.settings
     }
 }
 

@@ -80,7 +80,7 @@ fn headless_services_have_any_port_and_may_publish_unready_pods() {
         .unwrap()
         .endpoints(80)
         .into_iter()
-        .filter_map(|found| found.hostname)
+        .filter_map(|found| found.hostname.map(|name| name.to_string()))
         .collect();
     assert_eq!(named, ["a", "unready", "a"]);
 }

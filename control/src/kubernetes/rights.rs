@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn no_rule_has_a_wildcard_or_reads_secrets() {
-        let all: Vec<_> = roles().iter().flat_map(|role| role.rules.iter().flatten().flat_map(granted)).collect();
+        let all: Vec<_> =
+            roles().iter().flat_map(|role| role.rules.iter().flatten().flat_map(granted)).collect();
         assert!(!all.is_empty());
         for entry in all {
             assert!(!entry.contains('*') && !entry.contains("secrets"), "{entry}");

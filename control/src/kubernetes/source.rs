@@ -52,7 +52,9 @@ impl KubernetesSource {
         for kind in Kind::ALL {
             let (client, sender, metrics) = (client.clone(), sender.clone(), metrics.watch(kind));
             match kind {
-                Kind::Namespace => watches.spawn(Watch::<Namespace>::new(kind, client, sender, metrics).run()),
+                Kind::Namespace => {
+                    watches.spawn(Watch::<Namespace>::new(kind, client, sender, metrics).run())
+                }
                 Kind::Service => watches.spawn(Watch::<Service>::new(kind, client, sender, metrics).run()),
                 Kind::Pod => watches.spawn(Watch::<Pod>::new(kind, client, sender, metrics).run()),
                 Kind::EndpointSlice => {

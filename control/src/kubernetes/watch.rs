@@ -4,7 +4,7 @@
 //! life, and a watch that is connected again shows at once, even if nothing changes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     marker::PhantomData,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use super::{arrival::Arrival, backoff::Backoff, failure::Failure, resource::Reso
 use crate::{
     metrics::WatchMetrics,
     model::{Event, Key, Kind, Object},
+    settings::Annotations,
 };
 
 /// Objects of one page of a list.
@@ -35,6 +36,8 @@ const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 60..=90;
 const GRACE: Duration = Duration::from_secs(10);
 /// A watch that ends earlier than this counts as a failure.
 const SHORT: Duration = Duration::from_secs(1);
+/// Annotations with mistakes that are remembered, so that each is logged once.
+const MAX_MISTAKES: usize = 1000;
 /// How often a kind that the cluster does not have is looked for.
 const ABSENT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -42,7 +45,10 @@ const ABSENT_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Message {
     /// All objects of the kind; the last event is `Synced`.
-    List { kind: Kind, events: Vec<Event> },
+    List {
+        kind: Kind,
+        events: Vec<Event>,
+    },
     Change(Event),
 }
 
@@ -55,6 +61,8 @@ pub(super) struct Watch<T> {
     is_metadata: bool,
     /// The last valid state of objects that are checked.
     valid: HashMap<Key, Arc<Object>>,
+    /// Annotations with mistakes, by object and name.
+    mistakes: HashSet<(Key, String)>,
     has_listed: bool,
     failing: Option<Failing>,
     arrival: PhantomData<fn() -> T>,
@@ -84,6 +92,7 @@ impl<T: Arrival> Watch<T> {
             metrics,
             is_metadata: false,
             valid: HashMap::new(),
+            mistakes: HashSet::new(),
             has_listed: false,
             failing: None,
             arrival: PhantomData,
@@ -211,6 +220,7 @@ impl<T: Arrival> Watch<T> {
                     item.version().unwrap_or_default().clone_into(version);
                     let key = item.key(self.kind);
                     self.valid.remove(&key);
+                    self.mistakes.retain(|(object, _)| *object != key);
                     self.send(Message::Change(Event::Deleted(key))).await?;
                 }
                 WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
@@ -220,10 +230,13 @@ impl<T: Arrival> Watch<T> {
     }
 
     /// What the index keeps of an object. One with a mistake stays as it was.
-    fn decode(&self, item: T) -> Option<Arc<Object>> {
+    fn decode(&mut self, item: T) -> Option<Arc<Object>> {
         let key = item.key(self.kind);
         match item.object(self.kind) {
-            Ok(object) => Some(Arc::new(object)),
+            Ok(object) => {
+                self.report_annotations(&key, &object);
+                Some(Arc::new(object))
+            }
             Err(findings) => {
                 let before = self.valid.get(&key).cloned();
                 let effect = if before.is_some() { "its last valid state applies" } else { "it is ignored" };
@@ -231,6 +244,19 @@ impl<T: Arrival> Watch<T> {
                     tracing::error!("{key}: {finding}; {effect}");
                 }
                 before
+            }
+        }
+    }
+
+    /// An annotation with a mistake does not count; nobody else says so.
+    fn report_annotations(&mut self, key: &Key, object: &Object) {
+        let (_, mistakes) = Annotations::parse(object.metadata().annotations.as_ref());
+        for mistake in mistakes {
+            let is_new = self.mistakes.len() < MAX_MISTAKES
+                && self.mistakes.insert((key.clone(), mistake.name.clone()));
+            if is_new {
+                let (name, reason, advice) = (mistake.name, mistake.reason, mistake.advice);
+                tracing::warn!("{key}: annotation {name}: {reason}; {advice}; until then it does not count");
             }
         }
     }

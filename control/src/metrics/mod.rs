@@ -172,6 +172,7 @@ impl Metrics {
             ("pods", cluster.pods().len()),
             ("meshed_pods", cluster.pods().filter(|pod| pod.is_meshed()).count()),
             ("served_pods", cluster.pods().filter(|pod| pod.is_meshed() && pod.served).count()),
+            ("unmeshable_pods", cluster.pods().filter(|pod| pod.inject && !pod.is_meshed()).count()),
             ("services", cluster.services().len()),
             ("endpoints", endpoints),
             ("nodes", cluster.nodes().count()),

@@ -68,7 +68,8 @@ pub struct AuthorizationPolicy {
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthorizationPolicySpec {
     pub target_ref: ObjectRef,
-    pub required_authentication_refs: Vec<ObjectRef>,
+    /// A policy without this field admits nobody; one with an empty list, everybody.
+    pub required_authentication_refs: Option<Vec<ObjectRef>>,
 }
 
 /// A reference to an object of any kind.

@@ -11,7 +11,7 @@ fn code(folder: &str) -> String {
     let mut code = String::new();
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        if !path.ends_with("tests.rs") {
+        if !path.to_string_lossy().ends_with("tests.rs") {
             let text = fs::read_to_string(path).unwrap();
             let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             code.extend(lines.flat_map(|line| [line, "\n"]));

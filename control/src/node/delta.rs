@@ -9,7 +9,7 @@ use weft_api::node::{Snapshot, Splice, Update, Workload, WorkloadRef, update::Ki
 
 use super::{splice::splice, workload::workload};
 use crate::{
-    index::{Cluster, Instance},
+    index::{Cluster, Instance, Obstacle, Pod, Splicing, Topic},
     mesh::Mesh,
     model::Name,
 };
@@ -19,53 +19,104 @@ use crate::{
 pub(super) struct Deltas {
     node: String,
     mesh: Arc<Mesh>,
-    sent: Option<BTreeMap<Name, Workload>>,
+    /// The pods as they were in a snapshot, with what the proxy was told about them.
+    sent: Option<BTreeMap<Name, (Arc<Pod>, Workload)>>,
     unmeshed: BTreeSet<Instance>,
+    splicing: Arc<Splicing>,
     splice: Splice,
 }
 
 impl Deltas {
     pub(super) fn new(node: String, mesh: Arc<Mesh>) -> Self {
-        Self { node, mesh, sent: None, unmeshed: BTreeSet::new(), splice: Splice::default() }
+        Self {
+            node,
+            mesh,
+            sent: None,
+            unmeshed: BTreeSet::new(),
+            splicing: Arc::default(),
+            splice: Splice::default(),
+        }
+    }
+
+    /// What the workloads depend on.
+    pub(super) fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Node(self.node.clone()), Topic::Splicing]
     }
 
     /// The messages for a new state of the cluster: the first time everything, later what changed.
     pub(super) fn update(&mut self, cluster: &Arc<Cluster>) -> Vec<Update> {
-        let pods = cluster.pods_on(&self.node);
-        // With or without an address: the proxy may learn it before this process does.
-        let workloads = pods.iter().filter(|pod| pod.inject);
-        let unmeshed: BTreeSet<_> = pods.iter().filter(|pod| !pod.inject).map(|pod| pod.instance()).collect();
-        let sent_unmeshed = std::mem::replace(&mut self.unmeshed, unmeshed.clone());
-        let now: BTreeMap<Name, Workload> =
-            workloads.map(|pod| (pod.name.clone(), workload(pod, &self.mesh))).collect();
-        let splice = splice(cluster);
-        let is_splice_new = self.splice != splice;
-        self.splice = splice.clone();
-        let Some(sent) = self.sent.replace(now.clone()) else {
-            let unmeshed = unmeshed.iter().map(reference).collect();
-            let snapshot =
-                Snapshot { workloads: now.into_values().collect(), splice: Some(splice), unmeshed };
-            return vec![Update { kind: Some(Kind::Snapshot(snapshot)) }];
+        let is_splice_new = self.update_splice(cluster.splicing());
+        let before = self.sent.take();
+        let (mut now, mut unmeshed) = (BTreeMap::new(), BTreeSet::new());
+        for pod in cluster.pods_on(&self.node) {
+            if !is_sent(&pod) {
+                unmeshed.insert(pod.instance());
+                continue;
+            }
+            let same = before
+                .as_ref()
+                .and_then(|sent| sent.get(&pod.name))
+                .filter(|(old, _)| Arc::ptr_eq(old, &pod));
+            let workload = same.map_or_else(|| workload(&pod, &self.mesh), |(_, workload)| workload.clone());
+            now.insert(pod.name.clone(), (pod, workload));
+        }
+        let splice = is_splice_new.then(|| self.splice.clone());
+        let messages = match &before {
+            Some(before) => changes((before, &self.unmeshed), (&now, &unmeshed), splice),
+            None => {
+                let workloads = now.values().map(|(_, workload)| workload.clone()).collect();
+                let splice = Some(self.splice.clone());
+                let unmeshed = unmeshed.iter().map(reference).collect();
+                vec![Update { kind: Some(Kind::Snapshot(Snapshot { workloads, splice, unmeshed })) }]
+            }
         };
-        let is_removed =
-            |(name, old): &(&Name, &Workload)| now.get(name).is_none_or(|new| new.r#ref != old.r#ref);
-        // Removed first: a pod may have the name of one that replaces it.
-        let removed: Vec<_> =
-            sent.iter().filter(is_removed).filter_map(|(_, old)| old.r#ref.clone()).map(remove).collect();
-        let upserts = now
-            .iter()
-            .filter(|(name, new)| sent.get(name) != Some(new))
-            .map(|(_, new)| Update { kind: Some(Kind::Upsert(new.clone())) });
-        let splice = is_splice_new.then_some(Update { kind: Some(Kind::Splice(splice)) });
-        // A pod that joins the mesh is upserted: that says it all.
-        let gone = sent_unmeshed.difference(&unmeshed).filter(|pod| {
-            now.get(&pod.name).is_none_or(|new| new.r#ref.as_ref().is_none_or(|new| new.uid != pod.uid))
-        });
-        let gone: Vec<_> = gone.map(|pod| remove(reference(pod))).collect();
-        let unmeshed = unmeshed.difference(&sent_unmeshed);
-        let unmeshed = unmeshed.map(|pod| Update { kind: Some(Kind::Unmeshed(reference(pod))) });
-        removed.into_iter().chain(gone).chain(upserts).chain(unmeshed).chain(splice).collect()
+        (self.sent, self.unmeshed) = (Some(now), unmeshed);
+        messages
     }
+
+    /// True if the addresses have changed.
+    fn update_splice(&mut self, now: &Arc<Splicing>) -> bool {
+        if Arc::ptr_eq(&self.splicing, now) {
+            return false;
+        }
+        self.splicing = now.clone();
+        let before = std::mem::replace(&mut self.splice, splice(now));
+        before != self.splice
+    }
+}
+
+/// Whether the proxy is told about a pod as a workload. A pod is sent before it has an address, because the proxy may
+/// learn that first. One that asks to be meshed and cannot be is sent so that the proxy reports it; but a pod with
+/// Linkerd's sidecar is none of its business.
+fn is_sent(pod: &Pod) -> bool {
+    pod.inject && pod.obstacle() != Some(Obstacle::LinkerdSidecar)
+}
+
+type Workloads = BTreeMap<Name, (Arc<Pod>, Workload)>;
+
+fn changes(
+    (before, unmeshed_before): (&Workloads, &BTreeSet<Instance>),
+    (now, unmeshed): (&Workloads, &BTreeSet<Instance>),
+    splice: Option<Splice>,
+) -> Vec<Update> {
+    let is_removed =
+        |name: &Name, old: &Workload| now.get(name).is_none_or(|(_, new)| new.r#ref != old.r#ref);
+    // Removed first: a pod may have the name of one that replaces it.
+    let removed = before.iter().filter(|(name, (_, old))| is_removed(name, old));
+    let removed = removed.filter_map(|(_, (_, old))| old.r#ref.clone()).map(remove);
+    // A pod that joins the mesh is upserted: that says it all.
+    let is_meshed = |pod: &Instance| now.get(&pod.name).is_some_and(|(new, _)| new.uid == pod.uid);
+    let ended = unmeshed_before.difference(unmeshed).filter(|pod| !is_meshed(pod));
+    let ended = ended.map(|pod| remove(reference(pod)));
+    let is_new = |name: &Name, pod: &Arc<Pod>, new: &Workload| {
+        before.get(name).is_none_or(|(old_pod, old)| !Arc::ptr_eq(old_pod, pod) && old != new)
+    };
+    let upserts = now.iter().filter(|(name, (pod, new))| is_new(name, pod, new));
+    let upserts = upserts.map(|(_, (_, new))| Update { kind: Some(Kind::Upsert(new.clone())) });
+    let unmeshed = unmeshed.difference(unmeshed_before);
+    let unmeshed = unmeshed.map(|pod| Update { kind: Some(Kind::Unmeshed(reference(pod))) });
+    let splice = splice.map(|splice| Update { kind: Some(Kind::Splice(splice)) });
+    removed.chain(ended).chain(upserts).chain(unmeshed).chain(splice).collect()
 }
 
 fn reference(pod: &Instance) -> WorkloadRef {

@@ -52,7 +52,12 @@ impl Nodes {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
             .map(|(_, token)| token)
             .ok_or_else(|| Status::unauthenticated("metadata `authorization: Bearer TOKEN` is missing"))?;
-        match self.authenticator.authenticate(token).await.inspect_err(|error| self.refused(error.reason()))? {
+        match self
+            .authenticator
+            .authenticate(token)
+            .await
+            .inspect_err(|error| self.refused(error.reason()))?
+        {
             Caller::NodeProxy { node } if node == wanted => Ok(()),
             Caller::NodeProxy { node } => {
                 self.refused("other_node");
@@ -77,7 +82,7 @@ impl Nodes {
     /// A stream that is open from the start, and says by an empty snapshot that this replica is ready.
     fn presence_stream(&self) -> Result<Stream<Update>, Status> {
         let mut message = Some(Update { kind: Some(Kind::Snapshot(Snapshot::default())) });
-        self.streams.open_early(WATCH, move |_| message.take().into_iter().collect())
+        self.streams.open_early(WATCH, Vec::new(), move |_| message.take().into_iter().collect())
     }
 }
 
@@ -95,7 +100,7 @@ impl Node for Nodes {
             true => self.presence_stream()?,
             false => {
                 let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-                self.streams.open(WATCH, move |cluster| deltas.update(cluster))?
+                self.streams.open(WATCH, deltas.topics(), move |cluster| deltas.update(cluster))?
             }
         };
         tracing::info!(node, draining, presence_only, "a proxy watches its node's workloads");

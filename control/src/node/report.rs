@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct ServedFile {
-    path: Mutex<PathBuf>,
+    path: Option<Mutex<PathBuf>>,
     was_found: bool,
 }
 
@@ -36,7 +36,12 @@ impl ServedFile {
                 .ok()
         });
         let was_found = known.is_some();
-        (Self { path: Mutex::new(path.to_owned()), was_found }, known.unwrap_or_default())
+        (Self { path: Some(Mutex::new(path.to_owned())), was_found }, known.unwrap_or_default())
+    }
+
+    /// No file: nothing is kept.
+    pub(crate) fn none() -> Self {
+        Self { path: None, was_found: false }
     }
 
     /// Whether there was a valid file at the start.
@@ -53,7 +58,8 @@ impl ServedFile {
 
     fn write(&self, index: &Index) -> io::Result<()> {
         // Locked before reading: the last of several writers writes the newest state.
-        let path = self.path.lock();
+        let Some(path) = &self.path else { return Ok(()) };
+        let path = path.lock();
         let content = serde_json::to_vec(&index.served())?;
         state::write(&path, &content, 0o600)
     }

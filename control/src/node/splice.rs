@@ -9,7 +9,7 @@ use weft_api::node::{Splice, SpliceAddress};
 
 use super::workload::ranges;
 use crate::{
-    index::{Cluster, Endpoint},
+    index::{Endpoint, Splicing},
     settings::PortRange,
 };
 
@@ -20,14 +20,14 @@ struct Ports {
 }
 
 /// The addresses of the whole cluster: a proxy also needs them for connections to other nodes.
-pub(super) fn splice(cluster: &Cluster) -> Splice {
+pub(super) fn splice(splicing: &Splicing) -> Splice {
     let mut addresses: BTreeMap<IpAddr, Ports> = BTreeMap::new();
-    for pod in cluster.pods().filter(|pod| pod.is_meshed() && !pod.config.splice_ports.ranges().is_empty()) {
+    for pod in splicing.pods.values() {
         for ip in &pod.ips {
             addresses.entry(*ip).or_default().with_source.extend(pod.config.splice_ports.ranges());
         }
     }
-    for service in cluster.services() {
+    for service in splicing.services.values() {
         for (port, endpoints) in service.ports() {
             let meshed = |endpoint: &&Endpoint| endpoint.pod.as_ref().is_some_and(|pod| pod.is_meshed());
             let opted_in = |endpoint: &Endpoint| {

@@ -1,5 +1,7 @@
 //! Checks what proxies are told about their node, and when pods are announced as meshed.
 
+mod policies;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};

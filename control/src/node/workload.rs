@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use weft_api::node::{self, AccessLog, FailMode, InboundPolicy, PortRange, Protocol, Workload, WorkloadRef};
+use weft_api::node::{
+    self, AccessLog, Authenticated, FailMode, Identities, InboundPolicy, PortRange, Protocol,
+    Unauthenticated, Workload, WorkloadRef, authorization::Client,
+};
 
 use crate::{
-    index::{self, Pod},
+    index::{self, Authorization, ClientIdentity, Clients, Network, POLICY_GROUP, Pod, Probe},
     mesh::Mesh,
-    settings::{self, Policy, PortSet},
+    settings::{self, IdentityMatch, Policy, PortSet},
 };
 
 pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
@@ -17,7 +20,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         policy: inbound_policy(policy.policy).into(),
         server: policy.server.clone().unwrap_or_default(),
         protocol: protocol(policy.protocol).into(),
-        authorizations: Vec::new(),
+        authorizations: policy.authorizations.iter().map(|found| authorization(found, mesh)).collect(),
     };
     Workload {
         r#ref: Some(WorkloadRef {
@@ -44,9 +47,47 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         access_log: access_log(config.access_log).into(),
         inbound_detect_timeout_disabled: config.inbound_detect_timeout_disabled,
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
-        probes: Vec::new(),
+        probes: pod.probes.iter().map(probe).collect(),
+        keep_earlier_connections: config.keep_earlier_connections,
         runtime_class: pod.runtime_class.clone().unwrap_or_default(),
     }
+}
+
+fn authorization(found: &Authorization, mesh: &Mesh) -> node::Authorization {
+    let client = match &found.clients {
+        Clients::Unauthenticated => Client::Unauthenticated(Unauthenticated {}),
+        Clients::Authenticated => Client::Authenticated(Authenticated {}),
+        Clients::Identities(found) => Client::Identities(identities(found, mesh)),
+    };
+    node::Authorization {
+        group: POLICY_GROUP.to_owned(),
+        kind: found.kind.to_string().to_lowercase(),
+        name: found.name.clone(),
+        networks: found.networks.resolve(mesh).iter().map(network).collect(),
+        client: Some(client),
+    }
+}
+
+fn identities(found: &[ClientIdentity], mesh: &Mesh) -> Identities {
+    let mut identities = Identities::default();
+    for identity in found {
+        match identity.resolve(mesh) {
+            IdentityMatch::Exact(name) => identities.names.push(name),
+            IdentityMatch::Suffix(suffix) => identities.suffixes.push(suffix),
+        }
+    }
+    identities
+}
+
+fn network(network: &Network) -> node::Network {
+    node::Network {
+        cidr: network.cidr.to_string(),
+        except: network.except.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn probe(probe: &Probe) -> node::Probe {
+    node::Probe { port: probe.port.into(), path: probe.path.clone().unwrap_or_default(), tls: probe.tls }
 }
 
 fn inbound_policy(policy: Policy) -> InboundPolicy {

@@ -30,6 +30,7 @@ pub struct Annotations {
     pub access_log: Option<AccessLog>,
     pub fail_mode: Option<FailMode>,
     pub direct_pass: Option<bool>,
+    pub keep_earlier_connections: Option<bool>,
     pub splice_ports: Option<PortSet>,
     pub netns: Option<String>,
 }
@@ -97,6 +98,7 @@ impl Annotations {
             access_log: self.access_log.or(base.access_log),
             fail_mode: self.fail_mode.or(base.fail_mode),
             direct_pass: self.direct_pass.or(base.direct_pass),
+            keep_earlier_connections: self.keep_earlier_connections.or(base.keep_earlier_connections),
             splice_ports: self.splice_ports.or_else(|| base.splice_ports.clone()),
             // A network namespace belongs to one pod.
             netns: self.netns,
@@ -140,6 +142,9 @@ impl Annotations {
             "config.linkerd.io/access-log" => self.access_log = Some(access_log(value)?),
             "config.weft.dev/fail-mode" => self.fail_mode = Some(fail_mode(value)?),
             "config.weft.dev/direct-pass" => self.direct_pass = Some(enabled(value)?),
+            "config.weft.dev/earlier-connections" => {
+                self.keep_earlier_connections = Some(keeps_earlier_connections(value)?);
+            }
             "config.weft.dev/splice-ports" => self.splice_ports = Some(splice_ports(value)?),
             "config.weft.dev/netns" => self.netns = Some(netns(value)?),
             unknown if unknown.starts_with("config.weft.dev/") => {
@@ -223,6 +228,14 @@ fn enabled(value: &str) -> Result<bool, (String, String)> {
         "enabled" => Ok(true),
         "disabled" => Ok(false),
         other => Err((format!("{other:?} is not a valid value"), "write enabled or disabled".into())),
+    }
+}
+
+fn keeps_earlier_connections(value: &str) -> Result<bool, (String, String)> {
+    match value {
+        "keep" => Ok(true),
+        "close" => Ok(false),
+        other => Err((format!("{other:?} is not a valid value"), "write close or keep".into())),
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn authorization_policy(check: &mut Check, policy: &AuthorizationPoli
         }
         other_namespace(check, field!("spec", "targetRef", "namespace"), target, own_namespace);
     }
-    let refs = &policy.spec.required_authentication_refs;
+    let refs = policy.spec.required_authentication_refs.as_deref().unwrap_or_default();
     let is_mesh_tls = |reference: &ObjectRef| reference.is(POLICY_GROUP, "MeshTLSAuthentication");
     let is_account = |reference: &ObjectRef| reference.is("", "ServiceAccount");
     let is_network = |reference: &ObjectRef| reference.is(POLICY_GROUP, "NetworkAuthentication");

@@ -40,7 +40,8 @@ impl Webhook {
         metrics: Metrics,
     ) -> Result<Self, CertificateAuthorityError> {
         let name = format!("{SERVICE}.{}.svc", mesh.control_plane_namespace);
-        let certificate = OwnCertificate::of_webhook(name, authority.clone(), CERTIFICATE_LIFETIME, metrics.clone())?;
+        let certificate =
+            OwnCertificate::of_webhook(name, authority.clone(), CERTIFICATE_LIFETIME, metrics.clone())?;
         let registration = Registration::new(client, authority, metrics.clone());
         Ok(Self { certificate: Arc::new(certificate), registration, metrics })
     }

@@ -5,9 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    ByteString, api::admissionregistration::v1::ValidatingWebhookConfiguration,
-};
+use k8s_openapi::{ByteString, api::admissionregistration::v1::ValidatingWebhookConfiguration};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -122,7 +120,10 @@ mod tests {
             webhook
         };
         let webhooks = bundles.iter().enumerate().map(webhook).collect();
-        ValidatingWebhookConfiguration { webhooks: Some(webhooks), ..ValidatingWebhookConfiguration::default() }
+        ValidatingWebhookConfiguration {
+            webhooks: Some(webhooks),
+            ..ValidatingWebhookConfiguration::default()
+        }
     }
 
     #[test]

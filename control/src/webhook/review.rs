@@ -152,10 +152,14 @@ mod tests {
 
     #[test]
     fn all_mistakes_of_an_object_are_told_at_once() {
-        let spec = json!({"networks": [{"cidr": "10.0.0.0/33"}, {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/8"]}]});
+        let spec =
+            json!({"networks": [{"cidr": "10.0.0.0/33"}, {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/8"]}]});
         let object = json!({"metadata": {"name": "x"}, "spec": spec});
         let text = refusal(review("UPDATE", "NetworkAuthentication", "v1alpha1", object));
-        assert!(text.contains("spec.networks[0].cidr") && text.contains("spec.networks[1].except[0]"), "{text}");
+        assert!(
+            text.contains("spec.networks[0].cidr") && text.contains("spec.networks[1].except[0]"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -169,23 +173,39 @@ mod tests {
         let network_spec = |network: Value| spec(json!({"networks": [network]}));
         let authorization = |client: Value| spec(json!({"server": {"name": "s"}, "client": client}));
         for (kind, version, object) in [
-            ("AuthorizationPolicy", "v1alpha1", policy(json!({"kind": "Namespace", "name": "other"}), json!([]))),
+            (
+                "AuthorizationPolicy",
+                "v1alpha1",
+                policy(json!({"kind": "Namespace", "name": "other"}), json!([])),
+            ),
             ("AuthorizationPolicy", "v1alpha1", policy(server.clone(), json!([mesh_tls, mesh_tls]))),
             ("AuthorizationPolicy", "v1alpha1", policy(server.clone(), json!([account, account]))),
             ("AuthorizationPolicy", "v1alpha1", policy(server.clone(), json!([network, network]))),
             ("AuthorizationPolicy", "v1alpha1", policy(server.clone(), json!([mesh_tls, account]))),
             ("AuthorizationPolicy", "v1alpha1", policy(server.clone(), json!([server]))),
             ("MeshTLSAuthentication", "v1alpha1", spec(json!({"identities": ["no*star"]}))),
-            ("MeshTLSAuthentication", "v1alpha1", spec(json!({"identityRefs": [{"kind": "Server", "name": "s"}]}))),
+            (
+                "MeshTLSAuthentication",
+                "v1alpha1",
+                spec(json!({"identityRefs": [{"kind": "Server", "name": "s"}]})),
+            ),
             (
                 "MeshTLSAuthentication",
                 "v1alpha1",
                 spec(json!({"identityRefs": [{"kind": "Namespace", "name": "a", "namespace": "a"}]})),
             ),
             ("NetworkAuthentication", "v1alpha1", spec(json!({"networks": []}))),
-            ("NetworkAuthentication", "v1alpha1", network_spec(json!({"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}))),
+            (
+                "NetworkAuthentication",
+                "v1alpha1",
+                network_spec(json!({"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]})),
+            ),
             ("Server", "v1beta3", spec(json!({"podSelector": {}, "port": 80, "accessPolicy": "everybody"}))),
-            ("ServerAuthorization", "v1beta1", authorization(json!({"unauthenticated": true, "meshTLS": {"identities": ["*"]}}))),
+            (
+                "ServerAuthorization",
+                "v1beta1",
+                authorization(json!({"unauthenticated": true, "meshTLS": {"identities": ["*"]}})),
+            ),
         ] {
             let text = object.to_string();
             assert_eq!(review("CREATE", kind, version, object).result, "refused", "{kind} {text}");

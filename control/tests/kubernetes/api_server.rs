@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use serde_json::json;
 
@@ -36,7 +39,8 @@ impl ApiServer {
         let token = format!("{ADMIN_TOKEN},admin,admin,system:masters\n");
         fs::write(folder.path().join("tokens.csv"), token).unwrap();
         // The API server looks its webhook up in this file.
-        fs::write(folder.path().join("hosts"), format!("127.0.0.1 localhost\n127.0.0.1 {WEBHOOK_NAME}\n")).unwrap();
+        fs::write(folder.path().join("hosts"), format!("127.0.0.1 localhost\n127.0.0.1 {WEBHOOK_NAME}\n"))
+            .unwrap();
         let (etcd_address, peers) = (free_address(), free_address());
         let etcd = Command::new(&programs.etcd)
             .arg("--data-dir")
@@ -90,7 +94,11 @@ impl ApiServer {
                 return;
             }
             let has_ended = self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_some());
-            assert!(!has_ended && started.elapsed() < START, "the API server did not start:\n{}", self.log_tail());
+            assert!(
+                !has_ended && started.elapsed() < START,
+                "the API server did not start:\n{}",
+                self.log_tail()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -36,12 +36,15 @@ pub(crate) async fn a_missing_definition_is_reported_and_everything_else_works(
 }
 
 pub(crate) async fn a_kind_is_read_as_soon_as_it_is_defined(control: &Running, server: &ApiServer) {
-    eventually("Servers are watched", async || control.watch_metric("connected", "Server").await == 1.0).await;
+    eventually("Servers are watched", async || control.watch_metric("connected", "Server").await == 1.0)
+        .await;
     let yaml = "apiVersion: policy.linkerd.io/v1beta3\nkind: Server\nmetadata: {name: web, namespace: demo}\n\
                 spec: {podSelector: {matchLabels: {app: web}}, port: http, accessPolicy: all-authenticated}\n";
     server.try_apply(yaml).unwrap();
-    eventually("the Server is in the index", async || policy_of(control, "web", 80) == Some(Policy::AllAuthenticated))
-        .await;
+    eventually("the Server is in the index", async || {
+        policy_of(control, "web", 80) == Some(Policy::AllAuthenticated)
+    })
+    .await;
 }
 
 pub(crate) async fn objects_appear_change_and_vanish(control: &Running, client: &Client) {
@@ -132,7 +135,8 @@ fn typed<T: DeserializeOwned>(object: Value) -> T {
 }
 
 fn slice(ips: &[&str]) -> Value {
-    let endpoints: Vec<_> = ips.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+    let endpoints: Vec<_> =
+        ips.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
     let labels = json!({"kubernetes.io/service-name": "web"});
     json!({
         "metadata": {"name": "web-1", "namespace": "demo", "labels": labels},

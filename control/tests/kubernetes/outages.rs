@@ -37,7 +37,8 @@ pub(crate) async fn while_the_api_server_is_away_the_last_state_applies(
     }
     create_pod(client, "away", "10.1.0.9").await;
     delete_pod(client, "web").await;
-    eventually("nothing is heard", async || control.watch_metric("silence_seconds", "Pod").await >= 1.0).await;
+    eventually("nothing is heard", async || control.watch_metric("silence_seconds", "Pod").await >= 1.0)
+        .await;
     assert!(control.pod("web").is_some() && control.pod("away").is_none());
     assert_eq!(control.endpoints("web"), Some(1));
     assert_eq!(control.get("/ready").await.0, 200, "it still serves");

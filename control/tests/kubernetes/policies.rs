@@ -18,12 +18,22 @@ pub(crate) fn definitions_refuse_mistakes_that_a_schema_can_find(server: &ApiSer
     let target = "targetRef: {group: policy.linkerd.io, kind: Server, name: web}";
     let mesh_tls = "{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: a}";
     for (version, kind, spec, field) in [
-        ("v1beta3", "Server", format!("{{{selector}, port: 80, accessPolicy: everybody}}"), "spec.accessPolicy"),
+        (
+            "v1beta3",
+            "Server",
+            format!("{{{selector}, port: 80, accessPolicy: everybody}}"),
+            "spec.accessPolicy",
+        ),
         ("v1beta3", "Server", format!("{{{selector}, port: 80, proxyProtocol: SMTP}}"), "spec.proxyProtocol"),
         ("v1beta3", "Server", format!("{{{selector}, port: 70000}}"), "spec.port"),
         ("v1beta3", "Server", format!("{{{selector}, port: UPPER}}"), "spec.port"),
         ("v1beta3", "Server", "{port: 80}".into(), "podSelector"),
-        ("v1beta1", "ServerAuthorization", "{server: {name: web, selector: {}}, client: {}}".into(), "spec.server"),
+        (
+            "v1beta1",
+            "ServerAuthorization",
+            "{server: {name: web, selector: {}}, client: {}}".into(),
+            "spec.server",
+        ),
         (
             "v1beta1",
             "ServerAuthorization",
@@ -39,7 +49,9 @@ pub(crate) fn definitions_refuse_mistakes_that_a_schema_can_find(server: &ApiSer
         (
             "v1alpha1",
             "AuthorizationPolicy",
-            format!("{{{target}, requiredAuthenticationRefs: [{mesh_tls}, {{kind: ServiceAccount, name: a}}]}}"),
+            format!(
+                "{{{target}, requiredAuthenticationRefs: [{mesh_tls}, {{kind: ServiceAccount, name: a}}]}}"
+            ),
             "spec.requiredAuthenticationRefs",
         ),
         (
@@ -57,21 +69,38 @@ pub(crate) fn definitions_refuse_mistakes_that_a_schema_can_find(server: &ApiSer
             "spec.identityRefs[0]",
         ),
         ("v1alpha1", "NetworkAuthentication", "{networks: []}".into(), "spec.networks"),
-        ("v1alpha1", "NetworkAuthentication", "{networks: [{cidr: 10.0.0.0/33}]}".into(), "spec.networks[0].cidr"),
+        (
+            "v1alpha1",
+            "NetworkAuthentication",
+            "{networks: [{cidr: 10.0.0.0/33}]}".into(),
+            "spec.networks[0].cidr",
+        ),
     ] {
         let error = server.try_apply(&object(version, kind, "bad", &spec)).expect_err(&spec);
         assert!(error.contains(field), "{kind} {spec}: {error}");
     }
     for (version, kind, spec) in [
         ("v1beta1", "Server", format!("{{{selector}, port: http}}")),
-        ("v1beta1", "ServerAuthorization", "{server: {selector: {}}, client: {networks: [{cidr: 10.0.0.1}]}}".into()),
+        (
+            "v1beta1",
+            "ServerAuthorization",
+            "{server: {selector: {}}, client: {networks: [{cidr: 10.0.0.1}]}}".into(),
+        ),
         (
             "v1alpha1",
             "AuthorizationPolicy",
             format!("{{{target}, requiredAuthenticationRefs: [{mesh_tls}]}}"),
         ),
-        ("v1alpha1", "MeshTLSAuthentication", "{identities: ['*', '*.demo.serviceaccount.identity.weft.cluster.local']}".into()),
-        ("v1alpha1", "NetworkAuthentication", "{networks: [{cidr: 'fd00::/8', except: ['fd00:1::/32']}]}".into()),
+        (
+            "v1alpha1",
+            "MeshTLSAuthentication",
+            "{identities: ['*', '*.demo.serviceaccount.identity.weft.cluster.local']}".into(),
+        ),
+        (
+            "v1alpha1",
+            "NetworkAuthentication",
+            "{networks: [{cidr: 'fd00::/8', except: ['fd00:1::/32']}]}".into(),
+        ),
     ] {
         server.try_apply(&object(version, kind, "good", &spec)).unwrap();
     }
@@ -79,7 +108,13 @@ pub(crate) fn definitions_refuse_mistakes_that_a_schema_can_find(server: &ApiSer
         let output = server.kubectl(&["-n", "demo", "get", short, "good"]);
         assert!(output.status.success(), "{short}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    for kind in ["Server", "ServerAuthorization", "AuthorizationPolicy", "MeshTLSAuthentication", "NetworkAuthentication"] {
+    for kind in [
+        "Server",
+        "ServerAuthorization",
+        "AuthorizationPolicy",
+        "MeshTLSAuthentication",
+        "NetworkAuthentication",
+    ] {
         assert!(server.kubectl(&["-n", "demo", "delete", kind, "good"]).status.success());
     }
 }
@@ -116,12 +151,20 @@ pub(crate) async fn the_webhook_refuses_the_others_and_names_the_field(
     let other = "{targetRef: {kind: Namespace, name: other}, requiredAuthenticationRefs: []}";
     let error = server.try_apply(&object("v1alpha1", "AuthorizationPolicy", "bad", other)).unwrap_err();
     assert!(error.contains("spec.targetRef.name"), "{error}");
-    let refused = control.metric("webhook_reviews_total{kind=\"AuthorizationPolicy\",result=\"refused\"}").await;
+    let refused =
+        control.metric("webhook_reviews_total{kind=\"AuthorizationPolicy\",result=\"refused\"}").await;
     assert_eq!(refused, 1.0);
 
     // Somebody who installs the configuration again removes the bundle: it comes back.
     let unset = r#"[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]"#;
-    let output = server.kubectl(&["patch", "validatingwebhookconfiguration", CONFIGURATION, "--type=json", "-p", unset]);
+    let output = server.kubectl(&[
+        "patch",
+        "validatingwebhookconfiguration",
+        CONFIGURATION,
+        "--type=json",
+        "-p",
+        unset,
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     eventually("the bundle is back", async || {

@@ -87,7 +87,11 @@ pub(crate) async fn without_any_one_right_something_fails_and_says_so(
         "failurePolicy": "Ignore",
         "sideEffects": "None",
     }]});
-    create::<k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration>(admin, configuration).await;
+    create::<k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration>(
+        admin,
+        configuration,
+    )
+    .await;
     for verb in ["get", "patch"] {
         set_rules(&roles, &complete, |rule| {
             if rule.resources.iter().flatten().any(|resource| resource == "validatingwebhookconfigurations") {

@@ -53,7 +53,8 @@ impl Running {
     /// Starts weft-control, and waits until it is ready.
     pub(crate) async fn start(kubeconfig: PathBuf) -> Self {
         let running = Self::spawn(kubeconfig);
-        eventually("weft-control is ready", async || running.get("/ready").await == (200, "ready\n".into())).await;
+        eventually("weft-control is ready", async || running.get("/ready").await == (200, "ready\n".into()))
+            .await;
         running
     }
 

@@ -2,13 +2,14 @@
 //!
 //! NETLINK_SOCK_DIAG (sock_diag(7)): a dump of the namespace's sockets in that state.
 
-use std::{io, net::SocketAddr, ops::ControlFlow};
+use std::{io, mem::offset_of, net::SocketAddr, ops::ControlFlow, time::Duration};
 
+use libc::tcp_info;
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
-    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
@@ -30,33 +31,104 @@ pub(super) fn half_open(netns: &Netns) -> io::Result<Vec<Found>> {
     Ok(found.map(|(local, remote, cookie)| (canonical(local), canonical(remote), cookie)).collect())
 }
 
+/// A connection, as the socket in the namespace knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) cookie: u64,
+    /// `None` while it is being opened.
+    pub(super) activity: Option<Activity>,
+}
+
+/// When a connection last carried data (`struct tcp_info`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Activity {
+    pub(super) since_sent: Duration,
+    pub(super) since_received: Duration,
+    /// Segments that the other end has not acknowledged.
+    pub(super) unacknowledged: u32,
+}
+
+/// The connections in `netns` that are open, or being opened.
+pub(super) fn connections(netns: &Netns) -> io::Result<Vec<Connection>> {
+    let states =
+        StateFlags::ESTABLISHED | StateFlags::SYN_SENT | StateFlags::CLOSE_WAIT | StateFlags::FIN_WAIT2;
+    netns.inside(|| {
+        let mut found = Vec::new();
+        for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+            dump(family, id, states.clone(), ExtensionFlags::INFO, |response| {
+                let (local, remote, cookie) = identify(response);
+                // For an IPv6 socket, connections over IPv4 are listed as v4-mapped.
+                let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+                let (local, remote) = (canonical(local), canonical(remote));
+                found.push(Connection { local, remote, cookie, activity: activity(response) });
+            })?;
+        }
+        Ok(found)
+    })
+}
+
+fn activity(response: &InetResponse) -> Option<Activity> {
+    /// `TCP_SYN_SENT` of include/net/tcp_states.h.
+    const SYN_SENT: u8 = 2;
+    let info = response.nlas.iter().find_map(|nla| match nla {
+        Nla::TcpInfo(info) => Some(info.as_slice()),
+        _ => None,
+    })?;
+    let number = |offset: usize| {
+        let bytes = info.get(offset..)?.first_chunk()?;
+        Some(u32::from_ne_bytes(*bytes))
+    };
+    let milliseconds = |offset| Some(Duration::from_millis(number(offset)?.into()));
+    let state = *info.get(offset_of!(tcp_info, tcpi_state))?;
+    let activity = Activity {
+        since_sent: milliseconds(offset_of!(tcp_info, tcpi_last_data_sent))?,
+        since_received: milliseconds(offset_of!(tcp_info, tcpi_last_data_recv))?,
+        unacknowledged: number(offset_of!(tcp_info, tcpi_unacked))?,
+    };
+    (state != SYN_SENT).then_some(activity)
+}
+
 /// A socket's own end, the other end, and its cookie.
 type Found = (SocketAddr, SocketAddr, u64);
 
 fn dump_both(states: StateFlags) -> io::Result<Vec<Found>> {
-    let mut found = dump(AF_INET, SocketId::new_v4(), states.clone())?;
-    found.extend(dump(AF_INET6, SocketId::new_v6(), states)?);
+    let mut found = Vec::new();
+    for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let add = |response: &InetResponse| found.push(identify(response));
+        dump(family, id, states.clone(), ExtensionFlags::empty(), add)?;
+    }
     Ok(found)
 }
 
 /// Sockets of one family that are looked at: a pod can open any number. Far more than are followed.
 const MOST: usize = 65_536;
 
-fn dump(family: u8, socket_id: SocketId, states: StateFlags) -> io::Result<Vec<Found>> {
-    let request =
-        InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::empty(), states, socket_id };
-    let mut found = Vec::new();
+fn dump(
+    family: u8,
+    socket_id: SocketId,
+    states: StateFlags,
+    extensions: ExtensionFlags,
+    mut add: impl FnMut(&InetResponse),
+) -> io::Result<()> {
+    let request = InetRequest { family, protocol: IPPROTO_TCP, extensions, states, socket_id };
+    let mut count = 0;
     netlink::request(NETLINK_SOCK_DIAG, SockDiagMessage::InetRequest(request), NLM_F_DUMP, |answer| {
         if let SockDiagMessage::InetResponse(response) = answer {
-            let id = &response.header.socket_id;
-            let local = SocketAddr::new(id.source_address, id.source_port);
-            let remote = SocketAddr::new(id.destination_address, id.destination_port);
-            // Two words, the low one first.
-            let [a, b, c, d, e, f, g, h] = id.cookie;
-            let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
-            found.push((local, remote, u64::from(high) << 32 | u64::from(low)));
+            add(&response);
+            count += 1;
         }
-        if found.len() < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    Ok(found)
+        if count < MOST { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+}
+
+fn identify(response: &InetResponse) -> Found {
+    let id = &response.header.socket_id;
+    let local = SocketAddr::new(id.source_address, id.source_port);
+    let remote = SocketAddr::new(id.destination_address, id.destination_port);
+    // Two words, the low one first.
+    let [a, b, c, d, e, f, g, h] = id.cookie;
+    let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
+    (local, remote, u64::from(high) << 32 | u64::from(low))
 }

@@ -86,6 +86,11 @@ impl Enrolled {
         Ok(enrolled)
     }
 
+    /// Whether a predecessor has captured it already.
+    pub fn was_captured(&self) -> bool {
+        self.workload.is(Workload::CAPTURE_OUTBOUND)
+    }
+
     /// From now on every new connection of and to the pod comes to the proxy.
     pub fn capture(&mut self) -> Result<(), CaptureError> {
         self.workload.flags |= Workload::CAPTURE_OUTBOUND | Workload::CAPTURE_INBOUND;

@@ -12,6 +12,7 @@ mod check;
 mod counters;
 mod destroy;
 mod diag;
+mod earlier;
 mod enrol;
 mod error;
 mod kernel;
@@ -45,6 +46,7 @@ pub use self::{
     cgroup::default_attach_point,
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
+    earlier::{Caution, EarlierConnections},
     enrol::{Enrolled, KernelConfig},
     error::CaptureError,
     kernel::Unsupported,

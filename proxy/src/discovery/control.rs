@@ -3,24 +3,26 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::runtime::Handle;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 use weft_api::linkerd::destination::{
     DestinationProfile, GetDestination, Update, destination_client::DestinationClient,
 };
+
+use crate::control::Client;
 
 /// The connection to the control plane, shared by all watches.
 #[derive(Debug)]
 pub(super) struct ControlPlane {
     /// The runtime that watches run on, so that they do not run on the thread of the connection that asks first.
     pub(super) runtime: Handle,
-    channel: Channel,
+    channel: Client,
     context_token: String,
     away: AtomicBool,
     failures: AtomicU64,
 }
 
 impl ControlPlane {
-    pub(super) fn new(channel: Channel, node: &str) -> Self {
+    pub(super) fn new(channel: Client, node: &str) -> Self {
         // Only the node: all its pods share the answers, so they must not depend on which pod asks first.
         let context_token = serde_json::json!({ "nodeName": node }).to_string();
         let runtime = Handle::current();

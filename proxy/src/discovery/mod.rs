@@ -21,8 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tonic::transport::Channel;
-
 pub use self::destination::{Destination, DiscoveryError, ServiceEndpoints};
 use self::{
     control::ControlPlane,
@@ -32,7 +30,7 @@ use self::{
     table::Table,
 };
 pub use crate::balance::{Endpoint, EndpointTls};
-use crate::metrics::Metrics;
+use crate::{control::Client, metrics::Metrics};
 
 /// How destinations are looked up and kept.
 #[derive(Clone, Debug)]
@@ -95,7 +93,7 @@ impl fmt::Debug for Changes {
 
 impl Discovery {
     /// Starts without any destination. Must be called within a tokio runtime.
-    pub fn new(channel: Channel, config: Config, metrics: &Metrics) -> Arc<Self> {
+    pub fn new(channel: Client, config: Config, metrics: &Metrics) -> Arc<Self> {
         let config = Arc::new(config);
         let counters = Arc::<Counters>::default();
         let control = Arc::new(ControlPlane::new(channel, &config.node));

@@ -13,7 +13,7 @@ use super::{
     published::{GET_PROFILE, Published},
     translate::{self, Profile},
 };
-use crate::{balance::Endpoint, net::Backoff};
+use crate::{balance::Endpoint, control::describe, net::Backoff};
 
 pub(super) const GET: &str = "Get";
 
@@ -232,19 +232,4 @@ async fn pause(backoff: &mut Backoff, published: &Published) {
         () = tokio::time::sleep(pause - min_pause) => {}
         () = requested, if !published.has_answer() => {}
     }
-}
-
-/// Describes a status for the error that waiting connections get.
-fn describe(status: &Status) -> String {
-    let mut text = format!("{:?}", status.code());
-    if !status.message().is_empty() {
-        text.push_str(": ");
-        text.push_str(status.message());
-    }
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -6,6 +6,16 @@ use tokio::sync::watch;
 
 use crate::tls::{Anchors, AnchorsError};
 
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The trust anchors in the PEM bundle `path`, and the task that reads them whenever the file changes.
+pub fn watch_anchors(
+    path: &Path,
+) -> (watch::Receiver<Option<Anchors>>, impl Future<Output = ()> + Send + 'static) {
+    let (sender, receiver) = watch::channel(None);
+    (receiver, watch_file(path.into(), PERIOD, sender))
+}
+
 /// Publishes the trust anchors whenever the file changes, until all receivers are dropped. An invalid file is ignored.
 pub(super) async fn watch_file(path: Arc<Path>, period: Duration, current: watch::Sender<Option<Anchors>>) {
     let mut seen: Option<Result<Vec<u8>, io::ErrorKind>> = None;

@@ -5,10 +5,12 @@ use std::{path::Path, time::Duration};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use tonic::transport::Channel;
 use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClient};
 
-use crate::tls::{self, Anchors, Credential, CredentialError, Identity, TlsError};
+use crate::{
+    control::{Client, describe},
+    tls::{self, Anchors, Credential, CredentialError, Identity, TlsError},
+};
 
 /// Why no certificate was obtained.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +21,7 @@ pub(super) enum CertifyError {
     Request(#[from] rcgen::Error),
     #[error("the control plane did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Timeout,
-    #[error("the control plane refused ({:?}): {}", .0.code(), .0.message())]
+    #[error("the control plane refused: {}", describe(.0))]
     Status(Box<tonic::Status>),
     #[error("invalid answer from the control plane: {0}")]
     Answer(#[from] CredentialError),
@@ -27,7 +29,7 @@ pub(super) enum CertifyError {
 
 /// Requests a certificate for a new key, and verifies it.
 pub(super) async fn certify(
-    control: &Channel,
+    control: &Client,
     token_file: &Path,
     identity: &Identity,
     anchors: &Anchors,

@@ -12,4 +12,5 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use self::anchors_file::watch_anchors;
 pub use self::store::{Config, Lease, Store};

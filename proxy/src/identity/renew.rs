@@ -12,13 +12,13 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use tonic::transport::Channel;
 
 use super::{
     certify::{CertifyError, certify},
     clock::Clock,
 };
 use crate::{
+    control::Client,
     metrics::IdentityMetrics,
     tls::{Anchors, Credential, Identity},
 };
@@ -30,7 +30,6 @@ pub(super) struct Timing {
     pub(super) renew_max: Duration,
     pub(super) retry_min: Duration,
     pub(super) retry_max: Duration,
-    pub(super) anchors_period: Duration,
     pub(super) clock: Clock,
     pub(super) clock_period: Duration,
 }
@@ -42,7 +41,6 @@ impl Default for Timing {
             renew_max: Duration::from_secs(24 * 60 * 60),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(10),
-            anchors_period: Duration::from_secs(1),
             clock: Clock::default(),
             clock_period: Duration::from_secs(1),
         }
@@ -67,7 +65,7 @@ impl Timing {
 pub(super) struct Renewal {
     pub(super) identity: Identity,
     pub(super) node: Arc<str>,
-    pub(super) control: Channel,
+    pub(super) control: Client,
     pub(super) token_file: Arc<Path>,
     pub(super) anchors: watch::Receiver<Option<Anchors>>,
     pub(super) jumps: watch::Receiver<()>,

@@ -9,14 +9,13 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
-use tonic::transport::Channel;
 
 use super::{
-    anchors_file::watch_file,
     clock::watch_jumps,
     renew::{Renewal, Slot, Timing},
 };
 use crate::{
+    control::Client,
     metrics::IdentityMetrics,
     tls::{Anchors, Credential, Identity},
 };
@@ -26,11 +25,11 @@ use crate::{
 pub struct Config {
     /// This node's name, for the log.
     pub node: String,
-    pub control: Channel,
+    pub control: Client,
     /// The token that proves to the control plane that this is the node's proxy. Read anew for each request.
     pub token_file: PathBuf,
-    /// The PEM bundle of trust anchors. Watched for changes.
-    pub anchors_file: PathBuf,
+    /// The trust anchors, which may change.
+    pub anchors: watch::Receiver<Option<Anchors>>,
 }
 
 /// The certificates of the node's identities.
@@ -39,7 +38,6 @@ pub struct Store {
     timing: Timing,
     token_file: Arc<Path>,
     metrics: IdentityMetrics,
-    anchors: watch::Receiver<Option<Anchors>>,
     jumps: watch::Receiver<()>,
     entries: Mutex<HashMap<Identity, Weak<Entry>>>,
 }
@@ -56,7 +54,7 @@ struct Entry {
 }
 
 impl Store {
-    /// A store without certificates, and the task that watches the trust anchors and the clock for it.
+    /// A store without certificates, and the task that watches the clock for it.
     pub fn new(
         config: Config,
         metrics: IdentityMetrics,
@@ -69,17 +67,11 @@ impl Store {
         metrics: IdentityMetrics,
         timing: Timing,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
-        let (anchors_sender, anchors) = watch::channel(None);
         let (jumps_sender, jumps) = watch::channel(());
-        let anchors_watch =
-            watch_file(config.anchors_file.clone().into(), timing.anchors_period, anchors_sender);
         let clock_watch = watch_jumps(timing.clock.clone(), timing.clock_period, jumps_sender);
-        let watches = async {
-            tokio::join!(anchors_watch, clock_watch);
-        };
         let token_file = config.token_file.clone().into();
         let entries = Mutex::default();
-        (Arc::new(Self { config, timing, token_file, metrics, anchors, jumps, entries }), watches)
+        (Arc::new(Self { config, timing, token_file, metrics, jumps, entries }), clock_watch)
     }
 
     /// Obtains a certificate for `identity` and keeps it fresh. Must be called within a tokio runtime.
@@ -98,7 +90,7 @@ impl Store {
             node: self.config.node.as_str().into(),
             control: self.config.control.clone(),
             token_file: self.token_file.clone(),
-            anchors: self.anchors.clone(),
+            anchors: self.config.anchors.clone(),
             jumps: self.jumps.clone(),
             timing: self.timing.clone(),
             metrics: self.metrics.clone(),
@@ -116,7 +108,7 @@ impl Store {
 
     /// Whether there are trust anchors.
     pub fn anchors_ready(&self) -> bool {
-        self.anchors.borrow().is_some()
+        self.config.anchors.borrow().is_some()
     }
 
     /// Whether any identity has a certificate, or none is in use.

@@ -10,14 +10,15 @@ use parking_lot::Mutex;
 use rcgen::{CertificateSigningRequestParams, KeyPair};
 use tempfile::TempDir;
 use tokio::task::AbortHandle;
-use tonic::{Request, Response, Status, transport::Endpoint};
+use tonic::{Request, Response, Status};
 use weft_api::linkerd::identity::{
     CertifyRequest, CertifyResponse,
     identity_server::{Identity as IdentityService, IdentityServer},
 };
 
-use super::{clock::Clock, renew::Timing, *};
+use super::{anchors_file::watch_file, clock::Clock, renew::Timing, *};
 use crate::{
+    control::Client,
     metrics::IdentityMetrics,
     tls::{
         self, Anchors, Credential, CredentialError,
@@ -104,11 +105,14 @@ impl World {
             .add_service(IdentityServer::new(service.clone()))
             .serve_with_incoming(incoming);
         let server = tokio::spawn(server).abort_handle();
+        let (sender, anchors) = tokio::sync::watch::channel(None);
+        let file = dir.path().join("anchors.pem");
+        tokio::spawn(watch_file(file.into(), Duration::from_millis(20), sender));
         let config = Config {
             node: "n1".to_owned(),
-            control: Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy(),
+            control: Client::fixed(address),
             token_file: dir.path().join("token"),
-            anchors_file: dir.path().join("anchors.pem"),
+            anchors,
         };
         let metrics = IdentityMetrics::default();
         let (store, watches) = Store::with_timing(config, metrics.clone(), timing);
@@ -143,7 +147,6 @@ fn timing(clock: Clock) -> Timing {
         renew_max: Duration::from_secs(60),
         retry_min: Duration::from_millis(20),
         retry_max: Duration::from_millis(100),
-        anchors_period: Duration::from_millis(20),
         clock,
         clock_period: Duration::from_millis(20),
     }

@@ -5,7 +5,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tonic::transport::Channel;
 use tracing::warn;
 use weft_api::node::{self as api, update::Kind};
 
@@ -15,6 +14,7 @@ use super::{
     terminated::end_with_pod,
 };
 use crate::{
+    control::Client,
     net::Backoff,
     workload::{Key, Registry, Workload},
 };
@@ -22,13 +22,13 @@ use crate::{
 /// The workloads that were served when the draining began.
 pub struct Draining {
     config: WatchConfig,
-    control: Channel,
+    control: Client,
     workloads: HashMap<Key, Arc<Workload>>,
 }
 
 impl Draining {
     /// For the workloads that are served now. To be called when nobody supervises them any more.
-    pub fn new(config: WatchConfig, control: Channel, registry: &Registry) -> Self {
+    pub fn new(config: WatchConfig, control: Client, registry: &Registry) -> Self {
         let workloads = registry.all().into_iter().map(|workload| (workload.key.clone(), workload)).collect();
         Draining { config, control, workloads }
     }

@@ -14,11 +14,11 @@ use tracing::{error, info, warn};
 use weft_api::node::State;
 
 use super::{
-    Components, Spec, WorkloadSupervisor, locate::Found, netns_owner::HOST_NETWORK,
+    Components, Spec, WorkloadSupervisor, earlier, locate::Found, netns_owner::HOST_NETWORK,
     supervisor::RETRY_INTERVAL,
 };
 use crate::{
-    capture::{Enrolled, Listeners, Netns, SocketPool},
+    capture::{EarlierConnections, Enrolled, Listeners, Netns, SocketPool},
     connection::Acceptors,
     identity::Lease,
     logging::LogLimiter,
@@ -35,6 +35,8 @@ pub(super) struct EnrolledPod {
     pub(super) workload: Arc<Workload>,
     pub(super) enrolled: Enrolled,
     pub(super) acceptors: Acceptors,
+    /// Connections that are older, if they are to be closed.
+    pub(super) earlier: Option<EarlierConnections>,
 }
 
 impl WorkloadSupervisor {
@@ -104,12 +106,24 @@ impl WorkloadSupervisor {
             Ok(acceptors) => acceptors,
             Err(error) => return Err(undo(enrolled, error.to_string())),
         };
+        // Listed before anything is captured, so that none of them is the proxy's own.
+        let earlier = if enrolled.was_captured() { None } else { list_earlier(spec, netns) };
         if let Err(error) = enrolled.capture() {
             return Err(undo(enrolled, error.to_string()));
         }
+        let earlier = earlier.and_then(|connections| self.settle_earlier(spec, connections));
         self.components.registry.add(&workload);
         self.serving.lock().insert(cookie, listeners);
-        Ok(EnrolledPod { workload, enrolled, acceptors })
+        Ok(EnrolledPod { workload, enrolled, acceptors, earlier })
+    }
+
+    /// The connections that may still be open for a while.
+    fn settle_earlier(&self, spec: &Spec, connections: EarlierConnections) -> Option<EarlierConnections> {
+        if spec.config.fail_open {
+            return (!spec.keeps_earlier_connections).then_some(connections);
+        }
+        earlier::close_now(&spec.key, connections, &self.components.earlier);
+        None
     }
 
     fn workload(&self, spec: &Spec, netns: &Netns, lease: &Lease) -> Arc<Workload> {
@@ -133,6 +147,14 @@ impl WorkloadSupervisor {
             listener_lost: Notify::new(),
         })
     }
+}
+
+fn list_earlier(spec: &Spec, netns: &Netns) -> Option<EarlierConnections> {
+    let listed = EarlierConnections::list(netns, &spec.kernel);
+    let listed = listed.inspect_err(|error| {
+        warn!(workload = %spec.key, %error, "failed to list connections that are older than the pod's enrollment: they stay unencrypted until they end");
+    });
+    listed.ok().filter(|connections| !connections.is_empty())
 }
 
 /// Removes from the kernel's maps what was written for a workload that cannot be served after all.

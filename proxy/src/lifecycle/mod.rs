@@ -5,6 +5,7 @@ mod admission;
 mod admission_metrics;
 mod announcements;
 mod draining;
+mod earlier;
 mod enroll;
 mod enrollment_lock;
 mod locate;
@@ -13,6 +14,7 @@ mod node_api;
 mod previous;
 mod report;
 mod serve;
+mod session;
 mod spec;
 mod supervisor;
 mod takeover;
@@ -24,9 +26,11 @@ use self::spec::Spec;
 pub use self::{
     admission_metrics::{AdmissionCollector, Admissions},
     draining::Draining,
+    earlier::{EarlierCollector, EarlierMetrics},
     locate::{NetnsFinder, Sandboxes},
     node_api::WatchConfig,
     report::StatusReporter,
+    session::{Role, keep_session},
     supervisor::{Components, WorkloadSupervisor},
     watch::WorkloadWatch,
 };

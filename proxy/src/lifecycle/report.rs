@@ -1,9 +1,9 @@
 //! Reports the state of each pod to the control plane.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tonic::transport::Channel;
 use tracing::debug;
 use weft_api::node::{self as api, node_client::NodeClient};
@@ -13,14 +13,14 @@ use crate::workload::Key;
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state of every pod that the control plane has named.
 #[derive(Default)]
 pub struct StatusReporter {
     statuses: Mutex<HashMap<Key, Status>>,
-    changed: Notify,
-    /// For those who wait for a state.
-    changes: watch::Sender<()>,
+    /// For the sessions with the control plane, and for those who wait for a state.
+    changed: watch::Sender<()>,
 }
 
 /// How far the enrollment of a pod is.
@@ -36,18 +36,17 @@ impl StatusReporter {
     pub(super) fn set(&self, key: &Key, uid: &str, state: api::State, reason: &str) {
         let status = Status { uid: uid.to_owned(), state, reason: reason.to_owned() };
         self.statuses.lock().insert(key.clone(), status);
-        self.changed.notify_one();
-        self.changes.send_replace(());
+        self.changed.send_replace(());
     }
 
     pub(super) fn forget(&self, key: &Key) {
         self.statuses.lock().remove(key);
-        self.changed.notify_one();
+        self.changed.send_replace(());
     }
 
-    /// Reports again although nothing has changed: a control plane that was restarted does not know.
+    /// Reports again although nothing has changed.
     pub(super) fn repeat(&self) {
-        self.changed.notify_one();
+        self.changed.send_replace(());
     }
 
     pub(super) fn status(&self, key: &Key) -> Option<Status> {
@@ -56,25 +55,27 @@ impl StatusReporter {
 
     /// Resolves when a state has changed.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+        self.changed.subscribe()
     }
 
     pub fn all(&self) -> HashMap<Key, Status> {
         self.statuses.lock().clone()
     }
 
-    /// Reports until dropped.
-    pub async fn report(self: Arc<Self>, config: WatchConfig, control: Channel) {
+    /// Reports to one replica of the control plane until dropped: at once, then all changes.
+    pub(super) async fn report(&self, config: &WatchConfig, replica: &Channel) -> Infallible {
+        let mut changed = self.changed.subscribe();
         loop {
-            let _ = tokio::time::timeout(REPEAT_INTERVAL, self.changed.notified()).await;
-            while let Err(status) = self.send(&config, &control).await {
+            while let Err(status) = self.send(config, replica).await {
                 debug!(code = ?status.code(), reason = status.message(), "failed to report the workloads' states");
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
+            // The sender is in `self`, so it cannot be dropped.
+            let _ = tokio::time::timeout(REPEAT_INTERVAL, changed.changed()).await;
         }
     }
 
-    async fn send(&self, config: &WatchConfig, control: &Channel) -> Result<(), tonic::Status> {
+    async fn send(&self, config: &WatchConfig, replica: &Channel) -> Result<(), tonic::Status> {
         let workloads = self
             .all()
             .into_iter()
@@ -85,6 +86,11 @@ impl StatusReporter {
             })
             .collect();
         let message = api::ReportRequest { node: config.node.clone(), workloads };
-        NodeClient::new(control.clone()).report(authorized(config, message).await?).await.map(drop)
+        let request = authorized(config, message).await?;
+        let mut client = NodeClient::new(replica.clone());
+        match tokio::time::timeout(ANSWER_TIMEOUT, client.report(request)).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(tonic::Status::deadline_exceeded("no answer in time")),
+        }
     }
 }

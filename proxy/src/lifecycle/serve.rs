@@ -6,10 +6,12 @@ use tokio::{
     sync::watch as channel,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::{
-    Spec, WorkloadSupervisor, enroll::EnrolledPod, supervisor::RETRY_INTERVAL, terminated::CHECK_INTERVAL,
+    Spec, WorkloadSupervisor, earlier, enroll::EnrolledPod, supervisor::RETRY_INTERVAL,
+    terminated::CHECK_INTERVAL,
 };
 use crate::capture::Enrolled;
 
@@ -31,6 +33,10 @@ impl WorkloadSupervisor {
         let mut rescan = true;
         let mut kernel_knows = true;
         let draining = self.components.data_path.draining.clone();
+        let metrics = &self.components.earlier;
+        let earlier =
+            pod.earlier.take().map(|earlier| earlier::close(spec.key.clone(), earlier, metrics.clone()));
+        let _earlier = earlier.map(|closing| AbortOnDropHandle::new(tokio::spawn(closing)));
         loop {
             tokio::select! {
                 () = draining.cancelled() => return self.freeze(pod).await,

@@ -31,6 +31,8 @@ pub(super) struct Spec {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) config: WorkloadConfig,
     pub(super) kernel: capture::KernelConfig,
+    /// Connections that are older than its enrollment stay open.
+    pub(super) keeps_earlier_connections: bool,
 }
 
 /// A message that cannot be understood.
@@ -155,6 +157,7 @@ impl TryFrom<api::Workload> for Spec {
             netns: workload.netns,
             host_network: workload.host_network,
             runtime_class: workload.runtime_class,
+            keeps_earlier_connections: workload.keep_earlier_connections,
             labels: workload.labels.into_iter().collect(),
             key,
         })

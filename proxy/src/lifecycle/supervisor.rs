@@ -15,7 +15,7 @@ use tracing::error;
 use weft_api::node::State;
 
 use super::{
-    Admissions, NetnsFinder, Sandboxes, Spec, StatusReporter, announcements::Announcements,
+    Admissions, EarlierMetrics, NetnsFinder, Sandboxes, Spec, StatusReporter, announcements::Announcements,
     enrollment_lock::EnrollmentLock, previous::PreviousInstances,
 };
 use crate::{
@@ -44,6 +44,7 @@ pub struct Components {
     pub finder: NetnsFinder,
     pub sandboxes: Arc<Sandboxes>,
     pub admissions: Arc<Admissions>,
+    pub earlier: Arc<EarlierMetrics>,
 }
 
 /// The state that the supervising tasks of all pods share.

@@ -19,7 +19,7 @@ const LAST_ARRIVALS: Duration = Duration::from_millis(500);
 impl WorkloadSupervisor {
     /// The pod leaves the mesh: first its own connections go directly, then, when peers know, those to it.
     pub(super) async fn unenroll(&self, pod: EnrolledPod, spec: &Spec) {
-        let EnrolledPod { workload, mut enrolled, acceptors } = pod;
+        let EnrolledPod { workload, mut enrolled, acceptors, .. } = pod;
         let cookie = workload.netns.cookie();
         self.components.reporter.set(&spec.key, &spec.uid, State::Leaving, "");
         self.components.registry.remove(&workload);
@@ -47,7 +47,7 @@ impl WorkloadSupervisor {
 
     /// The pod will be served with another address or identity: what was captured stays captured.
     pub(super) async fn reenroll(&self, pod: EnrolledPod, next: &Spec) {
-        let EnrolledPod { workload, enrolled, acceptors } = pod;
+        let EnrolledPod { workload, enrolled, acceptors, .. } = pod;
         self.components.registry.remove(&workload);
         tokio::task::block_in_place(|| self.components.bypass.workload_removed(&workload));
         tokio::spawn(end_with_pod(Arc::downgrade(&workload)));

@@ -13,7 +13,6 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing::{info, warn};
 use weft_api::node::{self as api, update::Kind};
 
@@ -22,12 +21,12 @@ use super::{
     announcements::Meshed,
     node_api::{retries, updates},
 };
-use crate::{net::Backoff, splice::Splicing, workload::Key};
+use crate::{control::Client, net::Backoff, splice::Splicing, workload::Key};
 
 /// Follows the stream of workloads; runs a supervising task for each.
 pub struct WorkloadWatch {
     config: WatchConfig,
-    control: Channel,
+    control: Client,
     supervisor: Arc<WorkloadSupervisor>,
     splicing: Arc<Splicing>,
     supervised: HashMap<Key, Supervised>,
@@ -50,7 +49,7 @@ impl Supervised {
 impl WorkloadWatch {
     pub fn new(
         config: WatchConfig,
-        control: Channel,
+        control: Client,
         supervisor: Arc<WorkloadSupervisor>,
         splicing: Arc<Splicing>,
     ) -> Self {

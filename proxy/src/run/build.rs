@@ -5,7 +5,6 @@ use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc, thread};
 use anyhow::Context;
 use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Channel;
 use tracing::info;
 
 use super::{describe::Description, heartbeat, host, ready_file, tasks::Tasks};
@@ -16,13 +15,14 @@ use crate::{
     capture::{self, Capture, NodeConnections, OutcomeCollector},
     config::Config,
     connection::{DataPath, Hints, Timeouts},
+    control::{self, Client, ControlMetrics, Replicas, TlsSettings},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
     http::{self, Http, Worst},
-    identity::{self, Store},
+    identity::{self, Store, watch_anchors},
     lifecycle::{
-        AdmissionCollector, Admissions, Components, NetnsFinder, Sandboxes, StatusReporter, WatchConfig,
-        WorkloadSupervisor, WorkloadWatch,
+        AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
+        Sandboxes, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
@@ -38,7 +38,7 @@ use crate::{
 /// The proxy of one node.
 pub(super) struct Node {
     pub(super) config: Config,
-    pub(super) control: Channel,
+    pub(super) control: ControlPlane,
     pub(super) capture: Arc<Capture>,
     pub(super) bypass: Arc<DirectConnections>,
     pub(super) data_path: Arc<DataPath>,
@@ -62,9 +62,16 @@ pub(super) struct Node {
     pub(super) runtime_task: Option<AbortHandle>,
 }
 
+/// The way to the control plane.
+pub(super) struct ControlPlane {
+    pub(super) client: Client,
+    pub(super) replicas: Arc<Replicas>,
+    pub(super) settings: TlsSettings,
+}
+
 /// What the other components stand on.
 struct Foundation {
-    control: Channel,
+    control: ControlPlane,
     capture: Arc<Capture>,
     metrics: Metrics,
     splicing: Arc<Splicing>,
@@ -95,6 +102,8 @@ impl Node {
         let reporter = Arc::<StatusReporter>::default();
         let (sandboxes, runtime) = (Arc::<Sandboxes>::default(), Arc::<nri::Connection>::default());
         let admissions = Arc::<Admissions>::default();
+        let earlier = Arc::<EarlierMetrics>::default();
+        foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -108,6 +117,7 @@ impl Node {
             finder: netns_finder(&config, foundation.capture.host(), &sandboxes, &runtime),
             sandboxes,
             admissions: admissions.clone(),
+            earlier,
         };
         let supervisor = WorkloadSupervisor::new(components, listeners);
         let runtime_task = foundation.follow_runtime(&config, &supervisor, admissions, runtime, &mut tasks);
@@ -148,20 +158,26 @@ impl Node {
 
 impl Foundation {
     fn lay(config: &Config, takeover: bool, tasks: &mut Tasks) -> anyhow::Result<Self> {
-        let control = host::control_channel(&config.control)?;
+        let identity =
+            config.expected_control_identity().context("--control-plane-namespace, --trust-domain")?;
+        let (anchors, watch) = watch_anchors(&config.trust_anchors);
+        let control = ControlPlane::new(TlsSettings { anchors, identity });
         let capture = Capture::start(&capture_config(config, takeover))?;
         let metrics = Metrics::new(&tls::info());
         metrics.register_collector(Box::new(OutcomeCollector(Arc::downgrade(&capture))));
+        metrics.register_collector(Box::new(ControlMetrics(control.replicas.clone())));
+        tasks.spawn("trust anchors", watch);
         tasks.spawn("kernel limit warnings", capture::warn_of_limits(Arc::downgrade(&capture)));
         let splicing = splicing(&capture, &metrics, tasks);
-        let (store, watches) = Store::new(identity_config(config, &control), metrics.identity());
-        tasks.spawn("trust anchors and clock", watches);
+        let (store, clock) = Store::new(identity_config(config, &control), metrics.identity());
+        tasks.spawn("clock", clock);
         Ok(Self { control, capture, metrics, splicing, registry: Arc::default(), store })
     }
 
     fn data_path(&self, config: &Config, tasks: &mut Tasks) -> anyhow::Result<Arc<DataPath>> {
         let Self { capture, metrics, splicing, registry, .. } = self;
-        let discovery = Discovery::new(self.control.clone(), discovery::Config::new(&config.node), metrics);
+        let discovery =
+            Discovery::new(self.control.client.clone(), discovery::Config::new(&config.node), metrics);
         tasks.spawn("removal of idle destinations", discovery::drop_idle(Arc::downgrade(&discovery)));
         let node = NodeConnections::new(capture.host().clone());
         let authorizer = Authorizer::new(metrics.clone(), config.cluster_networks.clone(), node);
@@ -226,15 +242,12 @@ impl Foundation {
         leaving: CancellationToken,
         tasks: &mut Tasks,
     ) -> [AbortHandle; 2] {
-        let (watch_config, control) = (watch_config(config), self.control.clone());
-        let watch = WorkloadWatch::new(
-            watch_config.clone(),
-            control.clone(),
-            supervisor.clone(),
-            self.splicing.clone(),
-        );
+        let client = self.control.client.clone();
+        let watch =
+            WorkloadWatch::new(watch_config(config), client, supervisor.clone(), self.splicing.clone());
+        let role = Role::Serving(reporter.clone(), leaving.clone());
         [
-            tasks.spawn("status reports", reporter.clone().report(watch_config, control)),
+            tasks.spawn("control plane sessions", self.control.sessions(config, role)),
             tasks.spawn("workload watch", watch.run(leaving)),
         ]
     }
@@ -280,6 +293,20 @@ impl Foundation {
     }
 }
 
+impl ControlPlane {
+    fn new(settings: TlsSettings) -> Self {
+        let replicas = Replicas::new();
+        Self { client: Client::new(replicas.clone()), replicas, settings }
+    }
+
+    /// Keeps sessions with all replicas until dropped.
+    pub(super) fn sessions(&self, config: &Config, role: Role) -> impl Future<Output = ()> + Send + 'static {
+        let watch_config = watch_config(config);
+        let session = move |replica| keep_session(replica, watch_config.clone(), role.clone());
+        control::follow(config.control.clone(), self.settings.clone(), self.replicas.clone(), session)
+    }
+}
+
 fn splicing(capture: &Arc<Capture>, metrics: &Metrics, tasks: &mut Tasks) -> Arc<Splicing> {
     let splicing = Splicing::new(capture.clone());
     metrics.register_collector(Box::new(SpliceCollector(splicing.clone())));
@@ -306,12 +333,12 @@ fn netns_finder(
     }
 }
 
-fn identity_config(config: &Config, control: &Channel) -> identity::Config {
+fn identity_config(config: &Config, control: &ControlPlane) -> identity::Config {
     identity::Config {
         node: config.node.clone(),
-        control: control.clone(),
+        control: control.client.clone(),
         token_file: config.token_file.clone(),
-        anchors_file: config.trust_anchors.clone(),
+        anchors: control.settings.anchors.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the process needs of its host: folders, descriptors, sockets, a channel to the control plane.
+//! What the process needs of its host: folders, descriptors, sockets.
 
 use std::{
     collections::HashMap,
@@ -6,11 +6,9 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
-    time::Duration,
 };
 
 use anyhow::Context;
-use tonic::transport::{Channel, Endpoint};
 use tracing::warn;
 
 use crate::{capture::Listeners, config::Config};
@@ -46,18 +44,6 @@ pub(super) fn raise_descriptor_limit() -> usize {
     }
     // Cannot fail for a resource that exists; POSIX guarantees 20 at least.
     getrlimit(Resource::RLIMIT_NOFILE).map_or(20, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
-}
-
-/// A channel that connects when first used, and again whenever the connection breaks.
-pub(super) fn control_channel(control: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(control.to_owned())
-        .with_context(|| format!("--control {control}: write http://HOST:PORT"))?
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(3))
-        .keep_alive_while_idle(true);
-    Ok(endpoint.connect_lazy())
 }
 
 /// The predecessor's admin socket if it listens where this proxy should, else a new one.

@@ -11,7 +11,11 @@ use super::{
     serve::Stop,
     signals::Signals,
 };
-use crate::{capture, handover::HandoverState, lifecycle::Draining};
+use crate::{
+    capture,
+    handover::HandoverState,
+    lifecycle::{Draining, Role},
+};
 
 /// Pause between two steps of the shutdown: connections on their way still arrive at the listeners.
 const STEP_PAUSE: Duration = Duration::from_millis(100);
@@ -43,11 +47,13 @@ impl Node {
         self.admin.abort();
         self.data_path.draining.cancel();
         self.control_tasks.iter().chain(&self.runtime_task).for_each(tokio::task::AbortHandle::abort);
-        // Ends with the process.
-        let draining = Draining::new(watch_config(&self.config), self.control.clone(), &self.registry);
-        tokio::spawn(draining.run());
-        // Accept loops serve what is waiting.
+        let client = self.control.client.clone();
+        let following = Draining::new(watch_config(&self.config), client, &self.registry);
+        // Accept loops serve what is waiting, and the sessions by which this proxy served the node end.
         sleep(STEP_PAUSE).await;
+        // Both end with the process.
+        tokio::spawn(self.control.sessions(&self.config, Role::Draining));
+        tokio::spawn(following.run());
         let is_told = !matches!(stop, Stop::TakenOver);
         let mut draining = Drain { signals, ignore_first: taken_over, is_told };
         draining.wait(&self.data_path.connections, self.config.drain_timeout).await;

@@ -39,6 +39,7 @@ pub use self::{
     stream::TlsStream,
 };
 pub(crate) use self::{
+    provider::VERSIONS,
     sessions::Sessions,
     verify::{Facts, ServerVerifier, all_current},
 };

@@ -1,6 +1,6 @@
 //! Requests certificates of the identity service.
 
-use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
@@ -8,8 +8,8 @@ use weft_api::linkerd::identity::{CertifyRequest, identity_client::IdentityClien
 
 use crate::grpc;
 
-/// Requests a certificate for `identity` with `token`.
-pub fn certify(control: SocketAddr, identity: &str, token: &[u8]) -> Result<()> {
+/// Requests a certificate for `identity` with `token`, of the control plane whose state folder this is.
+pub fn certify(control: &Path, identity: &str, token: &[u8]) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![identity.to_owned()])?;
     params.distinguished_name = DistinguishedName::new();

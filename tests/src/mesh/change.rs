@@ -94,7 +94,7 @@ impl Mesh {
 
     /// The identities that are announced for these addresses.
     pub fn announced(&self, addresses: &[SocketAddr]) -> Result<Vec<Option<String>>> {
-        grpc::identities(self.control().address()?, addresses)
+        grpc::identities(self.control().folder(), addresses)
     }
 
     fn all_announced(&self) -> Result<()> {

@@ -1,8 +1,7 @@
 //! A handle on the control plane.
 
 use std::{
-    net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
 
@@ -35,9 +34,9 @@ impl Control {
         &self.log
     }
 
-    /// The address of its gRPC services.
-    pub fn address(&self) -> Result<SocketAddr> {
-        Ok(self.cluster()?.control_address()?)
+    /// The folder with its files.
+    pub fn folder(&self) -> &Path {
+        &self.state
     }
 
     pub fn metrics(&self) -> Result<Metrics> {

@@ -7,7 +7,7 @@ use std::{fs::File, os::unix::process::CommandExt, path::PathBuf, process::Comma
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 
-use crate::{cgroups, layout::Layout};
+use crate::{cgroups, layout::Layout, wait};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let layout = Layout::new(&args.cluster)?;
+    wait::accept_signals()?;
     cgroups::enter(&layout, &args.part)?;
     let netns = File::open(&args.netns).with_context(|| args.netns.display().to_string())?;
     setns(netns, CloneFlags::CLONE_NEWNET).context("setns")?;

@@ -5,6 +5,8 @@ use std::{fs, path::PathBuf};
 use crate::layout::{Layout, NODES};
 
 const LINES: usize = 15;
+/// Longer lines are cut.
+const COLUMNS: usize = 240;
 
 /// All log files: the control plane's, then the nodes'.
 pub(crate) fn files(layout: &Layout) -> Vec<PathBuf> {
@@ -26,8 +28,9 @@ pub(crate) fn tails(layout: &Layout) -> String {
             let text = fs::read(&file).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             let lines: Vec<&str> = text.lines().collect();
-            let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
-            format!("--- end of {}\n{last}\n", file.display())
+            let last = &lines[lines.len().saturating_sub(LINES)..];
+            let cut = |line: &&str| format!("{}\n", line.chars().take(COLUMNS).collect::<String>());
+            format!("--- end of {}\n{}", file.display(), last.iter().map(cut).collect::<String>())
         })
         .collect()
 }

@@ -14,8 +14,11 @@ use crate::{
 
 /// Whether every program of the control plane and every node runs.
 pub(crate) fn is_whole(layout: &Layout) -> bool {
-    control::PROGRAMS.iter().all(|program| program.is_running(layout))
-        && NODES.iter().all(|name| node::is_running(layout, name))
+    control::PROGRAMS.iter().all(|program| program.is_running(layout)) && nodes_run(layout)
+}
+
+pub(crate) fn nodes_run(layout: &Layout) -> bool {
+    NODES.iter().all(|name| node::is_running(layout, name))
 }
 
 /// A table, and the commands to begin with. The exit code is 1 if the cluster is not whole.

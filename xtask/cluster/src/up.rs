@@ -35,33 +35,50 @@ const PROGRAMS: [&str; 10] = [
     "ctr",
 ];
 
-/// Starts the cluster unless it runs. What a killed start has left is removed first; a failed start removes its own.
+/// Starts the cluster unless it runs. What a killed start has left is removed first; a start that fails or is interrupted
+/// removes its own.
 pub(crate) fn up(layout: &Layout, programs: &Path) -> Result<()> {
     let _lock = lock::take(layout)?;
-    if layout.read_state().is_some_and(|state| state.complete && status::is_whole(layout)) {
-        say(format_args!("The cluster {} is running.", layout.name));
-        return status::show(layout).map(drop);
+    if let Some(state) = layout.read_state().filter(|state| state.complete && status::nodes_run(layout)) {
+        return complete(layout, &state);
     }
     if layout.root.exists() {
-        say(format_args!("  removing the rest of an earlier cluster"));
+        step("removing the rest of an earlier cluster");
         down::remove(layout)?;
     }
     let begun = Instant::now();
     let programs = programs.canonicalize().with_context(|| programs.display().to_string())?;
     for program in PROGRAMS {
-        ensure!(
-            programs.join("bin").join(program).is_file(),
-            "no {program} in {}",
-            programs.join("bin").display()
-        );
+        let file = programs.join("bin").join(program);
+        ensure!(file.is_file(), "there is no {}", file.display());
     }
+    wait::handle_signals()?;
     start(layout, &programs).inspect_err(|_| {
-        eprintln!("{}", logs::tails(layout));
+        if wait::check().is_ok() {
+            eprintln!("{}", logs::tails(layout));
+        }
         if let Err(error) = down::remove(layout) {
             eprintln!("and it cannot be removed: {error:#}");
         }
     })?;
-    say(format_args!("The cluster {} is ready after {:.1} s.", layout.name, begun.elapsed().as_secs_f64()));
+    say(format_args!("The cluster {} is ready after {:.1} s.\n", layout.name, begun.elapsed().as_secs_f64()));
+    status::show(layout).map(drop)
+}
+
+/// Starts what somebody has stopped of the control plane.
+fn complete(layout: &Layout, state: &State) -> Result<()> {
+    let stopped = control::PROGRAMS.into_iter().filter(|program| !program.is_running(layout));
+    let (first, last): (Vec<_>, Vec<_>) = stopped.partition(|program| program.serves_others());
+    for program in first {
+        step(&format!("{} has stopped: starting it", program.name()));
+        control::launch(layout, state, program)?;
+    }
+    control::wait_for_api(layout, state)?;
+    for program in last {
+        step(&format!("{} has stopped: starting it", program.name()));
+        control::launch(layout, state, program)?;
+    }
+    say(format_args!("The cluster {} is running.\n", layout.name));
     status::show(layout).map(drop)
 }
 
@@ -73,9 +90,10 @@ fn start(layout: &Layout, programs: &Path) -> Result<()> {
     network::create(layout, &state).context("the network")?;
 
     step("control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler");
-    let (first, last) = control::PROGRAMS.split_at(2);
+    let (first, last): (Vec<_>, Vec<_>) =
+        control::PROGRAMS.into_iter().partition(|program| program.serves_others());
     for program in first {
-        control::launch(layout, &state, *program)?;
+        control::launch(layout, &state, program)?;
     }
     step(&format!("nodes {}: containerd, kubelet, kube-proxy", NODES.join(", ")));
     // They come up while the API server does, and try until it answers.
@@ -86,7 +104,7 @@ fn start(layout: &Layout, programs: &Path) -> Result<()> {
     control::wait_for_api(layout, &state)?;
     // These end if the API server does not answer.
     for program in last {
-        control::launch(layout, &state, *program)?;
+        control::launch(layout, &state, program)?;
     }
     wait::until("the nodes' objects", NODES_READY, || kubectl::apply(layout, &state, &node_objects()))?;
     wait::until("kubelets report that their nodes are ready", NODES_READY, || nodes_ready(layout, &state))?;
@@ -94,7 +112,7 @@ fn start(layout: &Layout, programs: &Path) -> Result<()> {
     step("DNS: CoreDNS as a Deployment");
     kubectl::apply(layout, &state, COREDNS)?;
     wait::until("CoreDNS is ready", DNS_READY, || {
-        let wait = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=15s"];
+        let wait = ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=2s"];
         kubectl::output(layout, &state, &wait).map(drop)
     })?;
     state.complete = true;

@@ -9,6 +9,7 @@ pub(super) fn look() -> Vec<Finding> {
         programs("for building", &debian::BUILD, "build"),
         programs("for running", &debian::RUN, "run"),
         programs("for tests", &debian::TEST, "test"),
+        programs("for Kubernetes", &debian::KUBERNETES, "cluster up"),
     ]
 }
 

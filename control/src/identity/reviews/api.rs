@@ -41,8 +41,7 @@ pub(super) enum ReviewError {
 
 /// Has the API server review `token` for `audience`.
 pub(super) async fn review(client: &Client, token: &str, audience: &str) -> Result<Subject, ReviewError> {
-    let spec =
-        TokenReviewSpec { audiences: Some(vec![audience.to_owned()]), token: Some(token.to_owned()) };
+    let spec = TokenReviewSpec { audiences: Some(vec![audience.to_owned()]), token: Some(token.to_owned()) };
     let review = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
     let api: Api<TokenReview> = Api::all(client.clone());
     let post = PostParams::default();
@@ -71,9 +70,11 @@ fn subject(user: UserInfo) -> Option<Subject> {
     let name = user.username?;
     let (namespace, service_account) = name.strip_prefix("system:serviceaccount:")?.split_once(':')?;
     let extra = user.extra.unwrap_or_default();
-    let pod = one(&extra, POD_NAME)
-        .zip(one(&extra, POD_UID))
-        .map(|(name, uid)| BoundPod { name, uid, node: one(&extra, NODE_NAME) });
+    let pod = one(&extra, POD_NAME).zip(one(&extra, POD_UID)).map(|(name, uid)| BoundPod {
+        name,
+        uid,
+        node: one(&extra, NODE_NAME),
+    });
     Some(Subject { namespace: namespace.into(), service_account: service_account.into(), pod })
 }
 
@@ -87,7 +88,10 @@ fn one(extra: &BTreeMap<String, Vec<String>>, key: &str) -> Option<String> {
 fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.code == 403 || status.code == 401 => {
-            format!("the API server refuses token reviews ({}): grant the verb create on tokenreviews", status.message)
+            format!(
+                "the API server refuses token reviews ({}): grant the verb create on tokenreviews",
+                status.message
+            )
         }
         other => format!("the API server cannot be asked: {other}"),
     }

@@ -39,7 +39,8 @@ impl Claims {
             return Err(malformed());
         }
         let mut parts = token.split(|byte| *byte == b'.');
-        let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(malformed());
         };
@@ -54,8 +55,7 @@ impl Claims {
                 "it is for another audience than {audience}; mount a projected token with that audience"
             ));
         }
-        let expires =
-            UNIX_EPOCH.checked_add(Duration::from_secs(payload.exp)).unwrap_or(UNIX_EPOCH);
+        let expires = UNIX_EPOCH.checked_add(Duration::from_secs(payload.exp)).unwrap_or(UNIX_EPOCH);
         match expires > now {
             true => Ok(Self { expires }),
             false => Err("it has expired; the kubelet replaces its file before that".into()),

@@ -17,12 +17,12 @@ use kube::Client;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+pub(super) use self::cache::Timing;
 use self::{
     api::{ReviewError, Subject, review},
     cache::{Cache, Known, TokenHash},
     claims::Claims,
 };
-pub(super) use self::cache::Timing;
 use super::caller::{AuthenticationError, Caller};
 use crate::{index::Index, mesh::Mesh, metrics::Metrics, model::Name};
 
@@ -149,7 +149,11 @@ impl TokenReviews {
         let mut pause = self.pause.lock();
         if let Err(ReviewError::Unavailable(reason)) = result {
             if pause.failures == 0 {
-                tracing::warn!(reason, "tokens cannot be reviewed; earlier reviews hold for {:?}", self.timing.stale);
+                tracing::warn!(
+                    reason,
+                    "tokens cannot be reviewed; earlier reviews hold for {:?}",
+                    self.timing.stale
+                );
             }
             let length = MIN_PAUSE.saturating_mul(1 << pause.failures.min(16)).min(MAX_PAUSE);
             pause.failures = pause.failures.saturating_add(1);

@@ -68,8 +68,7 @@ fn open(config: &AuthorityConfig, metrics: &Metrics) -> Result<Arc<CertificateAu
 fn both_kinds_of_secret_hold_an_issuer() {
     let ca = new_ca();
     let metrics = Metrics::new();
-    let kubernetes =
-        Secret::new(&[("tls.crt", &ca.issuer), ("tls.key", &ca.key), ("ca.crt", &ca.anchors)]);
+    let kubernetes = Secret::new(&[("tls.crt", &ca.issuer), ("tls.key", &ca.key), ("ca.crt", &ca.anchors)]);
     open(&config(&kubernetes, None), &metrics).unwrap();
     let linkerd = Secret::new(&[("crt.pem", &ca.issuer), ("key.pem", &ca.key)]);
     let anchors = linkerd.dir.path().join("ca-bundle.crt");

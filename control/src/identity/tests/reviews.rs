@@ -8,7 +8,7 @@ use weft_api::linkerd::identity::{CertifyRequest, identity_server::Identity};
 
 use super::{
     super::{
-        AuthorityConfig, Authenticator, Caller, CertificateAuthority, Identities,
+        Authenticator, AuthorityConfig, Caller, CertificateAuthority, Identities,
         caller::AuthenticationError,
         reviews::{Timing, TokenReviews},
     },
@@ -87,8 +87,7 @@ impl World {
         let proxies = ProxyPods { namespace: "linkerd".into(), service_account: "weft-proxy" };
         let readiness = Readiness::new(proxies);
         readiness.skip();
-        let reviews =
-            TokenReviews::with_timing(client, mesh.clone(), index.clone(), metrics.clone(), timing);
+        let reviews = TokenReviews::with_timing(client, mesh.clone(), index.clone(), metrics.clone(), timing);
         let reviews = Arc::new(reviews);
         let identities = Identities {
             mesh,
@@ -260,10 +259,8 @@ async fn a_token_that_is_no_longer_valid_is_refused_at_the_next_review() {
 #[tokio::test]
 async fn without_the_api_server_only_tokens_that_it_has_accepted_are_valid_and_for_a_while() {
     let world = World::with(Timing { fresh: Duration::ZERO, ..TIMING }).await;
-    let (a, b) = (
-        world.token(PROXY, "weft-proxy-a", "p1", "a"),
-        world.token(PROXY, "weft-proxy-b", "p2", "b"),
-    );
+    let (a, b) =
+        (world.token(PROXY, "weft-proxy-a", "p1", "a"), world.token(PROXY, "weft-proxy-b", "p2", "b"));
     assert!(world.caller(&a).await.is_ok());
     world.api.set_down(true);
     for _ in 0..3 {

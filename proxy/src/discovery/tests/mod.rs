@@ -29,7 +29,7 @@ fn short_timeouts() -> Config {
 }
 
 fn discovery(addr: SocketAddr, config: Config) -> Arc<Discovery> {
-    let channel = Channel::from_shared(format!("http://{addr}")).unwrap().connect_lazy();
+    let channel = Client::fixed(addr);
     let discovery = Discovery::new(channel, config, &Metrics::new(&[]));
     tokio::spawn(drop_idle(Arc::downgrade(&discovery)));
     discovery
@@ -248,7 +248,7 @@ async fn the_number_of_destinations_is_bounded() {
         fake.profile(&format!("10.9.0.{n}:80"), Ok(DestinationProfile::default()));
     }
     let metrics = Metrics::new(&[]);
-    let channel = Channel::from_shared(format!("http://{}", fake.addr())).unwrap().connect_lazy();
+    let channel = Client::fixed(fake.addr());
     let discovery = Discovery::new(channel, Config { max_entries: 3, ..short_timeouts() }, &metrics);
     for n in 1..=3 {
         discovery.resolve(addr(&format!("10.9.0.{n}:80")), &SOURCE).await.unwrap();

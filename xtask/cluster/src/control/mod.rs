@@ -4,12 +4,12 @@ mod flags;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::{
     cgroups, kubectl, launch,
     layout::{Layout, State},
-    logs, wait,
+    wait,
 };
 
 /// A program of the control plane.
@@ -35,6 +35,11 @@ impl Program {
             Self::KubeControllerManager => "kube-controller-manager",
             Self::KubeScheduler => "kube-scheduler",
         }
+    }
+
+    /// The others end if these do not answer at their start.
+    pub(crate) fn serves_others(self) -> bool {
+        matches!(self, Self::Etcd | Self::KubeApiserver)
     }
 
     fn part(self) -> String {
@@ -79,14 +84,7 @@ pub(crate) fn launch(layout: &Layout, state: &State, program: Program) -> Result
 
 /// Waits until the API server answers that it is ready.
 pub(crate) fn wait_for_api(layout: &Layout, state: &State) -> Result<()> {
-    let mut was_running = false;
-    let ready = wait::until("the API server is ready", READY, || {
-        for program in [Program::Etcd, Program::KubeApiserver] {
-            let running = program.is_running(layout);
-            ensure!(running || !was_running, "{} has ended", program.name());
-            was_running |= running;
-        }
+    wait::until("the API server is ready", READY, || {
         kubectl::output(layout, state, &["get", "--raw", "/readyz"]).map(drop)
-    });
-    ready.with_context(|| logs::tails(layout))
+    })
 }

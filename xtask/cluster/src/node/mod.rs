@@ -82,14 +82,20 @@ pub(crate) fn become_inside(layout: &Layout, node: &str, command: &[String]) -> 
     Err(inside(layout, node, &words)?.exec()).context("nsenter")
 }
 
-/// Holds the node's first process. It runs in the node's cgroup and network namespace, as the host's root otherwise.
+/// Holds the node's first process, whose end is the end of the node's namespaces. Starts in the node's cgroup and network
+/// namespace, with the host's root.
 pub(crate) fn keep(layout: &Layout, node: &str) -> Result<ExitCode> {
+    // The node's cgroup is the root of the cgroups that the node sees: a process that does not see them so would be in
+    // its way.
+    let own = format!("{node}-keeper");
+    cgroups::create(layout, &own)?;
     unshare(CloneFlags::CLONE_NEWPID).context("unshare(CLONE_NEWPID)")?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--name", &layout.name, "node-init", node])
         .stdin(Stdio::null())
         .spawn()
         .context("cannot start the first process")?;
+    cgroups::enter(layout, &own)?;
     fs::write(layout.node_pid(node), child.id().to_string())?;
     bail!("the first process ended: {}", child.wait()?)
 }

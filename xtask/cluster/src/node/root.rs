@@ -7,6 +7,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -19,7 +20,11 @@ use weft_vm::cgroup;
 use crate::{
     cgroups,
     layout::{Layout, State},
+    wait,
 };
+
+/// How long the keeper may take to leave the node's root cgroup.
+const KEEPER: Duration = Duration::from_secs(10);
 
 /// Folders below /var that programs expect.
 const VAR: [&str; 9] = [
@@ -126,7 +131,7 @@ fn control_groups(root: &Path) -> Result<()> {
 }
 
 /// Where v2 has controllers, a cgroup with processes cannot pass them on: this process moves to a cgroup beside the
-/// pods'. The keeper, which the node does not see, is moved by its number of 0.
+/// pods', and the keeper leaves too.
 pub(super) fn leave_the_root_cgroup() -> Result<()> {
     let root = cgroup::root()?;
     if root != Path::new("/sys/fs/cgroup") {
@@ -135,7 +140,7 @@ pub(super) fn leave_the_root_cgroup() -> Result<()> {
     let own = root.join("node");
     fs::create_dir_all(&own)?;
     fs::write(own.join("cgroup.procs"), "0").context("cgroup.procs")?;
-    cgroups::delegate(&root)
+    wait::until("controllers for the pods' cgroups", KEEPER, || cgroups::delegate(&root))
 }
 
 fn change(path: &str, propagation: MsFlags) -> Result<()> {

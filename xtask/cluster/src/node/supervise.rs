@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::{Command, ExitCode, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -16,6 +16,9 @@ use nix::{errno::Errno, sys::wait::wait};
 const PAUSE: Duration = Duration::from_secs(1);
 /// The PATH of the node's programs.
 pub(super) const PATH: &str = "/kubernetes/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// containerd's, the first of the programs.
+const SOCKET: &str = "/run/containerd/containerd.sock";
+const CONTAINERD: Duration = Duration::from_secs(20);
 const LOGS: &str = "/var/log/node";
 
 /// A name, for the log, and the command.
@@ -26,6 +29,11 @@ pub(super) fn run(programs: &[Program<'_>]) -> Result<ExitCode> {
     let mut running = HashMap::new();
     for program in programs {
         running.insert(start(program)?, program);
+        // The others end if it does not answer.
+        let deadline = Instant::now() + CONTAINERD;
+        while !Path::new(SOCKET).exists() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
     }
     loop {
         match wait() {

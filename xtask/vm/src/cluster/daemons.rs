@@ -134,11 +134,20 @@ impl Cluster {
 
     /// The address of weft-control's gRPC server.
     pub fn control_address(&self) -> Result<SocketAddr> {
-        let path = self.layout.control_state().join("address");
+        let text = self.control_state("address")?;
+        text.parse()
+            .map_err(|_| Error::Manifests(format!("weft-control listens on {text:?}, which is no address")))
+    }
+
+    /// The identity that weft-control proves.
+    pub fn control_identity(&self) -> Result<String> {
+        self.control_state("identity")
+    }
+
+    fn control_state(&self, file: &str) -> Result<String> {
+        let path = self.layout.control_state().join(file);
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        text.trim()
-            .parse()
-            .map_err(|_| Error::Manifests(format!("{} does not contain an address", path.display())))
+        Ok(text.trim().to_owned())
     }
 
     fn with_daemon<T>(&self, daemon: &Daemon, act: impl FnOnce(&mut Processes) -> Result<T>) -> Result<T> {
@@ -188,7 +197,8 @@ impl Cluster {
     fn proxy_args(&self, node: &str) -> Result<Vec<String>> {
         let state = self.layout.control_state();
         let mut args = vec!["run".to_owned(), "--node".to_owned(), node.to_owned()];
-        args.extend(["--control".to_owned(), format!("http://{}", self.control_address()?)]);
+        args.extend(["--control".to_owned(), format!("https://{}", self.control_address()?)]);
+        args.extend(["--control-identity".to_owned(), self.control_identity()?]);
         args.extend(options(&[
             ("--token-file", &state.join("tokens").join(node)),
             ("--trust-anchors", &state.join("anchors.pem")),

@@ -1,0 +1,23 @@
+# The node proxy of the service mesh weft.
+#   docker build -f deploy/images/weft-proxy.Dockerfile --build-arg VERSION=0.1.0 .
+# `cargo xtask image` builds the last stage alone, from programs that are built already.
+FROM rust:1.90-bookworm AS build
+WORKDIR /weft
+COPY . .
+RUN cargo xtask build --release \
+ && strip --strip-debug target/release/weft-proxy \
+ && deploy/images/collect.sh /content target/release/weft-proxy
+
+FROM scratch
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="weft-proxy" \
+      org.opencontainers.image.description="The node proxy of the service mesh weft" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="https://github.com/weft-mesh/weft" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /content /
+ENV PATH=/usr/bin
+# It loads eBPF programs and enters network namespaces: it runs as root, with the capabilities that the DaemonSet names.
+ENTRYPOINT ["/usr/bin/weft-proxy"]

@@ -1,0 +1,138 @@
+//! The demo: emojivoto, as deploy/demo has it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    capture::{Capture, tls_records},
+    http::{Message, To, Wire},
+    kubernetes::{Cluster, NODES, PortForward},
+    metrics::Metrics,
+    netns::Netns,
+    wait,
+};
+
+pub(crate) const MANIFEST: &str = include_str!("../../../deploy/demo/emojivoto.yaml");
+pub(crate) const NAMESPACE: &str = "emojivoto";
+const DEPLOYMENTS: [&str; 4] = ["emoji", "voting", "web", "vote-bot"];
+/// Where the pods of the demo listen.
+const PORT: u16 = 8080;
+
+/// A pod's uid and the restarts of its containers: both stay the same while nothing restarts it.
+pub(crate) type Lives = BTreeMap<String, (String, String)>;
+
+/// Applies the manifest and waits for its pods.
+pub(crate) fn deploy(cluster: &Cluster) -> Result<()> {
+    cluster.apply(MANIFEST)?;
+    DEPLOYMENTS
+        .iter()
+        .try_for_each(|deployment| cluster.rolled_out(NAMESPACE, &format!("deployment/{deployment}")))
+}
+
+pub(crate) fn remove(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl(&["delete", "namespace", NAMESPACE]).map(drop)
+}
+
+pub(crate) fn lives(cluster: &Cluster) -> Result<Lives> {
+    let path = r#"jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.containerStatuses[*].restartCount}{"\n"}{end}"#;
+    let pods = cluster.kubectl(&["-n", NAMESPACE, "get", "pods", "-o", path])?;
+    let life = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        Some((words.next()?, (words.next()?, words.collect::<Vec<_>>().join(" "))))
+    };
+    Ok(pods.lines().filter_map(life).collect())
+}
+
+/// The nodes on which the demo's pods run.
+pub(crate) fn nodes(cluster: &Cluster) -> Result<BTreeSet<String>> {
+    let path = "jsonpath={.items[*].spec.nodeName}";
+    let nodes = cluster.kubectl(&["-n", NAMESPACE, "get", "pods", "-o", path])?;
+    Ok(nodes.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The status of an answer of the web page's server, through `kubectl port-forward svc/web-svc`.
+pub(crate) fn get(cluster: &Cluster, path: &str) -> Result<u16> {
+    let forward = PortForward::start(cluster, NAMESPACE, "svc/web-svc", 80)?;
+    status(forward.address(), path)
+}
+
+fn status(address: SocketAddr, path: &str) -> Result<u16> {
+    let mut wire = Wire::new(TcpStream::connect(address)?);
+    wire.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))?;
+    Ok(Message::final_response(&mut wire, To::Other)?.head.status())
+}
+
+/// What the node proxies count, for all nodes together.
+pub(crate) fn metrics(cluster: &Cluster) -> Result<Metrics> {
+    let mut text = String::new();
+    for node in NODES {
+        // The same series on two nodes are of different pods.
+        text += &cluster.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{node}:4191/proxy/metrics")])?;
+    }
+    Metrics::parse(&text)
+}
+
+/// Waits until each service of the demo has answered requests that came by mTLS or on its own node, and some by mTLS.
+pub(crate) fn is_meshed(cluster: &Cluster) -> Result<()> {
+    wait::until_ok("meshed requests to every deployment", || {
+        let metrics = metrics(cluster)?;
+        let requests = |deployment: &str, tls: &str| {
+            let labels = [
+                ("direction", "inbound"),
+                ("namespace", NAMESPACE),
+                ("deployment", deployment),
+                ("tls", tls),
+            ];
+            metrics.value("request_total", &labels)
+        };
+        for deployment in ["emoji", "voting", "web"] {
+            let meshed = requests(deployment, "true") + requests(deployment, "local");
+            ensure!(meshed > 0.0, "no meshed request to {deployment} yet");
+        }
+        let encrypted: f64 = ["emoji", "voting", "web"].iter().map(|name| requests(name, "true")).sum();
+        ensure!(encrypted > 0.0, "no request by mTLS yet");
+        Ok(())
+    })
+}
+
+/// Watches the wire between the nodes: what the demo's pods say to each other is TLS.
+pub(crate) fn wire_is_encrypted(cluster: &Cluster) -> Result<()> {
+    let netns = Netns::at(cluster.node_netns(NODES[0]));
+    let encrypted = || -> Result<()> {
+        let capture = Capture::on(&netns, "eth0")?;
+        // vote-bot votes once a second.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        let captured = capture.finish()?;
+        let is_demos = |end: &(std::net::IpAddr, u16)| end.1 == PORT;
+        let streams = captured.streams();
+        let ours: Vec<_> = streams.iter().filter(|((from, to), _)| is_demos(from) || is_demos(to)).collect();
+        ensure!(!ours.is_empty(), "no bytes between the nodes");
+        for ((from, to), bytes) in ours {
+            // A connection that was open before the capture begins in the middle of a record: then bytes tell nothing, but
+            // HTTP in plaintext would show.
+            let shows_http = [&b"HTTP/1.1"[..], b"emojivoto", b"/api/"]
+                .iter()
+                .any(|needle| bytes.windows(needle.len()).any(|window| window == *needle));
+            ensure!(!shows_http, "plaintext from {from:?} to {to:?}");
+            ensure!(
+                tls_records(bytes).is_some() || !bytes.starts_with(b"PRI "),
+                "no TLS from {from:?} to {to:?}"
+            );
+        }
+        Ok(())
+    };
+    wait::until_ok("encrypted bytes between the nodes", encrypted)
+}
+
+/// The doughnut cannot be voted for; any other emoji can.
+pub(crate) fn doughnut_fails(cluster: &Cluster) -> Result<()> {
+    let forward = PortForward::start(cluster, NAMESPACE, "svc/web-svc", 80).context("the page")?;
+    let vote = |choice: &str| status(forward.address(), &format!("/api/vote?choice=:{choice}:"));
+    ensure!(status(forward.address(), "/")? == 200, "the page");
+    let (doughnut, taco) = (vote("doughnut")?, vote("taco")?);
+    ensure!(doughnut == 500 && taco == 200, "doughnut: {doughnut}, taco: {taco}");
+    Ok(())
+}
