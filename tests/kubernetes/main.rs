@@ -8,10 +8,13 @@ use std::process::ExitCode;
 use weft_tests::{kubernetes, suite};
 
 mod cluster;
+mod installed;
+mod node;
 mod quick_start;
 
 fn main() -> ExitCode {
-    let code = suite::main(vec![cluster::area(), quick_start::area()]);
+    // The quick start begins without weft; what comes after it installs weft and lets it stay.
+    let code = suite::main(vec![cluster::area(), quick_start::area(), node::area()]);
     kubernetes::end();
     code
 }

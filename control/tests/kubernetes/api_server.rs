@@ -13,7 +13,11 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::programs::Programs;
 
@@ -108,6 +112,26 @@ impl ApiServer {
             server.kill().unwrap();
             server.wait().unwrap();
         }
+    }
+
+    /// Removes the history from etcd: nobody can watch from an earlier version any more.
+    pub(crate) async fn forget_history(&self) {
+        let range = self.etcd("range", json!({"key": "AA=="})).await;
+        let revision = range["header"]["revision"].as_str().unwrap();
+        self.etcd("compaction", json!({"revision": revision, "physical": true})).await;
+    }
+
+    /// Calls etcd over its JSON gateway.
+    async fn etcd(&self, method: &str, body: Value) -> Value {
+        let body = body.to_string();
+        let head = format!("POST /v3/kv/{method} HTTP/1.0\r\ncontent-length: {}\r\n\r\n", body.len());
+        let mut stream = TcpStream::connect(self.etcd_address).await.unwrap();
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{answer}");
+        serde_json::from_str(body).unwrap()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -22,7 +22,7 @@ pub(crate) async fn a_missing_definition_is_reported_and_everything_else_works(
     server: &ApiServer,
 ) {
     for kind in ["Server", "AuthorizationPolicy"] {
-        assert!(control.watch_metric("failures", kind).await >= 1.0, "{kind}");
+        assert!(control.watch_metric("failures_total", kind).await >= 1.0, "{kind}");
         assert_eq!(control.watch_metric("connected", kind).await, 0.0, "{kind}");
     }
     for kind in ["Pod", "Service", "Deployment", "Node"] {

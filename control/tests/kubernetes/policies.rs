@@ -186,7 +186,10 @@ pub(crate) async fn a_bad_policy_that_was_stored_anyway_is_ignored(
         server.try_apply(&object("v1alpha1", "AuthorizationPolicy", "bad", other)).is_ok()
     })
     .await;
-    assert_eq!(policy_of(control, "web", 80), Some(Policy::AllAuthenticated));
+    eventually("the Server applies", async || {
+        policy_of(control, "web", 80) == Some(Policy::AllAuthenticated)
+    })
+    .await;
     assert_eq!(control.watch_metric("connected", "AuthorizationPolicy").await, 1.0);
 }
 

@@ -42,11 +42,7 @@ pub(crate) async fn install(server: &ApiServer, client: &Client, charts: &Path) 
 
 /// Takes away each right. The watches of different kinds do not depend on each other, so that all rights to list, or to
 /// watch, can be missing at once; every kind has to show it for itself.
-pub(crate) async fn without_any_one_right_something_fails_and_says_so(
-    server: &ApiServer,
-    admin: &Client,
-    kubeconfig: &Path,
-) {
+pub(crate) async fn without_any_one_right_something_fails_and_says_so(admin: &Client, kubeconfig: &Path) {
     let roles: Api<ClusterRole> = Api::all(admin.clone());
     let complete = roles.get(NAME).await.unwrap();
     let own = client(kubeconfig).await;
@@ -55,7 +51,7 @@ pub(crate) async fn without_any_one_right_something_fails_and_says_so(
     eventually("listing is forbidden", async || forbids(&own, "/api/v1/pods").await).await;
     let control = Running::spawn(kubeconfig.to_owned());
     eventually("every kind fails to be listed", async || {
-        all_kinds(async |kind| control.watch_metric("failures", kind).await >= 1.0).await
+        all_kinds(async |kind| control.watch_metric("failures_total", kind).await >= 1.0).await
     })
     .await;
     let (status, text) = control.get("/ready").await;
@@ -70,8 +66,8 @@ pub(crate) async fn without_any_one_right_something_fails_and_says_so(
     let control = Running::spawn(kubeconfig.to_owned());
     eventually("every kind fails to be watched", async || {
         all_kinds(async |kind| {
-            control.watch_metric("lists", kind).await >= 1.0
-                && control.watch_metric("failures", kind).await >= 1.0
+            control.watch_metric("lists_total", kind).await >= 1.0
+                && control.watch_metric("failures_total", kind).await >= 1.0
                 && control.watch_metric("connected", kind).await == 0.0
         })
         .await
@@ -97,6 +93,12 @@ pub(crate) async fn without_any_one_right_something_fails_and_says_so(
             if rule.resources.iter().flatten().any(|resource| resource == "validatingwebhookconfigurations") {
                 rule.verbs.retain(|own| own != verb);
             }
+        })
+        .await;
+        let configuration = format!("{webhooks}/weft-policy-validator-webhook-config");
+        eventually("the verb is forbidden", async || match verb {
+            "get" => forbids(&own, &configuration).await,
+            _ => forbids_to_patch(&own, &configuration).await,
         })
         .await;
         let control = Running::spawn(kubeconfig.to_owned());
@@ -125,7 +127,6 @@ pub(crate) async fn without_any_one_right_something_fails_and_says_so(
     let table: Vec<_> = kubernetes::rights().into_iter().map(|right| right.verbs.len()).collect();
     let tested = 2 * Kind::ALL.len() + 3;
     assert_eq!(table.iter().sum::<usize>(), tested, "a right is not tested here");
-    let _ = server;
 }
 
 async fn all_kinds(mut holds: impl AsyncFnMut(&str) -> bool) -> bool {
@@ -154,6 +155,12 @@ async fn client(kubeconfig: &Path) -> Client {
 
 async fn forbids(client: &Client, path: &str) -> bool {
     let request = http::Request::get(path).body(Vec::new()).unwrap();
+    matches!(client.request_text(request).await, Err(kube::Error::Api(status)) if status.code == 403)
+}
+
+async fn forbids_to_patch(client: &Client, path: &str) -> bool {
+    let request = http::Request::patch(path).header("content-type", "application/json-patch+json");
+    let request = request.body(b"[]".to_vec()).unwrap();
     matches!(client.request_text(request).await, Err(kube::Error::Api(status)) if status.code == 403)
 }
 

@@ -66,7 +66,9 @@ impl PodEvents for WorkloadSupervisor {
 impl WorkloadSupervisor {
     async fn hold(&self, sandbox: &Sandbox, deadline: Instant) -> Outcome {
         let Some(path) = sandbox.netns.clone() else { return Outcome::Unmeshed };
-        let word_deadline = deadline.min(Instant::now() + WORD_LIMIT);
+        // A pod that asks to be meshed by itself will be named.
+        let asks = sandbox.inject.as_deref() == Some("enabled");
+        let word_deadline = if asks { deadline } else { deadline.min(Instant::now() + WORD_LIMIT) };
         // Subscribed before looking, so that no change is missed.
         let mut words = self.announcements.changes();
         let mut states = self.components.reporter.changes();

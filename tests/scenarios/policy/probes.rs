@@ -145,12 +145,12 @@ fn masqueraded(mesh: &Mesh) -> Result<()> {
     let [gateway, _] = mesh.node_addresses("b")?;
     let nft = |rules: &str| weft_vm::nft::apply(node(mesh).path(), rules).context("nft on the node");
     nft(&format!(
-        "table ip masquerade {{ chain post {{ type nat hook postrouting priority 100; ip saddr {} ip daddr {} snat to \
+        "table ip natted {{ chain post {{ type nat hook postrouting priority 100; ip saddr {} ip daddr {} snat to \
          {gateway}; }}; }}\n",
         plain.v4, strict.v4
     ))?;
     let answer = get(plain.netns(), strict.at(HTTP), "/ready");
-    nft("delete table ip masquerade\n")?;
+    nft("delete table ip natted\n")?;
     let answer = answer?;
     ensure!(answer.head.status() == 403, "{answer:?}");
     mesh.proxy("b").log().expect_line(&["request denied by policy", "strict", &gateway.to_string()])?;

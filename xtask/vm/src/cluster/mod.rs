@@ -118,8 +118,8 @@ impl Cluster {
         self.node_net(node).map(|_| self.layout.node_netns(node))
     }
 
-    /// The network namespace of a node that does not have this address, if there is one: proxies let a node's own
-    /// connections to its pods pass, as those of the kubelet, and do not count them.
+    /// The network namespace of a node that does not have this address, if there is one: what comes from outside a cluster
+    /// arrives over the wire, and is no health check of the node.
     pub(crate) fn netns_of_another_node(&self, ip: IpAddr) -> Result<PathBuf> {
         let other = self.nodes.iter().find(|(_, net)| !net.holds(ip));
         let node = other.or_else(|| self.nodes.iter().next()).map(|(node, _)| node.as_str());

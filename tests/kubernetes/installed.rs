@@ -1,0 +1,31 @@
+//! weft on the tests' cluster, installed as a user installs it.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use weft_tests::kubernetes::{Cluster, on_cluster};
+
+pub(crate) const NAMESPACE: &str = "weft";
+
+/// Tests come one after the other, but that is the suite's affair.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// Runs a test on the cluster with weft in the namespace `weft`. It stays for the next test.
+pub(crate) fn with_weft(test: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
+    on_cluster(|cluster| {
+        install(cluster)?;
+        test(cluster)
+    })
+}
+
+fn install(cluster: &Cluster) -> Result<()> {
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    cluster.load_toolbox()?;
+    if cluster.kubectl(&["-n", NAMESPACE, "get", "daemonset/weft-proxy"]).is_err() {
+        cluster.load_weft()?;
+        cluster.apply(&cluster.weft(&["install", "--crds"])?)?;
+        cluster.apply(&cluster.weft(&["install"])?)?;
+    }
+    cluster.rolled_out(NAMESPACE, "deployment/weft-control")?;
+    cluster.rolled_out(NAMESPACE, "daemonset/weft-proxy")
+}
