@@ -16,10 +16,12 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 /// weft's own programs, and the packages that have them.
-pub(crate) const PROGRAMS: [&str; 5] = ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster"];
+/// The packages of the programs.
+pub(crate) const PROGRAMS: [&str; 6] =
+    ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster", "weft-cli"];
 /// With weft-bench and weft-soak.
-pub(crate) const WITH_TESTS: [&str; 6] =
-    ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster", "weft-tests"];
+pub(crate) const WITH_TESTS: [&str; 7] =
+    ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster", "weft-cli", "weft-tests"];
 
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let mut release = false;
@@ -34,7 +36,9 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     programs(&mut steps, &PROGRAMS, release)?;
     println!("\nBuilt:");
     for program in PROGRAMS {
-        println!("  {}", folder(release).join(program).display());
+        // The command-line tool is called weft.
+        let name = if program == "weft-cli" { "weft" } else { program };
+        println!("  {}", folder(release).join(name).display());
     }
     Ok(ExitCode::SUCCESS)
 }
