@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{check, completion, inject, install, version};
+use crate::{check, completion, diagnostics, inject, install, version};
 
 /// weft adds mutual TLS, load balancing, metrics and policies to the pods of a Kubernetes cluster, without sidecars
 #[derive(Debug, Parser)]
@@ -80,6 +80,7 @@ pub(crate) enum Command {
     Prune(install::PruneArgs),
     Inject(inject::InjectArgs),
     Uninject(inject::UninjectArgs),
+    Diagnostics(diagnostics::DiagnosticsArgs),
     Version(version::VersionArgs),
     Completion(completion::CompletionArgs),
 }

@@ -5,6 +5,7 @@ mod certificates;
 mod chart;
 mod check;
 mod completion;
+mod diagnostics;
 mod inject;
 mod install;
 mod kubernetes;
@@ -40,6 +41,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Prune(args) => install::prune(&global, &args).await,
         Command::Inject(args) => inject::inject(&global, &args),
         Command::Uninject(args) => inject::uninject(&args),
+        Command::Diagnostics(args) => diagnostics::run(&global, &args).await,
         Command::Completion(args) => Ok(completion::run(&args)),
     }?;
     Ok(ExitCode::SUCCESS)

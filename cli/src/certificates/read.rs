@@ -58,11 +58,6 @@ impl Certificate {
         })
     }
 
-    /// The DNS and URI names.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.with(names)
-    }
-
     pub(crate) fn issuer(&self) -> String {
         self.with(|parsed| {
             let common = parsed.issuer().iter_common_name().next().and_then(|name| name.as_str().ok());

@@ -137,4 +137,35 @@ mod tests {
         ));
         assert!(text.contains("- identity.issuer.scheem: there is no such value\n"), "{text}");
     }
+
+    #[test]
+    fn the_readme_of_the_chart_has_every_value() {
+        fn paths(value: &Value, at: &str, all: &mut Vec<String>) {
+            match value {
+                Value::Object(map) if !map.is_empty() && !map.contains_key("kubernetes.io/os") => {
+                    for (key, value) in map {
+                        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                        paths(value, &path, all);
+                    }
+                }
+                _ => all.push(at.to_owned()),
+            }
+        }
+        let readme = CONTROL_PLANE.file("README.md").unwrap();
+        let rows: Vec<&str> =
+            readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let mut all = Vec::new();
+        paths(&CONTROL_PLANE.defaults().unwrap(), "", &mut all);
+        for path in &all {
+            // A row may be about a whole map.
+            let found = rows.iter().any(|row| row == path || path.starts_with(&format!("{row}.")));
+            assert!(found, "README.md has no row for {path}");
+        }
+        for row in rows {
+            assert!(
+                all.iter().any(|path| path == row || path.starts_with(&format!("{row}."))),
+                "there is no value {row}"
+            );
+        }
+    }
 }

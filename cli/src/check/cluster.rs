@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, stream};
-use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Node, Pod, Service},
-    discovery::v1::EndpointSlice,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Service};
 use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -139,10 +136,6 @@ impl Cluster {
 
     pub(super) async fn namespaces(&self) -> Result<&[Namespace]> {
         Ok(self.namespaces.get_or_try_init(|| self.list::<Namespace>()).await?)
-    }
-
-    pub(super) async fn endpoint_slices(&self) -> Result<Vec<EndpointSlice>> {
-        self.list::<EndpointSlice>().await
     }
 
     /// The ConfigMap with the installation's values.

@@ -10,10 +10,11 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 
-use super::errors::explain;
+use super::{COMPONENT_LABEL, errors::explain};
 
 const MAX_PAGE: usize = 256 << 20;
 const TIMEOUT: Duration = Duration::from_secs(15);
+const PROXY_ADMIN: u16 = 4191;
 
 /// The text of an admin page of a pod.
 pub(crate) async fn admin_page(client: &Client, pod: &Pod, path: &str) -> Result<String> {
@@ -31,7 +32,7 @@ pub(crate) async fn admin_page(client: &Client, pod: &Pod, path: &str) -> Result
     // The API server may not reach the pod, or the user may not use its proxy.
     match tokio::time::timeout(TIMEOUT, forwarded(client, namespace, name, port, path)).await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => Err(direct.context(format!("port forwarding fails, too: {error:#}"))),
+        Ok(Err(error)) => Err(anyhow!("{direct:#}; port forwarding fails, too: {error:#}")),
         Err(_) => Err(direct),
     }
 }
@@ -76,12 +77,15 @@ pub(crate) fn names(pod: &Pod) -> Result<(&str, &str)> {
     }
 }
 
-/// The port that the pod's specification calls `admin`, or `linkerd-admin` as in Linkerd.
+/// The port that the pod's specification calls `admin`. Node proxies declare none, because it would be a port of the host.
 fn admin_port(pod: &Pod) -> Result<u16> {
     let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let mut ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
-    let port = ports.find(|port| matches!(port.name.as_deref(), Some("admin" | "linkerd-admin")));
-    port.and_then(|port| u16::try_from(port.container_port).ok()).ok_or_else(|| {
-        anyhow!("the pod {} has no port named admin", pod.metadata.name.as_deref().unwrap_or_default())
-    })
+    let declared = ports.find(|port| port.name.as_deref() == Some("admin")).map(|port| port.container_port);
+    let component = pod.metadata.labels.as_ref().and_then(|labels| labels.get(COMPONENT_LABEL));
+    match declared.and_then(|port| u16::try_from(port).ok()) {
+        Some(port) => Ok(port),
+        None if component.is_some_and(|component| component == "proxy") => Ok(PROXY_ADMIN),
+        None => bail!("the pod {} has no port named admin", pod.metadata.name.as_deref().unwrap_or_default()),
+    }
 }

@@ -16,6 +16,9 @@ pub(crate) fn explain(error: kube::Error, doing: &str) -> anyhow::Error {
             "cannot {doing}: {}; an administrator of the cluster can grant this right",
             status.message
         ),
+        kube::Error::Api(status) if status.message.is_empty() => {
+            anyhow!("cannot {doing}: the answer is HTTP {}", status.code)
+        }
         kube::Error::Api(status) => anyhow!("cannot {doing}: {}", status.message),
         error @ (kube::Error::Service(_) | kube::Error::HyperError(_)) => anyhow!(
             "cannot {doing}: the API server does not answer: {}; does the cluster run, and is the right context \

@@ -1,6 +1,6 @@
 //! The content of the admin page `/config`.
 
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::{fs, path::Path, sync::Arc, time::UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,17 @@ impl Description {
             "config": self.config,
             "workloads": workloads,
             "certificates": certificates,
+            "kernel": { "btf": Path::new(BTF).exists(), "cgroup_v2": has_cgroup_v2() },
             "splice": { "available": off.is_none(), "reason": off },
         })
     }
+}
+
+/// The kernel's description of its own types.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Whether a cgroup v2 hierarchy is mounted where this process sees it.
+fn has_cgroup_v2() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup2"))
 }

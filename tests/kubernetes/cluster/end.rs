@@ -51,26 +51,28 @@ pub(super) fn down_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Processes whose cgroup or command line has one of the words. A zombie only waits for the host's first process.
+/// Processes whose cgroup or command line has one of the words.
 fn processes(words: &[&str]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for process in all_processes()? {
         let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();
         let (cgroup, command) = (read("cgroup"), read("cmdline").replace('\0', " "));
-        let is_zombie = read("stat").contains(") Z ");
-        if !is_zombie && words.iter().any(|word| cgroup.contains(word) || command.contains(word)) {
+        if words.iter().any(|word| cgroup.contains(word) || command.contains(word)) {
             found.push(format!("{}: {command}", process.display()));
         }
     }
     Ok(found)
 }
 
+/// Without zombies, which only wait for the host's first process.
 fn all_processes() -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir("/proc").context("/proc")?.flatten();
     let is_process = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
     };
-    Ok(entries.map(|entry| entry.path()).filter(is_process).collect())
+    let runs =
+        |path: &PathBuf| fs::read_to_string(path.join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    Ok(entries.map(|entry| entry.path()).filter(is_process).filter(runs).collect())
 }
 
 /// The identities of all namespaces of the nodes' first processes, which are not the host's.

@@ -1,9 +1,10 @@
 //! `kubectl port-forward`, until it is dropped.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     process::{Child, Stdio},
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -27,8 +28,10 @@ impl PortForward {
         let output = child.stdout.take().context("a pipe was asked for")?;
         // Dropped, and so ended, if what follows fails.
         let mut forward = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into() };
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
+        let (mut output, mut line) = (BufReader::new(output), String::new());
+        output.read_line(&mut line)?;
+        // kubectl writes a line for each connection, and ends if nobody can read it. The thread ends with kubectl.
+        thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         let port = parse(&line).with_context(|| format!("kubectl port-forward {target} said {line:?}"))?;
         forward.address.set_port(port);
         Ok(forward)

@@ -60,7 +60,7 @@ enum Command {
     Stop { program: control::Program },
     /// Start a program of the control plane again
     Start { program: control::Program },
-    /// Run a program inside a node: `inside weft-a -- crictl ps`
+    /// Run a program inside a node: `inside weft-a -- ctr -n k8s.io containers ls`
     Inside {
         node: String,
         #[arg(last = true, required = true)]

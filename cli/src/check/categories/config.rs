@@ -1,10 +1,10 @@
 //! Whether the objects of the installation exist.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::ValidatingWebhookConfiguration,
-        core::v1::{Namespace, ServiceAccount},
+        core::v1::ServiceAccount,
         rbac::v1::{ClusterRole, ClusterRoleBinding},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -24,7 +24,6 @@ pub(super) fn category() -> Category {
     Category {
         name: "weft-config",
         checks: vec![
-            Check::fatal("control plane Namespace exists", "weft-existence-ns", |c| Box::pin(namespace(c))),
             Check::fatal("control plane ClusterRoles exist", "weft-existence-cr", |c| {
                 Box::pin(async {
                     let names = expected(c, "ClusterRole").await?;
@@ -63,14 +62,6 @@ pub(super) fn crd_category() -> Category {
             .patient(),
         ],
     }
-}
-
-async fn namespace(cluster: &Cluster) -> Result<()> {
-    let name = cluster.control_plane();
-    if cluster.get_global::<Namespace>(name).await?.is_none() {
-        bail!("The \"{name}\" namespace does not exist");
-    }
-    Ok(())
 }
 
 async fn accounts(cluster: &Cluster) -> Result<()> {

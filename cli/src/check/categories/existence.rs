@@ -1,7 +1,10 @@
 //! Whether the control plane is there and runs.
 
 use anyhow::{Result, anyhow, bail};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
+};
 
 use super::networks;
 use crate::{
@@ -16,6 +19,8 @@ pub(super) fn category() -> Category {
     Category {
         name: "weft-existence",
         checks: vec![
+            Check::fatal("control plane Namespace exists", "weft-existence-ns", |c| Box::pin(namespace(c)))
+                .patient(),
             Check::fatal("'weft-config' config map exists", "weft-existence-weft-config", |c| {
                 Box::pin(async { c.config().await.map(|_| ()) })
             })
@@ -40,6 +45,14 @@ pub(super) fn category() -> Category {
             }),
         ],
     }
+}
+
+async fn namespace(cluster: &Cluster) -> Result<()> {
+    let name = cluster.control_plane();
+    if cluster.get_global::<Namespace>(name).await?.is_none() {
+        bail!("The \"{name}\" namespace does not exist");
+    }
+    Ok(())
 }
 
 async fn replicas(cluster: &Cluster) -> Result<()> {

@@ -1,0 +1,171 @@
+//! Pods that are not in the mesh as their annotations say.
+
+use serde_json::{Value, json};
+
+use super::{Failure, PROXY};
+use crate::{lab::Lab, objects};
+
+pub(crate) const FAILURES: &[Failure] = &[
+    Failure {
+        name: "no_such_namespace",
+        options: &["--proxy", "-n", "nowhere"],
+        description: "data plane namespace exists",
+        result: "error",
+        says: &["The \"nowhere\" namespace does not exist"],
+        anchor: "weft-data-plane-exists",
+        healthy: None,
+        break_it: |_| {},
+        mend_it: |lab| drop(lab.kubectl(&["create", "namespace", "nowhere"], "")),
+    },
+    failure(
+        "a_namespace_that_is_not_annotated",
+        "data plane proxies are ready",
+        "error",
+        &["no running pod in the \"demo\" namespace is annotated for the mesh"],
+        "weft-data-plane-ready",
+        |lab| drop(lab.kubectl(&["annotate", "namespace", "demo", "linkerd.io/inject-"], "")),
+        objects::demo,
+    ),
+    failure(
+        "a_pod_on_a_node_without_a_proxy",
+        "data plane proxies are ready",
+        "error",
+        &["demo/stray: there is no ready proxy on its node \"n9\""],
+        "weft-data-plane-ready",
+        |lab| lab.apply(&objects::pod("demo", "stray", "n9", "10.244.9.3", &json!({}))),
+        |lab| delete(lab, "pod", "stray"),
+    ),
+    failure(
+        "a_pod_that_the_proxy_does_not_know",
+        "data plane proxies are ready",
+        "error",
+        &["demo/web: the proxy of its node \"n1\" does not know it yet"],
+        "weft-data-plane-ready",
+        |lab| workloads(lab, json!({})),
+        objects::healthy_pages,
+    ),
+    failure(
+        "a_pod_that_is_refused",
+        "capture is attached to all meshed pods",
+        "error",
+        &["demo/web is REFUSED: no network namespace found"],
+        "weft-data-plane-capture",
+        |lab| {
+            workloads(
+                lab,
+                json!({ "demo/web": { "state": "REFUSED", "reason": "no network namespace found" } }),
+            )
+        },
+        objects::healthy_pages,
+    ),
+    failure(
+        "a_pod_in_the_host_network",
+        "meshed pods have a network namespace of their own",
+        "warning",
+        &["demo/host"],
+        "weft-data-plane-host-network",
+        |lab| {
+            let mut pod = objects::pod("demo", "host", "n1", "10.77.0.1", &json!({}));
+            pod["spec"]["hostNetwork"] = json!(true);
+            lab.apply(&pod);
+        },
+        |lab| delete(lab, "pod", "host"),
+    ),
+    failure(
+        "a_pod_with_a_kernel_of_its_own",
+        "meshed pods share their node's kernel",
+        "warning",
+        &["demo/sandbox has the runtime class sandboxed (runsc)"],
+        "weft-data-plane-runtime-class",
+        |lab| {
+            lab.apply(&json!({
+                "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "sandboxed" }, "handler": "runsc",
+            }));
+            let mut pod = objects::pod("demo", "sandbox", "n1", "10.244.1.9", &json!({}));
+            pod["spec"]["runtimeClassName"] = json!("sandboxed");
+            lab.apply(&pod);
+            let mut config = objects::config("web");
+            config["workloads"]["demo/sandbox"] = json!({ "state": "SERVED", "reason": "" });
+            lab.page(0, &config, objects::METRICS);
+        },
+        |lab| {
+            delete(lab, "pod", "sandbox");
+            objects::healthy_pages(lab);
+        },
+    ),
+    failure(
+        "plaintext_between_meshed_pods",
+        "no plaintext between meshed pods",
+        "warning",
+        &["demo/web to demo/api port 8080: 2"],
+        "weft-data-plane-plaintext",
+        |lab| lab.page(0, &objects::config("web"), PLAINTEXT),
+        objects::healthy_pages,
+    ),
+    failure(
+        "an_annotation_that_is_a_label_of_a_pod",
+        "data plane pod labels are configured correctly",
+        "warning",
+        &["demo/web: linkerd.io/inject"],
+        "weft-data-plane-pod-labels",
+        |lab| drop(lab.kubectl(&["-n", "demo", "label", "pod", "web", "linkerd.io/inject=enabled"], "")),
+        |lab| drop(lab.kubectl(&["-n", "demo", "label", "pod", "web", "linkerd.io/inject-"], "")),
+    ),
+    failure(
+        "an_annotation_that_is_a_label_of_a_service",
+        "data plane service labels are configured correctly",
+        "warning",
+        &["demo/web: config.linkerd.io/opaque-ports"],
+        "weft-data-plane-services-labels",
+        |lab| service(lab, json!({ "config.linkerd.io/opaque-ports": "80" }), json!({})),
+        |lab| delete(lab, "service", "web"),
+    ),
+    failure(
+        "a_port_that_is_opaque_for_the_service_only",
+        "opaque ports are properly annotated",
+        "warning",
+        &["service demo/web has the opaque port 80, which is 8080 of pod demo/web: add 8080"],
+        "weft-opaque-ports-definition",
+        |lab| service(lab, json!({}), json!({ "config.linkerd.io/opaque-ports": "80" })),
+        |lab| delete(lab, "service", "web"),
+    ),
+];
+
+/// Only a connection of a meshed pod to a meshed pod in plaintext counts.
+const PLAINTEXT: &str = r#"# TYPE tcp_open_connections gauge
+tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",target_port="8080",tls="no_identity",no_tls_reason="not_provided_by_service_discovery",dst_namespace="demo",dst_pod="api"} 2
+tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",target_port="8081",tls="true",dst_namespace="demo",dst_pod="api"} 5
+tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",target_port="8082",tls="no_identity",dst_namespace="default",dst_pod="db"} 7
+# EOF
+"#;
+
+const fn failure(
+    name: &'static str,
+    description: &'static str,
+    result: &'static str,
+    says: &'static [&'static str],
+    anchor: &'static str,
+    break_it: fn(&Lab),
+    mend_it: fn(&Lab),
+) -> Failure {
+    Failure { name, options: PROXY, description, result, says, anchor, healthy: None, break_it, mend_it }
+}
+
+fn workloads(lab: &Lab, workloads: Value) {
+    let mut config = objects::config("web");
+    config["workloads"] = workloads;
+    lab.page(0, &config, objects::METRICS);
+}
+
+fn service(lab: &Lab, labels: Value, annotations: Value) {
+    lab.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "web", "namespace": "demo", "labels": labels, "annotations": annotations },
+        "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
+    }));
+}
+
+fn delete(lab: &Lab, kind: &str, name: &str) {
+    lab.kubectl(&["-n", "demo", "delete", kind, name, "--force", "--grace-period=0"], "");
+}
