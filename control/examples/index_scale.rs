@@ -69,8 +69,11 @@ fn measure(scale: &Scale) -> Result<()> {
         (0..STREAMS).map(|_| index.subscribe_to(vec![Topic::Endpoints(scale.service_name(0))])).collect();
     // Every other change is one of the service that the streams watch, and all change something.
     let endpoint = |round: usize| {
-        let (service, ready) =
-            if round % 2 == 0 { (0, round % 4 > 0) } else { (round % scale.services, false) };
+        let (service, ready) = if round.is_multiple_of(2) {
+            (0, !round.is_multiple_of(4))
+        } else {
+            (round % scale.services, false)
+        };
         Object::EndpointSlice(Box::new(scale.slice(service, ready)))
     };
     let endpoint = median(CHANGES, endpoint, &index);

@@ -70,10 +70,12 @@ impl State {
                 }
             }
             if key.kind == Kind::Namespace {
-                let annotations = after.and_then(|object| object.metadata().annotations.as_ref());
-                self.namespaces.insert(key.name.clone(), Annotations::parse(annotations).0);
-                if after.is_none() {
-                    self.namespaces.remove(&key.name);
+                match after {
+                    Some(object) => {
+                        let annotations = Annotations::parse(object.metadata().annotations.as_ref()).0;
+                        self.namespaces.insert(key.name.clone(), annotations);
+                    }
+                    None => _ = self.namespaces.remove(&key.name),
                 }
             }
         }

@@ -39,7 +39,7 @@ fn line(authorization: &Authz) -> String {
         .networks
         .iter()
         .map(|network| {
-            let net = |net: &weft_api::linkerd::net::IpNetwork| ipnet::IpNet::try_from(net.clone()).unwrap();
+            let net = |net: &weft_api::linkerd::net::IpNetwork| ipnet::IpNet::try_from(*net).unwrap();
             let except: Vec<_> = network.except.iter().map(|part| format!("-{}", net(part))).collect();
             format!("{}{}", net(network.net.as_ref().unwrap()), except.join(""))
         })
