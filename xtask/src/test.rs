@@ -122,7 +122,7 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     let (scenarios, others): (Vec<_>, Vec<_>) =
         suites.into_iter().partition(|suite| suite.name == "scenarios");
     let (kubernetes, unit): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|suite| suite.name == "kubernetes");
+        others.into_iter().partition(|suite| ["api_server", "kubernetes"].contains(&suite.name.as_str()));
 
     if options.unit {
         steps.step("unit tests", "they need neither the kernel nor root", || {
@@ -150,9 +150,7 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             tally.run(&suite.name, command(suite, start, options))?;
             give_back_logs()
         })?;
-        for suite in &kubernetes {
-            kubernetes::run(suite, options, steps, tally)?;
-        }
+        kubernetes::run(&kubernetes, options, steps, tally)?;
     }
     let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
     if is_whole {

@@ -1,7 +1,7 @@
 //! The demo: emojivoto, as deploy/demo has it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{SocketAddr, TcpStream},
 };
 
@@ -17,7 +17,9 @@ use weft_tests::{
 
 pub(crate) const MANIFEST: &str = include_str!("../../../deploy/demo/emojivoto.yaml");
 pub(crate) const NAMESPACE: &str = "emojivoto";
-const DEPLOYMENTS: [&str; 4] = ["emoji", "voting", "web", "vote-bot"];
+/// The deployments, and the node that the test wants each on: some calls stay on a node, others cross.
+const DEPLOYMENTS: [(&str, &str); 4] =
+    [("emoji", NODES[0]), ("web", NODES[0]), ("voting", NODES[1]), ("vote-bot", NODES[1])];
 /// Where the pods of the demo listen.
 const PORT: u16 = 8080;
 
@@ -27,9 +29,21 @@ pub(crate) type Lives = BTreeMap<String, (String, String)>;
 /// Applies the manifest and waits for its pods.
 pub(crate) fn deploy(cluster: &Cluster) -> Result<()> {
     cluster.apply(MANIFEST)?;
-    DEPLOYMENTS
-        .iter()
-        .try_for_each(|deployment| cluster.rolled_out(NAMESPACE, &format!("deployment/{deployment}")))
+    // The scheduler is free to put all pods on one node.
+    for (deployment, node) in DEPLOYMENTS {
+        let patch = format!(
+            r#"{{"spec":{{"template":{{"spec":{{"nodeSelector":{{"kubernetes.io/hostname":"{node}"}}}}}}}}}}"#
+        );
+        cluster.kubectl(&["-n", NAMESPACE, "patch", "deployment", deployment, "--patch", &patch])?;
+    }
+    for (deployment, _) in DEPLOYMENTS {
+        cluster.rolled_out(NAMESPACE, &format!("deployment/{deployment}"))?;
+    }
+    wait::until_ok("only pods of the last version", || {
+        let pods = lives(cluster)?;
+        ensure!(pods.len() == DEPLOYMENTS.len(), "{pods:?}");
+        Ok(())
+    })
 }
 
 pub(crate) fn remove(cluster: &Cluster) -> Result<()> {
@@ -44,19 +58,6 @@ pub(crate) fn lives(cluster: &Cluster) -> Result<Lives> {
         Some((words.next()?, (words.next()?, words.collect::<Vec<_>>().join(" "))))
     };
     Ok(pods.lines().filter_map(life).collect())
-}
-
-/// The nodes on which the demo's pods run.
-pub(crate) fn nodes(cluster: &Cluster) -> Result<BTreeSet<String>> {
-    let path = "jsonpath={.items[*].spec.nodeName}";
-    let nodes = cluster.kubectl(&["-n", NAMESPACE, "get", "pods", "-o", path])?;
-    Ok(nodes.split_whitespace().map(str::to_owned).collect())
-}
-
-/// The status of an answer of the web page's server, through `kubectl port-forward svc/web-svc`.
-pub(crate) fn get(cluster: &Cluster, path: &str) -> Result<u16> {
-    let forward = PortForward::start(cluster, NAMESPACE, "svc/web-svc", 80)?;
-    status(forward.address(), path)
 }
 
 fn status(address: SocketAddr, path: &str) -> Result<u16> {
