@@ -1,9 +1,7 @@
 //! `weft completion`: prints a completion script for a shell.
 
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::{Shell, generate};
-
-use crate::args::Cli;
 
 /// Print a script that completes weft's commands and options in a shell
 #[derive(Debug, Args)]
@@ -28,11 +26,12 @@ enum SupportedShell {
     Fish,
 }
 
-pub(crate) fn run(args: &CompletionArgs) {
+/// Prints the script for `command`, which is weft with all its commands.
+pub(crate) fn run(args: &CompletionArgs, command: &mut Command) {
     let shell = match args.shell {
         SupportedShell::Bash => Shell::Bash,
         SupportedShell::Zsh => Shell::Zsh,
         SupportedShell::Fish => Shell::Fish,
     };
-    generate(shell, &mut Cli::command(), "weft", &mut std::io::stdout());
+    generate(shell, command, "weft", &mut std::io::stdout());
 }

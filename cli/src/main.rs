@@ -6,6 +6,7 @@ mod chart;
 mod check;
 mod completion;
 mod diagnostics;
+mod global;
 mod inject;
 mod install;
 mod kubernetes;
@@ -14,7 +15,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::args::{Cli, Command};
 
@@ -42,7 +43,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inject(args) => inject::inject(&global, &args),
         Command::Uninject(args) => inject::uninject(&args),
         Command::Diagnostics(args) => diagnostics::run(&global, &args).await,
-        Command::Completion(args) => Ok(completion::run(&args)),
+        Command::Completion(args) => {
+            completion::run(&args, &mut Cli::command());
+            Ok(())
+        }
     }?;
     Ok(ExitCode::SUCCESS)
 }

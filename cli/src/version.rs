@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
-    args::Global,
+    global::Global,
     kubernetes::{self, PROXY_SELECTOR, explain},
     terminal::print,
 };

@@ -89,7 +89,10 @@ pub fn weft_lookup(ctx: SkLookupContext) -> u32 {
                     count(outcome);
                     return PASS;
                 }
-                finish(but_probes(unserved(workload, Outcome::InboundFailOpen, Outcome::InboundFailClosed), &opener))
+                finish(but_probes(
+                    unserved(workload, Outcome::InboundFailOpen, Outcome::InboundFailClosed),
+                    &opener,
+                ))
             }
             verdict => finish(but_probes(verdict, &opener)),
         }

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use base64::Engine;
 use gotmpl::{Result, TemplateError, Value, ValueFunc};
 
+use super::{json::to_json, to_yaml};
+
 type Function = fn(&[Value]) -> Result<Value>;
 
 const FUNCTIONS: &[(&str, Function)] = &[
@@ -16,7 +18,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
         Ok(if given.is_truthy() { given.clone() } else { argument(args, 0)?.clone() })
     }),
     ("dict", |args| {
-        let pairs = args.chunks(2).map(|pair| Ok((string(pair, 0)?.into(), argument(pair, 1)?.clone())));
+        let pairs = args.chunks(2).map(|pair| Ok((string(pair, 0)?, argument(pair, 1)?.clone())));
         Ok(Value::Map(Arc::new(pairs.collect::<Result<_>>()?)))
     }),
     ("empty", |args| Ok(Value::Bool(!argument(args, 0)?.is_truthy()))),
@@ -73,7 +75,7 @@ const FUNCTIONS: &[(&str, Function)] = &[
     }),
     ("ternary", |args| Ok(argument(args, if argument(args, 2)?.is_truthy() { 0 } else { 1 })?.clone())),
     ("toString", |args| Ok(text(string(args, 0)?.to_string()))),
-    ("toYaml", |args| Ok(text(super::to_yaml(&super::render::to_json(argument(args, 0)?))))),
+    ("toYaml", |args| Ok(text(to_yaml(&to_json(argument(args, 0)?))))),
     ("trim", |args| Ok(text(string(args, 0)?.trim().to_owned()))),
     ("trimPrefix", |args| {
         let (prefix, whole) = (string(args, 0)?, string(args, 1)?);

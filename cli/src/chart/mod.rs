@@ -3,6 +3,7 @@
 mod coalesce;
 mod documents;
 mod functions;
+mod json;
 mod render;
 mod schema;
 mod set;

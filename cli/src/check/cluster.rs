@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::{
-    args::Global,
     chart::parse_values,
+    global::Global,
     kubernetes::{self, CONFIG, PROXY_SELECTOR, admin_page, explain},
 };
 

@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use self::model::{Category, CheckResult, Outcome};
-use crate::args::Global;
+use crate::global::Global;
 
 /// Check whether weft can be installed, or whether it works
 #[derive(Debug, Args)]

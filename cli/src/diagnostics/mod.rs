@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
-    args::Global,
+    global::Global,
     kubernetes::{CONTROL_SELECTOR, PROXY_SELECTOR, admin_page, connect, explain, not_found},
     terminal::print,
 };

@@ -12,7 +12,7 @@ use super::{
     stream::Change,
     workload::{OWN, Workload},
 };
-use crate::{args::Global, install::Format, kubernetes::INJECT};
+use crate::{global::Global, install::Format, kubernetes::INJECT};
 
 /// Add workloads to the mesh: annotate them in their manifests, to be piped into `kubectl apply -f -`
 ///

@@ -66,7 +66,7 @@ impl IdentityFlags {
             ("identity.issuer.issuanceLifetime", text(&self.identity_issuance_lifetime)),
             ("identity.issuer.clockSkewAllowance", text(&self.identity_clock_skew_allowance)),
             ("identity.issuer.scheme", self.identity_external_issuer.then(|| json!("kubernetes.io/tls"))),
-            ("identity.externalCA", self.identity_external_ca.then(|| json!(true))),
+            ("identity.externalCA", self.identity_external_ca.then_some(json!(true))),
         ];
         let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value?)));
         Ok(settings.fold(values, |values, (name, value)| put(values, name, value)))

@@ -10,8 +10,8 @@ use super::{
     output, refuse, stored,
 };
 use crate::{
-    args::Global,
     chart::{CONTROL_PLANE, CRDS, Release},
+    global::Global,
     kubernetes::connect,
 };
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{flags::Format, objects, output, stored, upgrade};
 use crate::{
-    args::Global,
     chart::{CONTROL_PLANE, Release},
+    global::Global,
     kubernetes::connect,
 };
 

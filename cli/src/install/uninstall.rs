@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{flags::Format, objects, output, refuse};
 use crate::{
-    args::Global,
+    global::Global,
     kubernetes::{INJECT, connect, explain},
 };
 

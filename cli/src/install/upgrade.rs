@@ -15,7 +15,7 @@ use super::{
     new, refuse, stored,
 };
 use crate::{
-    args::Global,
+    global::Global,
     kubernetes::{CONFIG, ISSUER, connect, explain},
 };
 

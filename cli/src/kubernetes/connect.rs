@@ -8,7 +8,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-use crate::args::Global;
+use crate::global::Global;
 
 /// A client for the cluster. It has not talked to the cluster yet.
 pub(crate) async fn connect(global: &Global) -> Result<Client> {

@@ -7,7 +7,8 @@ use libtest_mimic::Trial;
 use crate::{
     api_server::kubeconfig_text,
     failures::{self, Failure},
-    lab::{Found, Lab, Lazy},
+    lab::{Found, Lab},
+    lazy::Lazy,
     objects,
 };
 

@@ -5,11 +5,7 @@ use std::{process::Output, sync::Arc};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::{
-    api_server::kubeconfig_text,
-    lab::{Lab, Lazy},
-    objects,
-};
+use crate::{api_server::kubeconfig_text, lab::Lab, lazy::Lazy, objects};
 
 type Test = (&'static str, fn(&Lab));
 

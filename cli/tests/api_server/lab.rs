@@ -1,17 +1,17 @@
-//! A cluster in which weft is installed and works, as far as the API server can tell.
+//! A cluster, as far as the API server can tell, and the tools that work on it.
 
 use std::{
     io::{Read, Write},
     net::TcpListener,
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     thread,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{api_server::ApiServer, objects, programs::Programs};
+use crate::{api_server::ApiServer, programs::Programs};
 
 pub(crate) struct Lab {
     pub(crate) programs: Programs,
@@ -19,18 +19,6 @@ pub(crate) struct Lab {
     server: ApiServer,
     /// The pages of the node proxies: /config and /metrics of 10.77.0.1, then of 10.77.0.2.
     pages: Arc<Mutex<[(String, String); 2]>>,
-}
-
-/// Started by the first test that needs it.
-pub(crate) struct Lazy {
-    programs: Programs,
-    lab: OnceLock<Lab>,
-}
-
-impl Lazy {
-    pub(crate) fn get(&self) -> &Lab {
-        self.lab.get_or_init(|| Lab::start(self.programs.clone()))
-    }
 }
 
 /// What a check found.
@@ -44,18 +32,13 @@ pub(crate) struct Found {
 }
 
 impl Lab {
-    pub(crate) fn lazy(programs: Programs) -> Arc<Lazy> {
-        Arc::new(Lazy { programs, lab: OnceLock::new() })
-    }
-
-    fn start(programs: Programs) -> Self {
+    pub(crate) fn start(programs: Programs) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = ApiServer::start(&programs, folder.path());
         let lab = Self { programs, folder, server, pages: Arc::default() };
         for (at, address) in ["10.77.0.1:4191", "10.77.0.2:4191"].into_iter().enumerate() {
             serve(at, address, lab.pages.clone());
         }
-        objects::before_install(&lab);
         lab
     }
 

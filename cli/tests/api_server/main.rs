@@ -2,12 +2,15 @@
 //!
 //! They run in network, process and mount namespaces of their own, so that nothing of them stays.
 
+#![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
+
 mod api_server;
 mod checks;
 mod commands;
 mod failures;
 mod helm;
 mod lab;
+mod lazy;
 mod objects;
 mod programs;
 
@@ -35,7 +38,7 @@ fn main() {
     match programs {
         Ok(programs) => {
             trials.extend(helm::trials(&programs));
-            let lab = lab::Lab::lazy(programs);
+            let lab = lazy::Lazy::new(programs);
             trials.extend(commands::trials(&lab));
             trials.extend(checks::trials(&lab));
         }

@@ -1,10 +1,6 @@
 //! Who calls: what a token proves.
 
-use std::sync::Arc;
-
 use tonic::Status;
-
-use super::{reviews::TokenReviews, tokens::Tokens};
 
 /// Whom a token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,28 +22,6 @@ pub(crate) enum AuthenticationError {
     NotTheProxy(String),
     #[error("tokens cannot be checked now: {0}")]
     Unavailable(String),
-}
-
-/// Finds out whom a token belongs to.
-#[derive(Clone, Debug)]
-pub(crate) enum Authenticator {
-    /// Each node has a file with its token.
-    Files(Arc<Tokens>),
-    /// The Kubernetes API reviews tokens of service accounts.
-    Reviews(Arc<TokenReviews>),
-}
-
-impl Authenticator {
-    pub(crate) async fn authenticate(&self, token: &[u8]) -> Result<Caller, AuthenticationError> {
-        let token = token.trim_ascii();
-        match self {
-            Self::Files(tokens) => match tokens.node_of(token) {
-                Some(node) => Ok(Caller::NodeProxy { node }),
-                None => Err(AuthenticationError::Unknown),
-            },
-            Self::Reviews(reviews) => reviews.authenticate(token).await,
-        }
-    }
 }
 
 impl AuthenticationError {

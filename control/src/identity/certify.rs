@@ -10,10 +10,7 @@ use tonic::{Request, Response, Status};
 use weft_api::linkerd::identity::{CertifyRequest, CertifyResponse, identity_server::Identity};
 
 use super::{
-    authority::CertificateAuthority,
-    caller::{Authenticator, Caller},
-    csr,
-    issuer::IssuerError,
+    authenticator::Authenticator, authority::CertificateAuthority, caller::Caller, csr, issuer::IssuerError,
 };
 use crate::{index::Index, mesh::Mesh, metrics::Metrics, names, readiness::Readiness};
 

@@ -1,5 +1,6 @@
 //! The identity service, which issues certificates (`io.linkerd.proxy.identity.Identity`).
 
+mod authenticator;
 mod authority;
 mod caller;
 mod certify;
@@ -14,14 +15,15 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-pub use self::{
-    authority::AuthorityConfig, files::CertificateAuthorityError, issuer::IssuerError, tokens::TokenError,
-};
 pub(crate) use self::{
+    authenticator::Authenticator,
     authority::CertificateAuthority,
-    caller::{Authenticator, Caller},
+    caller::Caller,
     certify::Identities,
     own::OwnCertificate,
     reviews::{PROXY_ACCOUNT, TokenReviews},
     tokens::Tokens,
+};
+pub use self::{
+    authority::AuthorityConfig, files::CertificateAuthorityError, issuer::IssuerError, tokens::TokenError,
 };

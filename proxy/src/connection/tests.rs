@@ -1,3 +1,5 @@
+//! Checks how a forwarded stream ends.
+
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tokio::{

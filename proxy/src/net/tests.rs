@@ -1,3 +1,5 @@
+//! Checks that relayed bytes arrive, and how connections end.
+
 use std::{
     io,
     sync::atomic::{AtomicUsize, Ordering},

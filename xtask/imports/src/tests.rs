@@ -1,3 +1,5 @@
+//! Checks which circles are found, and what is none.
+
 use std::fs;
 
 use crate::{circles_of, resolve, tree::Tree};

@@ -10,19 +10,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::programs;
 use crate::host;
 
 /// Where all versions are.
 pub(super) fn base() -> Result<PathBuf> {
     let home = env::var_os("HOME").context("HOME is not set")?;
     Ok(Path::new(&home).join(".cache/weft/kubernetes"))
-}
-
-/// Its name says what is in it: a change of a version, a flag or a source makes a new one.
-pub(super) fn folder() -> Result<PathBuf> {
-    let hash = fingerprint(&programs::describe(), &programs::SOURCES)?;
-    Ok(base()?.join(format!("{}-{hash}", programs::KUBERNETES)))
 }
 
 /// A hash of a text and of files of the checkout.

@@ -25,7 +25,7 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<PathBuf> {
         debian::ensure(&debian::RUN)?;
         debian::ensure(&debian::KUBERNETES)
     })?;
-    let folder = cache::folder()?;
+    let folder = folder()?;
     steps.step(
         "Kubernetes",
         "its programs, built once per machine: about 12 minutes on two cores",
@@ -44,10 +44,16 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<PathBuf> {
 
 /// A program of the prepared folder.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
-    Ok(cache::folder()?.join("bin").join(name))
+    Ok(folder()?.join("bin").join(name))
 }
 
 /// The kubeconfig of a cluster, which exists while the cluster runs.
 pub(crate) fn kubeconfig(name: &str) -> PathBuf {
     Path::new(STATE).join(name).join("kubeconfig")
+}
+
+/// Its name says what is in it: a change of a version, a flag or a source makes a new one.
+fn folder() -> Result<PathBuf> {
+    let hash = cache::fingerprint(&programs::describe(), &programs::SOURCES)?;
+    Ok(cache::base()?.join(format!("{}-{hash}", programs::KUBERNETES)))
 }

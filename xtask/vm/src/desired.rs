@@ -62,10 +62,8 @@ impl Source {
                     desired.services.insert((namespace, name), (**service).clone());
                 }
                 Object::EndpointSlice(slice) => desired.slices.push((**slice).clone()),
-                Object::Namespace(namespace) => {
-                    if inject(&namespace.metadata) == Some(true) {
-                        desired.meshed.insert(name);
-                    }
+                Object::Namespace(namespace) if inject(&namespace.metadata) == Some(true) => {
+                    desired.meshed.insert(name);
                 }
                 // The dev VM needs no more of the policies, and runs pods without their owners.
                 _ => {}

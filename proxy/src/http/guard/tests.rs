@@ -1,3 +1,5 @@
+//! Checks what passes the guard, and what is refused.
+
 use super::{Guard, MASKED_EXPECT};
 
 /// What hyper reads if the client sends `bytes`, `step` at a time; and why something was refused.

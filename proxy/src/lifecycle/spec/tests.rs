@@ -1,3 +1,5 @@
+//! Checks that the control plane's messages are understood, and that bad ones say what is wrong.
+
 use std::time::Duration;
 
 use weft_api::node as api;

@@ -1,3 +1,5 @@
+//! Checks that the targets name what is measured, and how figures are compared with them.
+
 use super::*;
 use crate::bench::{case::CASES, figures::condense, samples::Percentiles, variant::VARIANTS};
 

@@ -1,3 +1,5 @@
+//! Checks that an exchange finds what a connection loses, adds or breaks.
+
 use std::{net::TcpListener, time::Duration};
 
 use socket2::SockRef;

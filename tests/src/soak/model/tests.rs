@@ -1,3 +1,5 @@
+//! Checks which outcomes the model takes for violations.
+
 use super::*;
 use crate::soak::testbed::TEST_PODS;
 

@@ -1,3 +1,5 @@
+//! Checks that as many requests are made as wanted, and that failures are counted.
+
 use std::{
     net::{SocketAddr, TcpListener},
     time::Duration,
