@@ -139,20 +139,30 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             })?;
         }
     }
+    let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
     if options.scenarios {
-        let suite = scenarios_of(&scenarios)?;
-        steps.step("scenarios", "real sockets, programs and kernel, as root", || {
+        let beside = kubernetes::commands(&kubernetes, options, steps)?;
+        let what = "real sockets, programs and kernel, as root; Kubernetes";
+        steps.step("scenarios", what, || {
+            let suite = scenarios_of(&scenarios)?;
             let start = if options.list {
                 process::Command::new(&suite.program)
             } else {
                 host::privileged(&suite.program, "the scenarios")?
             };
-            tally.run(&suite.name, command(suite, start, options))?;
+            let start = command(suite, start, options);
+            if is_whole {
+                // Both mostly wait. Those on Kubernetes are shown when the scenarios have ended.
+                tally.run_beside((&suite.name, start), beside)?;
+            } else {
+                tally.run(&suite.name, start)?;
+                for (name, start) in beside {
+                    tally.run(&name, start)?;
+                }
+            }
             give_back_logs()
         })?;
-        kubernetes::run(&kubernetes, options, steps, tally)?;
     }
-    let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
     if is_whole {
         let ready = steps.step("kernels", "an emulator and the kernels to try", kernels::prepare);
         match ready {

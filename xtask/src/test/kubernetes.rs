@@ -4,7 +4,7 @@ use std::process;
 
 use anyhow::{Context, Result};
 
-use super::{Options, Suite, Tally, command};
+use super::{Options, Suite, command};
 use crate::{cluster, debian, host, image, steps::Steps};
 
 /// The environment variables of tests/src/kubernetes: the folder of Kubernetes' programs and that of weft's images, or
@@ -15,11 +15,15 @@ const BINARIES: &str = "WEFT_KUBERNETES_BIN";
 const IMAGES: &str = "WEFT_IMAGES";
 const MISSING: &str = "WEFT_KUBERNETES_MISSING";
 
-pub(super) fn run(suites: &[Suite], options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
+/// What runs the selected suites, by their names. Prepares what they need.
+pub(super) fn commands(
+    suites: &[Suite],
+    options: &Options,
+    steps: &mut Steps,
+) -> Result<Vec<(String, process::Command)>> {
+    let start = |suite: &Suite, start| (suite.name.clone(), command(suite, start, options));
     if options.list {
-        return suites.iter().try_for_each(|suite| {
-            tally.run(&suite.name, command(suite, process::Command::new(&suite.program), options))
-        });
+        return Ok(suites.iter().map(|suite| start(suite, process::Command::new(&suite.program))).collect());
     }
     let mut selected = Vec::new();
     for suite in suites {
@@ -28,7 +32,7 @@ pub(super) fn run(suites: &[Suite], options: &Options, steps: &mut Steps, tally:
         }
     }
     if selected.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let variables = match prepare(steps) {
         Ok([programs, images]) => vec![
@@ -39,15 +43,13 @@ pub(super) fn run(suites: &[Suite], options: &Options, steps: &mut Steps, tally:
         // Without a network or Debian this is no fault of weft's: the tests say that they were skipped, and why.
         Err(error) => vec![format!("{MISSING}={error:#}")],
     };
-    steps.step("Kubernetes", "an API server, and then a cluster of two nodes on this machine", || {
-        for suite in selected {
-            // Root's environment is another one: variables are passed as arguments.
-            let mut start = host::privileged_quietly("env", "the tests on Kubernetes")?;
-            start.args(&variables).arg(&suite.program);
-            tally.run(&suite.name, command(suite, start, options))?;
-        }
-        Ok(())
-    })
+    let commands = selected.into_iter().map(|suite| {
+        // Root's environment is another one: variables are passed as arguments.
+        let mut env = host::privileged_quietly("env", "the tests on Kubernetes")?;
+        env.args(&variables).arg(&suite.program);
+        Ok(start(suite, env))
+    });
+    commands.collect()
 }
 
 fn selects_any(suite: &Suite, options: &Options) -> Result<bool> {

@@ -21,8 +21,42 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Runs a suite, shows its output as it comes, and counts its results.
-    pub(super) fn run(&mut self, name: &str, mut command: Command) -> Result<()> {
+    pub(super) fn run(&mut self, name: &str, command: Command) -> Result<()> {
         println!("--- {name}");
+        self.follow(name, command, |line| println!("{line}"))
+    }
+
+    /// Runs a suite as [`Tally::run`] does, and others one after the other at the same time. Their output is shown at the end.
+    pub(super) fn run_beside(
+        &mut self,
+        (name, command): (&str, Command),
+        others: Vec<(String, Command)>,
+    ) -> Result<()> {
+        let beside = std::thread::spawn(move || {
+            let (mut tally, mut shown) = (Self::default(), String::new());
+            for (name, command) in others {
+                shown += &format!("--- {name}\n");
+                tally.follow(&name, command, |line| {
+                    shown += line;
+                    shown.push('\n');
+                })?;
+            }
+            anyhow::Ok((tally, shown))
+        });
+        self.run(name, command)?;
+        let (other, shown) = match beside.join() {
+            Ok(ended) => ended?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        print!("{shown}");
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.broken.extend(other.broken);
+        Ok(())
+    }
+
+    fn follow(&mut self, name: &str, mut command: Command, mut show: impl FnMut(&str)) -> Result<()> {
         let start = command.stdout(Stdio::piped()).spawn();
         let mut child = start.with_context(|| format!("cannot start {}", host::shown(&command)))?;
         let output = child.stdout.take().context("a pipe was asked for")?;
@@ -31,7 +65,7 @@ impl Tally {
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            show(&line);
             if let Some([passed, failed, skipped]) = result(&line) {
                 self.passed += passed;
                 self.failed += failed;
@@ -40,7 +74,7 @@ impl Tally {
         }
         let status = child.wait()?;
         if !status.success() && self.failed == failed_before {
-            println!("{name} ended with {status}");
+            show(&format!("{name} ended with {status}"));
             // It ended before it could report a failed test.
             self.failed += 1;
         }
@@ -72,6 +106,20 @@ mod tests {
         let coloured = "test result: \u{1b}[31mFAILED\u{1b}[m. 3 passed; 2 failed; 0 ignored; 0 measured";
         assert_eq!(result(coloured), Some([3, 2, 0]));
         assert_eq!(result("test a ... ok"), None);
+    }
+
+    #[test]
+    fn suites_that_run_beside_another_count_too() {
+        let says = |text: &str| {
+            let mut echo = Command::new("echo");
+            echo.arg(format!("test result: {text}"));
+            echo
+        };
+        let mut tally = Tally::default();
+        let others = vec![("other".to_owned(), says("FAILED. 1 passed; 1 failed; 0 ignored"))];
+        tally.run_beside(("one", says("ok. 2 passed; 0 failed; 3 ignored")), others).expect("started");
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (3, 1, 3));
+        assert_eq!(tally.broken, ["other"]);
     }
 
     #[test]
