@@ -26,7 +26,7 @@ fn before(cluster: &Cluster) -> Result<()> {
 }
 
 /// `weft install --crds | kubectl apply -f -`, `weft install | kubectl apply -f -`, `weft check`.
-pub(super) fn install(cluster: &Cluster) -> Result<()> {
+fn install(cluster: &Cluster) -> Result<()> {
     cluster.apply(&cluster.weft(&["install", "--crds"])?)?;
     cluster.apply(&cluster.weft(&["install"])?)?;
     passes(&cluster.weft(&["check"])?)?;
@@ -63,9 +63,12 @@ fn leave(cluster: &Cluster, lives: &demo::Lives) -> Result<()> {
     demo::remove(cluster)
 }
 
-pub(super) fn uninstall(cluster: &Cluster) -> Result<()> {
-    let objects = cluster.weft(&["uninstall"])?;
-    feed(&mut cluster.kubectl_command(&["delete", "-f", "-"]), &objects).map(drop)
+/// The policy kinds are removed last, and separately: every policy goes with them.
+fn uninstall(cluster: &Cluster) -> Result<()> {
+    for what in [&["uninstall"][..], &["uninstall", "--crds"]] {
+        feed(&mut cluster.kubectl_command(&["delete", "-f", "-"]), &cluster.weft(what)?)?;
+    }
+    Ok(())
 }
 
 /// Every check has passed, none with a warning.
