@@ -106,8 +106,10 @@ impl WorkloadSupervisor {
             Ok(acceptors) => acceptors,
             Err(error) => return Err(undo(enrolled, error.to_string())),
         };
+        // What a predecessor, perhaps one of another version, has captured is no earlier connection.
+        let was_served = was_handed_over || capture.has_other_versions() || enrolled.was_captured();
         // Listed before anything is captured, so that none of them is the proxy's own.
-        let earlier = if enrolled.was_captured() { None } else { list_earlier(spec, netns) };
+        let earlier = if was_served { None } else { list_earlier(spec, netns) };
         if let Err(error) = enrolled.capture() {
             return Err(undo(enrolled, error.to_string()));
         }
