@@ -5,7 +5,7 @@ use std::process;
 use anyhow::{Context, Result};
 
 use super::{Options, Suite, command};
-use crate::{cluster, debian, host, image, steps::Steps};
+use crate::{debian, host, image, steps::Steps};
 
 /// The environment variables of tests/src/kubernetes: the folder of Kubernetes' programs and that of weft's images, or
 /// why there are none.
@@ -61,7 +61,9 @@ fn selects_any(suite: &Suite, options: &Options) -> Result<bool> {
 
 /// The folders of Kubernetes' programs and of weft's images. The programs that go into these are built already.
 fn prepare(steps: &mut Steps) -> Result<[String; 2]> {
-    let programs = cluster::prepare(steps)?;
+    // weft-cluster is built already, with the tests: building it alone would compile with other features.
+    debian::ensure(&debian::BUILD)?;
+    let programs = crate::kubernetes::prepare(steps)?;
     let images = host::target_dir().join("images-of-tests");
     steps.step("Debian packages", "what builds images", || debian::ensure(&debian::IMAGES))?;
     image::pack(steps, false, &images)?;
