@@ -122,10 +122,11 @@ export function routes(query: Query): RouteRow[] {
   const ref = readRef(query.params);
   if (!ref) throw new Refused(400, "bad_request", "namespace is missing", "Choose what to show routes of.");
   const own = links.filter((l) => resolve(ref).includes(l.to) && l.rps > 0);
-  return own.flatMap((l) => l.paths.map(([method, path, share, failing]) => ({
-    route: l.paths.length > 2 ? `${method} ${path}` : "[DEFAULT]", service: `${l.service}.${l.to.ref.namespace}`,
-    http: httpOf([{ ...l, rps: l.rps * share, failing }], query.at, SECONDS[query.window]), actual: null,
-  }))).filter((r): r is RouteRow => r.http !== null);
+  return own.flatMap((l) => l.paths.flatMap(([method, path, share, failing]): RouteRow[] => {
+    const http = httpOf([{ ...l, rps: l.rps * share, failing }], query.at, SECONDS[query.window]);
+    if (!http) return [];
+    return [{ route: l.paths.length > 2 ? `${method} ${path}` : "[DEFAULT]", service: `${l.service}.${l.to.ref.namespace}`, http, actual: null }];
+  }));
 }
 
 export function authz(own: SimLink[], query: Query): AuthzRow[] {

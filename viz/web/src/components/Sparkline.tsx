@@ -1,0 +1,45 @@
+// A small chart in a row: one line without axes; the figure beside it says the value.
+import styles from "./Sparkline.module.css";
+
+interface Props {
+  values: (number | null)[] | undefined;
+  /** The range of the axis; by default from 0 to the largest value. */
+  min?: number;
+  max?: number;
+  tone?: "neutral" | "good" | "warn" | "bad" | "none";
+}
+
+const WIDTH = 64;
+const HEIGHT = 20;
+
+export function Sparkline({ values, min = 0, max, tone = "neutral" }: Props) {
+  const path = values ? sparkPath(values, min, max) : "";
+  return (
+    <svg className={`${styles.spark} ${styles[tone]}`} viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width={WIDTH} height={HEIGHT} aria-hidden focusable="false">
+      <path d={path} fill="none" strokeWidth="1.5" strokeLinejoin="round" strokeLinecap="round" />
+    </svg>
+  );
+}
+
+export function sparkPath(values: (number | null)[], min: number, max?: number, width = WIDTH, height = HEIGHT): string {
+  const known = values.filter((v): v is number => v !== null);
+  if (known.length === 0) return "";
+  const top = max ?? Math.max(...known);
+  const low = Math.min(min, ...known);
+  const span = top - low || 1;
+  const step = values.length > 1 ? (width - 2) / (values.length - 1) : 0;
+  let path = "";
+  let pen = "M";
+  values.forEach((value, i) => {
+    if (value === null) {
+      pen = "M";
+      return;
+    }
+    const y = top === low ? height / 2 : height - 2 - ((value - low) / span) * (height - 4);
+    path += `${pen}${(1 + i * step).toFixed(1)} ${y.toFixed(1)}`;
+    // A value with gaps on both sides is still a visible dot.
+    if (pen === "M" && (i === values.length - 1 || values[i + 1] === null)) path += "h0.01";
+    pen = "L";
+  });
+  return path;
+}
