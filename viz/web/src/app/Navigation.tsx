@@ -18,7 +18,7 @@ const GROUPS: [title: string | null, items: Item[]][] = [
 export function Navigation({ onClose }: { onClose?: () => void }) {
   const to = useTo();
   const version = useApi<VersionInfo>("version", {}, { interval: 60_000 });
-  const overview = useApi<Overview>("overview");
+  const overview = useApi<Overview>("overview", {}, { interval: 15_000 });
   const problems = overview.data?.data.problems.length ?? 0;
   return (
     <nav className={styles.nav} aria-label="Main">

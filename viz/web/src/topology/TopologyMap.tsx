@@ -1,0 +1,110 @@
+// The map: pan, zoom, select. Places come from the layout and change only with it.
+import { Background, BackgroundVariant, MiniMap, ReactFlow, ReactFlowProvider, useReactFlow, useStore } from "@xyflow/react";
+import "@xyflow/react/dist/style.css";
+import { useEffect, useMemo, useRef } from "react";
+import { useIsDark } from "../theme/theme";
+import { healthOf } from "../format/health";
+import { Details } from "./Details";
+import { matches, toFlow, type FlowNode } from "./flow";
+import { GroupBox } from "./GroupBox";
+import { MapActions } from "./MapActions";
+import { MapControls } from "./MapControls";
+import type { MapState } from "./state";
+import styles from "./TopologyMap.module.css";
+import { TrafficEdge } from "./TrafficEdge";
+import { useLayout } from "./useLayout";
+import type { View } from "./view";
+import { WorkloadNode } from "./WorkloadNode";
+
+const NODE_TYPES = { workload: WorkloadNode, "group-box": GroupBox };
+const EDGE_TYPES = { traffic: TrafficEdge };
+const FIT = { padding: 0.08, maxZoom: 1.1, duration: 0 };
+/** Below this zoom, nodes show their name only. */
+const FAR = 0.5;
+const MINIMAP_FROM = 40;
+
+interface Props {
+  view: View;
+  state: MapState;
+  hidden: ReadonlySet<string>;
+  /** What is shown; another scope is fitted into the frame anew. */
+  scope: string;
+}
+
+export default function TopologyMap(props: Props) {
+  return <ReactFlowProvider><Map {...props} /></ReactFlowProvider>;
+}
+
+function Map({ view, state, hidden, scope }: Props) {
+  const { layout, busy, error } = useLayout(view);
+  const dark = useIsDark();
+  const flow = useMemo(
+    () => layout && toFlow(view, layout, { find: state.find, select: state.select, hidden, foldable: state.grouping === "folded" }),
+    [view, layout, state.find, state.select, state.grouping, hidden],
+  );
+  const { setSelect, toggleOpen } = state;
+  const actions = useMemo(() => ({ select: setSelect, toggleOpen }), [setSelect, toggleOpen]);
+  const far = useStore((store) => store.transform[2] < FAR);
+  useFit(layout?.key, `${scope} ${state.grouping} ${[...state.open].join()}`);
+  useFind(view, state.find, layout !== null);
+
+  return (
+    <div className={`${styles.frame} ${far ? "map-far" : ""}`} aria-busy={busy}>
+      {error && !layout && <p className={styles.message} role="alert">The map cannot be drawn: {error}. The list shows the same.</p>}
+      {!flow && !error && <p className={styles.message} role="status">Placing {view.nodes.length} nodes…</p>}
+      {flow && (
+        <MapActions.Provider value={actions}>
+          <ReactFlow nodes={flow.nodes} edges={flow.edges} nodeTypes={NODE_TYPES} edgeTypes={EDGE_TYPES} colorMode={dark ? "dark" : "light"}
+            minZoom={0.05} maxZoom={2} fitView fitViewOptions={FIT} onlyRenderVisibleElements={flow.nodes.length > 300}
+            nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} elementsSelectable={false}
+            preventScrolling={false} zoomOnScroll={false} panOnScroll={false} zoomActivationKeyCode={["Control", "Meta"]} zoomOnDoubleClick={false}
+            onPaneClick={() => state.setSelect(null)} onEdgeClick={(_, edge) => state.setSelect(edge.id)}
+            proOptions={{ hideAttribution: true }} aria-label="Topology">
+            <Background variant={BackgroundVariant.Dots} gap={22} size={1} />
+            <MapControls fit={FIT} />
+            {flow.nodes.length >= MINIMAP_FROM && (
+              <MiniMap className={styles.minimap} pannable zoomable ariaLabel="Overview of the map" nodeClassName={(node) => minimapClass(node as FlowNode)} nodeBorderRadius={6} />
+            )}
+          </ReactFlow>
+          {state.select && <Details view={view} id={state.select} onClose={() => state.setSelect(null)} />}
+        </MapActions.Provider>
+      )}
+    </div>
+  );
+}
+
+function minimapClass(node: FlowNode): string {
+  if (node.type === "group-box") return styles.miniGroup ?? "";
+  return styles[`mini-${healthOf(node.data.node.http?.successRate)}`] ?? "";
+}
+
+/** Fits the map into its frame when the reader changes what is shown, not when the cluster changes. */
+function useFit(layoutKey: string | undefined, choice: string): void {
+  const { fitView } = useReactFlow();
+  const fitted = useRef("");
+  useEffect(() => {
+    if (!layoutKey || fitted.current === choice) return;
+    // The new layout comes after the choice; the old one must not be fitted instead.
+    const timer = setTimeout(() => {
+      fitted.current = choice;
+      void fitView(FIT);
+    }, 60);
+    return () => clearTimeout(timer);
+  }, [layoutKey, choice, fitView]);
+}
+
+/** Moves to what is found while a name is typed. */
+function useFind(view: View, find: string, ready: boolean): void {
+  const { fitView } = useReactFlow();
+  const text = find.trim().toLowerCase();
+  const latest = useRef(view);
+  latest.current = view;
+  useEffect(() => {
+    if (!ready || text === "") return;
+    const timer = setTimeout(() => {
+      const nodes = latest.current.nodes.filter((node) => matches(node, text)).map(({ id }) => ({ id }));
+      if (nodes.length > 0) void fitView({ nodes, padding: 0.3, maxZoom: 1, duration: 200 });
+    }, 250);
+    return () => clearTimeout(timer);
+  }, [text, ready, fitView]);
+}

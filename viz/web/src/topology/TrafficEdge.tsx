@@ -1,0 +1,43 @@
+// The requests or connections from one node to another: a line, its arrow, its lock, its figures.
+import { EdgeLabelRenderer, type EdgeProps } from "@xyflow/react";
+import { memo } from "react";
+import { Icon } from "../components/Icon";
+import { millis, percent, rate } from "../format/numbers";
+import { isSecured, securedExplanation } from "../format/secured";
+import { DASHES, edgeHealth, edgeWidth } from "./appearance";
+import type { FlowEdge } from "./flow";
+import { labelPoint, pathOf } from "./layout";
+import styles from "./TrafficEdge.module.css";
+
+export const TrafficEdge = memo(function TrafficEdge({ data }: EdgeProps<FlowEdge>) {
+  if (!data) return null;
+  const { edge, points, emphasis, labelled } = data;
+  const health = edgeHealth(edge);
+  const width = edgeWidth(edge.http?.rps);
+  const at = labelPoint(points);
+  const secured = isSecured(edge.secured);
+  const path = pathOf(points);
+  return (
+    <>
+      <g className={`${styles.edge} ${styles[health]} ${styles[emphasis]}`}>
+        <path d={path} className={styles.hit} />
+        <path d={path} className={styles.line} strokeWidth={width} strokeDasharray={DASHES[health]} />
+        <path d={arrow(points, 5 + width)} className={styles.arrow} />
+      </g>
+      <EdgeLabelRenderer>
+        <div className={`${styles.label} ${styles[`text-${health}`]} ${styles[`label-${emphasis}`]} ${labelled || !secured ? styles.kept : ""}`}
+          style={{ transform: `translate(-50%, -50%) translate(${at.x}px, ${at.y}px)` }} title={securedExplanation(edge.secured)}>
+          <span className={secured ? styles.lock : styles.unlock}><Icon name={secured ? "lock" : "unlock"} size={13} title={secured ? "secured" : "plaintext"} /></span>
+          {labelled && edge.http && <span className={styles.figures}>{percent(edge.http.successRate)}{emphasis === "strong" && <>{" "}<span>{rate(edge.http.rps)} rps</span>{" "}<span>{millis(edge.http.latencyMs.p99)}</span></>}</span>}
+        </div>
+      </EdgeLabelRenderer>
+    </>
+  );
+});
+
+/** A triangle at the end of the line, which comes from the left. */
+function arrow(points: { x: number; y: number }[], size: number): string {
+  const end = points.at(-1);
+  if (!end) return "";
+  return `M${end.x} ${end.y}l${-size} ${-size * 0.6}v${size * 1.2}z`;
+}
