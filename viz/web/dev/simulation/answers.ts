@@ -150,7 +150,7 @@ export function resource(query: Query, ref: ResourceRef): ResourceDetail {
     .find((r) => r.name === ref.name) ?? rows.workload(own[0] as SimWorkload);
   return {
     row, identities: own.map(identity), labels: { app: ref.name, "app.kubernetes.io/part-of": ref.namespace, note: "<b>labels are text</b>" },
-    inbound: rows.peers(inbound, "from"), outbound: rows.peers(outbound, "to"),
+    inbound: rows.peers(inbound, "from"), outbound: rows.peers(outbound, "to"), split: [],
     pods: own.flatMap((w) => rows.podItems(w)).filter((p) => ref.type !== "pod" || p.name === ref.name), edges: edgesOf([...inbound, ...outbound]),
     authorizations: authz(inbound, query), worst: worst(inbound, query),
     tap: own.every((w) => w.meshed) ? "allowed" : "not_meshed",

@@ -166,7 +166,7 @@ export interface StatRow extends ResourceRef {
   http: HttpStats | null;
   tcp: TcpStats | null;
   spark: Spark | null;
-  /** For a service whose traffic is split: one row per backend. */
+  /** Rows of `ResourceDetail.split` and of `/api/tps-reports` for services with a split. */
   split: { apex: string; leaf: string; weight: number } | null;
 }
 
@@ -274,6 +274,8 @@ export interface ResourceDetail {
   labels: Record<string, string>;
   inbound: StatRow[];
   outbound: StatRow[];
+  /** For a service whose traffic is split: one row per backend. Empty otherwise. */
+  split: StatRow[];
   pods: PodItem[];
   edges: Edge[];
   authorizations: AuthzRow[];

@@ -53,6 +53,8 @@ export function DataTable<T extends object>({ caption, columns, rows, rowKey, in
   const sorted = table.getRowModel().rows;
   const scroll = useRef<HTMLDivElement>(null);
   const virtual = sorted.length > VIRTUAL_FROM;
+  // Its functions are used here only, and not passed on.
+  // eslint-disable-next-line react-hooks/incompatible-library
   const virtualizer = useVirtualizer({
     count: virtual ? sorted.length : 0, getScrollElement: () => scroll.current, estimateSize: () => ROW_PX, overscan: 12,
   });

@@ -9,16 +9,16 @@ import { useTo } from "../url/hooks";
 import { nameOf, type TopRow } from "./calls";
 import styles from "./TopTable.module.css";
 
-export function TopTable({ rows, showEnds = true }: { rows: TopRow[]; showEnds?: boolean }) {
+export function TopTable({ rows }: { rows: TopRow[] }) {
   const to = useTo();
   const columns = useMemo<Column<TopRow>[]>(() => {
     const end = (of: TopRow["source"]) => of.resource ? <ResourceLink resource={of.resource} /> : <span title={of.address}>{nameOf(of)}</span>;
     const ends: Column<TopRow>[] = [
-      { id: "source", header: "Source", width: 9.5, sort: (row) => nameOf(row.source), cell: (row) => end(row.source), wideOnly: !showEnds },
+      { id: "source", header: "Source", width: 9.5, sort: (row) => nameOf(row.source), cell: (row) => end(row.source), wideOnly: true },
       { id: "destination", header: "Destination", width: 9.5, wideOnly: true, sort: (row) => nameOf(row.destination), cell: (row) => end(row.destination) },
     ];
     return [
-      { id: "path", header: "Call", narrowWidth: 11, sort: (row) => row.path, cell: (row) => (
+      { id: "path", header: "Call", sort: (row) => row.path, cell: (row) => (
         <span className={styles.call} title={`${row.method} ${row.path}`}><b>{row.method}</b> <code>{row.path}</code></span>
       ) },
       ...ends,
@@ -32,6 +32,6 @@ export function TopTable({ rows, showEnds = true }: { rows: TopRow[]; showEnds?:
           aria-label={`Tap ${row.method} ${row.path}`}>Tap</Link>
       ) },
     ];
-  }, [to, showEnds]);
+  }, [to]);
   return <DataTable caption="Live calls" columns={columns} rows={rows} rowKey={(row) => row.key} initialSort={{ id: "count", desc: true }} sortParam="top" />;
 }

@@ -98,7 +98,9 @@ function useFind(view: View, find: string, ready: boolean): void {
   const { fitView } = useReactFlow();
   const text = find.trim().toLowerCase();
   const latest = useRef(view);
-  latest.current = view;
+  useEffect(() => {
+    latest.current = view;
+  }, [view]);
   useEffect(() => {
     if (!ready || text === "") return;
     const timer = setTimeout(() => {

@@ -1,0 +1,98 @@
+// A chart over time with axes. uPlot draws it; the caption says the latest values in words.
+import { useEffect, useRef } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { clock } from "../format/numbers";
+import { useIsDark } from "../theme/theme";
+import styles from "./TimeChart.module.css";
+
+export interface Line {
+  label: string;
+  values: (number | null)[];
+  color: "--chart" | "--chart-2" | "--chart-3";
+  dash?: number[];
+}
+interface Props {
+  title: string;
+  from: number;
+  step: number;
+  lines: Line[];
+  format: (value: number | null) => string;
+  /** Fixed ends of the axis. */
+  range?: [number | null, number | null];
+}
+
+const HEIGHT = 150;
+
+export default function TimeChart({ title, from, step, lines, format, range }: Props) {
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const dark = useIsDark();
+  const shape = lines.map((line) => `${line.label} ${line.color}`).join();
+  const latest = useRef({ from, step, lines, format, range });
+  useEffect(() => {
+    latest.current = { from, step, lines, format, range };
+    plot.current?.setData(dataOf(latest.current));
+  });
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element) return;
+    const chart = new uPlot(options(element, latest.current), dataOf(latest.current), element);
+    plot.current = chart;
+    const observer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: HEIGHT }));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      chart.destroy();
+      plot.current = null;
+    };
+    // Built anew when its lines or the colours change; figures come through setData.
+  }, [shape, dark]);
+
+  return (
+    <figure className={styles.chart}>
+      <figcaption className={styles.caption}>
+        <span className={styles.title}>{title}</span>
+        {lines.map((line, i) => (
+          <span key={line.label} className={styles.key}>
+            <svg width="18" height="8" aria-hidden><path d="M0 4h18" className={styles[`line${i}`]} strokeWidth="2.5" strokeDasharray={line.dash?.join(" ")} /></svg>
+            {lines.length > 1 ? `${line.label} ` : ""}<b>{format(line.values.findLast((value) => value !== null) ?? null)}</b>
+          </span>
+        ))}
+      </figcaption>
+      <div ref={host} className={styles.canvas} aria-hidden />
+    </figure>
+  );
+}
+
+function dataOf({ from, step, lines }: Pick<Props, "from" | "step" | "lines">): uPlot.AlignedData {
+  const length = lines[0]?.values.length ?? 0;
+  return [Array.from({ length }, (_, i) => from + i * step), ...lines.map((line) => line.values)];
+}
+
+function options(element: HTMLElement, { lines, format, range }: Pick<Props, "lines" | "format" | "range">): uPlot.Options {
+  const css = getComputedStyle(element);
+  const color = (name: string): string => css.getPropertyValue(name).trim();
+  const axis = { stroke: color("--muted"), font: `11px ${css.fontFamily}`, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+  return {
+    width: element.clientWidth, height: HEIGHT, legend: { show: false }, padding: [8, 8, 0, 0],
+    cursor: { sync: { key: "weft" }, drag: { x: false, y: false }, points: { size: 7 } },
+    scales: {
+      x: { time: true },
+      y: { range: (_chart, low, high) => scale(low, high, range) },
+    },
+    axes: [
+      { ...axis, values: (_chart, ticks) => ticks.map((at) => clock(at).slice(0, 5)), space: 60 },
+      { ...axis, values: (_chart, ticks) => ticks.map((value) => format(value)), size: 62, space: 32 },
+    ],
+    series: [{}, ...lines.map((line) => ({ label: line.label, stroke: color(line.color), width: 2, dash: line.dash, points: { show: false }, spanGaps: false }))],
+  };
+}
+
+/** A flat line keeps a height, and a chart without values an axis. */
+export function scale(low: number | null, high: number | null, range: Props["range"]): [number, number] {
+  const bottom = range?.[0] ?? (range ? Math.min(0.95, low ?? 0.95) : 0);
+  const top = range?.[1] ?? (high ?? 1) * 1.1;
+  return [Math.min(bottom, low ?? bottom), top > bottom ? top : bottom + 1];
+}
