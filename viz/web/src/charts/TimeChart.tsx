@@ -1,5 +1,5 @@
 // A chart over time with axes. uPlot draws it; the caption says the latest values in words.
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { clock } from "../format/numbers";
@@ -27,6 +27,8 @@ const HEIGHT = 150;
 export default function TimeChart({ title, from, step, lines, format, range }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  // Where the pointer is: the caption then says the values of that moment.
+  const [at, setAt] = useState<number | null>(null);
   const dark = useIsDark();
   const shape = lines.map((line) => `${line.label} ${line.color}`).join();
   const latest = useRef({ from, step, lines, format, range });
@@ -38,7 +40,7 @@ export default function TimeChart({ title, from, step, lines, format, range }: P
   useEffect(() => {
     const element = host.current;
     if (!element) return;
-    const chart = new uPlot(options(element, latest.current), dataOf(latest.current), element);
+    const chart = new uPlot(options(element, latest.current, setAt), dataOf(latest.current), element);
     plot.current = chart;
     const observer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
@@ -53,11 +55,11 @@ export default function TimeChart({ title, from, step, lines, format, range }: P
   return (
     <figure className={styles.chart}>
       <figcaption className={styles.caption}>
-        <span className={styles.title}>{title}</span>
+        <span className={styles.title}>{title}{at !== null && <span className={styles.at}> at {clock(from + at * step)}</span>}</span>
         {lines.map((line, i) => (
           <span key={line.label} className={styles.key}>
-            <svg width="18" height="8" aria-hidden><path d="M0 4h18" className={styles[`line${i}`]} strokeWidth="2.5" strokeDasharray={line.dash?.join(" ")} /></svg>
-            {lines.length > 1 ? `${line.label} ` : ""}<b>{format(line.values.findLast((value) => value !== null) ?? null)}</b>
+            <svg width="14" height="8" aria-hidden><path d="M0 4h14" className={styles[`line${i}`]} strokeWidth="2.5" strokeDasharray={line.dash?.join(" ")} /></svg>
+            {lines.length > 1 ? `${line.label} ` : ""}<b>{format(at === null ? (line.values.findLast((value) => value !== null) ?? null) : (line.values[at] ?? null))}</b>
           </span>
         ))}
       </figcaption>
@@ -71,19 +73,20 @@ function dataOf({ from, step, lines }: Pick<Props, "from" | "step" | "lines">): 
   return [Array.from({ length }, (_, i) => from + i * step), ...lines.map((line) => line.values)];
 }
 
-function options(element: HTMLElement, { lines, format, range }: Pick<Props, "lines" | "format" | "range">): uPlot.Options {
+function options(element: HTMLElement, { lines, format, range }: Pick<Props, "lines" | "format" | "range">, onCursor: (at: number | null) => void): uPlot.Options {
   const css = getComputedStyle(element);
   const color = (name: string): string => css.getPropertyValue(name).trim();
   const axis = { stroke: color("--muted"), font: `11px ${css.fontFamily}`, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
   return {
     width: element.clientWidth, height: HEIGHT, legend: { show: false }, padding: [8, 8, 0, 0],
     cursor: { sync: { key: "weft" }, drag: { x: false, y: false }, points: { size: 7 } },
+    hooks: { setCursor: [(chart) => onCursor(chart.cursor.left === undefined || chart.cursor.left < 0 ? null : (chart.cursor.idx ?? null))] },
     scales: {
       x: { time: true },
       y: { range: (_chart, low, high) => scale(low, high, range) },
     },
     axes: [
-      { ...axis, values: (_chart, ticks) => ticks.map((at) => clock(at).slice(0, 5)), space: 60 },
+      { ...axis, values: (_chart, ticks) => ticks.map((at) => clock(at).slice(0, 5)), space: 60, size: 26 },
       { ...axis, values: (_chart, ticks) => ticks.map((value) => format(value)), size: 62, space: 32 },
     ],
     series: [{}, ...lines.map((line) => ({ label: line.label, stroke: color(line.color), width: 2, dash: line.dash, points: { show: false }, spanGaps: false }))],

@@ -87,7 +87,7 @@ export function DataTable<T extends object>({ caption, columns, rows, rowKey, in
 
   return (
     <div ref={scroll} className={`${styles.scroll} ${virtual ? styles.virtual : ""}`} tabIndex={0} role="region" aria-label={caption}>
-      <table className={styles.table} style={{ minWidth: `${minWidth(shown)}rem` }} aria-rowcount={virtual ? sorted.length + 1 : undefined}>
+      <table className={styles.table} style={{ minWidth: `${minWidth(shown, narrow ? 6 : 9)}rem` }} aria-rowcount={virtual ? sorted.length + 1 : undefined}>
         <caption className="visually-hidden">{caption}</caption>
         <colgroup>{shown.map((c) => <col key={c.id} style={c.width ? { width: `${c.width}rem` } : undefined} />)}</colgroup>
         <thead>
@@ -120,6 +120,6 @@ function toDef<T extends object>(column: Column<T>): ColumnDef<Features, T> {
   } as ColumnDef<Features, T>;
 }
 
-function minWidth<T>(columns: Column<T>[]): number {
-  return columns.reduce((sum, column) => sum + (column.width ?? 8), 0);
+function minWidth<T>(columns: Column<T>[], fallback: number): number {
+  return columns.reduce((sum, column) => sum + (column.width ?? fallback), 0);
 }

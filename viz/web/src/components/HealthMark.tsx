@@ -16,6 +16,7 @@ export function HealthMark({ health }: { health: Health }) {
 
 export function SuccessRate({ value }: { value: number | null | undefined }) {
   const health = healthOf(value);
+  if (health === "none") return <span className={styles.textNone} title={HEALTH_WORDS.none}>{percent(null)}</span>;
   return (
     <span className={`${styles.rate} ${styles[`text-${health}`]}`} title={HEALTH_WORDS[health]}>
       <HealthMark health={health} />

@@ -16,9 +16,13 @@ export function Meshed({ pods }: { pods: PodCount | null }) {
 
 /** The same as a bar, for tables of namespaces and nodes. */
 export function MeshedBar({ meshed, running }: { meshed: number; running: number }) {
-  const share = running > 0 ? meshed / running : 0;
+  return <ShareBar share={running > 0 ? meshed / running : 0} />;
+}
+
+/** A share of a whole. The figure beside it says the same. */
+export function ShareBar({ share }: { share: number }) {
   return (
-    <span className={styles.bar} role="img" aria-label={`${meshed} of ${running} pods meshed`}>
+    <span className={styles.bar} aria-hidden>
       <span className={styles.fill} style={{ width: `${share * 100}%` }} />
     </span>
   );

@@ -15,13 +15,13 @@ export function NodeTable({ nodes, now }: { nodes: NodeItem[]; now: number }) {
       return <span className={styles[health]} title={node.proxy?.reason ?? undefined}><HealthMark health={health} /> {words}</span>;
     } },
     { id: "pods", header: "Meshed pods", width: 7, numeric: true, sort: (node) => node.pods.meshed, cell: (node) => <Meshed pods={node.pods} /> },
-    { id: "connections", header: "Connections", width: 7.5, numeric: true, wideOnly: true, sort: (node) => node.proxy?.connections, cell: (node) => (
+    { id: "connections", header: "Connections", width: 7, numeric: true, wideOnly: true, sort: (node) => node.proxy?.connections, cell: (node) => (
       <span title={node.proxy?.connectionsLimit ? `at most ${node.proxy.connectionsLimit}` : undefined}>{count(node.proxy?.connections)}</span>
     ) },
     { id: "memory", header: "Memory", width: 6, numeric: true, wideOnly: true, sort: (node) => node.proxy?.memoryBytes, cell: (node) => bytes(node.proxy?.memoryBytes) },
     { id: "cpu", header: "CPU", width: 5.5, numeric: true, wideOnly: true, sort: (node) => node.proxy?.cpuCores, cell: (node) => node.proxy?.cpuCores == null ? NONE : `${node.proxy.cpuCores.toFixed(2)} cores` },
-    { id: "uptime", header: "Running for", width: 6.5, numeric: true, wideOnly: true, sort: (node) => node.proxy?.startedAt && -node.proxy.startedAt, cell: (node) => duration(node.proxy?.startedAt && now - node.proxy.startedAt) },
-    { id: "certificate", header: "Certificate expires", width: 8.5, numeric: true, wideOnly: true, sort: (node) => node.proxy?.certificateExpiresAt, cell: (node) => until(node.proxy?.certificateExpiresAt, now) },
+    { id: "uptime", header: "Uptime", width: 6, numeric: true, wideOnly: true, sort: (node) => node.proxy?.startedAt && -node.proxy.startedAt, cell: (node) => duration(node.proxy?.startedAt && now - node.proxy.startedAt) },
+    { id: "certificate", header: "Certificate ends", width: 8.5, numeric: true, wideOnly: true, sort: (node) => node.proxy?.certificateExpiresAt, cell: (node) => until(node.proxy?.certificateExpiresAt, now) },
     { id: "scraped", header: "Scraped", width: 6, numeric: true, wideOnly: true, sort: (node) => node.proxy?.lastScrapeAt, cell: (node) => ago(node.proxy?.lastScrapeAt, now) },
   ], [now]);
   return <DataTable caption="Nodes" columns={columns} rows={nodes} rowKey={(node) => node.name} initialSort={{ id: "name", desc: false }} sortParam="nodes" />;

@@ -15,8 +15,8 @@ const HEIGHT = 20;
 export function Sparkline({ values, min = 0, max, tone = "neutral" }: Props) {
   const path = values ? sparkPath(values, min, max) : "";
   return (
-    <svg className={`${styles.spark} ${styles[tone]}`} viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width={WIDTH} height={HEIGHT} aria-hidden focusable="false">
-      <path d={path} fill="none" strokeWidth="1.5" strokeLinejoin="round" strokeLinecap="round" />
+    <svg className={`${styles.spark} ${styles[tone]}`} viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width={WIDTH} height={HEIGHT} preserveAspectRatio="none" aria-hidden focusable="false">
+      <path d={path} vectorEffect="non-scaling-stroke" fill="none" strokeWidth="1.5" strokeLinejoin="round" strokeLinecap="round" />
     </svg>
   );
 }

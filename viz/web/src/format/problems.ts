@@ -23,7 +23,7 @@ export function problemText(problem: Problem, now: number): ProblemText {
     case "success-rate": {
       const before = problem.baseline === null ? "" : `; ${percent(problem.baseline)} in the hour before`;
       const worst = problem.worst ? `. Most failures: ${problem.worst.method} ${problem.worst.path}` : "";
-      return about(problem.resource, `${percent(1 - problem.successRate)} of its requests fail`,
+      return about(problem.resource, `fails ${percent(1 - problem.successRate)} of its requests`,
         `Success rate ${percent(problem.successRate)} at ${rate(problem.rps)} requests/s${before}${worst}.`, [liveCalls(problem.resource), topology(problem.resource)]);
     }
     case "latency":

@@ -15,7 +15,7 @@ export function Overview() {
   const problems = query.data?.data.problems;
   const critical = problems?.filter((p) => p.severity === "critical").length ?? 0;
   return (
-    <Page title="Problems" lead="What is wrong in the mesh now, the worst first." command={["stat", "ns", "-A", ...windowFlags(window)]}>
+    <Page title="Problems" lead="What is wrong in the mesh now, the worst first." command={["stat", "ns", ...windowFlags(window)]}>
       <Loaded query={query} rows={3}>{(data) => <Totals data={data} />}</Loaded>
       <Section title={problems ? summary(problems.length, critical) : "Looking for problems"}>
         <Loaded query={query} rows={6}>

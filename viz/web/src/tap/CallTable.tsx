@@ -1,6 +1,7 @@
 // Single calls, the newest first. Opening one stops the list from moving.
 import { useState } from "react";
 import { millis } from "../format/numbers";
+import { PathText } from "../components/PathText";
 import { CallDetails } from "./CallDetails";
 import { failed, nameOf, type Call } from "./calls";
 import styles from "./CallTable.module.css";
@@ -31,7 +32,7 @@ export function CallTable({ calls }: { calls: Call[] }) {
             <tr>
               <th scope="col" className={styles.dir}><span className="visually-hidden">Direction</span></th>
               <th scope="col">Call</th><th scope="col" className={styles.wide}>Source</th><th scope="col" className={styles.wide}>Destination</th>
-              <th scope="col" className={styles.number}>Latency</th><th scope="col" className={styles.number}>HTTP</th><th scope="col" className={styles.grpc}>gRPC</th>
+              <th scope="col" className={styles.number}>Latency</th><th scope="col" className={styles.status}>HTTP</th><th scope="col" className={styles.grpc}>gRPC</th>
             </tr>
           </thead>
           {shown.map((call) => <CallRow key={call.id} call={call} open={open === call.id} onToggle={() => toggle(call.id)} />)}
@@ -50,13 +51,13 @@ function CallRow({ call, open, onToggle }: { call: Call; open: boolean; onToggle
         <td className={styles.dir} title={request.direction}><span aria-hidden>{request.direction === "inbound" ? "→" : "←"}</span><span className="visually-hidden">{request.direction}</span></td>
         <th scope="row">
           <button type="button" className={styles.open} aria-expanded={open} onClick={onToggle} title={`${request.method} ${request.path}`}>
-            <b>{request.method}</b> <code>{request.path}</code>
+            <PathText method={request.method} path={request.path} />
           </button>
         </th>
         <td className={styles.wide} title={request.source.pod ?? request.source.address}>{nameOf(request.source)}</td>
         <td className={styles.wide} title={request.destination.pod ?? request.destination.address}>{nameOf(request.destination)}</td>
         <td className={styles.number}>{millis(response?.latencyMs)}</td>
-        <td className={styles.number}>{response ? response.status : "–"}{bad && <span className="visually-hidden"> failed</span>}</td>
+        <td className={styles.status}>{response ? response.status : "–"}{bad && <span className="visually-hidden"> failed</span>}</td>
         <td className={styles.grpc}>{end?.grpcStatus ?? "–"}</td>
       </tr>
       {open && <tr><td colSpan={7} className={styles.details}><CallDetails call={call} /></td></tr>}

@@ -12,12 +12,12 @@ import { MapActions } from "./MapActions";
 import type { View, ViewEdge, ViewNode } from "./view";
 import type { HttpStats } from "../api/types";
 
-export function Details({ view, id, onClose }: { view: View; id: string; onClose: () => void }) {
+export function Details({ view, id, onClose, below = false }: { view: View; id: string; onClose: () => void; below?: boolean }) {
   const node = view.nodes.find((item) => item.id === id);
   const edge = view.edges.find((item) => item.id === id);
   if (!node && !edge) return null;
   return (
-    <aside className={styles.details} aria-label="Details" onKeyDown={(event) => event.key === "Escape" && onClose()}>
+    <aside className={`${styles.details} ${below ? styles.below : styles.beside}`} aria-label="Details" onKeyDown={(event) => event.key === "Escape" && onClose()}>
       <button type="button" className={styles.close} aria-label="Close details" onClick={onClose}><Icon name="close" /></button>
       {node && <NodeDetails view={view} node={node} />}
       {edge && <EdgeDetails view={view} edge={edge} />}

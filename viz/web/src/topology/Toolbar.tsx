@@ -28,7 +28,6 @@ export function Toolbar({ state, view, hidden }: { state: MapState; view: View; 
       <p className={styles.count} role="status">
         {plural(view.nodes.length, "node")}, {plural(view.edges.length, "edge")}{hidden > 0 ? `, ${hidden} hidden` : ""}
       </p>
-      <Switch label="Show as" value={state.as} onChange={state.setAs} options={[["map", "Map"], ["list", "List"]]} />
     </div>
   );
 }

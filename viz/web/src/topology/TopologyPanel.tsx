@@ -4,6 +4,7 @@ import { useApi } from "../api/queries";
 import type { Topology } from "../api/types";
 import { Empty, Loaded, Loading } from "../components/Loaded";
 import { Section } from "../components/Page";
+import { Switch } from "../components/Switch";
 import { EdgeList } from "./EdgeList";
 import { Legend } from "./Legend";
 import { useMapState } from "./state";
@@ -19,7 +20,7 @@ export function TopologyPanel({ namespace }: { namespace?: string }) {
   const query = useApi<Topology>("topology", { namespace });
   const title = namespace ? "Topology" : "Who talks to whom";
   return (
-    <Section title={title}>
+    <Section title={title} aside={<AsSwitch />}>
       <Loaded query={query} rows={7}>
         {(topology) => topology.nodes.length === 0
           ? <Empty title="Nobody talks to anybody yet"><p>No meshed pod has open connections or requests. Mesh a namespace with <code>linkerd.io/inject: enabled</code>, or choose a longer time range.</p></Empty>
@@ -27,6 +28,11 @@ export function TopologyPanel({ namespace }: { namespace?: string }) {
       </Loaded>
     </Section>
   );
+}
+
+function AsSwitch() {
+  const { as, setAs } = useMapState("boxes", undefined);
+  return <Switch label="Show as" value={as} onChange={setAs} options={[["map", "Map"], ["list", "List"]]} />;
 }
 
 function TopologyView({ topology, namespace }: { topology: Topology; namespace: string | undefined }) {

@@ -35,9 +35,13 @@ export const TrafficEdge = memo(function TrafficEdge({ data }: EdgeProps<FlowEdg
   );
 });
 
-/** A triangle at the end of the line, which comes from the left. */
+/** A triangle at the end of the line, which comes from the left or from above. */
 function arrow(points: { x: number; y: number }[], size: number): string {
   const end = points.at(-1);
-  if (!end) return "";
-  return `M${end.x} ${end.y}l${-size} ${-size * 0.6}v${size * 1.2}z`;
+  const before = points.at(-2);
+  if (!end || !before) return "";
+  const down = Math.abs(end.y - before.y) > Math.abs(end.x - before.x);
+  return down
+    ? `M${end.x} ${end.y}l${-size * 0.6} ${-size}h${size * 1.2}z`
+    : `M${end.x} ${end.y}l${-size} ${-size * 0.6}v${size * 1.2}z`;
 }

@@ -2,7 +2,7 @@
 import { Handle, Position, useReactFlow, type NodeProps } from "@xyflow/react";
 import { memo, useContext } from "react";
 import { HealthMark } from "../components/HealthMark";
-import { HEALTH_WORDS, healthOf } from "../format/health";
+import { HEALTH_WORDS } from "../format/health";
 import { millis, percent, plural, rate } from "../format/numbers";
 import type { WorkloadFlowNode } from "./flow";
 import { MapActions } from "./MapActions";
@@ -12,7 +12,7 @@ export const WorkloadNode = memo(function WorkloadNode({ id, data, width = 0, he
   const { node, emphasis, selected } = data;
   const actions = useContext(MapActions);
   const { setCenter, getZoom } = useReactFlow();
-  const health = healthOf(node.http?.successRate);
+  const { health } = node;
   const state = [styles.node, styles[health], styles[node.kind], styles[emphasis], selected ? styles.selected : ""].join(" ");
   const figures = node.http ? `${percent(node.http.successRate)} of ${rate(node.http.rps)} requests per second succeed, ${HEALTH_WORDS[health]}` : "no requests";
   const showWhenFocused = (event: React.FocusEvent) => {
@@ -22,7 +22,7 @@ export const WorkloadNode = memo(function WorkloadNode({ id, data, width = 0, he
     <>
       <Handle type="target" position={Position.Left} isConnectable={false} className={styles.handle} />
       <button type="button" className={state} aria-pressed={selected} title={node.label}
-        aria-label={`${node.label}${node.namespace && node.kind !== "namespace" ? ` in ${node.namespace}` : ""}: ${figures}${node.kind === "unmeshed" ? ", not meshed" : ""}`}
+        aria-label={`${node.label}${node.namespace && node.kind !== "namespace" ? ` in ${node.namespace}` : ""}: ${figures}${node.failing > 0 ? `, ${node.failing} of ${node.members} workloads fail requests` : ""}${node.kind === "unmeshed" ? ", not meshed" : ""}`}
         onClick={() => actions.select(selected ? null : id)} onFocus={showWhenFocused}
         onDoubleClick={() => node.kind === "namespace" && node.namespace && actions.toggleOpen(node.namespace)}>
         <span className={styles.head}>
@@ -34,7 +34,7 @@ export const WorkloadNode = memo(function WorkloadNode({ id, data, width = 0, he
             ? <><b>{percent(node.http.successRate)}</b><span>{rate(node.http.rps)} rps</span><span>{millis(node.http.latencyMs.p99)}</span></>
             : <span>{node.kind === "unmeshed" ? "not meshed" : node.kind === "outside" ? "no mesh" : "no requests"}</span>}
         </span>
-        {node.kind === "namespace" && <span className={styles.members}>{plural(node.members, "workload")}{node.pods ? `, ${node.pods.meshed}/${node.pods.running} pods meshed` : ""}</span>}
+        {node.kind === "namespace" && <span className={styles.members}>{plural(node.members, "workload")}{node.failing > 0 && <b>, {node.failing} failing</b>}</span>}
       </button>
       <Handle type="source" position={Position.Right} isConnectable={false} className={styles.handle} />
     </>

@@ -1,7 +1,7 @@
 // Turns a view and its layout into React Flow's nodes and edges.
 import { Position, type Edge, type Node } from "@xyflow/react";
 import { edgeHealth } from "./appearance";
-import type { Box, Layout, Point } from "./layout";
+import type { Box, Direction, Layout, Point } from "./layout";
 import type { View, ViewEdge, ViewNode } from "./view";
 
 /** How an item stands out: found or selected, connected to what is selected, or in the background. */
@@ -25,14 +25,14 @@ export function toFlow(view: View, layout: Layout, marks: Marks): { nodes: FlowN
   const nodes: FlowNode[] = [];
   for (const group of view.groups) {
     const box = layout.groups.get(group.id);
-    if (box) nodes.push({ id: group.id, type: "group-box", ...placed(box), zIndex: -1, data: { namespace: group.namespace, foldable: marks.foldable } });
+    if (box) nodes.push({ id: group.id, type: "group-box", ...placed(box, layout.direction), zIndex: -1, data: { namespace: group.namespace, foldable: marks.foldable } });
   }
   for (const node of view.nodes) {
     const box = layout.nodes.get(node.id);
     if (!box) continue;
     const found = text !== "" && matches(node, text);
     const emphasis: Emphasis = text !== "" ? (found ? "strong" : "dim") : near ? (near.has(node.id) ? "normal" : "dim") : "normal";
-    nodes.push({ id: node.id, type: "workload", ...placed(box), data: { node, emphasis, selected: node.id === marks.select } });
+    nodes.push({ id: node.id, type: "workload", ...placed(box, layout.direction), data: { node, emphasis, selected: node.id === marks.select } });
   }
   const edges: FlowEdge[] = [];
   for (const edge of view.edges) {
@@ -65,10 +65,12 @@ function neighbours(view: View, select: string | null): Set<string> | null {
 }
 
 /** Sizes and handles are given, so that React Flow needs to measure nothing. */
-function placed({ x, y, width, height }: Box) {
-  const handle = (type: "source" | "target", position: Position, at: number) => ({ type, position, x: at, y: height / 2, width: 1, height: 1 });
+function placed({ x, y, width, height }: Box, direction: Direction) {
+  const handle = (type: "source" | "target", end: boolean) => direction === "right"
+    ? { type, position: end ? Position.Right : Position.Left, x: end ? width : 0, y: height / 2, width: 1, height: 1 }
+    : { type, position: end ? Position.Bottom : Position.Top, x: width / 2, y: end ? height : 0, width: 1, height: 1 };
   return {
     position: { x, y }, width, height, draggable: false, selectable: false, connectable: false, focusable: false,
-    handles: [handle("target", Position.Left, 0), handle("source", Position.Right, width)],
+    handles: [handle("target", false), handle("source", true)],
   };
 }

@@ -2,7 +2,7 @@
 import ElkApi from "elkjs/lib/elk-api.js";
 import workerUrl from "elkjs/lib/elk-worker.min.js?url";
 import { useEffect, useMemo, useState } from "react";
-import { computeLayout, layoutKey, type Layout } from "./layout";
+import { computeLayout, layoutKey, type Direction, type Layout } from "./layout";
 import type { View } from "./view";
 
 let elk: InstanceType<typeof ElkApi> | undefined;
@@ -18,12 +18,12 @@ export interface LaidOut {
   error: string | null;
 }
 
-export function useLayout(view: View): LaidOut {
-  const key = useMemo(() => layoutKey(view), [view]);
+export function useLayout(view: View, direction: Direction): LaidOut {
+  const key = useMemo(() => layoutKey(view, direction), [view, direction]);
   const [done, setDone] = useState<{ layout: Layout | null; error: string | null; key: string }>({ layout: null, error: null, key: "" });
   useEffect(() => {
     let current = true;
-    computeLayout(engine(), view).then(
+    computeLayout(engine(), view, direction).then(
       (layout) => current && setDone({ layout, error: null, key }),
       (error: unknown) => current && setDone((before) => ({ ...before, error: error instanceof Error ? error.message : "The layout failed", key })),
     );

@@ -1,5 +1,6 @@
 // What the map shows of the topology: namespaces as boxes, folded to one node, or not at all.
 import type { HttpStats, Secured, TcpStats, Topology, TopologyEdge, TopologyNode } from "../api/types";
+import { healthOf, type Health } from "../format/health";
 import { sumHttp, sumTcp, worstSecured } from "./sums";
 
 export const GROUPINGS = ["boxes", "folded", "none"] as const;
@@ -13,8 +14,10 @@ export interface ViewNode {
   resource: TopologyNode["resource"];
   pods: TopologyNode["pods"];
   http: HttpStats | null;
-  /** For a folded namespace: how many workloads it holds. */
+  /** For a folded namespace: how many workloads it holds, and how many of them fail requests. */
   members: number;
+  failing: number;
+  health: Health;
 }
 export interface ViewEdge {
   id: string;
@@ -48,7 +51,7 @@ export function buildView(topology: Topology, grouping: Grouping, open: Readonly
   for (const node of topology.nodes) {
     if (node.namespace !== null) byNamespace.set(node.namespace, [...(byNamespace.get(node.namespace) ?? []), node]);
     idOf.set(node.id, folded(node) ? groupId(node.namespace ?? "") : node.id);
-    if (!folded(node)) nodes.push({ ...node, members: 1 });
+    if (!folded(node)) nodes.push({ ...node, members: 1, failing: 0, health: healthOf(node.http?.successRate) });
   }
   const groups: View["groups"] = [];
   for (const [namespace, members] of byNamespace) {
@@ -60,6 +63,9 @@ export function buildView(topology: Topology, grouping: Grouping, open: Readonly
 
 function foldedNode(namespace: string, members: TopologyNode[]): ViewNode {
   const pods = members.flatMap((node) => (node.pods ? [node.pods] : []));
+  const http = sumHttp(members.map((node) => node.http));
+  const health = healthOf(http?.successRate);
+  const failing = members.filter((node) => ["warn", "bad"].includes(healthOf(node.http?.successRate))).length;
   return {
     id: groupId(namespace), kind: "namespace", label: namespace, namespace,
     resource: { namespace, type: "namespace", name: namespace },
@@ -67,7 +73,9 @@ function foldedNode(namespace: string, members: TopologyNode[]): ViewNode {
       meshed: pods.reduce((sum, p) => sum + p.meshed, 0), running: pods.reduce((sum, p) => sum + p.running, 0),
       failed: pods.reduce((sum, p) => sum + p.failed, 0),
     },
-    http: sumHttp(members.map((node) => node.http)), members: members.length,
+    http, members: members.length, failing,
+    // A few failing workloads must not disappear in the sum.
+    health: failing > 0 && health === "good" ? "warn" : health,
   };
 }
 

@@ -5,11 +5,12 @@ import { startTestbed, visit } from "./browser";
 import { PAGES } from "./pages";
 
 const only = process.argv[2];
+const looks = process.argv[3]?.split(",");
 const folder = join(import.meta.dirname ?? ".", "..", "..", "artifacts");
 await mkdir(folder, { recursive: true });
 const bed = await startTestbed();
 const LOOKS = [{ look: "light" }, { look: "dark", dark: true }, { look: "narrow", width: 360, height: 760 }];
-for (const { look, ...options } of LOOKS) {
+for (const { look, ...options } of LOOKS.filter((l) => !looks || looks.includes(l.look))) {
   for (const { name, path, ready } of PAGES.filter((page) => !only || page.name.startsWith(only))) {
     const { page, context, complaints } = await visit(bed, path, options);
     await page.waitForSelector(ready, { timeout: 20_000 }).catch(() => complaints.push(`${ready} did not appear`));
