@@ -78,7 +78,7 @@ function options(element: HTMLElement, { lines, format, range }: Pick<Props, "li
   const color = (name: string): string => css.getPropertyValue(name).trim();
   const axis = { stroke: color("--muted"), font: `11px ${css.fontFamily}`, grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
   return {
-    width: element.clientWidth, height: HEIGHT, legend: { show: false }, padding: [8, 8, 0, 0],
+    width: element.clientWidth, height: HEIGHT, legend: { show: false }, padding: [8, 20, 0, 0],
     cursor: { sync: { key: "weft" }, drag: { x: false, y: false }, points: { size: 7 } },
     hooks: { setCursor: [(chart) => onCursor(chart.cursor.left === undefined || chart.cursor.left < 0 ? null : (chart.cursor.idx ?? null))] },
     scales: {

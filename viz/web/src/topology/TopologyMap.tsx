@@ -19,7 +19,8 @@ import { WorkloadNode } from "./WorkloadNode";
 
 const NODE_TYPES = { workload: WorkloadNode, "group-box": GroupBox };
 const EDGE_TYPES = { traffic: TrafficEdge };
-const FIT: FitViewOptions = { padding: 0.08, maxZoom: 1.1, duration: 0 };
+// The buttons at the left bottom cover nothing.
+const FIT: FitViewOptions = { padding: { y: "7%", left: "64px", right: "4%" }, maxZoom: 1.1, duration: 0 };
 /** Below these zooms, nodes show their name only, or only their mark. */
 const FAR = 0.55;
 const TINY = 0.24;
@@ -92,7 +93,7 @@ function frameSize({ width, height }: Layout): React.CSSProperties {
 
 /** Room for the details of what is selected, which lie over the right of the map. */
 function fitOptions(details: boolean): FitViewOptions {
-  return details ? { ...FIT, padding: { x: "4%", y: "8%", right: "340px" } } : FIT;
+  return details ? { ...FIT, padding: { y: "7%", left: "64px", right: "340px" } } : FIT;
 }
 
 function minimapClass(node: FlowNode): string {

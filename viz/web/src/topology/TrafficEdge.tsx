@@ -2,7 +2,7 @@
 import { EdgeLabelRenderer, type EdgeProps } from "@xyflow/react";
 import { memo } from "react";
 import { Icon } from "../components/Icon";
-import { millis, percent, rate } from "../format/numbers";
+import { percent } from "../format/numbers";
 import { isSecured, securedExplanation } from "../format/secured";
 import { DASHES, edgeHealth, edgeWidth } from "./appearance";
 import type { FlowEdge } from "./flow";
@@ -28,7 +28,7 @@ export const TrafficEdge = memo(function TrafficEdge({ data }: EdgeProps<FlowEdg
         <div className={`${styles.label} ${styles[`text-${health}`]} ${styles[`label-${emphasis}`]} ${labelled || !secured ? styles.kept : ""}`}
           style={{ transform: `translate(-50%, -50%) translate(${at.x}px, ${at.y}px)` }} title={securedExplanation(edge.secured)}>
           <span className={secured ? styles.lock : styles.unlock}><Icon name={secured ? "lock" : "unlock"} size={13} title={secured ? "secured" : "plaintext"} /></span>
-          {labelled && edge.http && <span className={styles.figures}>{percent(edge.http.successRate)}{emphasis === "strong" && <>{" "}<span>{rate(edge.http.rps)} rps</span>{" "}<span>{millis(edge.http.latencyMs.p99)}</span></>}</span>}
+          {labelled && edge.http && <span>{percent(edge.http.successRate)}</span>}
         </div>
       </EdgeLabelRenderer>
     </>
