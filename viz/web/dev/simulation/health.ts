@@ -28,7 +28,7 @@ export function overview(query: Query): Overview {
   };
 }
 
-function problems(query: Query): Problem[] {
+export function problems(query: Query): Problem[] {
   const found: Problem[] = [];
   for (const workload of workloads) {
     const own = links.filter((l) => l.to === workload);

@@ -4,6 +4,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { clock } from "../format/numbers";
 import { useIsDark } from "../theme/theme";
+import { scale, type Range } from "./scale";
 import styles from "./TimeChart.module.css";
 
 export interface Line {
@@ -19,7 +20,7 @@ interface Props {
   lines: Line[];
   format: (value: number | null) => string;
   /** Fixed ends of the axis. */
-  range?: [number | null, number | null];
+  range?: Range;
 }
 
 const HEIGHT = 150;
@@ -91,11 +92,4 @@ function options(element: HTMLElement, { lines, format, range }: Pick<Props, "li
     ],
     series: [{}, ...lines.map((line) => ({ label: line.label, stroke: color(line.color), width: 2, dash: line.dash, points: { show: false }, spanGaps: false }))],
   };
-}
-
-/** A flat line keeps a height, and a chart without values an axis. */
-export function scale(low: number | null, high: number | null, range: Props["range"]): [number, number] {
-  const bottom = range?.[0] ?? (range ? Math.min(0.95, low ?? 0.95) : 0);
-  const top = range?.[1] ?? (high ?? 1) * 1.1;
-  return [Math.min(bottom, low ?? bottom), top > bottom ? top : bottom + 1];
 }
