@@ -86,7 +86,7 @@ export function DataTable<T extends object>({ caption, columns, rows, rowKey, in
   const spacer = (height: number) => height > 0 && <tr aria-hidden><td colSpan={shown.length} style={{ height, padding: 0 }} /></tr>;
 
   return (
-    <div ref={scroll} className={`${styles.scroll} ${virtual ? styles.virtual : ""}`} tabIndex={0} role="region" aria-label={caption}>
+    <div ref={scroll} className={`${styles.scroll} ${virtual ? styles.virtual : ""}`} tabIndex={0} role="group" aria-label={caption}>
       <table className={styles.table} style={{ minWidth: `${minWidth(shown, narrow ? 6 : 9)}rem` }} aria-rowcount={virtual ? sorted.length + 1 : undefined}>
         <caption className="visually-hidden">{caption}</caption>
         <colgroup>{shown.map((c) => <col key={c.id} style={c.width ? { width: `${c.width}rem` } : undefined} />)}</colgroup>

@@ -55,7 +55,7 @@ function Stale<T>({ query }: { query: ApiQuery<T> }) {
 export function Empty({ title, children }: { title: string; children?: ReactNode }) {
   return (
     <div className={styles.empty}>
-      <h3>{title}</h3>
+      <p className={styles.emptyTitle}>{title}</p>
       {children && <div className={styles.why}>{children}</div>}
     </div>
   );

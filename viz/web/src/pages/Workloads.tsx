@@ -31,7 +31,7 @@ export function Workloads() {
       <Section title={metrics === "http" ? "HTTP" : "TCP"}>
         <Loaded query={query} rows={8}>
           {(rows) => {
-            const shown = text ? rows.filter((row) => `${row.namespace}/${row.name}`.toLowerCase().includes(text)) : rows;
+            const shown = text ? rows.filter((row) => (namespace ? row.name : `${row.namespace}/${row.name}`).toLowerCase().includes(text)) : rows;
             return shown.length > 0
               ? <StatTable caption={pluralTitle(type)} rows={shown} metrics={metrics} qualified={!namespace} />
               : <Empty title={text ? "No name contains this" : `No ${pluralTitle(type).toLowerCase()}`}><p>{text ? "Change the filter." : `There are none${namespace ? ` in ${namespace}` : ""}. Look at another type.`}</p></Empty>;

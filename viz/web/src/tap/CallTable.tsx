@@ -25,7 +25,7 @@ export function CallTable({ calls }: { calls: Call[] }) {
           The list stands still. Follow again{waiting > 0 ? ` (${waiting} new)` : ""}
         </button>
       )}
-      <div className={styles.scroll} tabIndex={0} role="region" aria-label="Calls">
+      <div className={styles.scroll} tabIndex={0} role="group" aria-label="Calls">
         <table className={styles.table}>
           <caption className="visually-hidden">Calls</caption>
           <thead>

@@ -1,5 +1,5 @@
 // What is known of the selected node or edge.
-import { useContext } from "react";
+import { useContext, useEffect, useRef } from "react";
 import { Icon } from "../components/Icon";
 import { Meshed } from "../components/Meshed";
 import { SuccessRate } from "../components/HealthMark";
@@ -15,9 +15,14 @@ import type { HttpStats } from "../api/types";
 export function Details({ view, id, onClose, below = false }: { view: View; id: string; onClose: () => void; below?: boolean }) {
   const node = view.nodes.find((item) => item.id === id);
   const edge = view.edges.find((item) => item.id === id);
+  const panel = useRef<HTMLElement>(null);
+  // A button of these details that chose something else is gone: the keyboard goes on from here.
+  useEffect(() => {
+    if (document.activeElement === document.body) panel.current?.focus({ preventScroll: true });
+  }, [id]);
   if (!node && !edge) return null;
   return (
-    <aside className={`${styles.details} ${below ? styles.below : styles.beside}`} aria-label="Details" onKeyDown={(event) => event.key === "Escape" && onClose()}>
+    <aside ref={panel} tabIndex={-1} className={`${styles.details} ${below ? styles.below : styles.beside}`} aria-label="Details" onKeyDown={(event) => event.key === "Escape" && onClose()}>
       <button type="button" className={styles.close} aria-label="Close details" onClick={onClose}><Icon name="close" /></button>
       {node && <NodeDetails view={view} node={node} />}
       {edge && <EdgeDetails view={view} edge={edge} />}

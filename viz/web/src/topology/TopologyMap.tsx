@@ -57,7 +57,7 @@ function Map({ view, state, hidden, scope }: Props) {
 
   return (
     <>
-    <div className={`${styles.frame} ${distance}`} style={layout ? frameSize(layout) : undefined} aria-busy={busy}>
+    <div className={`${styles.frame} ${distance}`} style={layout ? frameSize(layout) : undefined} aria-busy={busy} onKeyDown={(event) => event.key === "Escape" && state.setSelect(null)}>
       {error && !layout && <p className={styles.message} role="alert">The map cannot be drawn: {error}. The list shows the same.</p>}
       {!flow && !error && <p className={styles.message} role="status">Placing {view.nodes.length} nodes…</p>}
       {flow && (

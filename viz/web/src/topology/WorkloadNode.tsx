@@ -14,7 +14,7 @@ export const WorkloadNode = memo(function WorkloadNode({ id, data, width = 0, he
   const { setCenter, getZoom } = useReactFlow();
   const { health } = node;
   const state = [styles.node, styles[health], styles[node.kind], styles[emphasis], selected ? styles.selected : ""].join(" ");
-  const figures = node.http ? `${percent(node.http.successRate)} of ${rate(node.http.rps)} requests per second succeed, ${HEALTH_WORDS[health]}` : "no requests";
+  const more = [HEALTH_WORDS[health], ...(node.failing > 0 ? [`${node.failing} of ${node.members} workloads fail requests`] : [])].join(", ");
   const showWhenFocused = (event: React.FocusEvent) => {
     if (event.currentTarget.matches(":focus-visible")) void setCenter(positionAbsoluteX + width / 2, positionAbsoluteY + height / 2, { zoom: getZoom() });
   };
@@ -22,12 +22,12 @@ export const WorkloadNode = memo(function WorkloadNode({ id, data, width = 0, he
     <>
       <Handle type="target" position={Position.Left} isConnectable={false} className={styles.handle} />
       <button type="button" className={state} aria-pressed={selected} title={node.label}
-        aria-label={`${node.label}${node.namespace && node.kind !== "namespace" ? ` in ${node.namespace}` : ""}: ${figures}${node.failing > 0 ? `, ${node.failing} of ${node.members} workloads fail requests` : ""}${node.kind === "unmeshed" ? ", not meshed" : ""}`}
         onClick={() => actions.select(selected ? null : id)} onFocus={showWhenFocused}
         onDoubleClick={() => node.kind === "namespace" && node.namespace && actions.toggleOpen(node.namespace)}>
         <span className={styles.head}>
           <HealthMark health={health} />
           <span className={styles.label}>{node.label}</span>
+          <span className="visually-hidden">{node.namespace && node.kind !== "namespace" ? ` in ${node.namespace}` : ""}: {more}</span>
         </span>
         <span className={styles.figures}>
           {node.http

@@ -6,9 +6,9 @@ import { isSecured } from "../format/secured";
 export const HIDABLE = ["healthy", "idle"] as const;
 export type Hidable = (typeof HIDABLE)[number];
 
-/** Each factor of ten adds the same: from 1.2 px to 7 px. */
+/** Each factor of ten adds the same, from 1.2 px to 7 px, in steps that do not flicker. */
 export function edgeWidth(rps: number | null | undefined): number {
-  return Math.min(7, 1.2 + 1.6 * Math.log10(1 + Math.max(0, rps ?? 0)));
+  return Math.min(7, Math.round(10 * (1.2 + 0.4 * Math.round(4 * Math.log10(1 + Math.max(0, rps ?? 0))))) / 10);
 }
 
 /** Dashes say the same as colours, for those who cannot tell these apart. */
