@@ -17,7 +17,10 @@ export function Details({ view, id, onClose, below = false }: { view: View; id: 
   const edge = view.edges.find((item) => item.id === id);
   const panel = useRef<HTMLElement>(null);
   // A button of these details that chose something else is gone: the keyboard goes on from here.
+  const first = useRef(id);
   useEffect(() => {
+    if (first.current === id) return;
+    first.current = "";
     if (document.activeElement === document.body) panel.current?.focus({ preventScroll: true });
   }, [id]);
   if (!node && !edge) return null;

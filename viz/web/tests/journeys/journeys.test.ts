@@ -37,7 +37,7 @@ describe("the URL", () => {
     expect(await page.getByRole("radio", { name: "last hour" }).isChecked()).toBe(true);
     await page.getByRole("link", { name: "voting", exact: true }).click();
     await page.waitForURL("**/namespaces/emojivoto/deployments/voting?w=1h");
-    await page.getByRole("radio", { name: "last 10 minutes" }).check({ force: true });
+    await page.getByRole("radio", { name: "last 10 minutes" }).click({ force: true });
     await page.waitForURL("**/voting?w=10m");
     await page.goBack();
     await page.waitForURL(/sort=-connections/);
