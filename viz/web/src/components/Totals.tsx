@@ -1,0 +1,36 @@
+// The mesh in six figures, three of them with their course.
+import type { ReactNode } from "react";
+import type { Overview } from "../api/types";
+import { healthOf } from "../format/health";
+import { count, millis, percent, rate } from "../format/numbers";
+import { SuccessRate } from "./HealthMark";
+import { MeshedBar, ShareBar } from "./Meshed";
+import { Sparkline } from "./Sparkline";
+import styles from "./Totals.module.css";
+
+export function Totals({ data }: { data: Overview }) {
+  const { totals, series } = data;
+  const { secured } = totals;
+  const securedShare = secured.total > 0 ? secured.connections / secured.total : null;
+  return (
+    <dl className={styles.totals}>
+      <Figure label="Success rate" value={<SuccessRate value={totals.http.successRate} />}
+        chart={<Sparkline values={series.successRate} min={0.9} max={1} tone={healthOf(totals.http.successRate)} />} />
+      <Figure label="Requests per second" value={rate(totals.http.rps)} chart={<Sparkline values={series.rps} />} />
+      <Figure label="P99 latency" value={millis(totals.http.latencyMs.p99)} chart={<Sparkline values={series.p99} />} />
+      <Figure label="Meshed pods" value={`${count(totals.pods.meshed)} of ${count(totals.pods.running)}`} chart={<MeshedBar {...totals.pods} />} />
+      <Figure label="Secured connections" value={percent(securedShare)} chart={<ShareBar share={securedShare ?? 0} />} />
+      <Figure label="Nodes with a proxy" value={`${totals.nodes.withProxy} of ${totals.nodes.total}`} chart={<ShareBar share={totals.nodes.total > 0 ? totals.nodes.withProxy / totals.nodes.total : 0} />} />
+    </dl>
+  );
+}
+
+function Figure({ label, value, chart }: { label: string; value: ReactNode; chart?: ReactNode }) {
+  return (
+    <div className={styles.figure}>
+      <dt>{label}</dt>
+      <dd className={styles.value}>{value}</dd>
+      {chart && <dd className={styles.chart}>{chart}</dd>}
+    </div>
+  );
+}

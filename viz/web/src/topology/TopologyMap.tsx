@@ -1,0 +1,151 @@
+// The map: pan, zoom, select. Places come from the layout and change only with it.
+import { Background, BackgroundVariant, MiniMap, ReactFlow, ReactFlowProvider, useReactFlow, useStore, type FitViewOptions } from "@xyflow/react";
+import "@xyflow/react/dist/style.css";
+import { useEffect, useMemo, useRef } from "react";
+import { useIsDark } from "../theme/theme";
+import { Details } from "./Details";
+import { matches, toFlow, type FlowNode } from "./flow";
+import { GroupBox } from "./GroupBox";
+import type { Layout } from "./layout";
+import { MapActions } from "./MapActions";
+import { MapControls } from "./MapControls";
+import type { MapState } from "./state";
+import styles from "./TopologyMap.module.css";
+import { TrafficEdge } from "./TrafficEdge";
+import { useNarrow } from "../url/media";
+import { useLayout } from "./useLayout";
+import type { View } from "./view";
+import { WorkloadNode } from "./WorkloadNode";
+
+const NODE_TYPES = { workload: WorkloadNode, "group-box": GroupBox };
+const EDGE_TYPES = { traffic: TrafficEdge };
+// The buttons at the left bottom cover nothing.
+const FIT: FitViewOptions = { padding: { y: "7%", left: "64px", right: "4%" }, maxZoom: 1.1, duration: 0 };
+/** Below these zooms, nodes show their name only, or only their mark. */
+const FAR = 0.55;
+const TINY = 0.24;
+const MINIMAP_FROM = 40;
+
+interface Props {
+  view: View;
+  state: MapState;
+  hidden: ReadonlySet<string>;
+  /** What is shown; another scope is fitted into the frame anew. */
+  scope: string;
+}
+
+export default function TopologyMap(props: Props) {
+  return <ReactFlowProvider><Map {...props} /></ReactFlowProvider>;
+}
+
+function Map({ view, state, hidden, scope }: Props) {
+  const narrow = useNarrow();
+  const { layout, busy, error } = useLayout(view, narrow ? "down" : "right");
+  const dark = useIsDark();
+  const flow = useMemo(
+    () => layout && toFlow(view, layout, { find: state.find, select: state.select, hidden, foldable: state.grouping === "folded" }),
+    [view, layout, state.find, state.select, state.grouping, hidden],
+  );
+  const { setSelect, toggleOpen } = state;
+  const actions = useMemo(() => ({ select: setSelect, toggleOpen }), [setSelect, toggleOpen]);
+  const known = state.select !== null && [...view.nodes, ...view.edges].some((item) => item.id === state.select);
+  const distance = useStore((store) => (store.transform[2] < TINY ? "map-far map-tiny" : store.transform[2] < FAR ? "map-far" : ""));
+  const beside = !narrow && known;
+  useFit(layout?.key, `${scope} ${state.grouping} ${[...state.open].join()} ${narrow}`, beside);
+  useShowSelected(layout, state.select, beside);
+  useFind(view, state.find, layout !== null);
+
+  return (
+    <>
+    <div className={`${styles.frame} ${distance}`} style={layout ? frameSize(layout) : undefined} aria-busy={busy} onKeyDown={(event) => event.key === "Escape" && state.setSelect(null)}>
+      {error && !layout && <p className={styles.message} role="alert">The map cannot be drawn: {error}. The list shows the same.</p>}
+      {!flow && !error && <p className={styles.message} role="status">Placing {view.nodes.length} nodes…</p>}
+      {flow && (
+        <MapActions.Provider value={actions}>
+          <ReactFlow nodes={flow.nodes} edges={flow.edges} nodeTypes={NODE_TYPES} edgeTypes={EDGE_TYPES} colorMode={dark ? "dark" : "light"}
+            minZoom={0.05} maxZoom={2} fitView fitViewOptions={fitOptions(beside)} onlyRenderVisibleElements={flow.nodes.length > 300}
+            nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} elementsSelectable={false}
+            preventScrolling={false} zoomOnScroll={false} panOnScroll={false} zoomActivationKeyCode={["Control", "Meta"]} zoomOnDoubleClick={false}
+            onPaneClick={() => state.setSelect(null)} onEdgeClick={(_, edge) => state.setSelect(edge.id)}
+            proOptions={{ hideAttribution: true }} aria-label="Topology">
+            <Background variant={BackgroundVariant.Dots} gap={22} size={1} />
+            <MapControls fit={fitOptions(beside)} />
+            {flow.nodes.length >= MINIMAP_FROM && (
+              <MiniMap className={styles.minimap} pannable zoomable ariaLabel="Overview of the map" nodeClassName={(node) => minimapClass(node as FlowNode)} nodeBorderRadius={6} />
+            )}
+          </ReactFlow>
+          {beside && state.select && <Details view={view} id={state.select} onClose={() => state.setSelect(null)} />}
+        </MapActions.Provider>
+      )}
+    </div>
+    {narrow && known && state.select && (
+      <MapActions.Provider value={actions}><Details view={view} id={state.select} onClose={() => state.setSelect(null)} below /></MapActions.Provider>
+    )}
+    </>
+  );
+}
+
+/** The shape of the map, but no higher than the window or than the map itself. */
+function frameSize({ width, height }: Layout): React.CSSProperties {
+  const shape = { aspectRatio: `${width} / ${height * 1.2}`, maxHeight: `min(72vh, 46rem, ${Math.round(height * 1.2 + 100)}px)` };
+  return { height: "auto", ...shape };
+}
+
+/** Room for the details of what is selected, which lie over the right of the map. */
+function fitOptions(details: boolean): FitViewOptions {
+  return details ? { ...FIT, padding: { y: "7%", left: "64px", right: "340px" } } : FIT;
+}
+
+function minimapClass(node: FlowNode): string {
+  if (node.type === "group-box") return styles.miniGroup ?? "";
+  return styles[`mini-${node.data.node.health}`] ?? "";
+}
+
+/** Fits the map into its frame when the reader changes what is shown, not when the cluster changes. */
+function useFit(layoutKey: string | undefined, choice: string, details: boolean): void {
+  const { fitView } = useReactFlow();
+  const fitted = useRef("");
+  useEffect(() => {
+    if (!layoutKey || fitted.current === choice) return;
+    // The new layout comes after the choice; the old one must not be fitted instead.
+    const timer = setTimeout(() => {
+      fitted.current = choice;
+      void fitView(fitOptions(details));
+    }, 60);
+    return () => clearTimeout(timer);
+  }, [layoutKey, choice, fitView, details]);
+}
+
+/** Moves the map only if its details would hide what was selected. */
+function useShowSelected(layout: Layout | null, select: string | null, details: boolean): void {
+  const { flowToScreenPosition, setCenter, getZoom } = useReactFlow();
+  useEffect(() => {
+    const box = select ? layout?.nodes.get(select) : undefined;
+    const frame = document.querySelector(".react-flow")?.getBoundingClientRect();
+    if (!box || !frame || !details) return;
+    const right = flowToScreenPosition({ x: box.x + box.width, y: box.y }).x;
+    if (right < frame.right - 330) return;
+    const zoom = getZoom();
+    void setCenter(box.x + box.width / 2 + 165 / zoom, box.y + box.height / 2, { zoom, duration: 200 });
+    // Once for each selection.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [select]);
+}
+
+/** Moves to what is found while a name is typed. */
+function useFind(view: View, find: string, ready: boolean): void {
+  const { fitView } = useReactFlow();
+  const text = find.trim().toLowerCase();
+  const latest = useRef(view);
+  useEffect(() => {
+    latest.current = view;
+  }, [view]);
+  useEffect(() => {
+    if (!ready || text === "") return;
+    const timer = setTimeout(() => {
+      const nodes = latest.current.nodes.filter((node) => matches(node, text)).map(({ id }) => ({ id }));
+      if (nodes.length > 0) void fitView({ nodes, padding: 0.3, maxZoom: 1, duration: 200 });
+    }, 250);
+    return () => clearTimeout(timer);
+  }, [text, ready, fitView]);
+}
