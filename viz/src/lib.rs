@@ -1,0 +1,2 @@
+//! weft's view of the mesh: figures from Prometheus, live calls, and the dashboard that shows them.
+#![forbid(unsafe_code)]
