@@ -6,7 +6,7 @@ mod errors;
 
 pub(crate) use self::{
     admin::{admin_page, forward, names},
-    connect::connect,
+    connect::{connect, connect_for_streams, names_a_cluster},
     errors::{explain, not_found},
 };
 
