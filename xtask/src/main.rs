@@ -9,6 +9,7 @@ mod debian;
 mod doctor;
 mod ebpf;
 mod exec;
+mod frontend;
 mod host;
 mod image;
 mod kernels;

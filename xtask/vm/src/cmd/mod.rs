@@ -4,3 +4,4 @@ pub(crate) mod exec;
 pub(crate) mod guard;
 pub(crate) mod run;
 mod screen;
+mod viz;
