@@ -61,7 +61,12 @@ pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArg
         all.extend(answer.data);
     }
     all.sort_by_key(|edge| {
-        (namespace(edge.source.as_ref()), name(edge, true), namespace(edge.destination.as_ref()), name(edge, false))
+        (
+            namespace(edge.source.as_ref()),
+            name(edge, true),
+            namespace(edge.destination.as_ref()),
+            name(edge, false),
+        )
     });
     all.dedup();
     if all.is_empty() {

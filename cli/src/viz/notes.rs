@@ -23,7 +23,9 @@ pub(super) fn about(meta: &Meta) {
 /// How a namespace joins the mesh.
 pub(super) fn how_to_mesh(viz: &Viz, namespace: &str) -> String {
     match viz.route {
-        Route::Cluster { .. } => format!("`kubectl annotate namespace {namespace} linkerd.io/inject=enabled`"),
+        Route::Cluster { .. } => {
+            format!("`kubectl annotate namespace {namespace} linkerd.io/inject=enabled`")
+        }
         Route::Vm(_) => {
             format!("annotate the Namespace {namespace} with linkerd.io/inject: enabled in the manifests")
         }

@@ -5,6 +5,9 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use weft_api::viz::Window;
 
+use super::access::VmContext;
+use crate::{global::Global, kubernetes::names_a_cluster};
+
 /// Where weft-viz is.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VizOptions {
@@ -27,10 +30,16 @@ pub(crate) struct VizOptions {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "",
-        conflicts_with_all = ["kubeconfig", "context"],
         help_heading = "Cluster"
     )]
     pub(crate) vm: Option<String>,
+}
+
+impl VizOptions {
+    /// Whether commands are about a dev VM.
+    pub(crate) fn is_vm(&self, global: &Global) -> bool {
+        self.vm.is_some() || (!names_a_cluster(global) && VmContext::only().is_some())
+    }
 }
 
 /// The range of time of the figures.

@@ -143,7 +143,10 @@ mod tests {
         assert_eq!(parse(&["deploy"]).unwrap(), [pair("deployment", None)]);
         assert_eq!(parse(&["Deployments/web"]).unwrap(), [pair("deployment", Some("web"))]);
         assert_eq!(parse(&["po", "a", "b"]).unwrap(), [pair("pod", Some("a")), pair("pod", Some("b"))]);
-        assert_eq!(parse(&["deploy/web", "sts"]).unwrap(), [pair("deployment", Some("web")), pair("statefulset", None)]);
+        assert_eq!(
+            parse(&["deploy/web", "sts"]).unwrap(),
+            [pair("deployment", Some("web")), pair("statefulset", None)]
+        );
         assert_eq!(parse(&["deploy", "sts"]).unwrap(), [pair("deployment", None), pair("statefulset", None)]);
         assert_eq!(parse(&["all"]).unwrap(), [pair("all", None)]);
     }

@@ -46,7 +46,9 @@ impl std::str::FromStr for Selector {
             let label = label.trim();
             let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '/');
             if label.is_empty() || !label.chars().all(valid) {
-                return Err(format!("{part:?} is no condition; write LABEL=VALUE, LABEL!=VALUE, LABEL or !LABEL"));
+                return Err(format!(
+                    "{part:?} is no condition; write LABEL=VALUE, LABEL!=VALUE, LABEL or !LABEL"
+                ));
             }
             conditions.push(Condition { label: label.to_owned(), wanted });
         }
@@ -107,7 +109,9 @@ pub(super) async fn resources(
         };
         return Ok(if chosen { vec![resource] } else { Vec::new() });
     }
-    let Kind::One(kind) = target.kind else { bail!("name a type of resources, such as deploy, or one of them") };
+    let Kind::One(kind) = target.kind else {
+        bail!("name a type of resources, such as deploy, or one of them")
+    };
     let all = viz.get::<Vec<ResourceItem>>("/api/resources", &[]).await?.data;
     let mut found: Vec<_> = all
         .into_iter()

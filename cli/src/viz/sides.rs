@@ -107,7 +107,11 @@ pub(crate) async fn outbound(global: &Global, options: &VizOptions, args: &StatO
     print(&table.render())
 }
 
-async fn details(global: &Global, options: &VizOptions, args: &SideArgs) -> Result<Option<Vec<ResourceDetail>>> {
+async fn details(
+    global: &Global,
+    options: &VizOptions,
+    args: &SideArgs,
+) -> Result<Option<Vec<ResourceDetail>>> {
     let targets = Target::parse_all(&args.resources)?;
     let viz = Viz::connect(global, options).await?;
     let mut found = Vec::new();
@@ -136,7 +140,8 @@ async fn details(global: &Global, options: &VizOptions, args: &SideArgs) -> Resu
 
 /// A table of servers and routes, and one of sources.
 fn inbound_tables(details: &[ResourceDetail]) -> String {
-    let mut columns = vec![("NAME", Align::Left), ("SERVER", Align::Left), ("ROUTE", Align::Left), ("TYPE", Align::Left)];
+    let mut columns =
+        vec![("NAME", Align::Left), ("SERVER", Align::Left), ("ROUTE", Align::Left), ("TYPE", Align::Left)];
     columns.extend(FIGURES);
     let mut servers = Table::new(&columns);
     let mut columns = vec![("NAME", Align::Left), ("SOURCE", Align::Left)];
@@ -176,7 +181,8 @@ fn outbound_table(details: &[ResourceDetail]) -> Table {
                 _ => (NONE.to_owned(), end),
             };
             let none = || NONE.to_owned();
-            let mut cells = vec![detail.row.resource.name.clone(), service, "[DEFAULT]".to_owned(), none(), backend];
+            let mut cells =
+                vec![detail.row.resource.name.clone(), service, "[DEFAULT]".to_owned(), none(), backend];
             cells.extend(format::http(row.http.as_ref()));
             cells.extend([none(), none()]);
             table.row(cells);
@@ -246,7 +252,10 @@ mod tests {
             split: Vec::new(),
             pods: Vec::new(),
             edges: Vec::new(),
-            authorizations: vec![authorization(Some("all"), 0.0, http(120.0, 12.0)), authorization(None, 1.0, None)],
+            authorizations: vec![
+                authorization(Some("all"), 0.0, http(120.0, 12.0)),
+                authorization(None, 1.0, None),
+            ],
             worst: Vec::new(),
             tap: TapState::Allowed,
         }

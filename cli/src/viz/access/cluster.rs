@@ -33,7 +33,9 @@ impl WebPod {
         let selector: Vec<_> =
             spec.selector.iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
         if selector.is_empty() {
-            bail!("the Service {SERVICE} in the namespace {namespace} selects no pods; install weft-viz again");
+            bail!(
+                "the Service {SERVICE} in the namespace {namespace} selects no pods; install weft-viz again"
+            );
         }
         let query = ListParams::default().labels(&selector.join(","));
         let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&query).await;

@@ -47,7 +47,7 @@ impl VmContext {
     }
 
     /// The only dev VM that runs, if there is exactly one.
-    pub(super) fn only() -> Option<Self> {
+    pub(crate) fn only() -> Option<Self> {
         let mut all = list(Path::new(FOLDER)).ok()?;
         if all.len() == 1 { all.pop() } else { None }
     }

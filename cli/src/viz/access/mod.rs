@@ -18,12 +18,11 @@ pub(crate) use self::{
     cluster::WebPod,
     context::VmContext,
     error::{VizError, printable},
-    tap::TapStream,
 };
 use super::VizOptions;
 use crate::{
     global::Global,
-    kubernetes::{connect, connect_for_streams, names_a_cluster},
+    kubernetes::{connect, connect_for_streams},
 };
 
 /// weft-viz gives up after 10 s, and `check` after 30 s.
@@ -50,7 +49,7 @@ impl Route {
     pub(crate) async fn choose(global: &Global, options: &VizOptions) -> Result<Self> {
         let vm = match options.vm.as_deref() {
             Some(name) => Some(VmContext::named(name)?),
-            None if !names_a_cluster(global) => VmContext::only(),
+            None if options.is_vm(global) => VmContext::only(),
             None => None,
         };
         match vm {
@@ -96,7 +95,9 @@ impl Viz {
             return Err(VizError::read(status, &body).into());
         }
         serde_json::from_slice(&body).with_context(|| {
-            format!("the answer to {path} cannot be read: weft-viz and this tool may be of different versions")
+            format!(
+                "the answer to {path} cannot be read: weft-viz and this tool may be of different versions"
+            )
         })
     }
 
@@ -129,10 +130,11 @@ impl Viz {
             Route::Vm(context) => request::host_of(&context.web_url)?,
         };
         sender.ready().await.context("the connection to weft-viz broke off")?;
-        let response = tokio::time::timeout(TIMEOUT, sender.send_request(request::request(&host, path, None)?))
-            .await
-            .map_err(|_| anyhow!("weft-viz did not answer within {} s", TIMEOUT.as_secs()))?
-            .context("weft-viz did not answer")?;
+        let response =
+            tokio::time::timeout(TIMEOUT, sender.send_request(request::request(&host, path, None)?))
+                .await
+                .map_err(|_| anyhow!("weft-viz did not answer within {} s", TIMEOUT.as_secs()))?
+                .context("weft-viz did not answer")?;
         request::whole(response, TIMEOUT).await
     }
 
@@ -155,7 +157,7 @@ impl Viz {
 /// A connection to a server of a dev VM.
 async fn dial(name: &str, url: &str) -> Result<TcpStream> {
     let host = request::host_of(url)?;
-    TcpStream::connect(&host)
-        .await
-        .with_context(|| format!("the dev VM {name} does not answer at {host}; does `cargo xtask run` still run?"))
+    TcpStream::connect(&host).await.with_context(|| {
+        format!("the dev VM {name} does not answer at {host}; does `cargo xtask run` still run?")
+    })
 }

@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use weft_api::viz::TapMessage;
 
 use super::{
-    CONNECT_TIMEOUT, Route, VizError, Viz, dial,
+    CONNECT_TIMEOUT, Route, Viz, VizError, dial,
     request::{begin, host_of, request},
 };
 use crate::kubernetes::explain;
@@ -33,7 +33,9 @@ impl Viz {
                 let request = Request::get(path).body(kube::client::Body::empty())?;
                 let response = tokio::time::timeout(CONNECT_TIMEOUT, streams.send(request)).await;
                 let response = response
-                    .map_err(|_| anyhow!("the tap API did not answer within {} s", CONNECT_TIMEOUT.as_secs()))?
+                    .map_err(|_| {
+                        anyhow!("the tap API did not answer within {} s", CONNECT_TIMEOUT.as_secs())
+                    })?
                     .map_err(|error| explain(error, "tap"))?;
                 let (parts, body) = response.into_parts();
                 (parts.status, body.map_err(|error| anyhow!("{error}")).boxed_unsync())
@@ -44,7 +46,9 @@ impl Viz {
                 let request = request(&host_of(&context.tap_url)?, path, Some(&token))?;
                 let response = tokio::time::timeout(CONNECT_TIMEOUT, sender.send_request(request)).await;
                 let response = response
-                    .map_err(|_| anyhow!("the tap API did not answer within {} s", CONNECT_TIMEOUT.as_secs()))?
+                    .map_err(|_| {
+                        anyhow!("the tap API did not answer within {} s", CONNECT_TIMEOUT.as_secs())
+                    })?
                     .context("the tap API did not answer")?;
                 let (parts, body) = response.into_parts();
                 (parts.status, body.map_err(anyhow::Error::new).boxed_unsync())

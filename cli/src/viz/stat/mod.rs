@@ -133,7 +133,8 @@ async fn read(
     target: &Target,
     other: Option<&OtherEnd>,
 ) -> Result<(Meta, Vec<StatRow>)> {
-    let mut query = vec![("window", args.window.window.as_str().to_owned()), ("type", target.api_type().to_owned())];
+    let mut query =
+        vec![("window", args.window.window.as_str().to_owned()), ("type", target.api_type().to_owned())];
     if target.kind == Kind::One(ResourceType::Namespace) {
         query.extend(target.name.clone().map(|name| ("namespace", name)));
     } else {

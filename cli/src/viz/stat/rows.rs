@@ -43,8 +43,7 @@ impl Tables {
         if split {
             columns.extend([("APEX", Align::Left), ("LEAF", Align::Left), ("WEIGHT", Align::Right)]);
         }
-        let figures =
-            ["MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99", "TCP_CONN"];
+        let figures = ["MESHED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99", "TCP_CONN"];
         columns.extend(figures.map(|name| (name, Align::Right)));
         if self.wide {
             columns.extend(["READ_BYTES/SEC", "WRITE_BYTES/SEC"].map(|name| (name, Align::Right)));
@@ -76,8 +75,9 @@ impl Tables {
             cells.push(row.tcp.map_or_else(|| NONE.to_owned(), |tcp| format::count(tcp.open_connections)));
             if self.wide {
                 cells.extend(match row.tcp {
-                    Some(tcp) => [tcp.read_bytes_per_second, tcp.write_bytes_per_second]
-                        .map(format::bytes_per_second),
+                    Some(tcp) => {
+                        [tcp.read_bytes_per_second, tcp.write_bytes_per_second].map(format::bytes_per_second)
+                    }
                     None => [NONE, NONE].map(str::to_owned),
                 });
             }
@@ -196,7 +196,10 @@ emojivoto   web-1   Running      1/1   100.00%   1.0rps         0.5ms           
 
     #[test]
     fn several_types_are_several_tables() {
-        let rows = [row(ResourceType::Deployment, "web", 60.0, 0.0), row(ResourceType::Service, "web-svc", 60.0, 0.0)];
+        let rows = [
+            row(ResourceType::Deployment, "web", 60.0, 0.0),
+            row(ResourceType::Service, "web-svc", 60.0, 0.0),
+        ];
         let text = Tables { prefix: true, ..NARROW }.render(&rows);
         let names: Vec<_> = text.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
         assert_eq!(names, ["NAME", "deploy/web", "", "NAME", "svc/web-svc"]);

@@ -69,7 +69,10 @@ impl CallOptions {
             found.extend(resources(viz, &viz.namespace, target, self.selector.as_ref()).await?);
         }
         if found.is_empty() {
-            bail!("{}", notes::no_such(viz, Some(&viz.namespace), "such resources").await?.trim_end_matches('.'));
+            bail!(
+                "{}",
+                notes::no_such(viz, Some(&viz.namespace), "such resources").await?.trim_end_matches('.')
+            );
         }
         let to = match &self.to {
             Some(text) => {
@@ -86,7 +89,10 @@ impl CallOptions {
     fn path(&self, resource: &ResourceRef, to: Option<&ResourceRef>, max_rps: f64) -> String {
         let ResourceRef { namespace, kind, name } = resource;
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("namespace", namespace).append_pair("type", kind.as_str()).append_pair("name", name);
+        query
+            .append_pair("namespace", namespace)
+            .append_pair("type", kind.as_str())
+            .append_pair("name", name);
         if let Some(to) = to {
             query.append_pair("to_namespace", &to.namespace);
             query.append_pair("to_type", to.kind.as_str()).append_pair("to_name", &to.name);

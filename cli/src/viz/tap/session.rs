@@ -15,7 +15,10 @@ const WAITING: usize = 64;
 
 /// What a command sees of its taps.
 pub(crate) enum Update {
-    Started { pods: u32, skipped: Vec<SkippedPod> },
+    Started {
+        pods: u32,
+        skipped: Vec<SkippedPod>,
+    },
     Events(Vec<TapEvent>),
     /// The server kept events back.
     Dropped(u64),

@@ -75,8 +75,14 @@ impl Calls {
                 self.rows.remove(&quiet);
             }
         }
-        let sums =
-            self.rows.entry(key).or_insert(Sums { count: 0, failures: 0, best: ms, worst: ms, last: ms, seen: 0 });
+        let sums = self.rows.entry(key).or_insert(Sums {
+            count: 0,
+            failures: 0,
+            best: ms,
+            worst: ms,
+            last: ms,
+            seen: 0,
+        });
         sums.count += 1;
         sums.failures += u64::from(failed);
         sums.best = sums.best.min(ms);
@@ -126,7 +132,11 @@ mod tests {
         calls.add(&events[2]);
         let rows = calls.rows();
         assert_eq!((rows[0].0.source.as_str(), rows[0].0.destination.as_str()), ("web-1", "voting-1"));
-        assert_eq!((rows[0].1.count, rows[0].1.failures, rows[0].1.last), (1, 1, 1.25), "UNKNOWN is a failure");
+        assert_eq!(
+            (rows[0].1.count, rows[0].1.failures, rows[0].1.last),
+            (1, 1, 1.25),
+            "UNKNOWN is a failure"
+        );
     }
 
     #[test]

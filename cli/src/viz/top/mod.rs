@@ -131,7 +131,11 @@ fn take(state: &mut State, update: Update) {
             state.note = match (pods, skipped.first()) {
                 (0, _) => "No pod is tapped; `weft viz list` tells why.".to_owned(),
                 (pods, Some(first)) => {
-                    format!("{pods} pods are tapped, {} are not: {}", skipped.len(), super::access::printable(&first.reason))
+                    format!(
+                        "{pods} pods are tapped, {} are not: {}",
+                        skipped.len(),
+                        super::access::printable(&first.reason)
+                    )
                 }
                 (_, None) => String::new(),
             };

@@ -38,7 +38,8 @@ pub(super) fn table(state: &State) -> String {
 
 /// One line with all rows.
 pub(super) fn json_line(state: &State) -> Result<String> {
-    let rows: Vec<_> = state.rows().iter().map(|(key, sums)| json_row(key, sums, state.hide_sources)).collect();
+    let rows: Vec<_> =
+        state.rows().iter().map(|(key, sums)| json_row(key, sums, state.hide_sources)).collect();
     Ok(format!("{}\n", serde_json::to_string(&rows)?))
 }
 

@@ -17,7 +17,8 @@ use crate::viz::format::{duration, percent};
 /// Draws everything. `colours` is false if the terminal should have none.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, colours: bool) {
     let [title, table, bottom] =
-        Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
+        Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)])
+            .areas(frame.area());
     let rows = state.rows();
     draw_title(frame, title, state, rows.len());
     draw_table(frame, table, state, &rows, colours);
@@ -58,12 +59,14 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows: &[(Key
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
     let shown = rows.iter().skip(state.offset).take(room).map(|(key, sums)| {
         let style = if sums.failures > 0 && colours { Style::new().fg(Color::Red) } else { Style::new() };
-        Row::new(columns.iter().map(|column| align(*column, Line::from(cell(*column, key, sums))))).style(style)
+        Row::new(columns.iter().map(|column| align(*column, Line::from(cell(*column, key, sums)))))
+            .style(style)
     });
     let widths = widths(&columns, rows, area.width);
     frame.render_widget(Table::new(shown, widths).header(header).column_spacing(2), area);
     if rows.is_empty() {
-        let text = if state.filter.is_empty() { "No call has ended yet." } else { "No call matches the filter." };
+        let text =
+            if state.filter.is_empty() { "No call has ended yet." } else { "No call matches the filter." };
         let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1).min(1), ..area };
         frame.render_widget(Paragraph::new(text), below);
     }

@@ -125,7 +125,8 @@ impl State {
         let mut rows = self.paused.clone().unwrap_or_else(|| self.calls.rows());
         let words: Vec<_> = self.filter.to_lowercase().split_whitespace().map(str::to_owned).collect();
         rows.retain(|(key, _)| {
-            let text = format!("{} {} {} {}", key.source, key.destination, key.method, key.path).to_lowercase();
+            let text =
+                format!("{} {} {} {}", key.source, key.destination, key.method, key.path).to_lowercase();
             words.iter().all(|word| text.contains(word))
         });
         rows.sort_by(|a, b| {
