@@ -65,7 +65,14 @@ pub(super) fn a_killed_proxy_comes_back() -> Result<()> {
         wait::until_ok_for(RESTARTED, "the kubelet has started the proxy again", || {
             let now = restarts()?;
             ensure!(now > before, "{now} restarts, {before} before");
-            cluster.kubectl(&["-n", NAMESPACE, "wait", "--for=condition=Ready", &format!("pod/{proxy}"), "--timeout=30s"])
+            cluster.kubectl(&[
+                "-n",
+                NAMESPACE,
+                "wait",
+                "--for=condition=Ready",
+                &format!("pod/{proxy}"),
+                "--timeout=30s",
+            ])
         })?;
         load.goes_on()?;
         let (status, _) = request(&namespace, NODES[0], &format!("http://{address}:8080/"))?;
@@ -76,7 +83,14 @@ pub(super) fn a_killed_proxy_comes_back() -> Result<()> {
         ensure!(log.contains("ended"), "the connection of the killed proxy is still open");
         let pods = addresses(&namespace)?;
         only_tls(captured.packets.iter().filter(|packet| pods.contains_key(&packet.destination.0)))?;
-        println!("lines of clients that are no answers: {}", load.failures()?.len());
+        let failures = load.failures()?.len();
+        load.goes_on()?;
+        ensure!(
+            load.failures()?.len() == failures,
+            "requests fail long after the restart: {:?}",
+            load.failures()?
+        );
+        println!("{failures} lines of clients are no answers, all of them from the time without a proxy");
         Ok(())
     })
 }

@@ -66,10 +66,8 @@ pub(super) fn probes_are_let_in_under_deny() -> Result<()> {
             ensure!(!answer.contains("hello"), "{client} is not refused");
         }
         std::thread::sleep(PROBES);
-        let states = namespace.field(
-            "pod/probed",
-            r#".status.containerStatuses[?(@.restartCount==0)].ready"#,
-        )?;
+        let states =
+            namespace.field("pod/probed", r#".status.containerStatuses[?(@.restartCount==0)].ready"#)?;
         ensure!(states == "true true true", "containers were restarted, or are not ready: {states}");
         Ok(())
     })
@@ -118,7 +116,14 @@ pub(super) fn a_job_ends_as_without_a_mesh() -> Result<()> {
         server(&namespace, "server", NODES[1], "all-authenticated")?;
         namespace.apply(&JOB.replace("{node}", NODES[0]))?;
         namespace.kubectl(&["wait", "--for=condition=Complete", "job/once", "--timeout=60s"])?;
-        let pod = namespace.kubectl(&["get", "pods", "-l", "job-name=once", "-o", "jsonpath={.items[*].metadata.name}"])?;
+        let pod = namespace.kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "job-name=once",
+            "-o",
+            "jsonpath={.items[*].metadata.name}",
+        ])?;
         let answer = namespace.kubectl(&["logs", &pod])?;
         ensure!(!answer.trim().is_empty(), "no answer");
         let name = format!("{}/{pod}", namespace.name());

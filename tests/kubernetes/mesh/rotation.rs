@@ -30,7 +30,15 @@ pub(super) fn roots_rotate_under_load() -> Result<()> {
         deploy(&namespace)?;
         let load = Load::start(cluster, &namespace, "web")?;
         let new = Authority::new()?;
-        let old = cluster.kubectl(&["-n", NAMESPACE, "get", "cm", ANCHORS, "-o", r"jsonpath={.data.ca-bundle\.crt}"])?;
+        let old = cluster.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "get",
+            "cm",
+            ANCHORS,
+            "-o",
+            r"jsonpath={.data.ca-bundle\.crt}",
+        ])?;
 
         upgrade(cluster, &[("--identity-trust-anchors-file", &format!("{}\n{}", old.trim(), new.anchor))])?;
         anchors_are_mounted(cluster, 2)?;
@@ -38,10 +46,7 @@ pub(super) fn roots_rotate_under_load() -> Result<()> {
         let issuer = issuer(cluster)?;
         upgrade(
             cluster,
-            &[
-                ("--identity-issuer-certificate-file", &new.issuer),
-                ("--identity-issuer-key-file", &new.key),
-            ],
+            &[("--identity-issuer-certificate-file", &new.issuer), ("--identity-issuer-key-file", &new.key)],
         )?;
         touch(cluster)?;
         wait::until_ok_for(MOUNTED, "the control plane has the new issuer", || {

@@ -69,7 +69,8 @@ fn watching_is_refused(
     let key = signing_key(cluster)?;
     let foreign_key = KeyPair::generate()?.serialize_pem();
     let workload = namespace.kubectl(&["create", "token", "default", "--audience", AUDIENCE])?;
-    let unbound = cluster.kubectl(&["-n", NAMESPACE, "create", "token", "weft-proxy", "--audience", AUDIENCE])?;
+    let unbound =
+        cluster.kubectl(&["-n", NAMESPACE, "create", "token", "weft-proxy", "--audience", AUDIENCE])?;
     let for_others = cluster.kubectl(&["-n", NAMESPACE, "create", "token", "weft-proxy"])?;
     // Signed anew without a change, it is as good as before.
     control.watch(&signed(own, &key, |_| {})?, NODES[0]).context("a token that the test has signed")?;
@@ -92,7 +93,12 @@ fn watching_is_refused(
         ("nobody", "token", Code::Unauthenticated, "no service account token"),
     ];
     for (of, token, code, text) in cases {
-        refused(&format!("watching with a token of {of}"), control.watch(token.trim(), NODES[0]), code, text)?;
+        refused(
+            &format!("watching with a token of {of}"),
+            control.watch(token.trim(), NODES[0]),
+            code,
+            text,
+        )?;
     }
     Ok(())
 }
@@ -116,7 +122,12 @@ fn certificates_are_refused(
         let result = control.certify(token, identity);
         refused(&format!("a certificate of {of}"), result, Code::PermissionDenied, text)?;
     }
-    refused("a certificate for a forged token", control.certify("a.b.c", default), Code::Unauthenticated, "token")
+    refused(
+        "a certificate for a forged token",
+        control.certify("a.b.c", default),
+        Code::Unauthenticated,
+        "token",
+    )
 }
 
 fn refused(what: &str, result: Result<()>, code: Code, text: &str) -> Result<()> {
@@ -135,8 +146,19 @@ fn proxy_token(cluster: &Cluster, node: &str) -> Result<String> {
     let pod = installed::proxy_on(cluster, node)?;
     let uid = cluster.kubectl(&["-n", NAMESPACE, "get", "pod", &pod, "-o", "jsonpath={.metadata.uid}"])?;
     let token = cluster.kubectl(&[
-        "-n", NAMESPACE, "create", "token", "weft-proxy", "--audience", AUDIENCE,
-        "--bound-object-kind", "Pod", "--bound-object-name", &pod, "--bound-object-uid", &uid,
+        "-n",
+        NAMESPACE,
+        "create",
+        "token",
+        "weft-proxy",
+        "--audience",
+        AUDIENCE,
+        "--bound-object-kind",
+        "Pod",
+        "--bound-object-name",
+        &pod,
+        "--bound-object-uid",
+        &uid,
     ])?;
     Ok(token.trim().to_owned())
 }
