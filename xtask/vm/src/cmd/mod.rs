@@ -3,4 +3,3 @@
 pub(crate) mod exec;
 pub(crate) mod guard;
 pub(crate) mod run;
-mod screen;

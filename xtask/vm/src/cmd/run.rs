@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use nix::sys::signal::Signal;
-use weft_vm::{Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Service, Watcher, traffic};
+use weft_vm::{
+    Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Screen, Service, Watcher, traffic,
+};
 
 use super::guard::{self, Guard};
-use super::screen::Screen;
 
 pub(crate) const CLUSTER: &str = "run";
 const ONCE_TIMEOUT: Duration = Duration::from_secs(60);
