@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{authz, check, completion, diagnostics, global::Global, identity, inject, install, version};
+use crate::{authz, check, completion, diagnostics, global::Global, identity, inject, install, version, viz};
 
 /// weft adds mutual TLS, load balancing, metrics and policies to the pods of a Kubernetes cluster, without sidecars
 #[derive(Debug, Parser)]
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Identity(identity::IdentityArgs),
     Authz(authz::AuthzArgs),
     Diagnostics(diagnostics::DiagnosticsArgs),
+    Viz(viz::VizArgs),
     Version(version::VersionArgs),
     Completion(completion::CompletionArgs),
 }

@@ -7,14 +7,16 @@ use std::process::ExitCode;
 
 use weft_tests::{kubernetes, suite};
 
+mod certificates;
 mod cluster;
 mod installed;
+mod mesh;
 mod node;
 mod quick_start;
 
 fn main() -> ExitCode {
     // The quick start begins without weft; what comes after it installs weft and lets it stay.
-    let code = suite::main(vec![cluster::area(), quick_start::area(), node::area()]);
+    let code = suite::main(vec![cluster::area(), quick_start::area(), node::area(), mesh::area()]);
     kubernetes::end();
     code
 }
