@@ -57,7 +57,10 @@ use self::{
     state::{State, Topics},
     topics::Subscribers,
 };
-use crate::{model::Event, settings::FailMode};
+use crate::{
+    model::{Event, Kind, Object},
+    settings::FailMode,
+};
 
 #[derive(Debug, Default)]
 pub struct Index {
@@ -128,6 +131,11 @@ impl Index {
     /// The pods that proxies have reported as served.
     pub fn served(&self) -> Served {
         self.state.lock().served.clone()
+    }
+
+    /// The objects of a kind as the source reported them, trimmed. For readers that need more than the cluster's view.
+    pub fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
+        self.state.lock().objects(kind)
     }
 
     /// The cluster as it is now.

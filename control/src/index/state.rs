@@ -40,6 +40,10 @@ pub(super) struct State {
 pub(super) type Topics = BTreeSet<Topic>;
 
 impl State {
+    pub(super) fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
+        self.store.shared(kind).cloned().collect()
+    }
+
     /// Takes a batch of events.
     pub(super) fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> Topics {
         let changes = self.store.apply(events);
