@@ -8,6 +8,8 @@ pub use linkerd2_proxy_api as linkerd;
 #[cfg(feature = "secure")]
 pub mod secure;
 
+pub mod tap;
+
 /// The workloads of a node (`proto/node.proto`).
 pub mod node {
     #![allow(unreachable_pub, unused_qualifications, clippy::all)]
