@@ -9,9 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::record;
-use crate::{
-    workload::{Key, Workload},
-};
+use crate::workload::{Key, Workload};
 
 /// Methods and paths kept per workload. When there is no room, the one with the fewest failures makes way for one that
 /// fails.

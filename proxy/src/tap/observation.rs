@@ -187,7 +187,7 @@ fn extract(tap: &Tap, headers: &HeaderMap) -> Option<Headers> {
     let mut room = MAX_HEADERS;
     let shown = headers.iter().filter(|(name, _)| !ignored.contains(*name)).map_while(|(name, value)| {
         room = room.checked_sub(name.as_str().len() + value.len())?;
-        Some(Header { name: name.as_str().to_owned(), value: value.as_bytes().to_vec().into() })
+        Some(Header { name: name.as_str().to_owned(), value: value.as_bytes().to_vec() })
     });
     Some(Headers { headers: shown.collect() })
 }
