@@ -1,12 +1,15 @@
 //! The gRPC APIs between weft's processes.
 //!
-//! Linkerd's proxy API for what it covers, and weft's own node API for the rest.
+//! Linkerd's proxy API for what it covers, and weft's own node API for the rest. With the feature
+//! `viz`, the JSON of the dashboard's API too.
 #![forbid(unsafe_code)]
 
 pub use linkerd2_proxy_api as linkerd;
 
 #[cfg(feature = "secure")]
 pub mod secure;
+#[cfg(feature = "viz")]
+pub mod viz;
 
 /// The workloads of a node (`proto/node.proto`).
 pub mod node {
