@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, completion, diagnostics, global::Global, inject, install, version};
+use crate::{check, completion, diagnostics, global::Global, inject, install, version, viz};
 
 /// weft adds mutual TLS, load balancing, metrics and policies to the pods of a Kubernetes cluster, without sidecars
 #[derive(Debug, Parser)]
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Inject(inject::InjectArgs),
     Uninject(inject::UninjectArgs),
     Diagnostics(diagnostics::DiagnosticsArgs),
+    Viz(viz::VizArgs),
     Version(version::VersionArgs),
     Completion(completion::CompletionArgs),
 }

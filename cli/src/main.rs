@@ -12,6 +12,7 @@ mod install;
 mod kubernetes;
 mod terminal;
 mod version;
+mod viz;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
         Command::Check(args) => return check::check(&global, &args).await,
+        Command::Viz(args) => return viz::run(&global, args).await,
         Command::Version(args) => version::run(&global, &args).await,
         Command::Install(args) => install::install(&global, &args).await,
         Command::Upgrade(args) => install::upgrade(&global, &args).await,

@@ -1,12 +1,11 @@
 //! The options that set values of the installation.
 
-use std::{fs, path::PathBuf};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::chart::{CONTROL_PLANE, SetKind, coalesce, parse_values, set};
+use super::set_flags::SetFlags;
+use crate::chart::{CONTROL_PLANE, coalesce};
 
 /// Options that set values.
 #[derive(Debug, Default, Args)]
@@ -40,18 +39,8 @@ pub(super) struct ValueFlags {
     #[arg(long, value_name = "POLICY", help_heading = "Images")]
     image_pull_policy: Option<String>,
 
-    /// A file with values, as for Helm; may be given several times
-    #[arg(short = 'f', long, value_name = "FILE", help_heading = "Values")]
-    values: Vec<PathBuf>,
-    /// Set a value: NAME=VALUE, several separated by commas
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Values")]
-    set: Vec<String>,
-    /// Set a value that is a string, whatever it looks like
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Values")]
-    set_string: Vec<String>,
-    /// Set a value to the content of a file
-    #[arg(long, value_name = "NAME=FILE", help_heading = "Values")]
-    set_file: Vec<String>,
+    #[command(flatten)]
+    set: SetFlags,
 }
 
 /// The format of printed manifests.
@@ -69,11 +58,7 @@ impl ValueFlags {
         if self.ha {
             values = lay_over(values, &CONTROL_PLANE.high_availability()?);
         }
-        for path in &self.values {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let file = parse_values(&text).with_context(|| path.display().to_string())?;
-            values = lay_over(values, &file);
-        }
+        values = self.set.files(values)?;
         for (name, value) in self.singles() {
             if let Some(value) = value {
                 let mut one = value;
@@ -83,16 +68,7 @@ impl ValueFlags {
                 values = lay_over(values, &one);
             }
         }
-        for (texts, flag, kind) in [
-            (&self.set, "--set", SetKind::Typed),
-            (&self.set_string, "--set-string", SetKind::String),
-            (&self.set_file, "--set-file", SetKind::File),
-        ] {
-            for text in texts {
-                set(&mut values, text, kind).with_context(|| format!("{flag} {text}"))?;
-            }
-        }
-        Ok(values)
+        self.set.assign(values)
     }
 
     fn singles(&self) -> Vec<(&'static str, Option<Value>)> {

@@ -6,7 +6,7 @@ mod errors;
 
 pub(crate) use self::{
     admin::{admin_page, forward, names},
-    connect::connect,
+    connect::{connect, connect_for_streams, names_a_cluster},
     errors::{explain, not_found},
 };
 
@@ -22,3 +22,5 @@ pub(crate) const NAMESPACE_LABEL: &str = "linkerd.io/control-plane-ns";
 pub(crate) const CONTROL_SELECTOR: &str = "linkerd.io/control-plane-component=control";
 pub(crate) const PROXY_SELECTOR: &str = "linkerd.io/control-plane-component=proxy";
 pub(crate) const INJECT: &str = "linkerd.io/inject";
+/// The name of the extension whose object it is.
+pub(crate) const EXTENSION_LABEL: &str = "linkerd.io/extension";

@@ -22,7 +22,8 @@ use crate::{
     identity::{self, Store, watch_anchors},
     lifecycle::{
         AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
-        Sandboxes, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
+        Sandboxes, StatusReporter, WatchConfig, WorkloadCollector, WorkloadSupervisor, WorkloadWatch,
+        keep_session,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
@@ -104,6 +105,8 @@ impl Node {
         let admissions = Arc::<Admissions>::default();
         let earlier = Arc::<EarlierMetrics>::default();
         foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
+        let served = WorkloadCollector { registry: foundation.registry.clone(), reporter: reporter.clone() };
+        foundation.metrics.register_collector(Box::new(served));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),

@@ -116,6 +116,11 @@ impl Cluster {
         self.weft_cluster(&[&["inside", node, "--"], command].concat())
     }
 
+    /// The image of Prometheus that the chart weft-viz names, on every node. It is built for tests.
+    pub fn load_prometheus(&self) -> Result<()> {
+        self.load(&self.programs.join("images/prometheus.tar"))
+    }
+
     /// The image of clients and servers for tests, `localhost/weft-toolbox:1`, on every node.
     pub fn load_toolbox(&self) -> Result<()> {
         self.load(&self.programs.join("images/toolbox.tar"))

@@ -33,6 +33,7 @@ pub mod nft;
 pub mod process;
 pub mod prom;
 pub mod traffic;
+pub mod viz;
 
 pub use self::allot::NodeNet;
 pub use self::cluster::{Cluster, ClusterConfig, Manifests, Report, Watcher};

@@ -18,7 +18,7 @@ series, and a test compares it with these lists.
     outbound_(http|grpc)_route_backend_response_duration_seconds_bucket|\
     outbound_http_balancer_endpoints|\
     control_identity_cert_(expiration_timestamp_seconds|refreshes_total)|\
-    weft_workload_(served|info)|\
+    weft_workload_served|\
     weft_capture_total|weft_capture_map_entries|weft_connections_(open|limit)|weft_direct_connections_(open|total)|\
     weft_discovery_(control_plane_connected|watch_failures_total|refusals_total)|\
     weft_control_plane_replicas_ready|weft_metrics_label_sets_overflow_total|weft_tap_.+|\

@@ -3,3 +3,4 @@
 pub(crate) mod exec;
 pub(crate) mod guard;
 pub(crate) mod run;
+mod viz;

@@ -14,6 +14,7 @@ use weft_vm::{
 };
 
 use super::guard::{self, Guard};
+use super::viz::Viz;
 
 pub(crate) const CLUSTER: &str = "run";
 const ONCE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,6 +54,9 @@ pub(crate) struct Args {
     /// How many nodes, named a, b, c, …
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=26))]
     nodes: u8,
+    /// Without the dashboard and Prometheus
+    #[arg(long)]
+    no_viz: bool,
 }
 
 /// Runs until Ctrl-C, or until the proof with `--once`.
@@ -90,10 +94,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         })
     });
     let forward = forward.transpose()?;
-    let screen = Screen::new(&header(&cluster, forward.as_ref()));
+    let mut viz = (!args.no_viz).then(|| Viz::start(&cluster));
+    let screen = Screen::new(&header(&cluster, forward.as_ref(), viz.as_ref()));
     let mut live = Live {
         cluster: &cluster,
         forward: forward.as_ref(),
+        viz: viz.as_mut(),
         signals,
         events,
         screen,
@@ -101,6 +107,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         restarted: BTreeMap::new(),
     };
     let code = if args.once { live.once(is_demo) } else { live.until_signal() };
+    drop(viz);
     drop(forward);
     drop(watcher);
     cluster.stop()?;
@@ -110,6 +117,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Live<'a> {
     cluster: &'a Cluster,
     forward: Option<&'a Forward>,
+    viz: Option<&'a mut Viz>,
     signals: Receiver<Signal>,
     events: Receiver<String>,
     screen: Screen,
@@ -123,7 +131,8 @@ impl Live<'_> {
             self.handle_events();
             let pages = self.scrape();
             let (cluster, forward, window) = (self.cluster, self.forward, &self.window);
-            self.screen.draw(|| header(cluster, forward), || tables(cluster, window, &pages));
+            let viz = self.viz.as_deref();
+            self.screen.draw(|| header(cluster, forward, viz), || tables(cluster, window, &pages));
         }
         self.screen.event("stopping …");
         ExitCode::SUCCESS
@@ -168,6 +177,9 @@ impl Live<'_> {
     /// Shows the watcher's reports, and restarts daemons that ended.
     fn handle_events(&mut self) {
         while let Ok(line) = self.events.try_recv() {
+            self.screen.event(&line);
+        }
+        for line in self.viz.as_mut().map(|viz| viz.follow(self.cluster)).unwrap_or_default() {
             self.screen.event(&line);
         }
         for (daemon, status) in self.cluster.ended() {
@@ -228,12 +240,13 @@ fn reporter(sender: Sender<String>) -> impl FnMut(weft_vm::Result<Report>) + Sen
 }
 
 /// The daemons, their pods, and where to look for more.
-fn header(cluster: &Cluster, forward: Option<&Forward>) -> String {
+fn header(cluster: &Cluster, forward: Option<&Forward>, viz: Option<&Viz>) -> String {
     let infos = cluster.pod_infos();
     let mut text = format!("weft dev VM, manifests in {}\n", cluster.manifests().display());
     if let Some(forward) = forward {
         text += &format!("  browser  http://{}   ({})\n", forward.address(), forward.service());
     }
+    text += &viz.map(Viz::header).unwrap_or_default();
     for daemon in daemons(cluster) {
         let admin = cluster
             .admin(&daemon)
