@@ -34,6 +34,7 @@ mod run;
 mod servers;
 mod splice;
 mod supervision;
+mod viz_grafana;
 mod wire;
 
 fn main() -> ExitCode {
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         identity::area(),
         splice::area(),
         run::area(),
+        viz_grafana::area(),
     ];
     areas.extend(policy::areas());
     areas.extend(http::areas());

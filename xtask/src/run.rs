@@ -16,9 +16,9 @@ pub(crate) const COMMAND: Command = Command {
            in a browser; shows live tables.",
     why: "The tables show each workload's success rate, latency and connections, what fails, and who talks to whom and \
           whether it is secured. --once checks that and ends. --no-viz leaves out the dashboard and Prometheus. Ctrl-C \
-          stops it and leaves nothing behind. --kubernetes does the same on a real Kubernetes of two nodes, by the quick \
-          start of README.md; --kubeconfig on a cluster of yours whose nodes have weft's images, from which Ctrl-C \
-          removes what was installed.",
+          stops it and leaves nothing behind. --kubernetes does the same on a real Kubernetes of two nodes, by the \
+          quick start of README.md; --kubeconfig on a cluster of yours whose nodes have weft's images, from which \
+          Ctrl-C removes what was installed.",
     example: "cargo xtask run --once\ncargo xtask run --kubernetes",
     run,
 };

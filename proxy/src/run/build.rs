@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{describe::Description, heartbeat, host, ready_file, tasks::Tasks};
+use super::{certificates, describe::Description, heartbeat, host, ready_file, tasks::Tasks};
 use crate::{
     admin,
     authorize::Authorizer,
@@ -279,7 +279,7 @@ impl Foundation {
         worst: Arc<Worst>,
         log_level: LevelHandle,
     ) -> admin::Admin {
-        let supervisor = supervisor.clone();
+        let (supervisor, registry) = (supervisor.clone(), self.registry.clone());
         let description = Description {
             config: config.clone(),
             reporter,
@@ -290,6 +290,7 @@ impl Foundation {
             metrics: self.metrics.clone(),
             readiness: Arc::new(move || supervisor.ready()),
             config: Arc::new(move || description.json()),
+            certificates: Arc::new(move || certificates::json(&registry)),
             worst,
             log_level,
         }

@@ -185,7 +185,8 @@ pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
                 up.lines().any(|line| {
                     line.split_once(&head).is_some_and(|(_, rest)| rest.starts_with(['@', ':']))
                         && line.contains(" state UP ")
-                        && (!line.contains(" bridge_slave ") || line.contains(" bridge_slave state forwarding "))
+                        && (!line.contains(" bridge_slave ")
+                            || line.contains(" bridge_slave state forwarding "))
                 })
             };
             if links.iter().all(carries) || Instant::now() > end {

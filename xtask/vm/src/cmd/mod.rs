@@ -1,5 +1,6 @@
 //! The commands of weft-vm.
 
+mod defaults;
 pub(crate) mod exec;
 pub(crate) mod guard;
 pub(crate) mod run;
