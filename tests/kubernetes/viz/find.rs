@@ -49,7 +49,8 @@ fn success(rows: &Value, name: &str) -> Result<f64> {
 pub(super) fn tap_shows_the_call_that_fails() -> Result<()> {
     with_viz(|cluster| {
         let tap = Lines::of(cluster, &["viz", "tap", "deploy/voting", "-n", demo::NAMESPACE])?;
-        let request = tap.find(|line| line.starts_with("req ") && line.contains(&format!(":path={DOUGHNUT}")))?;
+        let request =
+            tap.find(|line| line.starts_with("req ") && line.contains(&format!(":path={DOUGHNUT}")))?;
         ensure!(request.contains(":method=POST") && !request.contains("tls=no_identity"), "{request}");
         let id = request.split(' ').find(|word| word.starts_with("id=")).context("no id")?.to_owned();
         let end = tap.find(|line| line.starts_with("end ") && line.split(' ').any(|word| word == id))?;
@@ -118,7 +119,10 @@ pub(super) fn edges_are_secured() -> Result<()> {
             for (source, destination) in CALLS {
                 let rows = rows.as_array().context("no rows")?;
                 let is_it = |row: &&Value| row["src"] == source && row["dst"] == destination;
-                let row = rows.iter().find(is_it).with_context(|| format!("no {source} to {destination}: {rows:?}"))?;
+                let row = rows
+                    .iter()
+                    .find(is_it)
+                    .with_context(|| format!("no {source} to {destination}: {rows:?}"))?;
                 ensure!(row["secured"] == "mtls" || row["secured"] == "same_node", "{row}");
                 let id = row["server_id"].as_str().unwrap_or_default();
                 ensure!(id.starts_with(&format!("{destination}.{}.", demo::NAMESPACE)), "{row}");
@@ -136,7 +140,13 @@ pub(super) fn check_says_what_is_missing() -> Result<()> {
         for part in ["tap", "prometheus"] {
             let scale = |replicas: &str| {
                 let deployment = format!("deployment/{part}");
-                cluster.kubectl(&["-n", NAMESPACE, "scale", &deployment, &format!("--replicas={replicas}")])?;
+                cluster.kubectl(&[
+                    "-n",
+                    NAMESPACE,
+                    "scale",
+                    &deployment,
+                    &format!("--replicas={replicas}"),
+                ])?;
                 cluster.rolled_out(NAMESPACE, &deployment)
             };
             scale("0")?;

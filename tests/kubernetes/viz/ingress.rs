@@ -61,7 +61,8 @@ pub(super) fn the_dashboard_works_behind_an_ingress() -> Result<()> {
         let annotated = Nginx::start(cluster, ANNOTATED)?;
         let page = get(&annotated.address, PUBLIC, "/namespaces/emojivoto", "")?;
         ensure!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
-        let stat = get(&annotated.address, PUBLIC, "/api/tps-reports?type=deployment&namespace=emojivoto", "")?;
+        let stat =
+            get(&annotated.address, PUBLIC, "/api/tps-reports?type=deployment&namespace=emojivoto", "")?;
         ensure!(stat.starts_with("HTTP/1.1 200") && stat.contains("voting"), "{stat}");
         let origin = format!("https://{PUBLIC}");
         let socket = upgrade(&annotated.address, PUBLIC, TAP, &origin)?;
@@ -124,7 +125,8 @@ impl Drop for Nginx {
     fn drop(&mut self) {
         // SIGTERM has the master end its workers.
         if let Ok(pid) = i32::try_from(self.child.id()) {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
         }
         let _ = self.child.wait();
     }

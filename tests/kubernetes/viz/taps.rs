@@ -57,7 +57,9 @@ pub(super) fn pods_opt_out_of_taps() -> Result<()> {
 
 /// What a user of the API server gets in a few seconds of tapping a namespace.
 fn tap(cluster: &Cluster, user: &str, namespace: &str) -> Result<String> {
-    let path = format!("/apis/tap.linkerd.io/v1alpha1/watch/namespaces/{namespace}/tap?namespace={namespace}&type=namespace");
+    let path = format!(
+        "/apis/tap.linkerd.io/v1alpha1/watch/namespaces/{namespace}/tap?namespace={namespace}&type=namespace"
+    );
     let mut command = cluster.kubectl_command(&["get", "--raw", &path]);
     if user != "kubernetes-admin" {
         command.args(["--as", user]);
@@ -76,4 +78,3 @@ fn tap(cluster: &Cluster, user: &str, namespace: &str) -> Result<String> {
         (_, events) => bail!("{}{events}{}", output.status, text(&output.stderr)),
     }
 }
-

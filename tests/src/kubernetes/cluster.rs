@@ -131,15 +131,6 @@ impl Cluster {
         weft_images()?.iter().try_for_each(|image| self.load(image))
     }
 
-    /// The image of Prometheus, as weft-viz's chart names it, on every node.
-    pub fn load_prometheus(&self) -> Result<()> {
-        let archive = self.programs.join("images/prometheus.tar");
-        match archive.is_file() {
-            true => self.load(&archive),
-            false => Err(skip("the image of Prometheus is not built: run `cargo xtask test`, which does it")),
-        }
-    }
-
     fn load(&self, archive: &Path) -> Result<()> {
         let mut loaded: MutexGuard<'_, _> = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if !loaded.iter().any(|other| other == archive) {
