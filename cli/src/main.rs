@@ -1,12 +1,15 @@
 //! weft's command-line tool.
 
 mod args;
+mod authz;
 mod certificates;
 mod chart;
 mod check;
 mod completion;
+mod control;
 mod diagnostics;
 mod global;
+mod identity;
 mod inject;
 mod install;
 mod kubernetes;
@@ -44,6 +47,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Prune(args) => install::prune(&global, &args).await,
         Command::Inject(args) => inject::inject(&global, &args),
         Command::Uninject(args) => inject::uninject(&args),
+        Command::Identity(args) => identity::run(&global, &args).await,
+        Command::Authz(args) => authz::run(&global, &args).await,
         Command::Diagnostics(args) => diagnostics::run(&global, &args).await,
         Command::Completion(args) => {
             completion::run(&args, &mut Cli::command());

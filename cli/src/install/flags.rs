@@ -32,6 +32,35 @@ pub(super) struct ValueFlags {
     #[arg(long, value_name = "CIDR,…", help_heading = "Control plane")]
     cluster_networks: Option<String>,
 
+    /// Who may connect to the ports of pods, where no annotation or Server says otherwise: all-unauthenticated,
+    /// all-authenticated, cluster-unauthenticated, cluster-authenticated, deny or audit
+    #[arg(long, value_name = "POLICY", help_heading = "Proxies")]
+    default_inbound_policy: Option<String>,
+    /// Ports to which connections go directly, where no annotation says otherwise
+    #[arg(long, value_name = "PORT,…", help_heading = "Proxies")]
+    skip_inbound_ports: Option<String>,
+    /// Ports that pods connect to directly, where no annotation says otherwise
+    #[arg(long, value_name = "PORT,…", help_heading = "Proxies")]
+    skip_outbound_ports: Option<String>,
+    /// Ports whose protocol is not detected, where no annotation says otherwise
+    #[arg(long, value_name = "PORT,…", help_heading = "Proxies")]
+    opaque_ports: Option<String>,
+    /// What the node proxies log
+    #[arg(long, value_name = "LEVEL", help_heading = "Proxies")]
+    proxy_log_level: Option<String>,
+    /// The CPU that a node proxy requests, as in 100m
+    #[arg(long, value_name = "CPU", help_heading = "Proxies")]
+    proxy_cpu_request: Option<String>,
+    /// The most CPU that a node proxy may use, as in 2
+    #[arg(long, value_name = "CPU", help_heading = "Proxies")]
+    proxy_cpu_limit: Option<String>,
+    /// The memory that a node proxy requests, as in 64Mi
+    #[arg(long, value_name = "MEMORY", help_heading = "Proxies")]
+    proxy_memory_request: Option<String>,
+    /// The most memory that a node proxy may use, as in 1Gi
+    #[arg(long, value_name = "MEMORY", help_heading = "Proxies")]
+    proxy_memory_limit: Option<String>,
+
     /// The registry of the images
     #[arg(long, value_name = "REGISTRY", help_heading = "Images")]
     registry: Option<String>,
@@ -82,6 +111,15 @@ impl ValueFlags {
             ("controllerGID", self.controller_gid.map(Value::from)),
             ("clusterDomain", text(self.cluster_domain.as_ref())),
             ("clusterNetworks", text(self.cluster_networks.as_ref())),
+            ("proxy.defaultInboundPolicy", text(self.default_inbound_policy.as_ref())),
+            ("proxyInit.ignoreInboundPorts", text(self.skip_inbound_ports.as_ref())),
+            ("proxyInit.ignoreOutboundPorts", text(self.skip_outbound_ports.as_ref())),
+            ("proxy.opaquePorts", text(self.opaque_ports.as_ref())),
+            ("proxy.logLevel", text(self.proxy_log_level.as_ref())),
+            ("proxy.resources.cpu.request", text(self.proxy_cpu_request.as_ref())),
+            ("proxy.resources.cpu.limit", text(self.proxy_cpu_limit.as_ref())),
+            ("proxy.resources.memory.request", text(self.proxy_memory_request.as_ref())),
+            ("proxy.resources.memory.limit", text(self.proxy_memory_limit.as_ref())),
             ("imageRegistry", text(self.registry.as_ref())),
             ("imagePullPolicy", text(self.image_pull_policy.as_ref())),
         ]

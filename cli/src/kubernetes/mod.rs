@@ -3,11 +3,15 @@
 mod admin;
 mod connect;
 mod errors;
+mod own;
+mod workloads;
 
 pub(crate) use self::{
     admin::{admin_page, forward, names},
     connect::{connect, connect_for_streams, names_a_cluster},
     errors::{explain, not_found},
+    own::{own_pods, proxy_of},
+    workloads::{namespace, pods_of},
 };
 
 /// The ConfigMap with the values of the installation.

@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod api_server;
+mod asking;
 mod checks;
 mod commands;
+mod control;
 mod failures;
 mod helm;
 mod lab;
@@ -42,6 +44,7 @@ fn main() {
             trials.extend(viz::helm_trials(&programs));
             let lab = lazy::Lazy::new(programs);
             trials.extend(commands::trials(&lab));
+            trials.extend(asking::trials(&lab));
             trials.extend(checks::trials(&lab));
             trials.extend(viz::trials(&lab));
         }

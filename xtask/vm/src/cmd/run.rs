@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use nix::sys::signal::Signal;
-use weft_vm::{Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Service, Watcher, traffic};
+use weft_vm::{
+    Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Screen, Service, Watcher, traffic,
+};
 
+use super::defaults::Defaults;
 use super::guard::{self, Guard};
-use super::screen::Screen;
 use super::viz::Viz;
 
 pub(crate) const CLUSTER: &str = "run";
@@ -56,6 +58,8 @@ pub(crate) struct Args {
     /// Without the dashboard and Prometheus
     #[arg(long)]
     no_viz: bool,
+    #[command(flatten)]
+    defaults: Defaults,
 }
 
 /// Runs until Ctrl-C, or until the proof with `--once`.
@@ -73,6 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => Manifests::Embedded(DEMO.map(|(name, text)| (name.to_owned(), text.to_owned())).into()),
     };
     let mut config = ClusterConfig::new(CLUSTER, manifests);
+    config.control_args = args.defaults.arguments();
     config.nodes = (b'a'..b'a' + args.nodes).map(|letter| char::from(letter).to_string()).collect();
     let signals = guard::signals(config.cancel.clone())?;
 
