@@ -243,7 +243,8 @@ impl Common {
 
 /// As Linkerd's, with the names of this extension.
 fn default_host(namespace: &str, domain: &str) -> String {
-    let (namespace, domain) = (regex::escape(namespace), regex::escape(domain));
+    // Both are DNS names: only dots mean something else in a pattern.
+    let (namespace, domain) = (namespace.replace('.', r"\."), domain.replace('.', r"\."));
     format!(
         r"^(localhost|127\.0\.0\.1|web\.{namespace}\.svc\.{domain}|web\.{namespace}\.svc|\[::1\])(:\d+)?$"
     )

@@ -12,7 +12,7 @@ pub(crate) use self::series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, e
 use crate::{
     prometheus::Prometheus,
     proxies::Scrapes,
-    query::{Direction, Filter, Grouping, Labels, Line, Query, Sample, Times},
+    query::{Direction, Filter, Grouping, Kind, Labels, Line, Query, Sample, Times},
 };
 
 /// Who answers questions about the proxies' metrics.
@@ -66,6 +66,11 @@ impl Figures {
             Self::Prometheus(_) => Source::Prometheus,
             Self::Proxies(_) => Source::Proxies,
         }
+    }
+
+    /// Fails if nobody answers.
+    pub(crate) async fn answers(&self, at: u64) -> Result<(), Failure> {
+        self.instant(&Query::new("up", Kind::Sum), at).await.map(drop)
     }
 
     /// How long figures are kept, in seconds.
