@@ -194,11 +194,17 @@ fn nodes_tell_of_their_proxies() {
 
 #[test]
 fn a_series_covers_the_window_and_has_a_value_for_the_traffic() {
-    let series = WORLD.viz.data("/api/timeseries?namespace=shop&type=deployment&name=web&window=10m");
+    let ask = || WORLD.viz.data("/api/timeseries?namespace=shop&type=deployment&name=web&window=10m");
+    let known = |series: &Value| -> Vec<f64> {
+        series["successRate"].as_array().unwrap().iter().filter_map(Value::as_f64).collect()
+    };
+    // The last value is for a time a few seconds ago.
+    wait_for("a value of the traffic", || !known(&ask()).is_empty());
+    let series = ask();
     let rates = series["successRate"].as_array().unwrap();
     assert!((rates.len() as f64 * series["step"].as_f64().unwrap()) >= 600.0 && rates.len() <= 120);
-    let known: Vec<_> = rates.iter().filter_map(Value::as_f64).collect();
-    assert!(!known.is_empty() && known.iter().all(|rate| (rate - shop::WEB_RATE).abs() < 1e-6), "{known:?}");
+    let known = known(&series);
+    assert!(known.iter().all(|rate| (rate - shop::WEB_RATE).abs() < 1e-6), "{known:?}");
 }
 
 #[test]
