@@ -16,6 +16,7 @@ mod prometheus;
 mod proxies;
 mod query;
 mod run;
+mod tap;
 mod taps;
 mod web;
 

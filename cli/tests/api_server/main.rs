@@ -5,14 +5,17 @@
 #![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod api_server;
+mod asking;
 mod checks;
 mod commands;
+mod control;
 mod failures;
 mod helm;
 mod lab;
 mod lazy;
 mod objects;
 mod programs;
+mod viz;
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
@@ -38,9 +41,12 @@ fn main() {
     match programs {
         Ok(programs) => {
             trials.extend(helm::trials(&programs));
+            trials.extend(viz::helm_trials(&programs));
             let lab = lazy::Lazy::new(programs);
             trials.extend(commands::trials(&lab));
+            trials.extend(asking::trials(&lab));
             trials.extend(checks::trials(&lab));
+            trials.extend(viz::trials(&lab));
         }
         Err(missing) => {
             println!("The tests against a real API server need programs: {missing}");

@@ -8,7 +8,7 @@ use super::authorization::Authorization;
 use crate::settings::{AccessLog, Annotations, FailMode, Policy, PortNames, PortRange, PortSet, Protocol};
 
 /// Linkerd's default opaque ports: protocols in which the server speaks first, so that detection would only wait.
-pub(crate) const DEFAULT_OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
+const DEFAULT_OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
 /// Linkerd's default for `skip-inbound-ports` and `skip-outbound-ports`: replication traffic of database clusters.
 const DEFAULT_SKIPPED_PORTS: [u16; 2] = [4567, 4568];
 
@@ -31,6 +31,8 @@ pub struct PodConfig {
     /// Connections that the pod has when it is enrolled stay open.
     pub keep_earlier_connections: bool,
     pub splice_ports: PortSet,
+    /// Its requests are never shown.
+    pub tap_disabled: bool,
     pub netns: Option<String>,
 }
 
@@ -73,6 +75,7 @@ impl PodConfig {
             direct_pass: annotations.direct_pass.unwrap_or(true),
             keep_earlier_connections: annotations.keep_earlier_connections.unwrap_or_default(),
             splice_ports: annotations.splice_ports.clone().unwrap_or_default(),
+            tap_disabled: annotations.disable_tap.unwrap_or_default(),
             netns: annotations.netns.clone(),
         }
     }

@@ -4,7 +4,7 @@
 //! pods, so it writes the labels itself that Linkerd's scrape configuration would add (namespace, pod, owner).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::{self, Write as _},
     net::SocketAddr,
     sync::Arc,
@@ -177,6 +177,13 @@ impl WorkloadLabels {
         extra.retain(|name, _| !RESERVED.contains(&name.as_str()) && !name.starts_with("dst_"));
         Self { namespace: namespace.into(), pod: pod.into(), extra }
     }
+
+    /// All of them, by name.
+    pub fn to_map(&self) -> HashMap<String, String> {
+        let own = [("namespace", &self.namespace), ("pod", &self.pod)];
+        let own = own.map(|(name, value)| (name.to_owned(), value.clone()));
+        self.extra.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own).collect()
+    }
 }
 
 // === encoding ===
@@ -228,6 +235,12 @@ impl<L: EncodeLabelSet> EncodeLabelSet for With<'_, L> {
     fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
         self.0.encode(out)?;
         label(out, self.1.0, self.1.1)
+    }
+}
+
+impl EncodeLabelSet for WorkloadLabels {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.write(out)
     }
 }
 

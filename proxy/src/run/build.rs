@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{describe::Description, heartbeat, host, ready_file, tasks::Tasks};
+use super::{certificates, describe::Description, heartbeat, host, ready_file, tasks::Tasks};
 use crate::{
     admin,
     authorize::Authorizer,
@@ -22,13 +22,15 @@ use crate::{
     identity::{self, Store, watch_anchors},
     lifecycle::{
         AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
-        Sandboxes, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
+        Sandboxes, StatusReporter, WatchConfig, WorkloadCollector, WorkloadSupervisor, WorkloadWatch,
+        keep_session,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
     metrics::Metrics,
     nri,
     splice::{SpliceCollector, Splicing},
+    tap,
     threads::WorkerThreads,
     tls,
     upstream::{self, Connector},
@@ -48,6 +50,8 @@ pub(super) struct Node {
     pub(super) predecessor: Option<Predecessor>,
     pub(super) admin: AbortHandle,
     pub(super) admin_address: SocketAddr,
+    /// Where the tap service is answered, if there is one.
+    pub(super) tap_address: Option<SocketAddr>,
     /// A copy of the admin socket, for a successor.
     pub(super) admin_socket: Option<OwnedFd>,
     pub(super) handover: watch::Receiver<HandoverState>,
@@ -104,6 +108,8 @@ impl Node {
         let admissions = Arc::<Admissions>::default();
         let earlier = Arc::<EarlierMetrics>::default();
         foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
+        let served = WorkloadCollector { registry: foundation.registry.clone(), reporter: reporter.clone() };
+        foundation.metrics.register_collector(Box::new(served));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -125,6 +131,7 @@ impl Node {
         let control_tasks =
             foundation.follow_control(&config, &supervisor, &reporter, leaving.clone(), &mut tasks);
 
+        let tap_address = foundation.answer_taps(&config, &data_path, &mut tasks)?;
         let copy_of_admin_socket = OwnedFd::from(admin_socket.try_clone()?);
         let pages = foundation.pages(&config, &supervisor, reporter, data_path.http.worst(), level);
         let admin = admin::Server::new(admin_socket, pages).context("admin server")?;
@@ -144,6 +151,7 @@ impl Node {
             predecessor,
             admin,
             admin_address,
+            tap_address,
             admin_socket: Some(copy_of_admin_socket),
             handover,
             handover_state: Some(handover_state),
@@ -252,6 +260,31 @@ impl Foundation {
         ]
     }
 
+    /// Starts to answer the tap service, if there is one.
+    fn answer_taps(
+        &self,
+        config: &Config,
+        data_path: &DataPath,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<Option<SocketAddr>> {
+        let Some(client) = config.tap_identity.clone() else { return Ok(None) };
+        let own = config.own_identity().context("--control-plane-namespace, --trust-domain")?;
+        // A store of its own: the proxy is ready without this certificate.
+        let (store, clock) = Store::new(identity_config(config, &self.control), self.metrics.identity());
+        tasks.spawn("clock of the proxy's certificate", clock);
+        let listener = host::tap_socket(config)?;
+        let address = listener.local_addr().context("--tap")?;
+        let server = tap::Server {
+            taps: data_path.http.taps(),
+            lease: store.lease(&own),
+            client,
+            draining: data_path.draining.clone(),
+        };
+        info!(%address, "answering the tap service");
+        tasks.spawn("tap server", server.run(listener));
+        Ok(Some(address))
+    }
+
     /// Starts the task that hears of pods from the container runtime.
     fn follow_runtime(
         &self,
@@ -276,7 +309,7 @@ impl Foundation {
         worst: Arc<Worst>,
         log_level: LevelHandle,
     ) -> admin::Admin {
-        let supervisor = supervisor.clone();
+        let (supervisor, registry) = (supervisor.clone(), self.registry.clone());
         let description = Description {
             config: config.clone(),
             reporter,
@@ -287,6 +320,7 @@ impl Foundation {
             metrics: self.metrics.clone(),
             readiness: Arc::new(move || supervisor.ready()),
             config: Arc::new(move || description.json()),
+            certificates: Arc::new(move || certificates::json(&registry)),
             worst,
             log_level,
         }

@@ -27,6 +27,8 @@ pub struct Credential {
     pub client: Arc<ClientConfig>,
     /// For connections to this workload.
     pub server: Arc<ServerConfig>,
+    /// What peers are shown: its own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
     /// When the certificate (and every one that it depends on) begins to be valid.
     pub starts: SystemTime,
     /// When the certificate (or one that it depends on) ends.
@@ -86,11 +88,13 @@ impl Credential {
         let (starts, expires) = validity(&certified.cert)?;
         let servers = ServerVerifier::new(anchors.roots(), None).map_err(ConfigError::from)?;
         let clients = config::client_verifier(anchors.roots()).map_err(ConfigError::from)?;
+        let chain = certified.cert.clone();
         let own = Arc::new(SingleCertAndKey::from(certified));
         Ok(Self {
             identity,
             client: Arc::new(config::client(servers.clone(), own.clone())?),
             server: Arc::new(config::server(clients.clone(), own)?),
+            chain,
             starts,
             expires,
             anchors: anchors.clone(),
@@ -148,6 +152,15 @@ impl Credential {
             }
             _ => Ok(()),
         }
+    }
+
+    /// For a server that speaks one protocol and knows its clients: they connect rarely, and show their certificate each
+    /// time.
+    pub(crate) fn server_for(&self, alpn: &[u8]) -> Arc<ServerConfig> {
+        let mut config = (*self.server).clone();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        config.send_tls13_tickets = 0;
+        Arc::new(config)
     }
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
