@@ -149,9 +149,10 @@ fn take(state: &mut State, update: Update) {
 async fn write(state: &mut State, session: &mut Session, json: bool) -> Result<()> {
     let mut ticks = tokio::time::interval(PRINT_EVERY);
     ticks.tick().await;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
-            result = tokio::signal::ctrl_c() => return Ok(result?),
+            _ = interrupt.recv() => return Ok(()),
             update = session.next() => match update? {
                 Update::Started { skipped, .. } => say_skipped(&skipped),
                 Update::Note(note) => say(&note),

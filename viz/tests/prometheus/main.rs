@@ -1,0 +1,10 @@
+//! weft-viz against a real Prometheus, which scrapes figures that the tests know, and against broken ones.
+
+mod accuracy;
+mod broken;
+mod exporter;
+mod hostile;
+mod http;
+mod process;
+mod shop;
+mod web;
