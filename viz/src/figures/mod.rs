@@ -6,6 +6,7 @@ mod tcp;
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures::future::BoxFuture;
 use weft_api::viz::{ErrorCode, Failure, ResourceRef, Source};
 
 pub(crate) use self::series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, empty as empty_series};
@@ -46,19 +47,32 @@ pub(crate) type Ends = Vec<Option<ResourceRef>>;
 pub(crate) type ByEnds<T> = HashMap<Ends, T>;
 
 impl Figures {
-    pub(crate) async fn instant(&self, query: &Query, at: u64) -> Result<Arc<Vec<Sample>>, Failure> {
-        match self {
-            Self::Prometheus(prometheus) => prometheus.instant(query, at).await,
-            Self::Proxies(scrapes) => Ok(Arc::new(scrapes.instant(query))),
-        }
+    /// The future is boxed: answers are made of many.
+    pub(crate) fn instant<'a>(
+        &'a self,
+        query: &'a Query,
+        at: u64,
+    ) -> BoxFuture<'a, Result<Arc<Vec<Sample>>, Failure>> {
+        Box::pin(async move {
+            match self {
+                Self::Prometheus(prometheus) => prometheus.instant(query, at).await,
+                Self::Proxies(scrapes) => Ok(Arc::new(scrapes.instant(query))),
+            }
+        })
     }
 
     /// Without Prometheus there is no history, and the answer is empty.
-    pub(crate) async fn range(&self, query: &Query, times: Times) -> Result<Arc<Vec<Line>>, Failure> {
-        match self {
-            Self::Prometheus(prometheus) => prometheus.range(query, times).await,
-            Self::Proxies(_) => Ok(Arc::default()),
-        }
+    pub(crate) fn range<'a>(
+        &'a self,
+        query: &'a Query,
+        times: Times,
+    ) -> BoxFuture<'a, Result<Arc<Vec<Line>>, Failure>> {
+        Box::pin(async move {
+            match self {
+                Self::Prometheus(prometheus) => prometheus.range(query, times).await,
+                Self::Proxies(_) => Ok(Arc::default()),
+            }
+        })
     }
 
     pub(crate) fn source(&self) -> Source {

@@ -1,5 +1,7 @@
 //! weft-viz against a real Prometheus, which scrapes figures that the tests know, and against broken ones.
 
+#![allow(clippy::unwrap_used)]
+
 mod accuracy;
 mod broken;
 mod exporter;
