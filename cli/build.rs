@@ -10,7 +10,11 @@ fn main() -> io::Result<()> {
     let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts").canonicalize()?;
     let mut out =
         fs::File::create(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("charts.rs"))?;
-    for (constant, chart) in [("CONTROL_PLANE_FILES", "weft-control-plane"), ("CRDS_FILES", "weft-crds")] {
+    for (constant, chart) in [
+        ("CONTROL_PLANE_FILES", "weft-control-plane"),
+        ("CRDS_FILES", "weft-crds"),
+        ("VIZ_FILES", "weft-viz"),
+    ] {
         writeln!(out, "const {constant}: &[(&str, &str)] = &[")?;
         let root = charts.join(chart);
         println!("cargo::rerun-if-changed={}", root.display());

@@ -1,7 +1,8 @@
 //! Connects gRPC clients over TLS to a server with a certain identity.
 
 use std::{
-    future::Future,
+    future::{Future, Ready, ready},
+    io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -12,7 +13,10 @@ use std::{
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, client::Resumption};
 use rustls_pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     codegen::{Service, http::Uri},
@@ -47,6 +51,10 @@ pub enum Error {
     Name(String),
     #[error("cannot connect: {0}")]
     Connect(#[from] tonic::transport::Error),
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    #[error("the TLS handshake took too long")]
+    Timeout,
 }
 
 /// Connects to the server with exactly the identity `server`. It must have a certificate that chains to `anchors` (PEM).
@@ -58,6 +66,18 @@ pub async fn connect(address: SocketAddr, anchors: &[u8], server: &str) -> Resul
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
     Ok(endpoint.connect_with_connector(connector).await?)
+}
+
+/// The same over a connection that exists already, such as a forwarded port. When it ends, so does the channel.
+pub async fn over<S>(stream: S, anchors: &[u8], server: &str) -> Result<Channel, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = TlsConnector::from(Arc::new(config(anchors)?)).connect(server_name(server)?, stream);
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, handshake).await.map_err(|_| Error::Timeout)?;
+    // The URI only names the authority of requests.
+    let endpoint = Endpoint::from_shared(format!("https://{server}"))?;
+    Ok(endpoint.connect_with_connector(Once(Some(stream.map_err(Error::Handshake)?))).await?)
 }
 
 /// A server's name for TLS.
@@ -83,6 +103,26 @@ fn config(anchors: &[u8]) -> Result<ClientConfig, Error> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// Hands out the only connection that there is.
+struct Once<S>(Option<TlsStream<S>>);
+
+impl<S> Service<Uri> for Once<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Response = TokioIo<TlsStream<S>>;
+    type Error = BoxError;
+    type Future = Ready<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        ready(self.0.take().map(TokioIo::new).ok_or_else(|| "the connection has ended".into()))
+    }
 }
 
 impl<F> Service<Uri> for Connector<F>

@@ -1,17 +1,21 @@
 //! weft's command-line tool.
 
 mod args;
+mod authz;
 mod certificates;
 mod chart;
 mod check;
 mod completion;
+mod control;
 mod diagnostics;
 mod global;
+mod identity;
 mod inject;
 mod install;
 mod kubernetes;
 mod terminal;
 mod version;
+mod viz;
 
 use std::process::ExitCode;
 
@@ -35,6 +39,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
         Command::Check(args) => return check::check(&global, &args).await,
+        Command::Viz(args) => return viz::run(&global, args).await,
         Command::Version(args) => version::run(&global, &args).await,
         Command::Install(args) => install::install(&global, &args).await,
         Command::Upgrade(args) => install::upgrade(&global, &args).await,
@@ -42,6 +47,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Prune(args) => install::prune(&global, &args).await,
         Command::Inject(args) => inject::inject(&global, &args),
         Command::Uninject(args) => inject::uninject(&args),
+        Command::Identity(args) => identity::run(&global, &args).await,
+        Command::Authz(args) => authz::run(&global, &args).await,
         Command::Diagnostics(args) => diagnostics::run(&global, &args).await,
         Command::Completion(args) => {
             completion::run(&args, &mut Cli::command());

@@ -6,7 +6,7 @@ use clap::Parser;
 use ipnet::IpNet;
 use weft_control::{AuthorityConfig, Config, KubernetesConfig, Mesh, SourceConfig, settings::parse_duration};
 
-use crate::logging::Format;
+use crate::{defaults::Defaults, logging::Format};
 
 /// weft's control plane: tells node proxies their workloads and the endpoints of destinations, and issues certificates
 #[derive(Debug, Parser)]
@@ -98,6 +98,8 @@ pub(crate) struct Args {
         value_parser = parse_duration
     )]
     identity_clock_skew_allowance: Duration,
+    #[command(flatten)]
+    defaults: Defaults,
     /// The format of log lines
     #[arg(long, value_enum, default_value_t = Format::Text, env = "WEFT_CONTROL_LOG_FORMAT")]
     pub(crate) log_format: Format,
@@ -142,6 +144,7 @@ impl Args {
             admin: self.admin,
             nodes: self.nodes,
             identity,
+            defaults: self.defaults.annotations(),
             mesh: Mesh {
                 trust_domain: self.trust_domain,
                 control_plane_namespace: self.control_plane_namespace,

@@ -8,6 +8,7 @@ use crate::{
     kubernetes::ClientError,
     manifests::SourceError,
     mesh::Mesh,
+    settings::Annotations,
 };
 
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Config {
     /// The authority, and the certificates that it issues.
     pub identity: AuthorityConfig,
     pub mesh: Mesh,
+    /// Settings for everything that no annotation is about.
+    pub defaults: Annotations,
 }
 
 /// Where the objects of the cluster come from.

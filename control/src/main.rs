@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod defaults;
 mod logging;
 
 use std::process::ExitCode;

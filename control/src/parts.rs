@@ -66,7 +66,7 @@ impl Parts {
             // Replicas come and go: only the proxies know.
             SourceConfig::Kubernetes(_) => (ServedFile::none(), Served::new()),
         };
-        let index = Arc::new(Index::new(known));
+        let index = Arc::new(Index::with_defaults(known, config.defaults.clone()));
         let authority = CertificateAuthority::open(&config.identity, &config.state, &mesh, metrics.clone())?;
         let authority = Arc::new(authority);
         let own = OwnCertificate::new(&mesh, authority.clone(), config.identity.lifetime, metrics.clone())?;

@@ -161,6 +161,7 @@ pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
             clock_skew: Duration::from_secs(20),
         },
         mesh: mesh(),
+        defaults: crate::settings::Annotations::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use weft_tests::kubernetes::{Cluster, on_cluster};
 
 pub(crate) const NAMESPACE: &str = "weft";
@@ -28,4 +28,14 @@ fn install(cluster: &Cluster) -> Result<()> {
     }
     cluster.rolled_out(NAMESPACE, "deployment/weft-control")?;
     cluster.rolled_out(NAMESPACE, "daemonset/weft-proxy")
+}
+
+/// The name of the proxy's pod that serves a node.
+pub(crate) fn proxy_on(cluster: &Cluster, node: &str) -> Result<String> {
+    let path = r#"go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}"#;
+    let selector = "linkerd.io/control-plane-component=proxy";
+    let node = format!("spec.nodeName={node}");
+    let arguments = ["get", "pods", "-l", selector, "--field-selector", &node, "-o", path];
+    let pods = cluster.kubectl(&[&["-n", NAMESPACE], &arguments[..]].concat())?;
+    pods.lines().next().map(str::to_owned).with_context(|| format!("no proxy with {node}"))
 }

@@ -7,14 +7,18 @@ use std::process::ExitCode;
 
 use weft_tests::{kubernetes, suite};
 
+mod certificates;
 mod cluster;
 mod installed;
+mod mesh;
 mod node;
 mod quick_start;
+mod run;
 
 fn main() -> ExitCode {
-    // The quick start begins without weft; what comes after it installs weft and lets it stay.
-    let code = suite::main(vec![cluster::area(), quick_start::area(), node::area()]);
+    // The quick start and `run` begin without weft; what comes after them installs weft and lets it stay.
+    let code =
+        suite::main(vec![cluster::area(), quick_start::area(), run::area(), node::area(), mesh::area()]);
     kubernetes::end();
     code
 }

@@ -35,6 +35,7 @@ mod servers;
 mod splice;
 mod supervision;
 mod tap;
+mod viz_grafana;
 mod wire;
 
 fn main() -> ExitCode {
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         splice::area(),
         run::area(),
         tap::area(),
+        viz_grafana::area(),
     ];
     areas.extend(policy::areas());
     areas.extend(http::areas());

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measures weft next to direct connections and pairs of haproxy and nginx.
 
+mod control;
+
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -8,15 +10,17 @@ use crate::{Command, build, debian, doctor, host, steps::Steps};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
-    arguments: "[--quick] [--routed] [--h2load] [--repetitions N] [--cases A,B] [--variants A,B] [FILTER]",
+    arguments: "[--quick] [--routed] [--h2load] [--repetitions N] [--cases A,B] [--variants A,B] [FILTER] | control [--pods N,N]",
     what: "Measures latency, throughput, CPU and memory: direct, through weft, and through pairs of haproxy and nginx.",
     why: "The figures of docs/performance.md, on your machine. FILTER is a part of CASE/VARIANT, for example \
           echo-2000/weft. --routed gives each pod its own routed link in place of a bridge. --h2load checks the \
-          maxima of HTTP with nghttp2's load generator.",
+          maxima of HTTP with nghttp2's load generator. `bench control` measures the control plane instead: 1 000 and \
+          10 000 pods in a real API server.",
     example: "cargo xtask bench --quick\n\
               cargo xtask bench --quick --cases h1-2000,h2-2000,grpc-2000\n\
               cargo xtask bench --cases h1-max-128,grpc-max-8x16 --variants weft,haproxy,nginx --h2load\n\
-              cargo xtask bench --repetitions 3 h1-",
+              cargo xtask bench --repetitions 3 h1-\n\
+              cargo xtask bench control",
     run,
 };
 
@@ -76,6 +80,9 @@ fn parse(arguments: Vec<String>) -> Result<Options> {
 }
 
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
+    if arguments.first().is_some_and(|first| first == "control") {
+        return control::run(arguments.into_iter().skip(1).collect());
+    }
     let options = parse(arguments)?;
     let mut steps = Steps::default();
     steps.step("this machine", "kernel and rights, which cannot be installed", doctor::musts)?;

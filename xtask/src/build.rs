@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::{Command, debian, host, steps::Steps, toolchain};
+use crate::{Command, debian, frontend, host, steps::Steps, toolchain};
 
 pub(crate) const COMMAND: Command = Command {
     name: "build",
@@ -15,13 +15,20 @@ pub(crate) const COMMAND: Command = Command {
     run,
 };
 
-/// weft's own programs, and the packages that have them.
-/// The packages of the programs.
-pub(crate) const PROGRAMS: [&str; 6] =
-    ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster", "weft-cli"];
+/// The packages of weft's programs.
+pub(crate) const PROGRAMS: [&str; 7] =
+    ["weft-proxy", "weft-control", "weft-demo", "weft-viz", "weft-vm", "weft-cluster", "weft-cli"];
 /// With weft-bench and weft-soak.
-pub(crate) const WITH_TESTS: [&str; 7] =
-    ["weft-proxy", "weft-control", "weft-demo", "weft-vm", "weft-cluster", "weft-cli", "weft-tests"];
+pub(crate) const WITH_TESTS: [&str; 8] = [
+    "weft-proxy",
+    "weft-control",
+    "weft-demo",
+    "weft-viz",
+    "weft-vm",
+    "weft-cluster",
+    "weft-cli",
+    "weft-tests",
+];
 
 fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let mut release = false;
@@ -43,12 +50,13 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Installs the compilers.
+/// Installs the compilers, and builds what programs contain.
 pub(crate) fn prepare(steps: &mut Steps) -> Result<()> {
     steps.step("C compiler", "the cryptography library is written in C and assembler", || {
         debian::ensure(&debian::BUILD)
     })?;
-    steps.step("eBPF toolchain", "compiles the eBPF programs", toolchain::ensure).map(drop)
+    steps.step("eBPF toolchain", "compiles the eBPF programs", toolchain::ensure)?;
+    frontend::build(steps)
 }
 
 /// Builds the programs of packages.

@@ -24,8 +24,14 @@ pub(crate) const BUILD: [Tool; 1] = [tool("cc", "gcc libc6-dev")];
 pub(crate) const RUN: [Tool; 3] =
     [tool("ip", "iproute2"), tool("nft", "nftables"), tool("unshare", "util-linux")];
 
+/// Keeps the figures that the dashboard shows.
+pub(crate) const VIZ: [Tool; 1] = [tool("prometheus", "prometheus")];
+
+/// What looks at the dashboard.
+pub(crate) const BROWSER: [Tool; 1] = [tool("chromium", "chromium")];
+
 /// Real clients and servers for the scenarios.
-pub(crate) const TEST: [Tool; 17] = [
+pub(crate) const TEST: [Tool; 18] = [
     tool("curl", "curl"),
     tool("socat", "socat"),
     tool("python3", "python3 python3-venv"),
@@ -43,6 +49,7 @@ pub(crate) const TEST: [Tool; 17] = [
     tool("sshd", "openssh-server"),
     tool("ssh", "openssh-client"),
     tool("faketime", "faketime"),
+    tool("prometheus", "prometheus"),
 ];
 
 /// The proxies that the benchmark compares with.

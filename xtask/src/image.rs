@@ -19,14 +19,14 @@ use crate::{
 pub(crate) const COMMAND: Command = Command {
     name: "image",
     arguments: "[--debug] [--output DIR]",
-    what: "Builds the images of weft-proxy, weft-control and weft-demo, as OCI archives in target/images or DIR.",
+    what: "Builds the images of weft-proxy, weft-control, weft-viz and weft-demo, as OCI archives in target/images or DIR.",
     why: "cargo xtask cluster load-images, kind load image-archive, docker load and skopeo copy take them. --debug builds \
           the dev profile, which compiles faster, for tests.",
     example: "cargo xtask image\ncargo xtask cluster load-images",
     run,
 };
 
-const PROGRAMS: [&str; 3] = ["weft-proxy", "weft-control", "weft-demo"];
+const PROGRAMS: [&str; 4] = ["weft-proxy", "weft-control", "weft-demo", "weft-viz"];
 /// As the charts' default value imageRegistry.
 const REGISTRY: &str = "ghcr.io/weft-mesh";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -53,12 +53,17 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
 
 /// The archives that were built last.
 pub(crate) fn archives() -> Result<Vec<PathBuf>> {
-    let files: Vec<PathBuf> = PROGRAMS.iter().map(|program| archive(&folder(), program)).collect();
+    archives_in(&folder())
+}
+
+/// The archives of all images in a folder.
+pub(crate) fn archives_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files: Vec<PathBuf> = PROGRAMS.iter().map(|program| archive(folder, program)).collect();
     let missing = files.iter().find(|file| !file.is_file());
     ensure!(
         missing.is_none(),
         "there are no images in {}: build them with `cargo xtask image`",
-        folder().display()
+        folder.display()
     );
     Ok(files)
 }

@@ -9,6 +9,8 @@ mod debian;
 mod doctor;
 mod ebpf;
 mod exec;
+mod frontend;
+mod grafana;
 mod host;
 mod image;
 mod kernels;
@@ -34,13 +36,14 @@ struct Command {
     run: fn(Vec<String>) -> Result<ExitCode>,
 }
 
-const COMMANDS: [Command; 9] = [
+const COMMANDS: [Command; 10] = [
     run::COMMAND,
     exec::COMMAND,
     cluster::COMMAND,
     image::COMMAND,
     test::COMMAND,
     bench::COMMAND,
+    grafana::COMMAND,
     build::COMMAND,
     lint::COMMAND,
     doctor::COMMAND,

@@ -2,8 +2,10 @@
 
 mod authority;
 mod read;
+mod text;
 
 pub(crate) use self::{
     authority::create,
     read::{Certificate, format_time, key_belongs_to, read},
+    text::text,
 };

@@ -124,7 +124,7 @@ impl Certificate {
         })
     }
 
-    fn with<T>(&self, read: impl FnOnce(&X509Certificate<'_>) -> T) -> T {
+    pub(super) fn with<T>(&self, read: impl FnOnce(&X509Certificate<'_>) -> T) -> T {
         let (_, parsed) = X509Certificate::from_der(&self.der).expect("`new` has read it");
         read(&parsed)
     }

@@ -30,6 +30,7 @@ const ORDER: &[&str] = &[
     "ClusterRoleBinding",
     "Role",
     "RoleBinding",
+    "PersistentVolumeClaim",
     "Service",
     "PodDisruptionBudget",
     "DaemonSet",

@@ -28,6 +28,8 @@ include!(concat!(env!("OUT_DIR"), "/charts.rs"));
 pub(crate) const CONTROL_PLANE: Chart = Chart { name: "weft-control-plane", files: CONTROL_PLANE_FILES };
 /// The kinds of policies.
 pub(crate) const CRDS: Chart = Chart { name: "weft-crds", files: CRDS_FILES };
+/// The dashboard, taps and Prometheus.
+pub(crate) const VIZ: Chart = Chart { name: "weft-viz", files: VIZ_FILES };
 
 /// A chart, as it is in deploy/charts.
 pub(crate) struct Chart {

@@ -1,6 +1,7 @@
 //! Checks values against values.schema.json: as much of JSON Schema as that file uses.
 
 use anyhow::{Context, Result, bail};
+use regex::Regex;
 use serde_json::Value;
 
 /// Fails with all mistakes in `values`.
@@ -39,6 +40,19 @@ fn walk(schema: &Value, value: &Value, at: &str, problems: &mut Vec<String>) {
         && number < minimum
     {
         problems.push(format!("{at}: {value} is less than {minimum}"));
+    }
+    if let (Some(maximum), Some(number)) = (schema.get("maximum").and_then(Value::as_f64), value.as_f64())
+        && number > maximum
+    {
+        problems.push(format!("{at}: {value} is more than {maximum}"));
+    }
+    if let (Some(pattern), Some(text)) = (schema.get("pattern").and_then(Value::as_str), value.as_str()) {
+        // A pattern that does not compile matches nothing; a test finds it.
+        let matches = Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text));
+        if !matches {
+            let advice = schema.get("description").and_then(Value::as_str).unwrap_or("it has another form");
+            problems.push(format!("{at}: {value} is not possible; {advice}"));
+        }
     }
     match value {
         Value::Object(map) => {
@@ -94,6 +108,8 @@ mod tests {
         "type",
         "enum",
         "minimum",
+        "maximum",
+        "pattern",
         "properties",
         "additionalProperties",
         "items",
@@ -109,6 +125,7 @@ mod tests {
             for (key, value) in schema.as_object().into_iter().flatten() {
                 assert!(KEYWORDS.contains(&key.as_str()), "{key} in values.schema.json is not checked");
                 match key.as_str() {
+                    "pattern" => drop(Regex::new(value.as_str().unwrap()).unwrap()),
                     "properties" => value.as_object().unwrap().values().for_each(visit),
                     "items" | "additionalProperties" => visit(value),
                     _ => {}
@@ -129,6 +146,7 @@ mod tests {
             "controllerReplicas": "three",
             "imagePullPolicy": "Sometimes",
             "identity": {"issuer": {"scheem": "kubernetes.io/tls"}},
+            "proxyInit": {"ignoreInboundPorts": "80;443"},
         });
         let text = check(schema(), &values).unwrap_err().to_string();
         assert!(text.contains("- controllerReplicas: \"three\" is not of type integer\n"), "{text}");
@@ -136,6 +154,20 @@ mod tests {
             "imagePullPolicy: \"Sometimes\" is not possible; use one of Always, IfNotPresent, Never"
         ));
         assert!(text.contains("- identity.issuer.scheem: there is no such value\n"), "{text}");
+        assert!(text.contains(
+            "- proxyInit.ignoreInboundPorts: \"80;443\" is not possible; write numbers and ranges between 1 and 65535"
+        ));
+    }
+
+    #[test]
+    fn ports_are_numbers_and_ranges() {
+        let with = |ports: &str| check(schema(), &json!({"proxy": {"opaquePorts": ports}}));
+        for ports in ["", "25", "65535", "25,8000-8080", " 25 , 26 "] {
+            with(ports).unwrap();
+        }
+        for ports in ["x", "25,", "-5", "0", "25 26", "65536", "123456", "1-2-3"] {
+            with(ports).unwrap_err();
+        }
     }
 
     #[test]

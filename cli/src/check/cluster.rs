@@ -14,6 +14,7 @@ use crate::{
     chart::parse_values,
     global::Global,
     kubernetes::{self, CONFIG, PROXY_SELECTOR, admin_page, explain},
+    viz::{Viz, VizOptions},
 };
 
 /// As many nodes' pages are read at the same time.
@@ -22,6 +23,8 @@ const PAGES_AT_ONCE: usize = 16;
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) global: Global,
+    /// Where weft-viz is; without a namespace, it is looked for.
+    pub(super) viz: VizOptions,
     pub(super) expected_version: String,
 }
 
@@ -33,6 +36,7 @@ pub(super) struct Cluster {
     services: OnceCell<Vec<Service>>,
     namespaces: OnceCell<Vec<Namespace>>,
     proxies: OnceCell<BTreeMap<String, NodeProxy>>,
+    viz: OnceCell<Viz>,
 }
 
 /// A node proxy, with its pages or why they cannot be read.
@@ -64,6 +68,7 @@ impl Cluster {
             services: OnceCell::new(),
             namespaces: OnceCell::new(),
             proxies: OnceCell::new(),
+            viz: OnceCell::new(),
         }
     }
 
@@ -161,6 +166,38 @@ impl Cluster {
                 && labels.and_then(|l| l.get(kubernetes::COMPONENT_LABEL)).is_some_and(|own| own == component)
         });
         Ok(pods.collect())
+    }
+
+    /// The namespaces that say that weft-viz is in them.
+    pub(super) async fn viz_namespaces(&self) -> Result<Vec<&str>> {
+        let namespaces = self.namespaces().await?.iter().filter(|namespace| {
+            let labels = namespace.metadata.labels.as_ref();
+            labels
+                .and_then(|labels| labels.get(kubernetes::EXTENSION_LABEL))
+                .is_some_and(|name| name == "viz")
+        });
+        Ok(namespaces.filter_map(|namespace| namespace.metadata.name.as_deref()).collect())
+    }
+
+    /// The namespace of weft-viz.
+    pub(super) async fn viz_namespace(&self) -> Result<String> {
+        let named = &self.options.viz.viz_namespace;
+        if !named.is_empty() {
+            return Ok(named.clone());
+        }
+        Ok(self.viz_namespaces().await?.first().map_or("weft-viz", |name| name).to_owned())
+    }
+
+    /// weft-viz itself.
+    pub(super) async fn viz(&self) -> Result<&Viz> {
+        self.viz
+            .get_or_try_init(|| async {
+                let on_vm = self.options.viz.is_vm(&self.options.global);
+                let viz_namespace = if on_vm { String::new() } else { self.viz_namespace().await? };
+                let options = VizOptions { viz_namespace, ..self.options.viz.clone() };
+                Viz::connect(&self.options.global, &options).await
+            })
+            .await
     }
 
     /// The ready proxies by node.

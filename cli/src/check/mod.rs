@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use self::model::{Category, CheckResult, Outcome};
-use crate::global::Global;
+use crate::{global::Global, viz::VizOptions};
 
 /// Check whether weft can be installed, or whether it works
 #[derive(Debug, Args)]
@@ -61,13 +61,60 @@ enum Output {
 }
 
 pub(crate) async fn check(global: &Global, args: &CheckArgs) -> Result<ExitCode> {
-    let categories = categories::selected(args, global.namespace.is_some());
-    let options = cluster::Options {
-        global: global.clone(),
-        expected_version: args.expected_version.clone().unwrap_or_else(|| crate::version::CLIENT.to_owned()),
+    let plan = run::Plan {
+        categories: categories::selected(args, global.namespace.is_some()),
+        extensions: categories::of_extensions(args, global.namespace.is_some()),
     };
-    let printer = print::Printer::new(args.output);
-    let results = run::run(categories, options, args.wait, &printer).await;
+    let expected_version = args.expected_version.clone();
+    let options = options(global, VizOptions::default(), expected_version);
+    conclude(plan, options, args.wait, args.output).await
+}
+
+/// Check whether weft-viz works
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  # Waits until weft-viz works, at most five minutes
+  weft viz check
+
+  # Are the pods of a namespace seen by it?
+  weft -n emojivoto viz check --proxy
+
+The exit code is 1 if a check failed (×), and 0 if there are only warnings (‼).
+`weft check` does the same after its own checks. docs/check.md explains every check.")]
+pub(crate) struct VizCheckArgs {
+    /// The pods in the namespace (-n), or in all namespaces, too
+    #[arg(long)]
+    proxy: bool,
+    /// How long to wait for what takes its time, as in 300s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
+    wait: Duration,
+    /// The format of the result
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Output,
+}
+
+pub(crate) async fn viz_check(global: &Global, viz: &VizOptions, args: &VizCheckArgs) -> Result<ExitCode> {
+    let on_vm = viz.is_vm(global);
+    let categories = categories::of_viz(on_vm, args.proxy, global.namespace.is_some());
+    let plan = run::Plan { categories, extensions: Vec::new() };
+    conclude(plan, options(global, viz.clone(), None), args.wait, args.output).await
+}
+
+fn options(global: &Global, viz: VizOptions, expected_version: Option<String>) -> cluster::Options {
+    let expected_version = expected_version.unwrap_or_else(|| crate::version::CLIENT.to_owned());
+    cluster::Options { global: global.clone(), viz, expected_version }
+}
+
+/// Runs the checks and prints what they found.
+async fn conclude(
+    plan: run::Plan,
+    options: cluster::Options,
+    wait: Duration,
+    output: Output,
+) -> Result<ExitCode> {
+    let printer = print::Printer::new(output);
+    let results = run::run(plan, options, wait, &printer).await;
     printer.finish(&results)?;
     let failed = results
         .iter()
@@ -77,7 +124,7 @@ pub(crate) async fn check(global: &Global, args: &CheckArgs) -> Result<ExitCode>
 }
 
 /// A number with s, m or h; without one, seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let seconds = match unit {

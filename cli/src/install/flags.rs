@@ -1,12 +1,11 @@
 //! The options that set values of the installation.
 
-use std::{fs, path::PathBuf};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::chart::{CONTROL_PLANE, SetKind, coalesce, parse_values, set};
+use super::set_flags::SetFlags;
+use crate::chart::{CONTROL_PLANE, coalesce};
 
 /// Options that set values.
 #[derive(Debug, Default, Args)]
@@ -33,6 +32,35 @@ pub(super) struct ValueFlags {
     #[arg(long, value_name = "CIDR,…", help_heading = "Control plane")]
     cluster_networks: Option<String>,
 
+    /// Who may connect to the ports of pods, where no annotation or Server says otherwise: all-unauthenticated,
+    /// all-authenticated, cluster-unauthenticated, cluster-authenticated, deny or audit
+    #[arg(long, value_name = "POLICY", help_heading = "Proxies")]
+    default_inbound_policy: Option<String>,
+    /// Ports to which connections go directly, where no annotation says otherwise
+    #[arg(long, value_name = "PORT,…", help_heading = "Proxies")]
+    skip_inbound_ports: Option<String>,
+    /// Ports that pods connect to directly, where no annotation says otherwise
+    #[arg(long, value_name = "PORT,…", help_heading = "Proxies")]
+    skip_outbound_ports: Option<String>,
+    /// Ports whose protocol is not detected, where no annotation says otherwise
+    #[arg(long, value_name = "PORT,…", help_heading = "Proxies")]
+    opaque_ports: Option<String>,
+    /// What the node proxies log
+    #[arg(long, value_name = "LEVEL", help_heading = "Proxies")]
+    proxy_log_level: Option<String>,
+    /// The CPU that a node proxy requests, as in 100m
+    #[arg(long, value_name = "CPU", help_heading = "Proxies")]
+    proxy_cpu_request: Option<String>,
+    /// The most CPU that a node proxy may use, as in 2
+    #[arg(long, value_name = "CPU", help_heading = "Proxies")]
+    proxy_cpu_limit: Option<String>,
+    /// The memory that a node proxy requests, as in 64Mi
+    #[arg(long, value_name = "MEMORY", help_heading = "Proxies")]
+    proxy_memory_request: Option<String>,
+    /// The most memory that a node proxy may use, as in 1Gi
+    #[arg(long, value_name = "MEMORY", help_heading = "Proxies")]
+    proxy_memory_limit: Option<String>,
+
     /// The registry of the images
     #[arg(long, value_name = "REGISTRY", help_heading = "Images")]
     registry: Option<String>,
@@ -40,18 +68,8 @@ pub(super) struct ValueFlags {
     #[arg(long, value_name = "POLICY", help_heading = "Images")]
     image_pull_policy: Option<String>,
 
-    /// A file with values, as for Helm; may be given several times
-    #[arg(short = 'f', long, value_name = "FILE", help_heading = "Values")]
-    values: Vec<PathBuf>,
-    /// Set a value: NAME=VALUE, several separated by commas
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Values")]
-    set: Vec<String>,
-    /// Set a value that is a string, whatever it looks like
-    #[arg(long, value_name = "NAME=VALUE", help_heading = "Values")]
-    set_string: Vec<String>,
-    /// Set a value to the content of a file
-    #[arg(long, value_name = "NAME=FILE", help_heading = "Values")]
-    set_file: Vec<String>,
+    #[command(flatten)]
+    set: SetFlags,
 }
 
 /// The format of printed manifests.
@@ -69,11 +87,7 @@ impl ValueFlags {
         if self.ha {
             values = lay_over(values, &CONTROL_PLANE.high_availability()?);
         }
-        for path in &self.values {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let file = parse_values(&text).with_context(|| path.display().to_string())?;
-            values = lay_over(values, &file);
-        }
+        values = self.set.files(values)?;
         for (name, value) in self.singles() {
             if let Some(value) = value {
                 let mut one = value;
@@ -83,16 +97,7 @@ impl ValueFlags {
                 values = lay_over(values, &one);
             }
         }
-        for (texts, flag, kind) in [
-            (&self.set, "--set", SetKind::Typed),
-            (&self.set_string, "--set-string", SetKind::String),
-            (&self.set_file, "--set-file", SetKind::File),
-        ] {
-            for text in texts {
-                set(&mut values, text, kind).with_context(|| format!("{flag} {text}"))?;
-            }
-        }
-        Ok(values)
+        self.set.assign(values)
     }
 
     fn singles(&self) -> Vec<(&'static str, Option<Value>)> {
@@ -106,6 +111,15 @@ impl ValueFlags {
             ("controllerGID", self.controller_gid.map(Value::from)),
             ("clusterDomain", text(self.cluster_domain.as_ref())),
             ("clusterNetworks", text(self.cluster_networks.as_ref())),
+            ("proxy.defaultInboundPolicy", text(self.default_inbound_policy.as_ref())),
+            ("proxyInit.ignoreInboundPorts", text(self.skip_inbound_ports.as_ref())),
+            ("proxyInit.ignoreOutboundPorts", text(self.skip_outbound_ports.as_ref())),
+            ("proxy.opaquePorts", text(self.opaque_ports.as_ref())),
+            ("proxy.logLevel", text(self.proxy_log_level.as_ref())),
+            ("proxy.resources.cpu.request", text(self.proxy_cpu_request.as_ref())),
+            ("proxy.resources.cpu.limit", text(self.proxy_cpu_limit.as_ref())),
+            ("proxy.resources.memory.request", text(self.proxy_memory_request.as_ref())),
+            ("proxy.resources.memory.limit", text(self.proxy_memory_limit.as_ref())),
             ("imageRegistry", text(self.registry.as_ref())),
             ("imagePullPolicy", text(self.image_pull_policy.as_ref())),
         ]

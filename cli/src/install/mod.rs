@@ -7,6 +7,7 @@ mod objects;
 mod output;
 mod prune;
 mod refuse;
+mod set_flags;
 mod stored;
 mod uninstall;
 mod upgrade;
@@ -14,8 +15,11 @@ mod upgrade;
 pub(crate) use self::{
     flags::{Format, lay_over},
     new::{InstallArgs, install},
+    objects::{KINDS, Kind, labelled},
+    output::{documents as print_documents, objects as print_objects},
     prune::{PruneArgs, prune},
     refuse::crd_names,
+    set_flags::SetFlags,
     uninstall::{UninstallArgs, uninstall},
     upgrade::{UpgradeArgs, upgrade},
 };

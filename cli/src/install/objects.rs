@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::{NAMESPACE_LABEL, explain, not_found};
 
+/// Group, version, kind and plural.
+pub(crate) type Kind = (&'static str, &'static str, &'static str, &'static str);
+
 /// The kinds of objects that an installation has, but for custom resource definitions.
-const KINDS: &[(&str, &str, &str, &str)] = &[
+pub(crate) const KINDS: &[Kind] = &[
     (
         "admissionregistration.k8s.io",
         "v1",
@@ -32,7 +35,7 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("", "v1", "Namespace", "namespaces"),
 ];
 
-pub(super) const CRDS: (&str, &str, &str, &str) =
+pub(super) const CRDS: Kind =
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
 
 /// The objects of the installation in `namespace`, as far as `kubectl delete` needs them.
@@ -45,9 +48,9 @@ pub(super) async fn installed(client: &Client, namespace: &str) -> Result<Vec<Va
 }
 
 /// The objects of a kind that a selector chooses.
-pub(super) async fn labelled(
+pub(crate) async fn labelled(
     client: &Client,
-    (group, version, kind, plural): &(&str, &str, &str, &str),
+    (group, version, kind, plural): &Kind,
     selector: &str,
 ) -> Result<Vec<Value>> {
     let api_version = if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Prints rendered objects, as YAML with the templates' comments, or as a sequence of JSON objects.
-pub(super) fn documents(documents: &[Document], format: Format) -> Result<()> {
+pub(crate) fn documents(documents: &[Document], format: Format) -> Result<()> {
     let mut text = String::new();
     for document in documents {
         match format {
@@ -24,7 +24,7 @@ pub(super) fn documents(documents: &[Document], format: Format) -> Result<()> {
 }
 
 /// Prints other objects.
-pub(super) fn objects(objects: &[Value], format: Format) -> Result<()> {
+pub(crate) fn objects(objects: &[Value], format: Format) -> Result<()> {
     let mut text = String::new();
     for object in objects {
         match format {

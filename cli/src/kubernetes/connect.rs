@@ -12,9 +12,26 @@ use crate::global::Global;
 
 /// A client for the cluster. It has not talked to the cluster yet.
 pub(crate) async fn connect(global: &Global) -> Result<Client> {
+    client(global, Some(Duration::from_secs(30))).await
+}
+
+/// A client for connections on which nothing may happen for a long time.
+pub(crate) async fn connect_for_streams(global: &Global) -> Result<Client> {
+    client(global, None).await
+}
+
+/// Whether there is a kubeconfig with a context, or a pod's service account.
+pub(crate) fn names_a_cluster(global: &Global) -> bool {
+    global.kubeconfig.is_some()
+        || global.context.is_some()
+        || env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        || Kubeconfig::read().is_ok_and(|kubeconfig| kubeconfig.current_context.is_some())
+}
+
+async fn client(global: &Global, read_timeout: Option<Duration>) -> Result<Client> {
     let mut config = config(global).await?;
     config.connect_timeout = Some(Duration::from_secs(10));
-    config.read_timeout = Some(Duration::from_secs(30));
+    config.read_timeout = read_timeout;
     config.reset_reader_on_write = true;
     // The commands say at once what is wrong, and `check` repeats by itself.
     config.default_retry = false;

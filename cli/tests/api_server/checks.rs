@@ -41,7 +41,7 @@ pub(crate) fn trials(lab: &Arc<Lazy>) -> Vec<Trial> {
 }
 
 /// The tests of the commands may not have run.
-fn installed(lab: &Lab) {
+pub(crate) fn installed(lab: &Lab) {
     let there = lab.try_kubectl(&["-n", "weft", "get", "cm", "weft-config"], "").status.success();
     if !there {
         for args in [&["install", "--crds"][..], &["install"]] {

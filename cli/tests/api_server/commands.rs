@@ -122,14 +122,31 @@ fn version_after(lab: &Lab) {
 fn upgrade(lab: &Lab) {
     let before =
         lab.kubectl(&["-n", "weft", "get", "secret", "weft-identity-issuer", "-o", "jsonpath={.data}"], "");
-    let changed = stdout(&lab.weft(&["upgrade", "--set", "controllerLogLevel=debug"], ""));
+    let changed = stdout(&lab.weft(
+        &[
+            "upgrade",
+            "--set",
+            "controllerLogLevel=debug",
+            "--default-inbound-policy",
+            "cluster-authenticated",
+            "--skip-inbound-ports",
+            "4000-4010",
+            "--proxy-memory-limit",
+            "1Gi",
+        ],
+        "",
+    ));
     lab.kubectl(&["apply", "-f", "-"], &changed);
     let after =
         lab.kubectl(&["-n", "weft", "get", "secret", "weft-identity-issuer", "-o", "jsonpath={.data}"], "");
     assert_eq!(before, after, "the issuer stays");
     // What one upgrade was told, the next one knows.
     let again = stdout(&lab.weft(&["upgrade"], ""));
-    assert!(again.contains("value: \"debug\""), "{again}");
+    for kept in
+        ["value: \"debug\"", "value: \"cluster-authenticated\"", "value: \"4000-4010\"", "memory: \"1Gi\""]
+    {
+        assert!(again.contains(kept), "{kept} is missing in {again}");
+    }
     assert!(
         lab.kubectl(&["diff", "-f", "-"], &again).is_empty(),
         "an upgrade without changes changes nothing"

@@ -17,8 +17,15 @@ pub(crate) struct Lab {
     pub(crate) programs: Programs,
     folder: TempDir,
     server: ApiServer,
-    /// The pages of the node proxies: /config and /metrics of 10.77.0.1, then of 10.77.0.2.
-    pages: Arc<Mutex<[(String, String); 2]>>,
+    /// The pages of the node proxies at 10.77.0.1 and 10.77.0.2.
+    pages: Arc<Mutex<[Pages; 2]>>,
+}
+
+#[derive(Clone, Default)]
+struct Pages {
+    config: String,
+    metrics: String,
+    certificates: String,
 }
 
 /// What a check found.
@@ -44,7 +51,14 @@ impl Lab {
 
     /// Sets the pages of a node's proxy.
     pub(crate) fn page(&self, node: usize, config: &Value, metrics: &str) {
-        self.pages.lock().unwrap()[node] = (config.to_string(), metrics.to_owned());
+        let mut pages = self.pages.lock().unwrap();
+        pages[node].config = config.to_string();
+        metrics.clone_into(&mut pages[node].metrics);
+    }
+
+    /// Sets the page /certificates.json of a node's proxy.
+    pub(crate) fn certificates(&self, node: usize, page: &Value) {
+        self.pages.lock().unwrap()[node].certificates = page.to_string();
     }
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> String {
@@ -148,7 +162,7 @@ fn run(command: &mut Command, stdin: &str) -> Output {
 }
 
 /// Serves the pages that a node proxy would serve.
-fn serve(node: usize, address: &str, pages: Arc<Mutex<[(String, String); 2]>>) {
+fn serve(node: usize, address: &str, pages: Arc<Mutex<[Pages; 2]>>) {
     let listener = TcpListener::bind(address).unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -156,10 +170,11 @@ fn serve(node: usize, address: &str, pages: Arc<Mutex<[(String, String); 2]>>) {
             let mut request = [0; 4096];
             let read = stream.read(&mut request).unwrap_or(0);
             let request = String::from_utf8_lossy(&request[..read]).into_owned();
-            let (config, metrics) = pages.lock().unwrap()[node].clone();
+            let Pages { config, metrics, certificates } = pages.lock().unwrap()[node].clone();
             let body = match request.split(' ').nth(1) {
                 Some("/config") => config,
                 Some("/metrics") => metrics,
+                Some("/certificates.json") => certificates,
                 _ => String::new(),
             };
             let status = if body.is_empty() { "500 Internal Server Error" } else { "200 OK" };

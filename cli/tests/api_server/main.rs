@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod api_server;
+mod asking;
 mod checks;
 mod commands;
+mod control;
 mod failures;
 mod helm;
 mod lab;
@@ -40,6 +42,7 @@ fn main() {
             trials.extend(helm::trials(&programs));
             let lab = lazy::Lazy::new(programs);
             trials.extend(commands::trials(&lab));
+            trials.extend(asking::trials(&lab));
             trials.extend(checks::trials(&lab));
         }
         Err(missing) => {

@@ -8,7 +8,7 @@ use super::{
     address::{Describer, resource},
     authority::{Authority, ServiceName},
 };
-use crate::index::{Cluster, DEFAULT_OPAQUE_PORTS, Endpoint, Place, Pod, Service, Topic};
+use crate::index::{Cluster, Endpoint, Place, Pod, Service, Topic};
 
 /// The profile of one destination, for one client.
 #[derive(Debug)]
@@ -60,42 +60,42 @@ impl Profile {
     fn current(&self, cluster: &Cluster) -> DestinationProfile {
         match &self.authority {
             Authority::Address(address) => match cluster.service_at(address.ip()) {
-                Some(service) => self.service(service, address.port()),
+                Some(service) => self.service(cluster, service, address.port()),
                 None => self.endpoint(cluster, *address),
             },
             Authority::Service { service: name @ ServiceName { hostname: Some(_), .. }, port } => {
                 match instance(cluster, name, *port) {
                     Some(Endpoint { addr, pod: Some(pod), .. }) => self.pod(cluster, &pod, addr),
-                    _ => unknown(*port),
+                    _ => unknown(cluster, *port),
                 }
             }
             Authority::Service { service: name, port } => match cluster.service(&name.name) {
-                Some(service) => self.service(service, *port),
+                Some(service) => self.service(cluster, service, *port),
                 None => DestinationProfile {
                     fully_qualified_name: self
                         .describer
                         .mesh
                         .authority(&name.name.name, &name.name.namespace),
-                    ..unknown(*port)
+                    ..unknown(cluster, *port)
                 },
             },
         }
     }
 
-    fn service(&self, service: &Service, port: u16) -> DestinationProfile {
+    fn service(&self, cluster: &Cluster, service: &Service, port: u16) -> DestinationProfile {
         let name = &service.name;
         DestinationProfile {
             fully_qualified_name: self.describer.mesh.authority(&name.name, &name.namespace),
             opaque_protocol: service.opaque_ports.contains(port),
             parent_ref: Some(resource("Service", &name.namespace, &name.name, port)),
-            ..unknown(port)
+            ..unknown(cluster, port)
         }
     }
 
     fn endpoint(&self, cluster: &Cluster, address: SocketAddr) -> DestinationProfile {
         match cluster.pod_at(address.ip(), address.port()) {
             Some(pod) => self.pod(cluster, pod, address),
-            None => unknown(address.port()),
+            None => unknown(cluster, address.port()),
         }
     }
 
@@ -104,15 +104,15 @@ impl Profile {
         DestinationProfile {
             opaque_protocol: pod.config.opaque_ports.contains(address.port()),
             endpoint: Some(self.describer.pod(pod, address, zone.as_deref())),
-            ..unknown(address.port())
+            ..unknown(cluster, address.port())
         }
     }
 }
 
 /// Something outside the cluster, to be forwarded unchanged.
-fn unknown(port: u16) -> DestinationProfile {
+fn unknown(cluster: &Cluster, port: u16) -> DestinationProfile {
     DestinationProfile {
-        opaque_protocol: DEFAULT_OPAQUE_PORTS.contains(&port),
+        opaque_protocol: cluster.opaque_ports().contains(port),
         // Linkerd's default.
         retry_budget: Some(RetryBudget {
             retry_ratio: 0.2,

@@ -11,7 +11,7 @@ use std::{
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use super::{pod::Pod, service::Service};
-use crate::{mesh::Mesh, model::Name};
+use crate::{mesh::Mesh, model::Name, settings::PortSet};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
@@ -23,6 +23,7 @@ pub struct Cluster {
     pods_by_node: RedBlackTreeMapSync<String, Arc<BTreeSet<Name>>>,
     zones: HashTrieMapSync<String, String>,
     splicing: Arc<Splicing>,
+    opaque_ports: PortSet,
 }
 
 /// The pods and services that opted in to splicing.
@@ -96,6 +97,11 @@ impl Cluster {
     /// The same `Arc` as in the previous snapshot if nothing of it changed.
     pub fn splicing(&self) -> &Arc<Splicing> {
         &self.splicing
+    }
+
+    /// The opaque ports of everything that no annotation is about.
+    pub fn opaque_ports(&self) -> &PortSet {
+        &self.opaque_ports
     }
 
     /// Addresses of pods and services that the cluster's networks do not contain.
@@ -174,6 +180,10 @@ impl Cluster {
             Some(zone) => self.zones.insert_mut(node.to_owned(), zone.to_owned()),
             None => _ = self.zones.remove_mut(node),
         }
+    }
+
+    pub(super) fn set_opaque_ports(&mut self, ports: PortSet) {
+        self.opaque_ports = ports;
     }
 
     /// For changes of what opted in to splicing.

@@ -26,6 +26,8 @@ mod zones;
 #[cfg(test)]
 mod authorization_tests;
 #[cfg(test)]
+mod defaults_tests;
+#[cfg(test)]
 mod mesh_tests;
 #[cfg(test)]
 mod random_tests;
@@ -42,7 +44,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use self::{authorization::POLICY_GROUP, pod_config::DEFAULT_OPAQUE_PORTS};
+pub(crate) use self::authorization::POLICY_GROUP;
 pub use self::{
     authorization::{Authorization, ClientIdentity, Clients, Network, Networks},
     cluster::{Cluster, Splicing},
@@ -57,9 +59,12 @@ use self::{
     state::{State, Topics},
     topics::Subscribers,
 };
-use crate::{model::Event, settings::FailMode};
+use crate::{
+    model::Event,
+    settings::{Annotations, FailMode},
+};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
     state: Mutex<State>,
     current: watch::Sender<Arc<Cluster>>,
@@ -69,9 +74,14 @@ pub struct Index {
 impl Index {
     /// An index without objects. Pods in `served` count as served as soon as they appear.
     pub fn new(served: Served) -> Self {
-        let index = Self::default();
-        index.state.lock().served = served;
-        index
+        Self::with_defaults(served, Annotations::default())
+    }
+
+    /// The same, with settings for everything that neither pods, owners, services nor namespaces have an annotation for.
+    pub fn with_defaults(served: Served, defaults: Annotations) -> Self {
+        let state = State::new(served, defaults);
+        let current = watch::Sender::new(Arc::new(state.cluster.clone()));
+        Self { state: Mutex::new(state), current, subscribers: Arc::default() }
     }
 
     /// Takes a batch of events of a source, and builds in this thread what depends on them.

@@ -8,7 +8,7 @@ use super::authorization::Authorization;
 use crate::settings::{AccessLog, Annotations, FailMode, Policy, PortNames, PortRange, PortSet, Protocol};
 
 /// Linkerd's default opaque ports: protocols in which the server speaks first, so that detection would only wait.
-pub(crate) const DEFAULT_OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
+const DEFAULT_OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
 /// Linkerd's default for `skip-inbound-ports` and `skip-outbound-ports`: replication traffic of database clusters.
 const DEFAULT_SKIPPED_PORTS: [u16; 2] = [4567, 4568];
 

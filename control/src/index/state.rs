@@ -13,6 +13,7 @@ use super::{
     links::Links,
     owner::Owners,
     pod::{Pod, Served, Surroundings},
+    pod_config::opaque_ports,
     selector,
     servers::Servers,
     service::{Service, external_name},
@@ -31,7 +32,9 @@ pub(super) struct State {
     pub(super) served: Served,
     store: Store,
     links: Links,
+    /// Of namespaces, completed by those of the whole cluster.
     namespaces: HashMap<String, Annotations>,
+    defaults: Annotations,
     servers: HashMap<String, Servers>,
     zones: Zones,
 }
@@ -40,6 +43,13 @@ pub(super) struct State {
 pub(super) type Topics = BTreeSet<Topic>;
 
 impl State {
+    /// No objects yet.
+    pub(super) fn new(served: Served, defaults: Annotations) -> Self {
+        let mut state = Self { served, defaults, ..Self::default() };
+        state.cluster.set_opaque_ports(opaque_ports(&state.defaults, |_| None));
+        state
+    }
+
     /// Takes a batch of events.
     pub(super) fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> Topics {
         let changes = self.store.apply(events);
@@ -73,6 +83,7 @@ impl State {
                 match after {
                     Some(object) => {
                         let annotations = Annotations::parse(object.metadata().annotations.as_ref()).0;
+                        let annotations = annotations.or(&self.defaults);
                         self.namespaces.insert(key.name.clone(), annotations);
                     }
                     None => _ = self.namespaces.remove(&key.name),
@@ -154,9 +165,8 @@ impl State {
         let Object::Pod(object) = self.store.named(Kind::Pod, name)? else { return None };
         let node = object.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         let node = node.and_then(|node| self.store.get(&Key::new(Kind::Node, None, node)));
-        let none = Annotations::default();
         let around = Surroundings {
-            namespace: self.namespaces.get(&name.namespace).unwrap_or(&none),
+            namespace: self.namespaces.get(&name.namespace).unwrap_or(&self.defaults),
             owners: Owners::of(&object.metadata, &self.store),
             servers: self.servers.get(&name.namespace),
             node_zone: node.and_then(|node| zones::of_labels(node.metadata())),
@@ -207,8 +217,7 @@ impl State {
         object: &k8s_openapi::api::core::v1::Service,
         before: Option<&Service>,
     ) -> Service {
-        let none = Annotations::default();
-        let namespace = self.namespaces.get(&name.namespace).unwrap_or(&none);
+        let namespace = self.namespaces.get(&name.namespace).unwrap_or(&self.defaults);
         let mut built = Service::build(name.clone(), object, namespace);
         if let Some(before) = before.filter(|before| before.settings == built.settings) {
             built.settings = before.settings.clone();

@@ -23,7 +23,7 @@ use crate::programs::Programs;
 
 /// The name that the webhook's certificate has.
 pub(crate) const WEBHOOK_NAME: &str = "weft-policy-validator.weft.svc";
-const ADMIN_TOKEN: &str = "admin-token";
+pub(crate) const ADMIN_TOKEN: &str = "admin-token";
 /// Two cores may have much else to do.
 const START: Duration = Duration::from_secs(90);
 
@@ -54,6 +54,7 @@ impl ApiServer {
             .args(["--listen-peer-urls", &format!("http://{peers}")])
             .args(["--initial-advertise-peer-urls", &format!("http://{peers}")])
             .args(["--initial-cluster", &format!("default=http://{peers}")])
+            .arg("--unsafe-no-fsync")
             .stdout(log(folder.path(), "etcd"))
             .stderr(log(folder.path(), "etcd"))
             .spawn()
@@ -82,7 +83,7 @@ impl ApiServer {
             .arg(format!("--service-account-key-file={}", file("accounts.pem")))
             .arg(format!("--service-account-signing-key-file={}", file("accounts-key.pem")))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .args(["--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=RBAC"])
+            .args(["--service-cluster-ip-range=10.0.0.0/16", "--authorization-mode=RBAC"])
             // No controllers run that would make service accounts.
             .arg("--disable-admission-plugins=ServiceAccount")
             .stdout(log(self.folder.path(), "apiserver"))

@@ -1,6 +1,9 @@
 //! Finds the programs of Kubernetes.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 /// Where `cargo xtask cluster` puts what it builds, below the home folder: in `VERSION/bin`.
 const CACHE: &str = ".cache/weft/kubernetes";
@@ -16,6 +19,18 @@ impl Programs {
     /// # Errors
     /// What is missing, and how to get it.
     pub(crate) fn find() -> Result<Self, String> {
+        Self::find_in(None)
+    }
+
+    /// In a folder first.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub(crate) fn find_in(folder: Option<&Path>) -> Result<Self, String> {
+        let find = |name: &str| match folder.map(|folder| folder.join(name)).filter(|file| file.is_file()) {
+            Some(file) => Ok(file),
+            None => find(name),
+        };
         Ok(Self { etcd: find("etcd")?, api_server: find("kube-apiserver")?, kubectl: find("kubectl")? })
     }
 }

@@ -12,6 +12,7 @@ use weft_control::{
     AuthorityConfig, Config, Control, Error, KubernetesConfig, Mesh, SourceConfig,
     index::{Cluster, Index, Pod},
     model::Name,
+    settings::Annotations,
 };
 
 use crate::api_server::free_address;
@@ -141,5 +142,6 @@ fn config(folder: &tempfile::TempDir, kubeconfig: PathBuf, admin: SocketAddr) ->
             cluster_domain: "cluster.local".into(),
             cluster_networks: vec!["10.0.0.0/8".parse().unwrap()],
         },
+        defaults: Annotations::default(),
     }
 }

@@ -43,7 +43,7 @@ where
     Ok(())
 }
 
-/// Serves `service` alone.
+/// Serves `service`, and grpc.health.v1 for probes.
 pub(crate) async fn serve_on<S>(
     listener: TcpListener,
     service: S,
@@ -54,11 +54,14 @@ where
     S::Future: Send + 'static,
 {
     let mut stopping = stop.clone();
-    let server = Server::builder().add_service(service).serve_with_incoming_shutdown(
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<S>().await;
+    let server = Server::builder().add_service(health).add_service(service).serve_with_incoming_shutdown(
         TcpIncoming::from(listener).with_nodelay(Some(true)),
         async move {
             // An error means that the program ends.
             let _ = stopping.changed().await;
+            reporter.set_not_serving::<S>().await;
         },
     );
     let deadline = async {

@@ -28,6 +28,8 @@ pub struct Admin {
     pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// For `/config`. Must contain no secrets.
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// For `/certificates.json`: those that peers are shown, without private keys.
+    pub certificates: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// For `/http/worst.json`.
     pub worst: Arc<Worst>,
     /// For `/proxy-log-level`.

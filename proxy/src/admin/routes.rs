@@ -16,7 +16,10 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
     let path = request.uri().path();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "/live" | "/ready" | "/metrics" | "/env.json" | "/config" | "/http/worst.json" if !is_read => {
+        "/live" | "/ready" | "/metrics" | "/env.json" | "/config" | "/certificates.json"
+        | "/http/worst.json"
+            if !is_read =>
+        {
             not_allowed("GET, HEAD")
         }
         "/live" => text(StatusCode::OK, "live\n"),
@@ -31,6 +34,7 @@ pub(super) async fn respond(state: &State, peer: SocketAddr, request: Request<In
             json(&env::visible(variables, request.uri().query()))
         }
         "/config" => json(&(state.admin.config)()),
+        "/certificates.json" => json(&(state.admin.certificates)()),
         "/http/worst.json" => json(&state.admin.worst.rows()),
         "/proxy-log-level" => log_level(state, peer, request).await,
         _ => text(StatusCode::NOT_FOUND, format!("not found; paths: {PATHS}\n")),
@@ -108,6 +112,7 @@ fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const PATHS: &str = "/ready /live /metrics /env.json /config /proxy-log-level /http/worst.json";
+const PATHS: &str =
+    "/ready /live /metrics /env.json /config /certificates.json /proxy-log-level /http/worst.json";
 /// The maximum length of the directives, in bytes.
 const MAX_LEVEL: usize = 4 * 1024;

@@ -29,6 +29,7 @@ impl Running {
                 move || if ready.load(Ordering::Relaxed) { Ok(()) } else { Err("no certificate yet".into()) }
             }),
             config: Arc::new(|| serde_json::json!({ "node": "n1" })),
+            certificates: Arc::new(|| serde_json::json!({ "workloads": {} })),
             worst: Arc::default(),
             log_level,
         };
@@ -86,6 +87,8 @@ async fn configuration_and_environment_are_shown() {
     let body = |answer: String| serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     let config: serde_json::Value = body(running.get("/config").await);
     assert_eq!(config["node"], "n1");
+    let certificates: serde_json::Value = body(running.get("/certificates.json").await);
+    assert_eq!(certificates, serde_json::json!({ "workloads": {} }));
     let env: serde_json::Value = body(running.get("/env.json?PATH").await);
     assert_eq!(env.as_object().unwrap().keys().collect::<Vec<_>>(), ["PATH"]);
 }

@@ -21,6 +21,7 @@ mod takeover;
 mod terminated;
 mod unenroll;
 mod watch;
+mod workload_metrics;
 
 use self::spec::Spec;
 pub use self::{
@@ -33,4 +34,5 @@ pub use self::{
     session::{Role, keep_session},
     supervisor::{Components, WorkloadSupervisor},
     watch::WorkloadWatch,
+    workload_metrics::WorkloadCollector,
 };

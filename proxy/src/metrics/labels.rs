@@ -238,6 +238,12 @@ impl<L: EncodeLabelSet> EncodeLabelSet for With<'_, L> {
     }
 }
 
+impl EncodeLabelSet for WorkloadLabels {
+    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.write(out)
+    }
+}
+
 impl WorkloadLabels {
     pub(super) fn write(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
         label(out, "namespace", &self.namespace)?;

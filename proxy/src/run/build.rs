@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{describe::Description, heartbeat, host, ready_file, tasks::Tasks};
+use super::{certificates, describe::Description, heartbeat, host, ready_file, tasks::Tasks};
 use crate::{
     admin,
     authorize::Authorizer,
@@ -22,7 +22,8 @@ use crate::{
     identity::{self, Store, watch_anchors},
     lifecycle::{
         AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
-        Sandboxes, StatusReporter, WatchConfig, WorkloadSupervisor, WorkloadWatch, keep_session,
+        Sandboxes, StatusReporter, WatchConfig, WorkloadCollector, WorkloadSupervisor, WorkloadWatch,
+        keep_session,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
@@ -107,6 +108,8 @@ impl Node {
         let admissions = Arc::<Admissions>::default();
         let earlier = Arc::<EarlierMetrics>::default();
         foundation.metrics.register_collector(Box::new(EarlierCollector(earlier.clone())));
+        let served = WorkloadCollector { registry: foundation.registry.clone(), reporter: reporter.clone() };
+        foundation.metrics.register_collector(Box::new(served));
         let components = Components {
             capture: foundation.capture.clone(),
             bypass: data_path.bypass.clone(),
@@ -306,7 +309,7 @@ impl Foundation {
         worst: Arc<Worst>,
         log_level: LevelHandle,
     ) -> admin::Admin {
-        let supervisor = supervisor.clone();
+        let (supervisor, registry) = (supervisor.clone(), self.registry.clone());
         let description = Description {
             config: config.clone(),
             reporter,
@@ -317,6 +320,7 @@ impl Foundation {
             metrics: self.metrics.clone(),
             readiness: Arc::new(move || supervisor.ready()),
             config: Arc::new(move || description.json()),
+            certificates: Arc::new(move || certificates::json(&registry)),
             worst,
             log_level,
         }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod certificates;
 mod describe;
 mod heartbeat;
 mod host;

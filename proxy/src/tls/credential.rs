@@ -27,6 +27,8 @@ pub struct Credential {
     pub client: Arc<ClientConfig>,
     /// For connections to this workload.
     pub server: Arc<ServerConfig>,
+    /// What peers are shown: its own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
     /// When the certificate (and every one that it depends on) begins to be valid.
     pub starts: SystemTime,
     /// When the certificate (or one that it depends on) ends.
@@ -86,11 +88,13 @@ impl Credential {
         let (starts, expires) = validity(&certified.cert)?;
         let servers = ServerVerifier::new(anchors.roots(), None).map_err(ConfigError::from)?;
         let clients = config::client_verifier(anchors.roots()).map_err(ConfigError::from)?;
+        let chain = certified.cert.clone();
         let own = Arc::new(SingleCertAndKey::from(certified));
         Ok(Self {
             identity,
             client: Arc::new(config::client(servers.clone(), own.clone())?),
             server: Arc::new(config::server(clients.clone(), own)?),
+            chain,
             starts,
             expires,
             anchors: anchors.clone(),

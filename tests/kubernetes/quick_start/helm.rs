@@ -3,10 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use weft_tests::kubernetes::{Cluster, on_cluster};
 
 use super::{demo, steps::passes};
+use crate::certificates::Authority;
 
 const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/charts");
 
@@ -34,9 +34,9 @@ fn install(cluster: &Cluster) -> Result<()> {
         fs::write(&path, text).with_context(|| path.display().to_string())?;
         Ok(path)
     };
-    let (anchor, certificate, key) = certificates()?;
-    let (anchor, certificate, key) =
-        (write("ca.crt", &anchor)?, write("issuer.crt", &certificate)?, write("issuer.key", &key)?);
+    let authority = Authority::new()?;
+    let anchor = write("ca.crt", &authority.anchor)?;
+    let (certificate, key) = (write("issuer.crt", &authority.issuer)?, write("issuer.key", &authority.key)?);
     cluster.helm(&[
         "install",
         "weft-crds",
@@ -79,23 +79,4 @@ fn install(cluster: &Cluster) -> Result<()> {
     ])?;
     ensure!(ready == "2", "{ready} replicas are ready");
     Ok(())
-}
-
-/// A trust anchor, an issuer and the issuer's key, as PEM.
-fn certificates() -> Result<(String, String, String)> {
-    let authority = |name: &str| {
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let now = time::OffsetDateTime::now_utc();
-        (params.not_before, params.not_after) =
-            (now - time::Duration::minutes(1), now + time::Duration::days(365));
-        Ok::<_, rcgen::Error>(params)
-    };
-    let (anchor_key, issuer_key) = (KeyPair::generate()?, KeyPair::generate()?);
-    let anchor_params = authority("root.weft.cluster.local")?;
-    let anchor = anchor_params.self_signed(&anchor_key)?;
-    let issuer = authority("identity.weft.cluster.local")?
-        .signed_by(&issuer_key, &Issuer::new(anchor_params, anchor_key))?;
-    Ok((anchor.pem(), issuer.pem(), issuer_key.serialize_pem()))
 }

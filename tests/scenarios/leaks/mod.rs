@@ -19,7 +19,7 @@ pub(crate) fn area() -> Area {
             connections::description,
             connections::fifty_thousand,
         )
-        .within(Duration::from_secs(240))
+        .within(Duration::from_secs(600))
         .alone(
             "a_thousand_joins_and_leaves",
             "A pod joins, talks and leaves 1 000 times: no descriptor, link, map entry, mount, thread or series of \
@@ -27,7 +27,7 @@ pub(crate) fn area() -> Area {
             joins::description,
             joins::a_thousand,
         )
-        .within(Duration::from_secs(240))
+        .within(Duration::from_secs(600))
 }
 
 /// Every server has several ports, because a client has only so many ports of its own for each of them.

@@ -16,6 +16,7 @@ mod logs;
 mod network;
 mod node;
 mod pki;
+mod run;
 mod say;
 mod status;
 mod up;
@@ -68,6 +69,11 @@ enum Command {
     },
     /// Print the end of each program's log
     Logs,
+    /// Go through the quick start, on a cluster that is started or on one of yours, and show live tables until Ctrl-C
+    Run(run::Args),
+    /// Remove the cluster when the process that has started this ends; `run` starts this
+    #[command(hide = true)]
+    Guard,
     /// Enter a cgroup and a network namespace, then become a program; `up` starts this
     #[command(hide = true)]
     Launch(launch::Args),
@@ -87,7 +93,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    if !nix::unistd::geteuid().is_root() {
+    let needs_root = !matches!(&cli.command, Command::Run(args) if !args.starts_a_cluster());
+    if needs_root && !nix::unistd::geteuid().is_root() {
         bail!("a cluster needs root for its namespaces: use `cargo xtask cluster`, or sudo");
     }
     let layout = Layout::new(&cli.name)?;
@@ -100,6 +107,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Start { program } => control::start(&layout, program)?,
         Command::Inside { node, command } => return node::become_inside(&layout, &node, &command),
         Command::Logs => logs::print(&layout),
+        Command::Run(args) => return run::run(&layout, args),
+        Command::Guard => return run::wait_for_the_end(&layout),
         Command::Launch(args) => return launch::run(&args),
         Command::Node { node } => return node::keep(&layout, &node),
         Command::NodeInit { node } => return node::init(&layout, &node),

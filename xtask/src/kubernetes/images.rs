@@ -1,19 +1,21 @@
-//! Builds the images of the cluster itself and of its tests: pause, CoreDNS, and a toolbox of clients and servers.
+//! Builds the images of the cluster itself and of its tests: pause, CoreDNS, Prometheus, and a toolbox of clients
+//! and servers.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::cache;
+use super::{cache, prometheus};
 use crate::{
     buildah::{self, Image},
     host, steps,
 };
 
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "xtask/cluster/images/pause.Dockerfile",
     "xtask/cluster/images/pause.c",
     "xtask/cluster/images/coredns.Dockerfile",
+    "xtask/cluster/images/prometheus.Dockerfile",
     "xtask/cluster/images/toolbox.Dockerfile",
     "deploy/images/collect.sh",
 ];
@@ -37,6 +39,14 @@ pub(super) fn ensure(folder: &Path) -> Result<()> {
     if is_missing("coredns") {
         build(&images, "coredns", "localhost/coredns:1.12.4", |content| {
             fs::copy(folder.join("bin/coredns"), content.join("coredns")).context("coredns").map(drop)
+        })?;
+    }
+    if is_missing("prometheus") {
+        let tag = format!("docker.io/prom/prometheus:v{}", prometheus::VERSION);
+        build(&images, "prometheus", &tag, |content| {
+            fs::copy(folder.join("bin/prometheus"), content.join("prometheus"))
+                .context("prometheus")
+                .map(drop)
         })?;
     }
     if is_missing("toolbox") {

@@ -7,6 +7,7 @@ mod cache;
 mod go;
 mod images;
 mod programs;
+mod prometheus;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ pub(crate) fn prepare(steps: &mut Steps) -> Result<PathBuf> {
         || {
             let _lock = cache::lock(&folder)?;
             programs::ensure(&folder)?;
+            prometheus::ensure(&folder)?;
             cache::forget_others(&folder)
         },
     )?;

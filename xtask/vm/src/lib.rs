@@ -21,6 +21,7 @@ mod overlay;
 mod podfile;
 mod podspec;
 mod sandbox;
+mod screen;
 mod tool;
 
 pub mod cgroup;
@@ -32,6 +33,7 @@ pub mod nft;
 pub mod process;
 pub mod prom;
 pub mod traffic;
+pub mod viz;
 
 pub use self::allot::NodeNet;
 pub use self::cluster::{Cluster, ClusterConfig, Manifests, Report, Watcher};
@@ -40,3 +42,4 @@ pub use self::error::{Error, Result};
 pub use self::forward::{Forward, Service};
 pub use self::layout::{BASE, Layout, PodKey};
 pub use self::podfile::PodFile;
+pub use self::screen::Screen;

@@ -68,24 +68,28 @@ pub fn node(path: &Path, fabric: &Path, net: NodeNet) -> Result<()> {
         ] {
             netns::sysctl(name, value)?;
         }
-        let (v4, v6) = (net.gateway4(), net.gateway6());
+        let (v4, v6, port) = (net.gateway4(), net.gateway6(), fabric_port(net));
         batch(&format!(
             "link set lo up\n\
              link add {BRIDGE} address {mac} type bridge mcast_snooping 0\n\
              addr add {v4}/16 dev {BRIDGE}\n\
              addr add {v6}/48 dev {BRIDGE} nodad\n\
-             link add {WIRE} type veth peer name node{n} netns {fabric}\n\
+             link add {WIRE} type veth peer name {port} netns {fabric}\n\
              link set {WIRE} master {BRIDGE}\n\
              link set {WIRE} up\n\
              link set {BRIDGE} up\n",
             mac = mac(v4.into()),
-            n = net.number,
             fabric = fabric.display(),
         ))
     })??;
     netns::run(fabric, || {
-        batch(&format!("link set node{n} master {BRIDGE}\nlink set node{n} up\n", n = net.number))
+        batch(&format!("link set {port} master {BRIDGE}\nlink set {port} up\n", port = fabric_port(net)))
     })?
+}
+
+/// The fabric's end of a node's wire.
+pub fn fabric_port(net: NodeNet) -> String {
+    format!("node{}", net.number)
 }
 
 /// Connects a pod to its node by the veth pair `eth0` - `port`.
@@ -169,18 +173,20 @@ fn bridged(net: NodeNet, port: &str, ips: &[IpAddr]) -> Lines {
     (inside, outside)
 }
 
-/// Waits until links carry packets: the kernel tells a bridge about a new carrier up to a second late, and packets
-/// that are sent before that are lost.
+/// Waits until links carry packets. The kernel tells a bridge about a new carrier up to a second late; a port that does
+/// not forward yet drops what arrives.
 pub fn settle(path: &Path, links: &[&str]) -> Result<()> {
     netns::run(path, || {
         let end = Instant::now() + CARRIER_TIMEOUT;
         loop {
-            let up = ask("ip", "iproute2", &["-o", "link", "show", "up"], "")?;
+            let up = ask("ip", "iproute2", &["-o", "-d", "link", "show", "up"], "")?;
             let carries = |link: &&str| {
                 let head = format!(": {link}");
                 up.lines().any(|line| {
                     line.split_once(&head).is_some_and(|(_, rest)| rest.starts_with(['@', ':']))
                         && line.contains(" state UP ")
+                        && (!line.contains(" bridge_slave ")
+                            || line.contains(" bridge_slave state forwarding "))
                 })
             };
             if links.iter().all(carries) || Instant::now() > end {

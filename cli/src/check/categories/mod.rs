@@ -4,6 +4,7 @@ mod api;
 mod config;
 mod data_plane;
 mod existence;
+mod extensions;
 mod ha;
 mod identity;
 mod networks;
@@ -11,6 +12,8 @@ mod nodes;
 mod opaque;
 mod pre;
 mod version;
+mod viz;
+mod viz_data_plane;
 mod webhook;
 
 use super::{CheckArgs, model::Category};
@@ -40,6 +43,28 @@ pub(super) fn selected(args: &CheckArgs, in_namespace: bool) -> Vec<Category> {
         } else {
             all.push(ha::category());
         }
+        all.push(extensions::category());
+    }
+    all
+}
+
+/// The categories of weft-viz, which follow if it is installed.
+pub(super) fn of_extensions(args: &CheckArgs, in_namespace: bool) -> Vec<Category> {
+    if args.pre || args.crds {
+        return Vec::new();
+    }
+    let mut all = vec![viz::category()];
+    if args.proxy {
+        all.push(viz_data_plane::category(in_namespace, false));
+    }
+    all
+}
+
+/// What `weft viz check` looks at.
+pub(super) fn of_viz(on_vm: bool, proxy: bool, in_namespace: bool) -> Vec<Category> {
+    let mut all = if on_vm { vec![viz::vm_category()] } else { vec![api::category(), viz::category()] };
+    if proxy {
+        all.push(viz_data_plane::category(in_namespace, on_vm));
     }
     all
 }
@@ -67,6 +92,9 @@ mod tests {
             identity::data_plane_category(),
             opaque::category(),
             ha::category(),
+            extensions::category(),
+            viz::category(),
+            viz_data_plane::category(true, false),
         ]
     }
 

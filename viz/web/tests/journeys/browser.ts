@@ -7,10 +7,13 @@ import { startSimulation } from "../../dev/server";
 
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-export interface Testbed {
+/** A dashboard, and a browser that looks at it. */
+export interface Site {
   url: string;
   browser: Browser;
   close: () => Promise<void>;
+}
+export interface Testbed extends Site {
   /** Makes the simulated server misbehave. */
   fault: (mode: "none" | "down" | "error" | "slow" | "empty") => Promise<void>;
 }
@@ -18,7 +21,7 @@ export interface Testbed {
 export async function startTestbed(): Promise<Testbed> {
   const server: Server = await startSimulation(0);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+  const browser = await startBrowser();
   return {
     url, browser,
     fault: async (mode) => void (await fetch(`${url}/dev/fault?mode=${mode}`)),
@@ -30,6 +33,10 @@ export async function startTestbed(): Promise<Testbed> {
   };
 }
 
+export function startBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+}
+
 export interface Visit {
   page: Page;
   context: BrowserContext;
@@ -37,7 +44,7 @@ export interface Visit {
   complaints: string[];
 }
 
-export async function visit(bed: Testbed, path: string, options: { width?: number; height?: number; dark?: boolean } = {}): Promise<Visit> {
+export async function visit(bed: Site, path: string, options: { width?: number; height?: number; dark?: boolean } = {}): Promise<Visit> {
   const context = await bed.browser.newContext({
     viewport: { width: options.width ?? 1280, height: options.height ?? 860 }, colorScheme: options.dark ? "dark" : "light",
     reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"],

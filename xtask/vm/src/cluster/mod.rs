@@ -177,11 +177,11 @@ impl Cluster {
             .ok_or_else(|| Error::NoNode { name: node.to_owned(), known: self.config.nodes.clone() })
     }
 
-    fn cgroup(&self) -> Cgroup {
+    pub(crate) fn cgroup(&self) -> Cgroup {
         Cgroup::at(self.cgroup_root.join("weft").join(&self.layout.id))
     }
 
-    fn binary(&self, name: &str) -> PathBuf {
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.config.binaries.join(name)
     }
 }

@@ -121,7 +121,9 @@ impl Cluster {
         for node in self.nodes.keys() {
             link::settle(&self.layout.node_netns(node), &[link::WIRE, link::BRIDGE])?;
         }
-        link::settle(&fabric, &[link::BRIDGE])
+        let ports: Vec<_> = self.nodes.values().map(|net| link::fabric_port(*net)).collect();
+        let links: Vec<_> = [link::BRIDGE].into_iter().chain(ports.iter().map(String::as_str)).collect();
+        link::settle(&fabric, &links)
     }
 }
 

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use nix::sys::signal::Signal;
-use weft_vm::{Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Service, Watcher, traffic};
+use weft_vm::{
+    Cluster, ClusterConfig, Daemon, Error, Forward, Manifests, Report, Screen, Service, Watcher, traffic,
+};
 
+use super::defaults::Defaults;
 use super::guard::{self, Guard};
-use super::screen::Screen;
+use super::viz::Viz;
 
 pub(crate) const CLUSTER: &str = "run";
 const ONCE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,6 +55,11 @@ pub(crate) struct Args {
     /// How many nodes, named a, b, c, …
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=26))]
     nodes: u8,
+    /// Without the dashboard and Prometheus
+    #[arg(long)]
+    no_viz: bool,
+    #[command(flatten)]
+    defaults: Defaults,
 }
 
 /// Runs until Ctrl-C, or until the proof with `--once`.
@@ -69,6 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => Manifests::Embedded(DEMO.map(|(name, text)| (name.to_owned(), text.to_owned())).into()),
     };
     let mut config = ClusterConfig::new(CLUSTER, manifests);
+    config.control_args = args.defaults.arguments();
     config.nodes = (b'a'..b'a' + args.nodes).map(|letter| char::from(letter).to_string()).collect();
     let signals = guard::signals(config.cancel.clone())?;
 
@@ -89,10 +98,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         })
     });
     let forward = forward.transpose()?;
-    let screen = Screen::new(&header(&cluster, forward.as_ref()));
+    let mut viz = (!args.no_viz).then(|| Viz::start(&cluster));
+    let screen = Screen::new(&header(&cluster, forward.as_ref(), viz.as_ref()));
     let mut live = Live {
         cluster: &cluster,
         forward: forward.as_ref(),
+        viz: viz.as_mut(),
         signals,
         events,
         screen,
@@ -100,6 +111,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         restarted: BTreeMap::new(),
     };
     let code = if args.once { live.once(is_demo) } else { live.until_signal() };
+    drop(viz);
     drop(forward);
     drop(watcher);
     cluster.stop()?;
@@ -109,6 +121,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Live<'a> {
     cluster: &'a Cluster,
     forward: Option<&'a Forward>,
+    viz: Option<&'a mut Viz>,
     signals: Receiver<Signal>,
     events: Receiver<String>,
     screen: Screen,
@@ -122,7 +135,8 @@ impl Live<'_> {
             self.handle_events();
             let pages = self.scrape();
             let (cluster, forward, window) = (self.cluster, self.forward, &self.window);
-            self.screen.draw(|| header(cluster, forward), || tables(cluster, window, &pages));
+            let viz = self.viz.as_deref();
+            self.screen.draw(|| header(cluster, forward, viz), || tables(cluster, window, &pages));
         }
         self.screen.event("stopping …");
         ExitCode::SUCCESS
@@ -167,6 +181,9 @@ impl Live<'_> {
     /// Shows the watcher's reports, and restarts daemons that ended.
     fn handle_events(&mut self) {
         while let Ok(line) = self.events.try_recv() {
+            self.screen.event(&line);
+        }
+        for line in self.viz.as_mut().map(|viz| viz.follow(self.cluster)).unwrap_or_default() {
             self.screen.event(&line);
         }
         for (daemon, status) in self.cluster.ended() {
@@ -227,12 +244,13 @@ fn reporter(sender: Sender<String>) -> impl FnMut(weft_vm::Result<Report>) + Sen
 }
 
 /// The daemons, their pods, and where to look for more.
-fn header(cluster: &Cluster, forward: Option<&Forward>) -> String {
+fn header(cluster: &Cluster, forward: Option<&Forward>, viz: Option<&Viz>) -> String {
     let infos = cluster.pod_infos();
     let mut text = format!("weft dev VM, manifests in {}\n", cluster.manifests().display());
     if let Some(forward) = forward {
         text += &format!("  browser  http://{}   ({})\n", forward.address(), forward.service());
     }
+    text += &viz.map(Viz::header).unwrap_or_default();
     for daemon in daemons(cluster) {
         let admin = cluster
             .admin(&daemon)

@@ -10,14 +10,15 @@ const EVENTS: usize = 8;
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows a header, the tables and the last events.
-pub(crate) struct Screen {
+#[derive(Debug)]
+pub struct Screen {
     events: VecDeque<String>,
     terminal: bool,
     last: Option<Instant>,
 }
 
 impl Screen {
-    pub(crate) fn new(header: &str) -> Self {
+    pub fn new(header: &str) -> Self {
         let terminal = stdout().is_terminal();
         if !terminal {
             print(header);
@@ -25,7 +26,7 @@ impl Screen {
         Self { events: VecDeque::new(), terminal, last: None }
     }
 
-    pub(crate) fn event(&mut self, text: &str) {
+    pub fn event(&mut self, text: &str) {
         if !self.terminal {
             return print(&format!("{text}\n"));
         }
@@ -36,7 +37,7 @@ impl Screen {
     }
 
     /// Shows the tables. On a terminal they replace the earlier ones, with the header above and the events below.
-    pub(crate) fn draw(&mut self, header: impl FnOnce() -> String, tables: impl FnOnce() -> String) {
+    pub fn draw(&mut self, header: impl FnOnce() -> String, tables: impl FnOnce() -> String) {
         if !self.terminal {
             if self.last.is_none_or(|last| last.elapsed() > PLAIN_INTERVAL) {
                 self.last = Some(Instant::now());

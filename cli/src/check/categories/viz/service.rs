@@ -1,0 +1,47 @@
+//! Asks weft-viz itself.
+
+use anyhow::{Context, Result, bail};
+use weft_api::viz::{NodeItem, NodeProxyState, StatRow, VersionInfo};
+
+use crate::check::cluster::{Cluster, none};
+
+/// It can be reached, and answers.
+pub(super) async fn client(cluster: &Cluster) -> Result<()> {
+    version(cluster).await?;
+    Ok(())
+}
+
+async fn version(cluster: &Cluster) -> Result<VersionInfo> {
+    Ok(cluster.viz().await?.get("/api/version", &[]).await?.data)
+}
+
+/// It reads the cluster, and figures, if it has a Prometheus.
+pub(super) async fn self_check(cluster: &Cluster) -> Result<()> {
+    let query = [("type", "namespace"), ("window", "1m")];
+    let rows = cluster.viz().await?.get::<Vec<StatRow>>("/api/tps-reports", &query).await;
+    let rows = rows.context("figures cannot be read")?.data;
+    if rows.is_empty() {
+        bail!("weft-viz sees no namespace: it cannot read the cluster");
+    }
+    Ok(())
+}
+
+/// Every node's proxy is scraped.
+pub(super) async fn scraped(cluster: &Cluster) -> Result<()> {
+    let nodes = cluster.viz().await?.get::<Vec<NodeItem>>("/api/nodes", &[]).await?.data;
+    if nodes.is_empty() {
+        bail!("weft-viz sees no node");
+    }
+    let problems: Vec<_> = nodes
+        .iter()
+        .filter_map(|node| {
+            let proxy = node.proxy.as_ref()?;
+            let why = match proxy.reason.as_deref().filter(|reason| !reason.is_empty()) {
+                Some(reason) => format!(": {reason}"),
+                None => String::new(),
+            };
+            (proxy.state == NodeProxyState::NotScraped).then(|| format!("{}{why}", node.name))
+        })
+        .collect();
+    none(&problems, "the figures of these nodes' proxies are missing:")
+}

@@ -1,0 +1,226 @@
+//! `weft viz edges`: who is connected to whom, and how that is secured.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use weft_api::viz::{Edge, ResourceRef, Secured};
+
+use super::{
+    access::Viz,
+    format::NONE,
+    notes,
+    options::{Output, OutputOption, VizOptions},
+    resource::{Kind, Target, short},
+    table::{Align, Table},
+};
+use crate::{global::Global, terminal::print};
+
+/// Print the connections between resources, and how each is secured
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  # Between the deployments of a namespace and others
+  weft viz edges deploy -n emojivoto
+
+  # Of one deployment, with the identities of both ends
+  weft viz edges deploy/web -n emojivoto -o wide
+
+  # Between all pods of all namespaces
+  weft viz edges po -A
+
+SECURED is √ for mTLS between nodes, and within a node, where no TLS is needed; otherwise it is the reason why the
+connection is in plaintext, as docs/metrics.md explains it.")]
+pub(crate) struct EdgesArgs {
+    /// TYPE or TYPE/NAME
+    #[arg(required = true, value_name = "RESOURCE")]
+    resources: Vec<String>,
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    #[command(flatten)]
+    output: OutputOption,
+}
+
+pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArgs) -> Result<()> {
+    let targets = Target::parse_all(&args.resources)?;
+    let viz = Viz::connect(global, options).await?;
+    let mut all: Vec<Edge> = Vec::new();
+    for (at, target) in targets.iter().enumerate() {
+        let mut query = Vec::new();
+        if !args.all_namespaces {
+            query.push(("namespace", viz.namespace.as_str()));
+        }
+        if let Kind::One(kind) = target.kind {
+            query.push(("type", kind.as_str()));
+        }
+        query.extend(target.name.as_deref().map(|name| ("name", name)));
+        let answer = viz.get::<Vec<Edge>>("/api/edges", &query).await?;
+        if at == 0 {
+            notes::about(&answer.meta);
+        }
+        all.extend(answer.data);
+    }
+    all.sort_by_key(|edge| {
+        (
+            namespace(edge.source.as_ref()),
+            name(edge, true),
+            namespace(edge.destination.as_ref()),
+            name(edge, false),
+        )
+    });
+    all.dedup();
+    if all.is_empty() {
+        notes::say(
+            "No connections were found: the resources have none now, or they are not in the mesh (`weft viz list` \
+             tells).",
+        );
+    }
+    match args.output.output {
+        Output::Json => print(&json_text(&all)?),
+        output if !all.is_empty() => print(&table(&all, output == Output::Wide).render()),
+        _ => Ok(()),
+    }
+}
+
+fn table(edges: &[Edge], wide: bool) -> Table {
+    let mut columns = ["SRC", "DST", "SRC_NS", "DST_NS", "SECURED"].map(|name| (name, Align::Left)).to_vec();
+    if wide {
+        columns.splice(4..4, [("CLIENT_ID", Align::Left), ("SERVER_ID", Align::Left)]);
+    }
+    let mut table = Table::new(&columns);
+    for edge in edges {
+        let mut cells = vec![
+            name(edge, true),
+            name(edge, false),
+            namespace(edge.source.as_ref()),
+            namespace(edge.destination.as_ref()),
+        ];
+        if wide {
+            cells.extend([identity(edge.client_id.as_ref()), identity(edge.server_id.as_ref())]);
+        }
+        cells.push(secured(&edge.secured, wide));
+        table.row(cells);
+    }
+    table
+}
+
+fn secured(secured: &Secured, wide: bool) -> String {
+    match (secured, wide) {
+        (Secured::Mtls, false) | (Secured::SameNode, false) => "√".to_owned(),
+        (Secured::Mtls, true) => "√ mTLS".to_owned(),
+        (Secured::SameNode, true) => "√ same node".to_owned(),
+        (Secured::OpaqueTls, _) => "the application's own TLS".to_owned(),
+        (Secured::Plaintext { reason }, _) => reason.clone(),
+    }
+}
+
+/// The name of an end. One that is not an object of the cluster has a label instead.
+fn name(edge: &Edge, source: bool) -> String {
+    let (resource, label) = match source {
+        true => (&edge.source, &edge.source_label),
+        false => (&edge.destination, &edge.destination_label),
+    };
+    match (resource, label) {
+        (Some(resource), _) => resource.name.clone(),
+        (None, Some(label)) => label.clone(),
+        (None, None) => NONE.to_owned(),
+    }
+}
+
+fn namespace(resource: Option<&ResourceRef>) -> String {
+    resource.map_or_else(|| NONE.to_owned(), |resource| resource.namespace.clone())
+}
+
+/// SA.NS of SA.NS.serviceaccount.identity.CONTROL-PLANE.DOMAIN.
+fn identity(id: Option<&String>) -> String {
+    id.map_or(NONE, |id| id.split(".serviceaccount.identity.").next().unwrap_or(id)).to_owned()
+}
+
+fn json_text(edges: &[Edge]) -> Result<String> {
+    let full = |resource: Option<&ResourceRef>| {
+        resource.map(|resource| format!("{}/{}", short(resource.kind), resource.name))
+    };
+    let rows: Vec<_> = edges
+        .iter()
+        .map(|edge| {
+            let (state, reason) = match &edge.secured {
+                Secured::Mtls => ("mtls", ""),
+                Secured::SameNode => ("same_node", ""),
+                Secured::OpaqueTls => ("opaque_tls", ""),
+                Secured::Plaintext { reason } => ("plaintext", reason.as_str()),
+            };
+            json!({
+                "src": name(edge, true),
+                "src_namespace": edge.source.as_ref().map(|end| &end.namespace),
+                "src_resource": full(edge.source.as_ref()),
+                "dst": name(edge, false),
+                "dst_namespace": edge.destination.as_ref().map(|end| &end.namespace),
+                "dst_resource": full(edge.destination.as_ref()),
+                "client_id": edge.client_id,
+                "server_id": edge.server_id,
+                "secured": state,
+                "no_tls_reason": reason,
+                "open_connections": edge.open_connections,
+            })
+        })
+        .collect();
+    Ok(format!("{}\n", serde_json::to_string_pretty(&rows)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_api::viz::ResourceType;
+
+    use super::*;
+
+    fn edges() -> Vec<Edge> {
+        let resource = |name: &str| Some(ResourceRef::new("emojivoto", ResourceType::Deployment, name));
+        let id = |name: &str| Some(format!("{name}.emojivoto.serviceaccount.identity.weft.cluster.local"));
+        vec![
+            Edge {
+                source: resource("web"),
+                destination: resource("voting"),
+                source_label: None,
+                destination_label: None,
+                client_id: id("web"),
+                server_id: id("voting"),
+                secured: Secured::Mtls,
+                open_connections: 1.0,
+            },
+            Edge {
+                source: None,
+                destination: resource("web"),
+                source_label: Some("10.0.0.7".to_owned()),
+                destination_label: None,
+                client_id: None,
+                server_id: None,
+                secured: Secured::Plaintext { reason: "no_tls_from_remote".to_owned() },
+                open_connections: 2.0,
+            },
+        ]
+    }
+
+    #[test]
+    fn a_connection_is_secured_or_has_the_reason_why_not() {
+        assert_eq!(
+            table(&edges(), false).render(),
+            "\
+SRC        DST      SRC_NS      DST_NS      SECURED
+web        voting   emojivoto   emojivoto   √
+10.0.0.7   web      -           emojivoto   no_tls_from_remote
+"
+        );
+    }
+
+    #[test]
+    fn a_wide_table_has_both_identities() {
+        assert_eq!(
+            table(&edges(), true).render(),
+            "\
+SRC        DST      SRC_NS      DST_NS      CLIENT_ID       SERVER_ID          SECURED
+web        voting   emojivoto   emojivoto   web.emojivoto   voting.emojivoto   √ mTLS
+10.0.0.7   web      -           emojivoto   -               -                  no_tls_from_remote
+"
+        );
+    }
+}

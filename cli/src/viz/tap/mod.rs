@@ -1,0 +1,166 @@
+//! `weft viz tap`: prints calls while they happen.
+
+mod json;
+mod lines;
+mod query;
+mod requests;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use tokio::time::Instant;
+use weft_api::viz::SkippedPod;
+
+use self::{json::Objects, lines::Lines};
+pub(crate) use self::{
+    query::CallOptions,
+    requests::Requests,
+    session::{Session, Update},
+};
+use super::{
+    access::{Viz, printable},
+    notes::say,
+    options::VizOptions,
+};
+use crate::{global::Global, terminal::print};
+
+/// Print calls while they happen: a line for each request, response and end
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  # What the deployment web receives and sends
+  weft viz tap deploy/web -n emojivoto
+
+  # Only the votes that it sends to voting
+  weft viz tap deploy/web -n emojivoto --to svc/voting-svc --path /emojivoto.v1.VotingService/Vote
+
+  # All of a namespace, at most ten requests per second, as JSON
+  weft viz tap ns/emojivoto --max-rps 10 -o json
+
+Ctrl-C ends it. Nothing needs a restart before it can be tapped; `weft viz list` tells what cannot be.")]
+pub(crate) struct TapArgs {
+    #[command(flatten)]
+    calls: CallOptions,
+    /// The format of the output
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: TapOutput,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum TapOutput {
+    /// Lines
+    #[default]
+    Table,
+    /// Lines with the resources, namespaces and pods of both ends
+    Wide,
+    /// One object per line
+    Json,
+}
+
+/// After so long without a call, the command says that it waits.
+const QUIET: Duration = Duration::from_secs(10);
+
+pub(crate) async fn tap(global: &Global, options: &VizOptions, args: &TapArgs) -> Result<()> {
+    let targets = args.calls.targets()?;
+    let viz = Arc::new(Viz::connect(global, options).await?);
+    let paths = args.calls.paths(&viz, &targets).await?;
+    let mut session = Session::open(&viz, paths);
+    let mut lines = Lines::new(args.output == TapOutput::Wide);
+    let mut objects = Objects::default();
+    let mut pods = 0;
+    let mut quiet = Some(Instant::now() + QUIET);
+    loop {
+        let update = tokio::select! {
+            result = tokio::signal::ctrl_c() => return Ok(result?),
+            update = session.next() => update?,
+            () = until(quiet) => {
+                quiet = None;
+                say(&waiting(pods));
+                continue;
+            }
+        };
+        match update {
+            Update::Events(events) => {
+                quiet = None;
+                let mut text = String::new();
+                for event in &events {
+                    match args.output {
+                        TapOutput::Json => text.push_str(&objects.object(event).to_string()),
+                        TapOutput::Table | TapOutput::Wide => text.push_str(&lines.line(event)),
+                    }
+                    text.push('\n');
+                }
+                print(&text)?;
+            }
+            Update::Started { pods: tapped, skipped } => {
+                pods = tapped;
+                say_skipped(&skipped);
+            }
+            Update::Dropped(events) => say(&format!(
+                "{events} events are missing: there were more than --max-rps, or they were not read fast enough."
+            )),
+            Update::Note(note) => say(&note),
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn waiting(pods: u32) -> String {
+    let pods = match pods {
+        1 => "1 pod is tapped".to_owned(),
+        n => format!("{n} pods are tapped"),
+    };
+    format!("No call was seen yet; {pods}. Waiting.")
+}
+
+pub(crate) fn say_skipped(skipped: &[SkippedPod]) {
+    const MOST: usize = 10;
+    for pod in skipped.iter().take(MOST) {
+        say(&format!("The pod {} is not tapped: {}.", printable(&pod.pod), printable(&pod.reason)));
+    }
+    if skipped.len() > MOST {
+        say(&format!("{} more pods are not tapped; `weft viz list` tells why.", skipped.len() - MOST));
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use weft_api::viz::{Direction, ResourceRef, ResourceType, TapEnd, TapEvent, TapEventKind, Tls};
+
+    /// A call that fails.
+    pub(crate) fn events() -> Vec<TapEvent> {
+        let end = |name: &str, address: &str| TapEnd {
+            resource: Some(ResourceRef::new("emojivoto", ResourceType::Deployment, name)),
+            pod: Some(format!("{name}-1")),
+            address: address.to_owned(),
+        };
+        let event = |event| TapEvent { id: "0:1".to_owned(), at: 1.0, direction: Direction::Inbound, event };
+        vec![
+            event(TapEventKind::Request {
+                source: end("web", "10.244.1.3:41234"),
+                destination: end("voting", "10.244.2.3:8080"),
+                tls: Tls::True,
+                method: "POST".to_owned(),
+                scheme: Some("http".to_owned()),
+                authority: "voting-svc.emojivoto:8080".to_owned(),
+                path: "/emojivoto.v1.VotingService/VoteDoughnut".to_owned(),
+                headers: Vec::new(),
+            }),
+            event(TapEventKind::Response { status: 200, latency_ms: 0.123, headers: Vec::new() }),
+            event(TapEventKind::End {
+                duration_ms: 1.25,
+                response_bytes: 2,
+                grpc_status: Some("UNKNOWN".to_owned()),
+                reset: None,
+            }),
+        ]
+    }
+}

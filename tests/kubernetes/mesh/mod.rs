@@ -1,0 +1,90 @@
+//! What users of a cluster rely on: rollouts, failures, rotations, probes, addresses, policies and tokens.
+//!
+//! All scenarios share one installation of weft, and each has a namespace of its own. Those that disturb the whole mesh
+//! come last.
+
+mod failures;
+mod load;
+mod manifests;
+mod outage;
+mod pods;
+mod policy;
+mod rollout;
+mod rotation;
+mod tokens;
+
+use std::time::Duration;
+
+use weft_tests::suite::Area;
+
+/// The first one starts the cluster and installs weft.
+const LIMIT: Duration = Duration::from_secs(420);
+
+pub(crate) fn area() -> Area {
+    Area::without_cluster("kubernetes::mesh")
+        .bare(
+            "probes_are_let_in_under_deny",
+            "Startup, readiness and liveness probes by HTTP, gRPC and TCP succeed under `deny`, which refuses a meshed \
+             client.",
+            pods::probes_are_let_in_under_deny,
+        )
+        .within(LIMIT)
+        .bare(
+            "servers_see_the_clients_addresses",
+            "A server sees the address of the client's pod, by mTLS between nodes, within a node, and through a service.",
+            pods::servers_see_the_clients_addresses,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_job_ends_as_without_a_mesh",
+            "A Job's meshed pod sends its request, completes, and leaves the mesh without an error.",
+            pods::a_job_ends_as_without_a_mesh,
+        )
+        .within(LIMIT)
+        .bare(
+            "policies_apply_at_once",
+            "A Server applied with kubectl refuses a client a moment later; an authorization lets it in; without the \
+             Server everything is as before.",
+            policy::policies_apply_at_once,
+        )
+        .within(LIMIT)
+        .bare(
+            "tokens_give_nothing_to_others",
+            "The control plane refuses forged and expired tokens, those of other service accounts, and a node proxy's \
+             for another node or for an identity that its node does not have.",
+            tokens::tokens_give_nothing_to_others,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_rollout_of_a_deployment_loses_no_request",
+            "While all pods of a Deployment are replaced, every request of clients on both nodes is answered.",
+            rollout::a_rollout_of_a_deployment_loses_no_request,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_killed_proxy_comes_back",
+            "When a node proxy is killed, its connections are reset; no plaintext reaches a pod that requires an \
+             identity; requests succeed again when the kubelet has restarted it.",
+            failures::a_killed_proxy_comes_back,
+        )
+        .within(LIMIT)
+        .bare(
+            "one_of_two_replicas_is_killed",
+            "When one replica of the control plane dies, every request is answered, and a pod that starts then is \
+             meshed.",
+            failures::one_of_two_replicas_is_killed,
+        )
+        .within(LIMIT)
+        .bare(
+            "traffic_outlives_an_outage_of_the_api_server",
+            "While the API server is away, every request is answered; afterwards new pods and a changed policy arrive.",
+            outage::traffic_outlives_an_outage_of_the_api_server,
+        )
+        .within(LIMIT)
+        .bare(
+            "roots_rotate_under_load",
+            "The issuer and the trust anchor are replaced, with an overlap, and every request is answered by mTLS.",
+            rotation::roots_rotate_under_load,
+        )
+        .within(LIMIT)
+}

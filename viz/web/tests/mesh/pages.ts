@@ -1,0 +1,23 @@
+// The pages of a real mesh that runs the demo, and what each of them must show.
+export const PAGES: { name: string; path: string; ready: string }[] = [
+  { name: "problems", path: "/", ready: "text=voting" },
+  { name: "topology", path: "/topology", ready: ".react-flow__node" },
+  { name: "topology-list", path: "/topology?as=list", ready: "table" },
+  { name: "namespaces", path: "/namespaces", ready: "text=emojivoto" },
+  { name: "namespace", path: "/namespaces/emojivoto", ready: ".react-flow__node" },
+  { name: "namespace-selected", path: "/namespaces/emojivoto?select=emojivoto%2Fdeployment%2Fvoting", ready: "[aria-label=Details]" },
+  { name: "workloads", path: "/workloads/deployments?sort=success", ready: "table >> text=voting" },
+  { name: "workloads-tcp", path: "/namespaces/emojivoto/deployments?metrics=tcp", ready: "table >> text=web" },
+  { name: "pods", path: "/namespaces/emojivoto/pods", ready: "table >> text=voting" },
+  { name: "services", path: "/namespaces/emojivoto/services", ready: "table >> text=web-svc" },
+  { name: "resource", path: "/namespaces/emojivoto/deployments/voting", ready: "text=VoteDoughnut" },
+  { name: "resource-edges", path: "/namespaces/emojivoto/deployments/web?tab=edges", ready: "table >> text=voting" },
+  { name: "resource-pods", path: "/namespaces/emojivoto/deployments/web?tab=pods", ready: "table >> text=web" },
+  { name: "resource-service", path: "/namespaces/emojivoto/services/web-svc", ready: "h1 >> text=web-svc" },
+  { name: "resource-yaml", path: "/namespaces/emojivoto/deployments/web?tab=yaml", ready: "text=apiVersion" },
+  { name: "controlplane", path: "/controlplane", ready: "text=weft-control" },
+  { name: "tap", path: "/tap?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VotingService" },
+  { name: "top", path: "/top?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VoteDoughnut" },
+  { name: "routes", path: "/routes?ns=emojivoto&res=deployment%2Fvoting", ready: "text=[DEFAULT]" },
+  { name: "extensions", path: "/extensions", ready: "text=viz" },
+];

@@ -1,0 +1,161 @@
+//! The dashboard of weft itself: proxies, certificates, control plane, Prometheus.
+
+use super::{
+    model::{Dashboard, Panel, Row},
+    query::rate,
+};
+
+const PROXY: &str = "job=\"weft-proxy\"";
+const CONTROL: &str = "job=\"weft-control\"";
+
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
+        name: "health".to_owned(),
+        title: "weft / Health".to_owned(),
+        description: "weft itself: node proxies, certificates, control plane, Prometheus.".to_owned(),
+        variables: Vec::new(),
+        rows: vec![now(), proxies(), limits(), certificates(), control(), prometheus()],
+    }
+}
+
+fn now() -> Row {
+    Row::new(
+        "Now",
+        [
+            Panel::number("Proxies that answer", "short", "Node proxies whose figures were read.")
+                .query(format!("sum(up{{{PROXY}}})"), ""),
+            Panel::number("Proxies that do not", "short", "Node proxies whose figures could not be read.")
+                .query(format!("count(up{{{PROXY}}} == 0) or vector(0)"), ""),
+            Panel::number("Served pods", "short", "Pods that a proxy serves.")
+                .query("sum(weft_workload_served)", ""),
+            Panel::number("Pods not served", "short", "Pods of the mesh that no proxy serves.")
+                .query("count(weft_workload_served == 0) or vector(0)", ""),
+            Panel::number(
+                "First certificate expires",
+                "s",
+                "The time until the first certificate of a workload expires. They are renewed long before.",
+            )
+            .query("min(control_identity_cert_expiration_timestamp_seconds) - time()", ""),
+            Panel::number("Issuer expires", "s", "The time until the issuer's certificate expires.")
+                .query("min(weft_control_issuer_expiration_timestamp_seconds) - time()", ""),
+        ],
+    )
+}
+
+fn proxies() -> Row {
+    Row::new(
+        "Node proxies",
+        [
+            Panel::lines("CPU", "short", "CPU cores in use, by node.")
+                .query(rate("process_cpu_seconds_total", PROXY, "node"), "{{node}}"),
+            Panel::lines("Memory", "bytes", "Resident memory, by node.")
+                .query(format!("sum by (node) (process_resident_memory_bytes{{{PROXY}}})"), "{{node}}"),
+            Panel::lines(
+                "Open connections",
+                "short",
+                "Open connections of all workloads of a node, and their limit.",
+            )
+            .query("weft_connections_open", "{{node}}")
+            .query("weft_connections_limit", "{{node}} limit"),
+            Panel::lines("Served pods", "short", "Pods that each node's proxy serves.")
+                .query("sum by (node) (weft_workload_served)", "{{node}}"),
+            Panel::lines("Open files", "short", "Open file descriptors, by node.")
+                .query(format!("process_open_fds{{{PROXY}}}"), "{{node}}"),
+            Panel::lines("Threads", "short", "Threads, by node.")
+                .query(format!("process_threads{{{PROXY}}}"), "{{node}}"),
+        ],
+    )
+}
+
+fn limits() -> Row {
+    Row::new(
+        "Capture and limits",
+        [
+            Panel::lines(
+                "Connections by decision",
+                "cps",
+                "What the kernel programs decided per second, for all nodes.",
+            )
+            .query(rate("weft_capture_total", "", "hook, outcome"), "{{hook}} {{outcome}}"),
+            Panel::lines("Entries of kernel maps", "short", "Entries of each map, by node.")
+                .query("weft_capture_map_entries", "{{node}} {{map}}"),
+            Panel::lines(
+                "Limits that were reached",
+                "short",
+                "Label sets, destinations and requests per second that found no room.",
+            )
+            .query(
+                "sum(rate(weft_metrics_label_sets_overflow_total[$__rate_interval])) or vector(0)",
+                "label sets",
+            )
+            .query("sum(rate(weft_discovery_refusals_total[$__rate_interval])) or vector(0)", "destinations")
+            .query(
+                "sum(rate(inbound_http_errors_total{error=~\"loadshed.*\"}[$__rate_interval])) or vector(0)",
+                "requests",
+            ),
+        ],
+    )
+}
+
+fn certificates() -> Row {
+    Row::new(
+        "Certificates",
+        [
+            Panel::lines("Workloads", "s", "The time until the certificate of each identity expires.").query(
+                "min by (identity) (control_identity_cert_expiration_timestamp_seconds) - time()",
+                "{{identity}}",
+            ),
+            Panel::lines("Issuer and trust anchors", "s", "The time until they expire.")
+                .query("min(weft_control_issuer_expiration_timestamp_seconds) - time()", "issuer")
+                .query(
+                    "min(weft_control_trust_anchor_expiration_timestamp_seconds) - time()",
+                    "trust anchors",
+                )
+                .query(
+                    "min(weft_control_own_certificate_expiration_timestamp_seconds) - time()",
+                    "weft-control",
+                ),
+            Panel::lines("Renewals", "short", "Attempts per second to have a certificate issued, by result.")
+                .query(rate("control_identity_cert_refreshes_total", "", "result"), "{{result}}"),
+        ],
+    )
+}
+
+fn control() -> Row {
+    Row::new(
+        "Control plane",
+        [
+            Panel::lines("CPU", "short", "CPU cores in use, by replica.")
+                .query(rate("process_cpu_seconds_total", CONTROL, "pod"), "{{pod}}"),
+            Panel::lines("Memory", "bytes", "Resident memory, by replica.")
+                .query(format!("sum by (pod) (process_resident_memory_bytes{{{CONTROL}}})"), "{{pod}}"),
+            Panel::lines("Objects", "short", "Objects that the control plane knows, by kind.")
+                .query("max by (kind) (weft_control_index_objects)", "{{kind}}"),
+            Panel::lines("Open streams", "short", "Open gRPC streams, by method.")
+                .query("sum by (method) (weft_control_grpc_streams_open)", "{{method}}"),
+            Panel::lines("Calls", "reqps", "gRPC calls that ended per second, by method and result.")
+                .query(rate("weft_control_grpc_requests_total", "", "method, code"), "{{method}} {{code}}"),
+            Panel::lines(
+                "Proxies with a control plane",
+                "short",
+                "Replicas that are ready, as each node's proxy sees it.",
+            )
+            .query("weft_control_plane_replicas_ready", "{{node}}"),
+        ],
+    )
+}
+
+fn prometheus() -> Row {
+    let own = "job=\"prometheus\"";
+    Row::new(
+        "Prometheus",
+        [
+            Panel::lines("Memory", "bytes", "Prometheus' resident memory.")
+                .query(format!("process_resident_memory_bytes{{{own}}}"), "memory"),
+            Panel::lines("Series", "short", "Series in memory.")
+                .query("prometheus_tsdb_head_series", "series"),
+            Panel::lines("Samples", "short", "Samples stored per second.")
+                .query(rate("prometheus_tsdb_head_samples_appended_total", "", ""), "samples"),
+        ],
+    )
+}
