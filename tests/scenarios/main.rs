@@ -65,8 +65,8 @@ fn main() -> ExitCode {
         identity::area(),
         splice::area(),
         run::area(),
-        tap::area(),
         viz_grafana::area(),
+        tap::area(),
     ];
     areas.extend(policy::areas());
     areas.extend(http::areas());

@@ -135,6 +135,7 @@ fn pod(pod: &mut Pod) {
         phase: status.phase,
         pod_ip: status.pod_ip,
         pod_ips: status.pod_ips,
+        start_time: status.start_time,
         ..PodStatus::default()
     });
 }
