@@ -38,6 +38,8 @@ const AT_ONCE: usize = 16;
 /// Streams that may be opened at the same time.
 const OPENING: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Without a message for this long, there are no more.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// All streams. Dropping it ends them.
 pub(crate) struct Nodes {
@@ -90,6 +92,8 @@ impl Nodes {
         for _ in 0..count - scale.nodes {
             nodes.next(PATIENCE).await?.context("a stream has no endpoints")?;
         }
+        // The endpoints that a stream begins with come in several messages.
+        while nodes.next(QUIET).await?.is_some() {}
         Ok(nodes)
     }
 
