@@ -11,6 +11,8 @@ pub mod secure;
 #[cfg(feature = "viz")]
 pub mod viz;
 
+pub mod tap;
+
 /// The workloads of a node (`proto/node.proto`).
 pub mod node {
     #![allow(unreachable_pub, unused_qualifications, clippy::all)]

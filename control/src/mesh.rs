@@ -6,6 +6,8 @@ use ipnet::IpNet;
 
 /// The service account of weft-control.
 const CONTROL_ACCOUNT: &str = "weft-control";
+/// The service account of node proxies.
+pub(crate) const PROXY_ACCOUNT: &str = "weft-proxy";
 
 #[derive(Clone, Debug)]
 pub struct Mesh {
@@ -44,6 +46,11 @@ impl Mesh {
     /// The identity of weft-control itself.
     pub fn own_identity(&self) -> String {
         self.identity(CONTROL_ACCOUNT, &self.control_plane_namespace)
+    }
+
+    /// The identity of the node proxies themselves.
+    pub fn proxy_identity(&self) -> String {
+        self.identity(PROXY_ACCOUNT, &self.control_plane_namespace)
     }
 
     /// The full name of a service.

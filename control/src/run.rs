@@ -11,8 +11,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     admin,
     config::{Config, Error, SourceConfig},
-    identity::PROXY_ACCOUNT,
     index::Index,
+    mesh::PROXY_ACCOUNT,
     metrics::Metrics,
     parts::{Ended, Listeners, Parts},
     readiness::{ProxyPods, Readiness},

@@ -101,6 +101,14 @@ pub struct Config {
     /// Address of the admin server. With port 0 a free one is chosen and written to STATE_DIR/admin-address.
     #[arg(long, env = "WEFT_PROXY_ADMIN", default_value = "127.0.0.1:4191")]
     pub admin: SocketAddr,
+    /// The identity of the tap service, which may see the pods' requests. Without it nobody may.
+    #[arg(long, env = "WEFT_PROXY_TAP_IDENTITY")]
+    #[serde(serialize_with = "text")]
+    pub tap_identity: Option<Identity>,
+    /// Address at which the tap service is answered, if there is one. With port 0 a free one is chosen and written to
+    /// STATE_DIR/tap-address.
+    #[arg(long, env = "WEFT_PROXY_TAP", default_value = "[::]:4190")]
+    pub tap: SocketAddr,
     /// The cluster's networks, for the cluster-… policies.
     #[arg(
         long,
@@ -170,13 +178,23 @@ impl Config {
     /// # Errors
     /// The namespace or the trust domain cannot be part of an identity.
     pub fn expected_control_identity(&self) -> Result<Identity, InvalidIdentity> {
-        let Self { control_plane_namespace: namespace, trust_domain, .. } = self;
         match &self.control_identity {
             Some(identity) => Ok(identity.clone()),
-            None => {
-                format!("weft-control.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse()
-            }
+            None => self.identity_of("weft-control"),
         }
+    }
+
+    /// The identity of node proxies.
+    ///
+    /// # Errors
+    /// The namespace or the trust domain cannot be part of an identity.
+    pub fn own_identity(&self) -> Result<Identity, InvalidIdentity> {
+        self.identity_of("weft-proxy")
+    }
+
+    fn identity_of(&self, account: &str) -> Result<Identity, InvalidIdentity> {
+        let Self { control_plane_namespace: namespace, trust_domain, .. } = self;
+        format!("{account}.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse()
     }
 }
 

@@ -31,6 +31,7 @@ pub mod policy;
 pub mod refusal;
 pub mod run;
 pub mod splice;
+pub mod tap;
 pub mod threads;
 pub mod tls;
 pub mod upstream;

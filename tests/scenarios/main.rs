@@ -34,6 +34,8 @@ mod run;
 mod servers;
 mod splice;
 mod supervision;
+mod tap;
+mod viz_grafana;
 mod wire;
 
 fn main() -> ExitCode {
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         identity::area(),
         splice::area(),
         run::area(),
+        viz_grafana::area(),
+        tap::area(),
     ];
     areas.extend(policy::areas());
     areas.extend(http::areas());

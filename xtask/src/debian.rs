@@ -27,6 +27,9 @@ pub(crate) const RUN: [Tool; 3] =
 /// Keeps the figures that the dashboard shows.
 pub(crate) const VIZ: [Tool; 1] = [tool("prometheus", "prometheus")];
 
+/// What looks at the dashboard.
+pub(crate) const BROWSER: [Tool; 1] = [tool("chromium", "chromium")];
+
 /// Real clients and servers for the scenarios.
 pub(crate) const TEST: [Tool; 18] = [
     tool("curl", "curl"),

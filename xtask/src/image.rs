@@ -53,12 +53,17 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
 
 /// The archives that were built last.
 pub(crate) fn archives() -> Result<Vec<PathBuf>> {
-    let files: Vec<PathBuf> = PROGRAMS.iter().map(|program| archive(&folder(), program)).collect();
+    archives_in(&folder())
+}
+
+/// The archives of all images in a folder.
+pub(crate) fn archives_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files: Vec<PathBuf> = PROGRAMS.iter().map(|program| archive(folder, program)).collect();
     let missing = files.iter().find(|file| !file.is_file());
     ensure!(
         missing.is_none(),
         "there are no images in {}: build them with `cargo xtask image`",
-        folder().display()
+        folder.display()
     );
     Ok(files)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: unit tests, then scenarios on the real kernel, then a real Kubernetes, then other kernels.
 
+mod dashboard;
 mod kubernetes;
 mod soak;
 mod tally;
@@ -24,7 +25,7 @@ pub(crate) const COMMAND: Command = Command {
     name: "test",
     arguments: "[FILTER] [--list] [--unit | --scenarios | --kernels] | --soak MINUTES [--seed SEED]",
     what: "Runs unit tests, then scenarios on the real kernel, then tests on a real Kubernetes; with FILTER, those whose \
-           name contains it.",
+           name contains it. The FILTER viz selects all tests of the dashboard.",
     why: "CI runs the same. Scenarios start real clusters, servers and clients as root; logs: target/scenarios. \
           Kubernetes' programs are built once per machine (docs: CONTRIBUTING.md). At the end, emulated machines with other kernels load the eBPF programs. With --kernels only they run: \
           smoke tests, or the scenarios of FILTER; logs: target/kernels. With --soak, traffic of every kind while \
@@ -129,7 +130,7 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             for suite in &unit {
                 tally.run(&suite.name, command(suite, process::Command::new(&suite.program), options))?;
             }
-            Ok(())
+            if dashboard::is_selected(options) { dashboard::unit(tally) } else { Ok(()) }
         })?;
         if options.filter.is_none() && !options.list {
             steps.step("examples", "code in documentation", || {
@@ -141,7 +142,10 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     }
     let is_whole = options.filter.is_none() && !options.list && options.unit && options.scenarios;
     if options.scenarios {
-        let beside = kubernetes::commands(&kubernetes, options, steps)?;
+        let mut beside = kubernetes::commands(&kubernetes, options, steps)?;
+        if dashboard::is_selected(options) {
+            beside.push(dashboard::journeys()?);
+        }
         let what = "real sockets, programs and kernel, as root; Kubernetes";
         steps.step("scenarios", what, || {
             let suite = scenarios_of(&scenarios)?;
@@ -206,7 +210,8 @@ fn give_back_logs() -> Result<()> {
 }
 
 fn command(suite: &Suite, mut start: process::Command, options: &Options) -> process::Command {
-    start.args(options.filter.iter()).args(colour()).current_dir(&suite.folder).env_remove("LD_LIBRARY_PATH");
+    let filter = options.filter.iter().filter(|_| !dashboard::selects(&suite.folder, options));
+    start.args(filter).args(colour()).current_dir(&suite.folder).env_remove("LD_LIBRARY_PATH");
     if options.list {
         start.arg("--list");
     }

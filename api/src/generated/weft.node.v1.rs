@@ -157,6 +157,9 @@ pub struct Workload {
     /// Connections that the pod has when it is enrolled stay open; without this they are closed when they are idle.
     #[prost(bool, tag = "24")]
     pub keep_earlier_connections: bool,
+    /// The requests of the pod and to it are never shown to anybody (viz.linkerd.io/disable-tap).
+    #[prost(bool, tag = "25")]
+    pub tap_disabled: bool,
 }
 /// What the cluster's configuration says about one port. It overrides the default policy.
 #[derive(Clone, PartialEq, ::prost::Message)]

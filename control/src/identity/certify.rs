@@ -62,8 +62,8 @@ impl Identities {
         })
     }
 
-    /// A node proxy may have the identities of the meshed pods on its node, a workload its own. Nobody is issued the
-    /// identity of weft-control: with it, one could pose as the control plane.
+    /// A node proxy may have the identities of the meshed pods on its node, and its own; a workload its own. Nobody is
+    /// issued the identity of weft-control: with it, one could pose as the control plane.
     fn authorize(&self, caller: &Caller, identity: &str) -> Result<(), Refusal> {
         let account = self.mesh.service_account(identity).filter(|_| names::is_subdomain(identity));
         let (service_account, namespace) = account.ok_or_else(|| {
@@ -77,6 +77,8 @@ impl Identities {
             return Err(Refusal("reserved", Status::permission_denied(text)));
         }
         match caller {
+            // It proves to the tap service that a node proxy answers. All node proxies share it, and it opens no pod.
+            Caller::NodeProxy { .. } if identity == self.mesh.proxy_identity() => Ok(()),
             Caller::NodeProxy { node } => self.is_on_node(node, service_account, namespace, identity),
             Caller::Workload { namespace: own, service_account: account } => {
                 if own == namespace && account == service_account {

@@ -16,13 +16,8 @@ mod tokens;
 mod tests;
 
 pub(crate) use self::{
-    authenticator::Authenticator,
-    authority::CertificateAuthority,
-    caller::Caller,
-    certify::Identities,
-    own::OwnCertificate,
-    reviews::{PROXY_ACCOUNT, TokenReviews},
-    tokens::Tokens,
+    authenticator::Authenticator, authority::CertificateAuthority, caller::Caller, certify::Identities,
+    own::OwnCertificate, reviews::TokenReviews, tokens::Tokens,
 };
 pub use self::{
     authority::AuthorityConfig, files::CertificateAuthorityError, issuer::IssuerError, tokens::TokenError,

@@ -136,6 +136,32 @@ async fn only_the_node_of_a_meshed_pod_gets_its_certificate() {
     assert!(certify(&running, IDENTITY, &format!("{one}\n"), request(&[IDENTITY])).await.is_ok());
 }
 
+#[tokio::test]
+async fn a_node_proxy_gets_its_own_identity_and_nobody_else_does() {
+    let running = Running::start(CLUSTER).await;
+    let proxy = "weft-proxy.linkerd.serviceaccount.identity.linkerd.cluster.local";
+    for node in ["one", "two"] {
+        assert!(certify(&running, proxy, &running.token(node), request(&[proxy])).await.is_ok());
+    }
+    let viz = running.token("viz");
+    let tap = "tap.weft-viz.serviceaccount.identity.linkerd.cluster.local";
+    assert!(certify(&running, tap, &viz, request(&[tap])).await.is_ok());
+    let one = running.token("one");
+    let control = "weft-control.linkerd.serviceaccount.identity.linkerd.cluster.local";
+    for (identity, token, text) in [
+        (proxy, &viz, "may not have the identity"),
+        (IDENTITY, &viz, "may not have the identity"),
+        (tap, &one, "no meshed pod with service account weft-viz/tap"),
+        (&proxy.replacen("linkerd.", "demo.", 1), &one, "no meshed pod with service account demo/weft-proxy"),
+        (control, &one, "issues it to itself only"),
+        (control, &viz, "issues it to itself only"),
+    ] {
+        let refused = certify(&running, identity, token, request(&[identity])).await.unwrap_err();
+        assert_eq!(refused.0, Code::PermissionDenied, "{refused:?}");
+        assert!(refused.1.contains(text), "{refused:?}");
+    }
+}
+
 #[test]
 fn a_request_names_the_identity_and_nothing_else() {
     let with = |names: &[&str], change: fn(&mut CertificateParams)| {

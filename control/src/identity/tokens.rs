@@ -1,4 +1,4 @@
-//! The tokens by which nodes authenticate.
+//! The tokens by which nodes authenticate, and weft-viz on a dev VM.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +21,24 @@ use crate::{index::Cluster, names, state};
 const RANDOM_BYTES: usize = 32;
 /// A shorter token could be guessed.
 const MIN_CHARACTERS: usize = 32;
+/// The file with the token of weft-viz. No node may have this name.
+const VIZ: &str = "viz";
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The tokens of all nodes, each in a file that only its owner can read.
+/// Whom a token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The proxy of this node.
+    Node(String),
+    /// weft-viz.
+    Viz,
+}
+
+/// The tokens of all nodes and of weft-viz, each in a file that only its owner can read.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     folder: PathBuf,
-    by_node: RwLock<BTreeMap<String, Token>>,
+    by_name: RwLock<BTreeMap<String, Token>>,
     /// Nodes whose token could not be created: this is logged once.
     failed: Mutex<BTreeSet<String>>,
 }
@@ -38,6 +49,8 @@ pub enum TokenError {
     File { path: PathBuf, error: io::Error },
     #[error("{0:?} is not a valid name of a node: use lower-case letters, digits, - and .")]
     Name(String),
+    #[error("{VIZ:?} is not allowed as the name of a node: weft-viz has the token of that name")]
+    Reserved,
     #[error("the kernel returned no random bytes: {0}")]
     Random(rand::rand_core::OsError),
 }
@@ -49,8 +62,9 @@ impl Tokens {
     /// Opens the tokens in `folder`, which is created if it does not exist.
     pub(crate) fn open(folder: PathBuf) -> Result<Self, TokenError> {
         state::private_dir(&folder).map_err(|error| TokenError::File { path: folder.clone(), error })?;
-        let tokens = Self { folder, by_node: RwLock::default(), failed: Mutex::default() };
+        let tokens = Self { folder, by_name: RwLock::default(), failed: Mutex::default() };
         tokens.reload()?;
+        tokens.create_if_absent(VIZ)?;
         Ok(tokens)
     }
 
@@ -58,7 +72,7 @@ impl Tokens {
     fn reload(&self) -> Result<(), TokenError> {
         let failed = |path: &Path, error| TokenError::File { path: path.to_owned(), error };
         // Locked while reading, so that a token that is created meanwhile is not lost.
-        let mut by_node = self.by_node.write();
+        let mut by_name = self.by_name.write();
         let entries = fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, error))?;
         let mut found = BTreeMap::new();
         for entry in entries {
@@ -74,7 +88,7 @@ impl Tokens {
                 }
             }
         }
-        *by_node = found;
+        *by_name = found;
         Ok(())
     }
 
@@ -83,8 +97,15 @@ impl Tokens {
         if !names::is_subdomain(node) {
             return Err(TokenError::Name(node.to_owned()));
         }
-        let mut by_node = self.by_node.write();
-        if by_node.contains_key(node) {
+        if node == VIZ {
+            return Err(TokenError::Reserved);
+        }
+        self.create_if_absent(node)
+    }
+
+    fn create_if_absent(&self, name: &str) -> Result<(), TokenError> {
+        let mut by_name = self.by_name.write();
+        if by_name.contains_key(name) {
             return Ok(());
         }
         let mut random = [0; RANDOM_BYTES];
@@ -94,25 +115,26 @@ impl Tokens {
             // Writing to a String cannot fail.
             let _ = write!(token, "{byte:02x}");
         }
-        let path = self.folder.join(node);
+        let path = self.folder.join(name);
         state::write(&path, token.as_bytes(), 0o600)
             .map_err(|error| TokenError::File { path: path.clone(), error })?;
-        tracing::info!(node, path = %path.display(), "created a token for a node");
-        by_node.insert(node.to_owned(), Token(token.into_bytes()));
+        tracing::info!(name, path = %path.display(), "created a token");
+        by_name.insert(name.to_owned(), Token(token.into_bytes()));
         Ok(())
     }
 
-    /// The node that has this token. All tokens are compared in full, so that the duration reveals nothing about them.
-    pub(crate) fn node_of(&self, token: &[u8]) -> Option<String> {
+    /// Who has this token. All tokens are compared in full, so that the duration reveals nothing about them.
+    pub(super) fn owner_of(&self, token: &[u8]) -> Option<Owner> {
         let token = token.trim_ascii();
-        let by_node = self.by_node.read();
+        let by_name = self.by_name.read();
         let mut found = 0;
-        for (position, known) in (1..).zip(by_node.values()) {
+        for (position, known) in (1..).zip(by_name.values()) {
             let equal: Choice = known.0.ct_eq(token);
             found = u32::conditional_select(&found, &position, equal);
         }
         let position = usize::try_from(found).ok()?.checked_sub(1)?;
-        by_node.keys().nth(position).cloned()
+        let name = by_name.keys().nth(position)?;
+        Some(if name == VIZ { Owner::Viz } else { Owner::Node(name.clone()) })
     }
 
     /// Creates tokens for all nodes that have pods; failures are logged.
@@ -174,11 +196,20 @@ mod tests {
         assert_eq!(one.len(), 64);
         let again = Tokens::open(dir.path().join("tokens")).unwrap();
         again.ensure("one").unwrap();
-        assert_eq!(again.node_of(&one).as_deref(), Some("one"));
-        assert_eq!(again.node_of(&[&one[..], b"\n"].concat()).as_deref(), Some("one"));
-        assert_eq!(again.node_of(&one[1..]), None);
-        assert_eq!(again.node_of(b""), None);
+        assert_eq!(again.owner_of(&one), Some(Owner::Node("one".to_owned())));
+        assert_eq!(again.owner_of(&[&one[..], b"\n"].concat()), Some(Owner::Node("one".to_owned())));
+        assert_eq!(again.owner_of(&one[1..]), None);
+        assert_eq!(again.owner_of(b""), None);
         assert!(!format!("{again:?}").contains(std::str::from_utf8(&one).unwrap()));
+    }
+
+    #[test]
+    fn weft_viz_has_a_token_of_its_own_and_no_node_gets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path().join("tokens")).unwrap();
+        let token = fs::read(dir.path().join("tokens/viz")).unwrap();
+        assert_eq!(tokens.owner_of(&token), Some(Owner::Viz));
+        assert!(matches!(tokens.ensure("viz"), Err(TokenError::Reserved)));
     }
 
     #[test]

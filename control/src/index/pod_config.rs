@@ -31,6 +31,8 @@ pub struct PodConfig {
     /// Connections that the pod has when it is enrolled stay open.
     pub keep_earlier_connections: bool,
     pub splice_ports: PortSet,
+    /// Its requests are never shown.
+    pub tap_disabled: bool,
     pub netns: Option<String>,
 }
 
@@ -73,6 +75,7 @@ impl PodConfig {
             direct_pass: annotations.direct_pass.unwrap_or(true),
             keep_earlier_connections: annotations.keep_earlier_connections.unwrap_or_default(),
             splice_ports: annotations.splice_ports.clone().unwrap_or_default(),
+            tap_disabled: annotations.disable_tap.unwrap_or_default(),
             netns: annotations.netns.clone(),
         }
     }

@@ -19,7 +19,8 @@ pub const LINKERD_CONTAINER: &str = "linkerd-proxy";
 /// The environment variable that names the sidecar's inbound port, as in `0.0.0.0:4143`.
 pub const LINKERD_INBOUND_ADDR: &str = "LINKERD2_PROXY_INBOUND_LISTEN_ADDR";
 
-const ANNOTATION_PREFIXES: [&str; 3] = ["linkerd.io/", "config.linkerd.io/", "config.weft.dev/"];
+const ANNOTATION_PREFIXES: [&str; 4] =
+    ["linkerd.io/", "config.linkerd.io/", "config.weft.dev/", "viz.linkerd.io/"];
 
 impl Object {
     /// The object without what weft does not read. Sources pass on only trimmed objects.
@@ -146,6 +147,7 @@ fn pod(pod: &mut Pod) {
         phase: status.phase,
         pod_ip: status.pod_ip,
         pod_ips: status.pod_ips.map(|ips| exact(ips.into_iter())),
+        start_time: status.start_time,
         ..PodStatus::default()
     });
 }

@@ -49,6 +49,7 @@ pub(super) fn workload(pod: &Pod, mesh: &Mesh) -> Workload {
         outbound_detect_timeout_disabled: config.outbound_detect_timeout_disabled,
         probes: pod.probes.iter().map(probe).collect(),
         keep_earlier_connections: config.keep_earlier_connections,
+        tap_disabled: config.tap_disabled,
         runtime_class: pod.runtime_class.clone().unwrap_or_default(),
     }
 }

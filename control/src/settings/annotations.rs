@@ -32,6 +32,7 @@ pub struct Annotations {
     pub direct_pass: Option<bool>,
     pub keep_earlier_connections: Option<bool>,
     pub splice_ports: Option<PortSet>,
+    pub disable_tap: Option<bool>,
     pub netns: Option<String>,
 }
 
@@ -100,6 +101,11 @@ impl Annotations {
             direct_pass: self.direct_pass.or(base.direct_pass),
             keep_earlier_connections: self.keep_earlier_connections.or(base.keep_earlier_connections),
             splice_ports: self.splice_ports.or_else(|| base.splice_ports.clone()),
+            // What is never to be seen stays so: a pod cannot undo its namespace's annotation.
+            disable_tap: match (self.disable_tap, base.disable_tap) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (own, inherited) => own.or(inherited),
+            },
             // A network namespace belongs to one pod.
             netns: self.netns,
         }
@@ -140,6 +146,7 @@ impl Annotations {
                 self.disable_inbound_detect_timeout = Some(boolean(value)?);
             }
             "config.linkerd.io/access-log" => self.access_log = Some(access_log(value)?),
+            "viz.linkerd.io/disable-tap" => self.disable_tap = Some(boolean(value)?),
             "config.weft.dev/fail-mode" => self.fail_mode = Some(fail_mode(value)?),
             "config.weft.dev/direct-pass" => self.direct_pass = Some(enabled(value)?),
             "config.weft.dev/earlier-connections" => {

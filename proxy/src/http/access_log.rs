@@ -26,7 +26,6 @@ use serde::Serialize;
 
 use super::record::{self, Observer};
 use crate::{
-    metrics::Class,
     tls::Identity,
     workload::{AccessLogFormat, Workload},
 };
@@ -123,8 +122,8 @@ impl Entry {
         }
     }
 
-    fn line(&self, status: Option<StatusCode>, request: &record::Request) -> String {
-        let status = status.map_or(0, |status| status.as_u16());
+    fn line(&self, end: &record::End) -> String {
+        let status = end.status.map_or(0, |status| status.as_u16());
         let timestamp = humantime::format_rfc3339_nanos(self.timestamp).to_string();
         let uri = cut(&self.uri.to_string());
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
@@ -147,12 +146,12 @@ impl Entry {
                     method: self.method.as_str(),
                     namespace: &key.namespace,
                     pod: &key.name,
-                    processing_ns: request.processing().as_nanos().to_string(),
+                    processing_ns: end.processing.as_nanos().to_string(),
                     request_bytes: &self.request_bytes,
                     response_bytes: &self.response_bytes,
                     status,
                     timestamp,
-                    total_ns: request.started.elapsed().as_nanos().to_string(),
+                    total_ns: end.total.as_nanos().to_string(),
                     trace_id: &self.trace_id,
                     uri,
                     user_agent: &self.user_agent,
@@ -165,12 +164,12 @@ impl Entry {
 }
 
 impl Observer for Entry {
-    fn responded(&mut self, headers: &HeaderMap) {
+    fn responded(&mut self, _: StatusCode, headers: &HeaderMap) {
         self.response_bytes = value(headers, &header::CONTENT_LENGTH);
     }
 
-    fn ended(&self, status: Option<StatusCode>, _: Class, request: &record::Request) {
-        write(self.line(status, request));
+    fn ended(&mut self, end: &record::End) {
+        write(self.line(end));
     }
 }
 

@@ -11,7 +11,11 @@ use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::record::{Outcome, Record, RequestTimer};
-use crate::{balance::Picked, limits::RequestPermit, metrics::StreamFailure};
+use crate::{
+    balance::Picked,
+    limits::RequestPermit,
+    metrics::{StreamFailure, reset_code},
+};
 
 /// The body of a request on its way to the application.
 pub(super) struct RequestBody {
@@ -115,7 +119,7 @@ impl ResponseBody {
         if let Some(connection) = hold.connection {
             match outcome {
                 Outcome::Complete(_) => connection.release(),
-                Outcome::Broken(_) => drop(connection),
+                Outcome::Broken(..) => drop(connection),
             }
         }
     }
@@ -150,8 +154,8 @@ impl Body for ResponseBody {
         let at_end = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(state)) = (frame.data_ref(), &self.state) {
-                    state.records.iter().for_each(|record| record.frame(data.len()));
+                if let (Some(data), Some(state)) = (frame.data_ref(), &mut self.state) {
+                    state.records.iter_mut().for_each(|record| record.frame(data.len()));
                 }
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
                 if trailers.is_some() || at_end {
@@ -160,7 +164,7 @@ impl Body for ResponseBody {
             }
             Some(Err(error)) => {
                 let failure = StreamFailure::of(error);
-                self.end(Outcome::Broken(failure));
+                self.end(Outcome::Broken(failure, reset_code(error)));
             }
             None => self.end(Outcome::Complete(None)),
         }
@@ -179,6 +183,6 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         // Nobody reads the rest: the client has gone away or does not want it.
-        self.end(Outcome::Broken(StreamFailure::Canceled));
+        self.end(Outcome::Broken(StreamFailure::Canceled, Some(h2::Reason::CANCEL.into())));
     }
 }

@@ -1,7 +1,9 @@
 //! Connections to applications and endpoints, for one request at a time (HTTP/1) or for many (HTTP/2).
 
 use std::{
+    collections::BTreeMap,
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -26,7 +28,7 @@ use super::{
 };
 use crate::{
     balance::{Balancer, Endpoint},
-    metrics::HttpSeries,
+    metrics::{HttpSeries, Tls},
     tls::Credential,
     workload::Workload,
 };
@@ -41,6 +43,16 @@ pub(super) struct Origin {
     pub(super) credential: Option<Arc<Credential>>,
     /// The endpoint, and the service for which it was opened.
     pub(super) endpoint: Option<(Arc<Balancer>, Endpoint)>,
+    /// Where it leads; `None` on the way to an application.
+    pub(super) target: Option<Target>,
+}
+
+/// The other end of a connection to an endpoint.
+pub(super) struct Target {
+    pub(super) addr: SocketAddr,
+    pub(super) tls: Tls,
+    /// Metric labels, `dst_*`.
+    pub(super) labels: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// A connection that can take a request.
@@ -93,7 +105,7 @@ pub(super) struct SendError {
 impl Origin {
     /// Of a connection from the proxy to an application on this node.
     pub(super) fn application() -> Self {
-        Self { leg: None, local: None, credential: None, endpoint: None }
+        Self { leg: None, local: None, credential: None, endpoint: None, target: None }
     }
 
     /// Whether it was opened with this certificate, if it needs one, and leads to this workload, if that is on this node.

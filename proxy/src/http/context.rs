@@ -21,6 +21,7 @@ use super::{
     headers,
     io::HttpIo,
     record,
+    tapped::Tapped,
     worst::Table,
 };
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
         Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
     },
     net::{AppStream, Direction, Peer},
+    tap::{Call, Observation},
     tls::Identity,
     upstream::connect_application,
     workload::Workload,
@@ -103,6 +105,7 @@ impl InboundContext {
         let route = self.route(grpc, verdict.is_probe).clone();
         let mut counted = record::Request::begin(self.leg.clone(), route, grpc, started);
         counted.observers.push(Box::new(self.worst.see(request)));
+        Tapped::observe(self.tap(request, started), &mut counted);
         if let Some(format) = verdict.settings.access_log {
             counted.observers.push(Box::new(Entry::new(
                 format,
@@ -127,10 +130,23 @@ impl InboundContext {
                 Ok(Admitted { request: counted, permit })
             }
             Err(error) => {
-                counted.failed(error.status(), error.failure());
+                counted.failed(error.recorded());
                 Err(error)
             }
         }
+    }
+
+    /// Shows a request to the taps that are open.
+    fn tap<B>(&self, request: &Request<B>, started: Instant) -> Option<Observation> {
+        let call = Call {
+            direction: Direction::Inbound,
+            workload: &self.workload,
+            source: self.client,
+            destination: self.target,
+            tls: &self.tls,
+            labels: None,
+        };
+        self.http.taps.see(&call, request, started)
     }
 
     /// Counts and logs an answer of the proxy's own.
@@ -208,7 +224,7 @@ impl Admitted {
 
     /// The request was not answered.
     pub(super) fn failed(self, error: &ProxyError) {
-        self.request.failed(error.status(), error.failure());
+        self.request.failed(error.recorded());
     }
 }
 

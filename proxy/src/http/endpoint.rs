@@ -1,14 +1,15 @@
 //! Finds an endpoint for a request, and a connection to it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use http::Request;
 use parking_lot::Mutex;
 use tracing::debug;
 
 use super::{
     Http,
-    client::{Client, Http1, Http2, Origin},
+    client::{Client, Http1, Http2, Origin, Target},
     context::InboundContext,
     error::ProxyError,
     io::HttpIo,
@@ -22,6 +23,7 @@ use crate::{
     discovery::{Destination, Endpoint, ServiceEndpoints},
     metrics::{HttpLabels, HttpSeries, Tls, reason},
     net::{Direction, Peer},
+    tap::{Call, Observation},
     tls::Inner,
     upstream::{Attempts, ConnectError, ConnectRequest, Upstream},
     workload::Workload,
@@ -61,12 +63,18 @@ impl Source {
 
     /// The counters of requests that reach no endpoint.
     pub(super) fn leg(&self, route: &Route) -> Arc<HttpSeries> {
-        let destination = match &*route.destination {
+        self.series(&self.nowhere(route))
+    }
+
+    /// What requests that reach no endpoint were for.
+    pub(super) fn nowhere(&self, route: &Route) -> Target {
+        let labels = match &*route.destination {
             Destination::Service { labels, .. } => Some(labels.clone()),
             Destination::Endpoint(endpoint) => Some(endpoint.labels.clone()),
             Destination::External => None,
         };
-        self.series(self.original, Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY), destination)
+        let tls = Tls::NoIdentity(reason::NOT_PROVIDED_BY_SERVICE_DISCOVERY);
+        Target { addr: self.original, tls, labels }
     }
 
     /// A connection for one request. `tried` are the endpoints that have failed it already.
@@ -235,9 +243,11 @@ impl Source {
             Tls::Established(_) => self.workload.lease.current(),
             _ => None,
         };
-        let leg = Some(self.series(addr, tls, Some(endpoint.labels.clone())));
+        let target = Target { addr, tls, labels: Some(endpoint.labels.clone()) };
+        let leg = Some(self.series(&target));
         let endpoint = balancer.map(|balancer| (balancer.clone(), endpoint.clone()));
-        (HttpIo::new(Bytes::new(), io), Origin { leg, local, credential, endpoint })
+        let origin = Origin { leg, local, credential, endpoint, target: Some(target) };
+        (HttpIo::new(Bytes::new(), io), origin)
     }
 
     /// The destination's side of requests to a workload of this node.
@@ -261,19 +271,32 @@ impl Source {
         Some(self.local(&self.http.registry.at(addr)?, addr))
     }
 
-    fn series(
+    /// Shows a request to `target` to the taps that are open.
+    pub(super) fn tap<B>(
         &self,
-        target: SocketAddr,
-        tls: Tls,
-        destination: Option<Arc<std::collections::BTreeMap<String, String>>>,
-    ) -> Arc<HttpSeries> {
+        target: &Target,
+        request: &Request<B>,
+        started: Instant,
+    ) -> Option<Observation> {
+        let call = Call {
+            direction: Direction::Outbound,
+            workload: &self.workload,
+            source: self.client,
+            destination: target.addr,
+            tls: &target.tls,
+            labels: target.labels.as_deref(),
+        };
+        self.http.taps.see(&call, request, started)
+    }
+
+    fn series(&self, target: &Target) -> Arc<HttpSeries> {
         self.http.metrics.http(&HttpLabels {
             direction: Direction::Outbound,
             workload: self.workload.labels.clone(),
-            target,
-            tls,
+            target: target.addr,
+            tls: target.tls.clone(),
             server: None,
-            destination,
+            destination: target.labels.clone(),
         })
     }
 

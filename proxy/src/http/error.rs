@@ -3,8 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
-use super::body::ResponseBody;
-use crate::{metrics::StreamFailure, policy::DenyReason, refusal::Reason, upstream::ConnectError};
+use super::{body::ResponseBody, record::Failure};
+use crate::{
+    metrics::{StreamFailure, reset_code},
+    policy::DenyReason,
+    refusal::Reason,
+    upstream::ConnectError,
+};
 
 pub(super) const PROXY_ERROR: HeaderName = HeaderName::from_static("l5d-proxy-error");
 /// The label `error` of peers that break the protocol.
@@ -58,15 +63,6 @@ impl ProxyError {
         }
     }
 
-    fn grpc_code(&self) -> u16 {
-        match self.status() {
-            StatusCode::BAD_REQUEST => 13,
-            StatusCode::FORBIDDEN => 7,
-            StatusCode::GATEWAY_TIMEOUT => 4,
-            _ => 14,
-        }
-    }
-
     /// The label `error` of `inbound_http_errors_total` and `outbound_http_errors_total`. Denials have metrics of their
     /// own.
     pub(super) fn label(&self) -> Option<&'static str> {
@@ -87,7 +83,7 @@ impl ProxyError {
     }
 
     /// For the metrics of responses.
-    pub(super) fn failure(&self) -> Option<StreamFailure> {
+    fn failure(&self) -> Option<StreamFailure> {
         match self {
             Self::BadRequest(_) | Self::Denied(_) => None,
             Self::LoadShed => Some(StreamFailure::LoadShed),
@@ -101,6 +97,16 @@ impl ProxyError {
         }
     }
 
+    /// What is recorded of the request.
+    pub(super) fn recorded(&self) -> Failure {
+        let reset = match self {
+            // Passed on to the client as it came: see `server::StreamError`.
+            Self::Stream(error) if is_reset_by_peer(error) => reset_code(error),
+            _ => None,
+        };
+        Failure { status: self.status(), stream: self.failure(), reset }
+    }
+
     /// The answer. The client's connection ends after a 400, 502, 503 or 504, as with Linkerd.
     pub(super) fn respond(&self, version: Version, grpc: bool) -> Response<ResponseBody> {
         let text: Bytes = self.to_string().into();
@@ -111,7 +117,7 @@ impl ProxyError {
         if grpc {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", self.grpc_code().into());
+            headers.insert("grpc-status", grpc_code(self.status()).into());
             headers.insert("grpc-message", percent_encoded(&text));
         } else {
             *response.status_mut() = self.status();
@@ -126,6 +132,23 @@ impl ProxyError {
         }
         response
     }
+}
+
+/// The gRPC status by which the proxy says `status`.
+pub(super) fn grpc_code(status: StatusCode) -> u16 {
+    match status {
+        StatusCode::BAD_REQUEST => 13,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::GATEWAY_TIMEOUT => 4,
+        _ => 14,
+    }
+}
+
+/// Whether the other side has reset the stream.
+pub(super) fn is_reset_by_peer(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    reset.is_some_and(|reset| reset.is_reset() && reset.is_remote())
 }
 
 /// gRPC's encoding of messages: bytes outside of printable ASCII, and the percent sign, as %XX.

@@ -28,6 +28,7 @@ mod replay;
 mod route;
 mod server;
 mod settings;
+mod tapped;
 mod upgrade;
 mod worst;
 
@@ -51,6 +52,7 @@ use crate::{
     discovery::{Destination, Discovery},
     metrics::{Metrics, Tls},
     net::Direction,
+    tap::Taps,
     upstream::{Connector, Upstream},
     workload::{Registry, Workload},
 };
@@ -65,6 +67,7 @@ pub struct Http {
     metrics: Metrics,
     pools: Arc<Pools>,
     worst: Arc<Worst>,
+    taps: Arc<Taps>,
     head_timeout: Duration,
 }
 
@@ -117,6 +120,7 @@ impl Http {
             discovery,
             authorizer,
             registry,
+            taps: Taps::new(&metrics),
             metrics,
             pools,
             worst: Arc::default(),
@@ -127,6 +131,11 @@ impl Http {
     /// The methods and paths that fail.
     pub fn worst(&self) -> Arc<Worst> {
         self.worst.clone()
+    }
+
+    /// The taps that see all requests.
+    pub fn taps(&self) -> Arc<Taps> {
+        self.taps.clone()
     }
 
     /// Closes idle connections of the pools, until this is dropped.

@@ -21,6 +21,7 @@ use super::{
     replay::Replay,
     route::Route,
     server::{Handler, HttpVersion, StreamError},
+    tapped::Tapped,
     upgrade::Upgrade,
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
@@ -85,12 +86,15 @@ impl OutboundConnection {
             };
             let origin = client.origin().clone();
             let leg = origin.leg.clone().unwrap_or_else(|| self.source.leg(&route));
-            let counted = record::Request::begin(
+            let mut counted = record::Request::begin(
                 leg,
                 route.series(&self.http.metrics, &self.source.workload, grpc),
                 grpc,
                 started,
             );
+            if let Some(target) = &origin.target {
+                Tapped::observe(self.source.tap(target, &request, started), &mut counted);
+            }
             request.body_mut().time(counted.timer());
             let admitted = match &origin.local {
                 None => None,
@@ -100,7 +104,7 @@ impl OutboundConnection {
                         Some(admitted)
                     }
                     Err(error) => {
-                        counted.failed(error.status(), error.failure());
+                        counted.failed(error.recorded());
                         self.keep(client, key);
                         return Err(error);
                     }
@@ -138,7 +142,7 @@ impl OutboundConnection {
                         }
                         Err(error) => {
                             let error = ProxyError::Stream(error);
-                            counted.failed(error.status(), error.failure());
+                            counted.failed(error.recorded());
                             if let Some(admitted) = admitted {
                                 admitted.failed(&error);
                             }
@@ -179,13 +183,14 @@ impl OutboundConnection {
             // Counts and logs the denial for the destination.
             let _ = local.admit(request, started);
         }
-        record::Request::begin(
+        let mut counted = record::Request::begin(
             self.source.leg(route),
             route.series(&self.http.metrics, &self.source.workload, grpc),
             grpc,
             started,
-        )
-        .failed(error.status(), error.failure());
+        );
+        Tapped::observe(self.source.tap(&self.source.nowhere(route), request, started), &mut counted);
+        counted.failed(error.recorded());
         error
     }
 

@@ -6,7 +6,7 @@ use super::{
     body::ResponseBody,
     coalesced::Coalesced,
     connection::Connection,
-    error::ProxyError,
+    error::{ProxyError, is_reset_by_peer},
     io::{HeadLimits, HttpIo},
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
@@ -45,16 +45,8 @@ impl HttpVersion {
 impl StreamError {
     /// Takes out the errors that are not to be answered but passed on.
     pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
-        use std::error::Error as _;
         match error {
-            ProxyError::Stream(error) => {
-                let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-                if reset.is_some_and(|reset| reset.is_reset() && reset.is_remote()) {
-                    Err(Self(error))
-                } else {
-                    Ok(ProxyError::Stream(error))
-                }
-            }
+            ProxyError::Stream(error) if is_reset_by_peer(&error) => Err(Self(error)),
             other => Ok(other),
         }
     }

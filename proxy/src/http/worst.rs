@@ -4,15 +4,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::record;
-use crate::{
-    metrics::Class,
-    workload::{Key, Workload},
-};
+use crate::workload::{Key, Workload};
 
 /// Methods and paths kept per workload. When there is no room, the one with the fewest failures makes way for one that
 /// fails.
@@ -133,8 +130,8 @@ impl Table {
 }
 
 impl record::Observer for Seen {
-    fn ended(&self, _: Option<StatusCode>, class: Class, _: &record::Request) {
-        self.paths.count(&self.method, &self.path, class.success);
+    fn ended(&mut self, end: &record::End) {
+        self.paths.count(&self.method, &self.path, end.class.success);
     }
 }
 

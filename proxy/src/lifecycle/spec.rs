@@ -143,6 +143,7 @@ impl TryFrom<api::Workload> for Spec {
                 inbound_detect_timeout_disabled: workload.inbound_detect_timeout_disabled,
                 outbound_detect_timeout_disabled: workload.outbound_detect_timeout_disabled,
                 access_log,
+                tap_disabled: workload.tap_disabled,
             },
             kernel: capture::KernelConfig {
                 ips,

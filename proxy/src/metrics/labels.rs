@@ -4,7 +4,7 @@
 //! pods, so it writes the labels itself that Linkerd's scrape configuration would add (namespace, pod, owner).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::{self, Write as _},
     net::SocketAddr,
     sync::Arc,
@@ -176,6 +176,13 @@ impl WorkloadLabels {
         // A series with a duplicate label makes the whole scrape invalid.
         extra.retain(|name, _| !RESERVED.contains(&name.as_str()) && !name.starts_with("dst_"));
         Self { namespace: namespace.into(), pod: pod.into(), extra }
+    }
+
+    /// All of them, by name.
+    pub fn to_map(&self) -> HashMap<String, String> {
+        let own = [("namespace", &self.namespace), ("pod", &self.pod)];
+        let own = own.map(|(name, value)| (name.to_owned(), value.clone()));
+        self.extra.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own).collect()
     }
 }
 

@@ -34,7 +34,7 @@ pub use self::{
     events::{Authz, AuthzOutcome},
     http::{
         Application, Class, DetectionResult, HttpLabels, HttpSeries, Parent, RouteLabels, RouteSeries,
-        StreamFailure,
+        StreamFailure, reset_code,
     },
     identity::IdentityMetrics,
     labels::{

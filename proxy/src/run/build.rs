@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     nri,
     splice::{SpliceCollector, Splicing},
+    tap,
     threads::WorkerThreads,
     tls,
     upstream::{self, Connector},
@@ -49,6 +50,8 @@ pub(super) struct Node {
     pub(super) predecessor: Option<Predecessor>,
     pub(super) admin: AbortHandle,
     pub(super) admin_address: SocketAddr,
+    /// Where the tap service is answered, if there is one.
+    pub(super) tap_address: Option<SocketAddr>,
     /// A copy of the admin socket, for a successor.
     pub(super) admin_socket: Option<OwnedFd>,
     pub(super) handover: watch::Receiver<HandoverState>,
@@ -128,6 +131,7 @@ impl Node {
         let control_tasks =
             foundation.follow_control(&config, &supervisor, &reporter, leaving.clone(), &mut tasks);
 
+        let tap_address = foundation.answer_taps(&config, &data_path, &mut tasks)?;
         let copy_of_admin_socket = OwnedFd::from(admin_socket.try_clone()?);
         let pages = foundation.pages(&config, &supervisor, reporter, data_path.http.worst(), level);
         let admin = admin::Server::new(admin_socket, pages).context("admin server")?;
@@ -147,6 +151,7 @@ impl Node {
             predecessor,
             admin,
             admin_address,
+            tap_address,
             admin_socket: Some(copy_of_admin_socket),
             handover,
             handover_state: Some(handover_state),
@@ -253,6 +258,31 @@ impl Foundation {
             tasks.spawn("control plane sessions", self.control.sessions(config, role)),
             tasks.spawn("workload watch", watch.run(leaving)),
         ]
+    }
+
+    /// Starts to answer the tap service, if there is one.
+    fn answer_taps(
+        &self,
+        config: &Config,
+        data_path: &DataPath,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<Option<SocketAddr>> {
+        let Some(client) = config.tap_identity.clone() else { return Ok(None) };
+        let own = config.own_identity().context("--control-plane-namespace, --trust-domain")?;
+        // A store of its own: the proxy is ready without this certificate.
+        let (store, clock) = Store::new(identity_config(config, &self.control), self.metrics.identity());
+        tasks.spawn("clock of the proxy's certificate", clock);
+        let listener = host::tap_socket(config)?;
+        let address = listener.local_addr().context("--tap")?;
+        let server = tap::Server {
+            taps: data_path.http.taps(),
+            lease: store.lease(&own),
+            client,
+            draining: data_path.draining.clone(),
+        };
+        info!(%address, "answering the tap service");
+        tasks.spawn("tap server", server.run(listener));
+        Ok(Some(address))
     }
 
     /// Starts the task that hears of pods from the container runtime.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use tracing::warn;
 
-use crate::{capture::Listeners, config::Config};
+use crate::{capture::Listeners, config::Config, tap};
 
 /// The key of the admin socket among the listeners that are handed over: no namespace has this cookie.
 pub(super) const ADMIN_KEY: u64 = 0;
@@ -26,10 +26,10 @@ pub(super) fn prepare_state_dir(state_dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("--state-dir {}", state_dir.display()))
 }
 
-/// Writes the address of the admin server to the state folder.
-pub(super) fn write_admin_address(state_dir: &Path, address: &str) -> anyhow::Result<()> {
-    let (file, new) = (state_dir.join("admin-address"), state_dir.join("admin-address.new"));
-    fs::write(&new, address)
+/// Writes an address at which the proxy listens to a file of the state folder.
+pub(super) fn write_address(state_dir: &Path, name: &str, address: SocketAddr) -> anyhow::Result<()> {
+    let (file, new) = (state_dir.join(name), state_dir.join(format!("{name}.new")));
+    fs::write(&new, address.to_string())
         .and_then(|()| fs::rename(&new, &file))
         .with_context(|| format!("writing {}", file.display()))
 }
@@ -66,6 +66,15 @@ pub(super) fn admin_socket(
         (bound, _) => bound,
     };
     bound.with_context(|| format!("--admin {}", config.admin))
+}
+
+/// A listener for the tap service.
+pub(super) fn tap_socket(config: &Config) -> anyhow::Result<TcpListener> {
+    let bound = match (tap::listen(config.tap), without_v6(config.tap)) {
+        (Err(error), Some(v4)) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => tap::listen(v4),
+        (bound, _) => bound,
+    };
+    bound.with_context(|| format!("--tap {}", config.tap))
 }
 
 /// All IPv4 addresses, for a machine without IPv6, if `address` is all addresses.

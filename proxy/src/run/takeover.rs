@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::{
     build::Node,
-    host::{ADMIN_KEY, write_admin_address},
+    host::{ADMIN_KEY, write_address},
 };
 use crate::{
     capture::{Listener, Listeners},
@@ -25,7 +25,7 @@ impl Node {
     /// The predecessor keeps serving.
     pub(super) async fn take_charge(&mut self) -> anyhow::Result<()> {
         let Some(predecessor) = self.predecessor.as_ref() else {
-            write_admin_address(&self.config.state_dir, &self.admin_address.to_string())?;
+            self.write_addresses()?;
             self.bypass.start_granting(false);
             return Ok(());
         };
@@ -40,10 +40,19 @@ impl Node {
         self.bypass.start_granting(true);
         self.capture.drop_other_versions();
         // Not before: had this proxy failed, the predecessor would still be the one to ask.
-        if let Err(error) = write_admin_address(&self.config.state_dir, &self.admin_address.to_string()) {
-            warn!(%error, "failed to write the admin address; serving all the same");
+        if let Err(error) = self.write_addresses() {
+            warn!(%error, "failed to write the addresses; serving all the same");
         }
         Ok(())
+    }
+
+    fn write_addresses(&self) -> anyhow::Result<()> {
+        let folder = &self.config.state_dir;
+        if let Some(address) = self.tap_address {
+            write_address(folder, "tap-address", address)?;
+        }
+        // Last: whoever starts the proxy waits for this file.
+        write_address(folder, "admin-address", self.admin_address)
     }
 
     /// Lets successors take over from this proxy.

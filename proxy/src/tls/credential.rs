@@ -154,6 +154,15 @@ impl Credential {
         }
     }
 
+    /// For a server that speaks one protocol and knows its clients: they connect rarely, and show their certificate each
+    /// time.
+    pub(crate) fn server_for(&self, alpn: &[u8]) -> Arc<ServerConfig> {
+        let mut config = (*self.server).clone();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        config.send_tls13_tickets = 0;
+        Arc::new(config)
+    }
+
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         self.anchors.roots()
     }

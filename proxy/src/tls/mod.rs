@@ -25,7 +25,7 @@ use rustls::{
     client::{Resumption, UnbufferedClientConnection},
     server::UnbufferedServerConnection,
 };
-use rustls_pki_types::{DnsName, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::engine::Engine;
@@ -144,6 +144,11 @@ fn verify_peer<IO>(credential: &Credential, stream: &TlsStream<IO>) -> Result<Op
         // Our own CA issued it, but for no identity. That is not the same as a client without a certificate.
         None => Err(TlsError::BadName { expected: "an identity".to_owned(), presented: facts.names.clone() }),
     }
+}
+
+/// The identity of a client whose certificate rustls has verified.
+pub(crate) fn client_identity(chain: Option<&[CertificateDer<'_>]>) -> Option<Identity> {
+    Facts::of(chain?.first()?).ok()?.identity().cloned()
 }
 
 async fn handshake<IO>(stream: &mut TlsStream<IO>) -> Result<(), TlsError>

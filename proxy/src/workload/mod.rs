@@ -70,6 +70,8 @@ pub struct WorkloadConfig {
     pub outbound_detect_timeout_disabled: bool,
     /// How the requests to it are logged, if at all.
     pub access_log: Option<AccessLogFormat>,
+    /// Its requests are never shown.
+    pub tap_disabled: bool,
 }
 
 /// The format of an access log.

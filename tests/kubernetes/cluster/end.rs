@@ -52,7 +52,7 @@ pub(super) fn down_leaves_nothing() -> Result<()> {
 }
 
 /// Processes whose cgroup or command line has one of the words.
-fn processes(words: &[&str]) -> Result<Vec<String>> {
+pub(crate) fn processes(words: &[&str]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for process in all_processes()? {
         let read = |file: &str| fs::read_to_string(process.join(file)).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The cluster itself: nodes, network, names, commands into pods, an outage of the API server, and its end.
 
-mod end;
+pub(crate) mod end;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -128,9 +128,7 @@ impl Cluster {
 
     /// weft's images, on every node.
     pub fn load_weft(&self) -> Result<()> {
-        let folder = env::var_os(IMAGES).ok_or_else(|| skip("weft's images are not built"))?;
-        let mut images = fs::read_dir(&folder).with_context(|| format!("{IMAGES}={}", folder.display()))?;
-        images.try_for_each(|image| self.load(&image?.path()))
+        weft_images()?.iter().try_for_each(|image| self.load(image))
     }
 
     fn load(&self, archive: &Path) -> Result<()> {
@@ -148,15 +146,26 @@ impl Cluster {
     }
 
     fn weft_cluster(&self, arguments: &[&str]) -> Result<String> {
-        let program = artefacts::target_directory()?.join("debug/weft-cluster");
-        let mut command = Command::new(&program);
-        command.args(["--name", &self.name]).args(arguments);
-        output(command.stdin(Stdio::null()))
+        output(weft_cluster(&self.name)?.args(arguments).stdin(Stdio::null()))
     }
 }
 
+/// The program that starts and stops clusters, for the cluster of this name; to be given a command.
+pub fn weft_cluster(name: &str) -> Result<Command> {
+    let mut command = Command::new(artefacts::target_directory()?.join("debug/weft-cluster"));
+    command.args(["--name", name]);
+    Ok(command)
+}
+
+/// The archives of weft's images.
+pub fn weft_images() -> Result<Vec<PathBuf>> {
+    let folder = env::var_os(IMAGES).ok_or_else(|| skip("weft's images are not built"))?;
+    let images = fs::read_dir(&folder).with_context(|| format!("{IMAGES}={}", folder.display()))?;
+    images.map(|image| Ok(image?.path())).collect()
+}
+
 /// A program's output; an error if it fails, with what it wrote.
-pub(super) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.output().with_context(|| shown.clone())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -169,7 +178,8 @@ fn ensure_success(status: ExitStatus, shown: &str, stdout: &str, stderr: &str) -
     Ok(())
 }
 
-fn programs() -> Result<PathBuf> {
+/// The folder of Kubernetes' programs and of the images that each cluster needs.
+pub fn programs() -> Result<PathBuf> {
     match env::var_os(PROGRAMS) {
         Some(folder) => Ok(folder.into()),
         None => Err(skip(env::var(MISSING).unwrap_or_else(|_| {

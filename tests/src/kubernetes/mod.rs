@@ -12,7 +12,7 @@ mod tools;
 use anyhow::{Result, anyhow};
 
 pub use self::{
-    cluster::{Cluster, NODES, end},
+    cluster::{Cluster, NODES, end, output, programs, weft_cluster, weft_images},
     forward::PortForward,
     namespace::Namespace,
     tools::feed,

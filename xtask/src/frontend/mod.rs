@@ -42,6 +42,13 @@ pub(crate) fn build(steps: &mut Steps) -> Result<()> {
     })
 }
 
+/// npm with arguments, in viz/web. The packages must be installed: see [`build`].
+pub(crate) fn npm(arguments: &[&str]) -> Result<Command> {
+    let mut npm = Node::find_or_download()?.npm();
+    npm.args(arguments).current_dir(host::root().join("viz/web")).env("NO_COLOR", "1");
+    Ok(npm)
+}
+
 fn run(npm: &mut Command, web: &Path, log: &str) -> Result<()> {
     steps::quiet(npm.current_dir(web), log, LIMIT)
 }

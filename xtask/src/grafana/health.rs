@@ -14,7 +14,7 @@ pub(super) fn dashboard() -> Dashboard {
         title: "weft / Health".to_owned(),
         description: "weft itself: node proxies, certificates, control plane, Prometheus.".to_owned(),
         variables: Vec::new(),
-        rows: vec![now(), proxies(), limits(), certificates(), control(), prometheus()],
+        rows: vec![now(), proxies(), limits(), certificates(), control(), viz(), prometheus()],
     }
 }
 
@@ -80,19 +80,24 @@ fn limits() -> Row {
             Panel::lines("Entries of kernel maps", "short", "Entries of each map, by node.")
                 .query("weft_capture_map_entries", "{{node}} {{map}}"),
             Panel::lines(
+                "Errors",
+                "short",
+                "Connections and requests per second that a proxy could not pass on, by reason.",
+            )
+            .query(errors("inbound_tcp_errors_total"), "inbound {{error}}")
+            .query(errors("outbound_tcp_errors_total"), "outbound {{error}}")
+            .query(errors("inbound_http_errors_total"), "inbound requests {{error}}")
+            .query(errors("outbound_http_errors_total"), "outbound requests {{error}}"),
+            Panel::lines(
                 "Limits that were reached",
                 "short",
-                "Label sets, destinations and requests per second that found no room.",
+                "Label sets and destinations per second that found no room.",
             )
             .query(
                 "sum(rate(weft_metrics_label_sets_overflow_total[$__rate_interval])) or vector(0)",
                 "label sets",
             )
-            .query("sum(rate(weft_discovery_refusals_total[$__rate_interval])) or vector(0)", "destinations")
-            .query(
-                "sum(rate(inbound_http_errors_total{error=~\"loadshed.*\"}[$__rate_interval])) or vector(0)",
-                "requests",
-            ),
+            .query("sum(rate(weft_discovery_refusals_total[$__rate_interval])) or vector(0)", "destinations"),
         ],
     )
 }
@@ -145,6 +150,37 @@ fn control() -> Row {
     )
 }
 
+fn viz() -> Row {
+    let duration = rate("weft_viz_prometheus_query_duration_seconds_bucket", "", "le");
+    Row::new(
+        "Dashboard and live calls",
+        [
+            Panel::lines("Requests to the API", "reqps", "Requests per second, by status.")
+                .query(rate("weft_viz_api_requests_total", "", "code"), "{{code}}"),
+            Panel::lines("Questions to Prometheus", "s", "How long 95 of 100 questions to Prometheus took.")
+                .query(format!("histogram_quantile(0.95, {duration})"), "P95"),
+            Panel::lines(
+                "Failed questions",
+                "short",
+                "Questions per second that Prometheus did not answer, by reason.",
+            )
+            .query(errors_by("weft_viz_prometheus_query_errors_total", "reason"), "{{reason}}"),
+            Panel::lines("Connections", "short", "Open connections to the dashboard.")
+                .query("sum(weft_viz_connections_open)", "connections"),
+            Panel::lines("Taps", "short", "Open taps, in the dashboard and in each node's proxy.")
+                .query("sum(weft_viz_taps_open)", "dashboard")
+                .query("weft_taps", "{{node}}"),
+            Panel::lines(
+                "Events of taps",
+                "short",
+                "Requests, answers and ends per second that taps have shown or dropped.",
+            )
+            .query(rate("weft_tap_events_total", "", ""), "shown")
+            .query(rate("weft_tap_dropped_events_total", "", "reason"), "dropped: {{reason}}"),
+        ],
+    )
+}
+
 fn prometheus() -> Row {
     let own = "job=\"prometheus\"";
     Row::new(
@@ -156,6 +192,27 @@ fn prometheus() -> Row {
                 .query("prometheus_tsdb_head_series", "series"),
             Panel::lines("Samples", "short", "Samples stored per second.")
                 .query(rate("prometheus_tsdb_head_samples_appended_total", "", ""), "samples"),
+            Panel::lines("CPU", "short", "CPU cores in use.")
+                .query(rate("process_cpu_seconds_total", own, ""), "CPU"),
+            Panel::lines(
+                "Disk",
+                "bytes",
+                "The size of the blocks on the disk; the last two hours are in memory.",
+            )
+            .query("prometheus_tsdb_storage_blocks_bytes", "blocks"),
+            Panel::lines("Failed rules", "short", "Evaluations of rules that failed, per second.").query(
+                errors_by("prometheus_rule_evaluation_failures_total", "rule_group"),
+                "{{rule_group}}",
+            ),
         ],
     )
+}
+
+fn errors(counter: &str) -> String {
+    errors_by(counter, "error")
+}
+
+/// 0 while nothing has failed.
+fn errors_by(counter: &str, label: &str) -> String {
+    format!("{} or vector(0)", rate(counter, "", label))
 }

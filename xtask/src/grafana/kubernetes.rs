@@ -1,4 +1,4 @@
-//! The dashboard of containers, from the kubelets. Only a real Kubernetes has these figures.
+//! The dashboard of containers, from the kubelets, and of the API server. Only a real Kubernetes has these figures.
 
 use super::model::{Dashboard, Panel, Row, Variable};
 
@@ -9,7 +9,7 @@ pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         name: "kubernetes".to_owned(),
         title: "weft / Containers".to_owned(),
-        description: "CPU time and memory of the pods of a namespace, and of nodes, from the kubelets."
+        description: "CPU time and memory of the pods of a namespace and of nodes, and the control plane's view of the API server."
             .to_owned(),
         variables: vec![Variable {
             name: "namespace",
@@ -41,6 +41,17 @@ pub(super) fn dashboard() -> Dashboard {
                         .width(12)
                         .query("sum by (node) (container_memory_working_set_bytes)", "{{node}}")
                         .query("sum by (node) (machine_memory_bytes)", "{{node}} has"),
+                ],
+            ),
+            Row::new(
+                "What the control plane hears of the API server",
+                [
+                    Panel::lines("Connected watches", "short", "Replicas whose watch of a kind is connected.")
+                        .width(12)
+                        .query("sum by (kind) (weft_control_watch_connected)", "{{kind}}"),
+                    Panel::lines("Silence", "s", "The time since the API server was last heard about a kind.")
+                        .width(12)
+                        .query("max by (kind) (weft_control_watch_silence_seconds)", "{{kind}}"),
                 ],
             ),
         ],

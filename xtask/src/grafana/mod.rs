@@ -8,6 +8,8 @@ mod model;
 mod overview;
 mod query;
 mod route;
+#[cfg(test)]
+mod series;
 mod service;
 mod workload;
 

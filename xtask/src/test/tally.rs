@@ -85,13 +85,22 @@ impl Tally {
     }
 }
 
-/// Passed, failed and skipped of `test result: ok. 5 passed; 0 failed; …`, in whatever colours.
+/// Passed, failed and skipped of `test result: ok. 5 passed; 0 failed; …`, in whatever colours, or of vitest's
+/// `Tests  1 failed | 5 passed (6)`.
 fn result(line: &str) -> Option<[u64; 3]> {
+    if let Some(counts) = line.trim_start().strip_prefix("Tests  ") {
+        let (counts, _) = counts.split_once(" (")?;
+        return Some(["passed", "failed", "skipped"].map(|word| count(counts, '|', word).unwrap_or(0)));
+    }
     let (_, counts) = line.split_once("test result: ")?;
     let (_, counts) = counts.split_once(". ")?;
-    let count =
-        |word: &str| counts.split(';').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok());
+    let count = |word| count(counts, ';', word);
     Some([count("passed")?, count("failed")?, count("ignored")?])
+}
+
+/// The number before `word` in `5 passed; 0 failed`, where `separator` is the semicolon.
+fn count(counts: &str, separator: char, word: &str) -> Option<u64> {
+    counts.split(separator).find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -106,6 +115,9 @@ mod tests {
         let coloured = "test result: \u{1b}[31mFAILED\u{1b}[m. 3 passed; 2 failed; 0 ignored; 0 measured";
         assert_eq!(result(coloured), Some([3, 2, 0]));
         assert_eq!(result("test a ... ok"), None);
+        assert_eq!(result("      Tests  35 passed (35)"), Some([35, 0, 0]));
+        assert_eq!(result("      Tests  1 failed | 3 passed | 2 skipped (6)"), Some([3, 1, 2]));
+        assert_eq!(result(" Test Files  9 passed (9)"), None);
     }
 
     #[test]

@@ -24,12 +24,15 @@ use self::{
     claims::Claims,
 };
 use super::caller::{AuthenticationError, Caller};
-use crate::{index::Index, mesh::Mesh, metrics::Metrics, model::Name};
+use crate::{
+    index::Index,
+    mesh::{Mesh, PROXY_ACCOUNT},
+    metrics::Metrics,
+    model::Name,
+};
 
 /// The audience that a token must have, the same as Linkerd's.
 pub(crate) const AUDIENCE: &str = "identity.l5d.io";
-/// The service account of node proxies.
-pub(crate) const PROXY_ACCOUNT: &str = "weft-proxy";
 
 /// Reviews that wait for the API server at the same time.
 const MAX_REVIEWS: usize = 16;

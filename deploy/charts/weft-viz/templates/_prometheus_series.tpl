@@ -1,29 +1,57 @@
 {{/*
 The figures that are kept, as metric_relabel_configs of Prometheus. This file is used by the chart and by the dev VM,
-which takes the text between define and end: nothing there may be a template. docs/prometheus.md says what reads each
-series, and a test compares it with these lists.
+which takes the text between define and end: nothing there may be a template. docs/prometheus.md says who reads each
+series; a test compares the two.
 */}}
 {{- define "weft-viz.prometheus.proxySeries" -}}
-# What nothing reads is dropped.
 - action: keep
   source_labels: [__name__]
-  regex: "up|\
-    (request|response)_total|response_latency_ms_(bucket|sum|count)|\
-    tcp_(open|close)_total|tcp_open_connections|tcp_(read|write)_bytes_total|\
-    inbound_(http|tcp)_authz_(allow|deny)_total|inbound_tcp_authz_terminate_total|\
-    (inbound|outbound)_(http|tcp)_errors_total|\
-    inbound_(http|grpc)_(requests|statuses)_total|inbound_(http|grpc)_request_duration_seconds_bucket|\
-    outbound_(http|grpc)_route_request_statuses_total|outbound_(http|grpc)_route_request_duration_seconds_bucket|\
-    outbound_(http|grpc)_route_backend_response_statuses_total|\
-    outbound_(http|grpc)_route_backend_response_duration_seconds_bucket|\
+  regex: "\
+    inbound_grpc_request_duration_seconds_bucket|\
+    inbound_grpc_requests_total|\
+    inbound_grpc_statuses_total|\
+    inbound_http_authz_allow_total|\
+    inbound_http_authz_deny_total|\
+    inbound_http_errors_total|\
+    inbound_http_request_duration_seconds_bucket|\
+    inbound_http_requests_total|\
+    inbound_http_statuses_total|\
+    inbound_tcp_authz_allow_total|\
+    inbound_tcp_authz_deny_total|\
+    inbound_tcp_authz_terminate_total|\
+    inbound_tcp_errors_total|\
+    outbound_grpc_route_request_statuses_total|\
     outbound_http_balancer_endpoints|\
-    control_identity_cert_(expiration_timestamp_seconds|refreshes_total)|\
+    outbound_http_errors_total|\
+    outbound_http_route_request_statuses_total|\
+    outbound_tcp_errors_total|\
+    response_latency_ms_bucket|\
+    response_total|\
+    tcp_open_connections|\
+    tcp_open_total|\
+    tcp_read_bytes_total|\
+    tcp_write_bytes_total|\
     weft_workload_served|\
-    weft_capture_total|weft_capture_map_entries|weft_connections_(open|limit)|weft_direct_connections_(open|total)|\
-    weft_discovery_(control_plane_connected|watch_failures_total|refusals_total)|\
-    weft_control_plane_replicas_ready|weft_metrics_label_sets_overflow_total|weft_tap_.+|\
+    control_identity_cert_expiration_timestamp_seconds|\
+    control_identity_cert_refreshes_total|\
+    process_cpu_seconds_total|\
+    process_open_fds|\
+    process_resident_memory_bytes|\
+    process_start_time_seconds|\
+    process_threads|\
     proxy_build_info|\
-    process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds|open_fds|max_fds|threads)"
+    up|\
+    weft_capture_map_entries|\
+    weft_capture_total|\
+    weft_connections_limit|\
+    weft_connections_open|\
+    weft_control_plane_replicas_ready|\
+    weft_discovery_control_plane_connected|\
+    weft_discovery_refusals_total|\
+    weft_metrics_label_sets_overflow_total|\
+    weft_tap_dropped_events_total|\
+    weft_tap_events_total|\
+    weft_taps"
 # `job` is the scrape job's name. A workload's Job is k8s_job, as in Linkerd's Prometheus.
 - source_labels: [job]
   target_label: k8s_job
@@ -40,31 +68,53 @@ series, and a test compares it with these lists.
 {{- define "weft-viz.prometheus.controlSeries" -}}
 - action: keep
   source_labels: [__name__]
-  regex: "weft_control_build_info|weft_control_ready|weft_control_index_objects|\
-    weft_control_grpc_requests_total|weft_control_grpc_streams_open|weft_control_connections_open|\
-    weft_control_watch_(connected|silence_seconds|failures_total)|\
-    weft_control_(issuer|trust_anchor|own_certificate|webhook_certificate)_expiration_timestamp_seconds|\
-    weft_control_certificates_(issued|refused)_total|weft_control_node_calls_refused_total|\
-    weft_control_manifest_errors|\
-    process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds|open_fds|max_fds)"
+  regex: "\
+    process_cpu_seconds_total|\
+    process_resident_memory_bytes|\
+    process_start_time_seconds|\
+    weft_control_build_info|\
+    weft_control_certificates_refused_total|\
+    weft_control_grpc_requests_total|\
+    weft_control_grpc_streams_open|\
+    weft_control_index_objects|\
+    weft_control_issuer_expiration_timestamp_seconds|\
+    weft_control_node_calls_refused_total|\
+    weft_control_own_certificate_expiration_timestamp_seconds|\
+    weft_control_ready|\
+    weft_control_trust_anchor_expiration_timestamp_seconds|\
+    weft_control_watch_connected|\
+    weft_control_watch_silence_seconds"
 {{- end -}}
 {{- define "weft-viz.prometheus.vizSeries" -}}
 - action: keep
   source_labels: [__name__]
-  regex: "weft_viz_.+|process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds|open_fds|max_fds)"
+  regex: "\
+    weft_viz_api_requests_total|\
+    weft_viz_connections_open|\
+    weft_viz_prometheus_query_duration_seconds_bucket|\
+    weft_viz_prometheus_query_errors_total|\
+    weft_viz_taps_open"
 {{- end -}}
 {{- define "weft-viz.prometheus.ownSeries" -}}
 - action: keep
   source_labels: [__name__]
-  regex: "prometheus_build_info|prometheus_tsdb_head_(series|samples_appended_total)|\
-    prometheus_tsdb_storage_blocks_bytes|prometheus_tsdb_lowest_timestamp_seconds|\
+  regex: "\
+    process_cpu_seconds_total|\
+    process_resident_memory_bytes|\
+    prometheus_build_info|\
     prometheus_rule_evaluation_failures_total|\
-    process_(cpu_seconds_total|resident_memory_bytes|start_time_seconds)"
+    prometheus_tsdb_head_samples_appended_total|\
+    prometheus_tsdb_head_series|\
+    prometheus_tsdb_storage_blocks_bytes"
 {{- end -}}
 {{- define "weft-viz.prometheus.containerSeries" -}}
 - action: keep
   source_labels: [__name__]
-  regex: container_cpu_usage_seconds_total|container_memory_working_set_bytes|machine_cpu_cores|machine_memory_bytes
+  regex: "\
+    container_cpu_usage_seconds_total|\
+    container_memory_working_set_bytes|\
+    machine_cpu_cores|\
+    machine_memory_bytes"
 # Sums of a pod, and what belongs to no container.
 - action: drop
   source_labels: [__name__, container]

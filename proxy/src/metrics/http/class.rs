@@ -90,6 +90,18 @@ impl StreamFailure {
     }
 }
 
+/// The HTTP/2 code with which a stream or connection was reset, if hyper's error tells one.
+pub fn reset_code(error: &(dyn std::error::Error + 'static)) -> Option<u32> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(error) = current.downcast_ref::<h2::Error>() {
+            return error.reason().map(u32::from);
+        }
+        cause = current.source();
+    }
+    None
+}
+
 /// The `grpc-status` of trailers, or of the headers of a response without a body. Codes that do not exist are UNKNOWN.
 fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     let code: u16 = headers.get("grpc-status")?.to_str().ok()?.parse().unwrap_or(UNKNOWN);

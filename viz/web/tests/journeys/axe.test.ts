@@ -1,4 +1,4 @@
-// axe looks at every page, in both colours, and at the narrow screen: nothing of it may be serious.
+// axe looks at every page, wide in light and narrow in dark colours: nothing of it may be serious.
 import axe, { type AxeResults } from "axe-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { expectQuiet, startTestbed, visit, type Testbed } from "./browser";
@@ -14,7 +14,7 @@ afterAll(async () => {
   console.log("below serious:", minor.size === 0 ? "nothing" : Object.fromEntries(minor));
 });
 
-const LOOKS: { look: string; dark?: boolean; width?: number; height?: number }[] = [{ look: "light" }, { look: "dark", dark: true }, { look: "narrow", width: 360, height: 760 }];
+const LOOKS: { look: string; dark?: boolean; width?: number; height?: number }[] = [{ look: "light" }, { look: "dark and narrow", dark: true, width: 360, height: 760 }];
 
 describe.each(LOOKS)("$look", ({ dark, width, height }) => {
   it.each(PAGES)("$name has nothing serious", async ({ name, path, ready }) => {

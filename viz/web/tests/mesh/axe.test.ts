@@ -9,7 +9,7 @@ import { openSite } from "./site";
 
 const PICTURES = process.env.WEFT_PICTURES ?? join(import.meta.dirname, "..", "..", "artifacts", "mesh");
 const LOOKS: { look: string; dark?: boolean; width?: number; height?: number }[] = [
-  { look: "light" }, { look: "dark", dark: true }, { look: "narrow", width: 360, height: 760 },
+  { look: "light" }, { look: "dark-narrow", dark: true, width: 360, height: 760 },
 ];
 
 let site: Site;

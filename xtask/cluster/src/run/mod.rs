@@ -20,7 +20,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use self::{api::Api, forward::Forward, guard::Guard, quick_start::QuickStart, tools::Tools, view::View};
-use crate::{down, images, layout::Layout, say::say, up, wait};
+use crate::{
+    down, images,
+    layout::{Layout, NODES},
+    say::say,
+    up, wait,
+};
 
 pub(crate) use self::guard::wait_for_the_end;
 
@@ -96,7 +101,7 @@ fn start_and_view(layout: &Layout, programs: &Path, args: &Args) -> Result<ExitC
         layout.name,
         layout.control_logs().display()
     );
-    QuickStart::default().install(&tools)?;
+    QuickStart::on(NODES).install(&tools)?;
     view(&tools, &about, args.once)
 }
 

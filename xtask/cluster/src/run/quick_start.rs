@@ -12,18 +12,30 @@ pub(super) const NAMESPACE: &str = "emojivoto";
 /// The demo's deployments that serve requests; voting fails on purpose.
 pub(super) const SERVERS: [&str; 3] = ["emoji", "voting", "web"];
 pub(super) const FAULT: &str = "voting";
+const FILE: &str = "deploy/demo/emojivoto.yaml";
 const DEMO: &str = include_str!("../../../../deploy/demo/emojivoto.yaml");
 const IMAGES: &str = "do the cluster's nodes have weft's images? README.md says how they get them";
+
+/// The demo's deployments, and for each whether it is on the first or the second of two nodes: some calls stay on a
+/// node, others cross.
+const PLACES: [(&str, usize); 4] = [("emoji", 0), ("web", 0), ("voting", 1), ("vote-bot", 1)];
 
 /// What this has installed: what was there before is left alone.
 #[derive(Debug, Default)]
 pub(super) struct QuickStart {
+    /// Without them, the scheduler is free to put all pods on one node.
+    nodes: Option<[&'static str; 2]>,
     kinds: bool,
     weft: bool,
     demo: bool,
 }
 
 impl QuickStart {
+    /// Puts the demo's pods on both nodes.
+    pub(super) fn on(nodes: [&'static str; 2]) -> Self {
+        Self { nodes: Some(nodes), ..Self::default() }
+    }
+
     pub(super) fn install(&mut self, tools: &Tools) -> Result<()> {
         say(format_args!("\nThe quick start:"));
         self.install_weft(tools)?;
@@ -54,24 +66,18 @@ impl QuickStart {
             return Ok(());
         }
         self.demo = true;
-        tools.pipe_text(Some(DEMO), &[(Kubectl, "apply -f -")])?;
+        tools.apply(FILE, self.nodes.map_or_else(|| DEMO.to_owned(), |nodes| placed(DEMO, nodes)))?;
         let available =
             format!("-n {NAMESPACE} wait --for=condition=Available --timeout=120s deployment --all");
         tools.pipe(&[(Kubectl, &available)]).context(IMAGES)?;
-        let before = self.lives(tools)?;
+        let before = lives(tools)?;
         let get = format!("get -n {NAMESPACE} deploy -o yaml");
         tools.pipe(&[(Kubectl, &get), (Weft, "inject -"), (Kubectl, "apply -f -")])?;
         tools.pipe(&[(Weft, &format!("-n {NAMESPACE} check --proxy --wait 2m"))])?;
-        let after = self.lives(tools)?;
+        let after = lives(tools)?;
         ensure!(before == after, "pods were replaced or restarted: {before}, then {after}");
         say(format_args!("  The same pods run, none has restarted, and now they are meshed."));
         Ok(())
-    }
-
-    /// The pods' identities and restarts.
-    fn lives(&self, tools: &Tools) -> Result<String> {
-        let path = "jsonpath={.items[*]['metadata.uid','status.containerStatuses[0].restartCount']}";
-        tools.output(Kubectl, &format!("-n {NAMESPACE} get pods -o {path}"), None)
     }
 
     /// Removes what [`QuickStart::install`] has installed.
@@ -90,5 +96,51 @@ impl QuickStart {
             tools.pipe(&[(Weft, "uninstall --crds"), (Kubectl, delete)])?;
         }
         Ok(())
+    }
+}
+
+/// The pods' identities and restarts.
+fn lives(tools: &Tools) -> Result<String> {
+    let path = "jsonpath={.items[*].metadata.uid};{.items[*].status.containerStatuses[*].restartCount}";
+    tools.output(Kubectl, &format!("-n {NAMESPACE} get pods -o {path}"), None)
+}
+
+/// The manifests with a node for each Deployment.
+fn placed(manifests: &str, nodes: [&str; 2]) -> String {
+    let place = |document: &str| {
+        let deployment = PLACES.iter().find(|(name, _)| {
+            document.contains("kind: Deployment")
+                && document.contains(&format!("\nmetadata:\n  name: {name}\n"))
+        });
+        let Some((_, index)) = deployment else { return document.to_owned() };
+        let selector = format!("      nodeSelector:\n        kubernetes.io/hostname: {}\n", nodes[*index]);
+        document.replacen("\n    spec:\n", &format!("\n    spec:\n{selector}"), 1)
+    };
+    manifests.split("\n---\n").map(place).collect::<Vec<_>>().join("\n---\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_deployment_of_the_demo_gets_its_node() {
+        let text = placed(DEMO, ["first", "second"]);
+        for (name, index) in PLACES {
+            let document = text
+                .split("\n---\n")
+                .find(|document| {
+                    document.contains("kind: Deployment") && document.contains(&format!("name: {name}\n"))
+                })
+                .unwrap();
+            let node = ["first", "second"][index];
+            assert!(
+                document.contains(&format!(
+                    "    spec:\n      nodeSelector:\n        kubernetes.io/hostname: {node}\n"
+                )),
+                "{document}"
+            );
+        }
+        assert_eq!(text.matches("nodeSelector").count(), PLACES.len());
     }
 }

@@ -59,20 +59,28 @@ impl Tools {
 
     /// Runs commands as a shell runs them with `|` in between, shows them, and returns the last one's output.
     pub(super) fn pipe(&self, parts: &[(Tool, &str)]) -> Result<String> {
-        self.pipe_text(None, parts)
-    }
-
-    /// The same; the first command reads this text.
-    pub(super) fn pipe_text(&self, input: Option<&str>, parts: &[(Tool, &str)]) -> Result<String> {
         let shown: Vec<String> =
             parts.iter().map(|(tool, words)| format!("{} {words}", tool.name())).collect();
+        self.shown(&shown.join(" | "), || {
+            let mut text = None;
+            for (tool, words) in parts {
+                text = Some(self.output(*tool, words, text)?);
+            }
+            Ok(text.unwrap_or_default())
+        })
+    }
+
+    /// Applies manifests, and shows that as the command with their file.
+    pub(super) fn apply(&self, file: &str, manifests: String) -> Result<String> {
+        let apply = || self.output(Tool::Kubectl, "apply -f -", Some(manifests));
+        self.shown(&format!("kubectl apply -f {file}"), apply)
+    }
+
+    fn shown(&self, command: &str, run: impl FnOnce() -> Result<String>) -> Result<String> {
         let begun = Instant::now();
-        let mut text = input.map(str::to_owned);
-        for (tool, words) in parts {
-            text = Some(self.output(*tool, words, text)?);
-        }
-        say(format_args!("  {:>5.1} s  {}", begun.elapsed().as_secs_f64(), shown.join(" | ")));
-        Ok(text.unwrap_or_default())
+        let output = run()?;
+        say(format_args!("  {:>5.1} s  {command}", begun.elapsed().as_secs_f64()));
+        Ok(output)
     }
 
     /// The output of one command, without a word about it.

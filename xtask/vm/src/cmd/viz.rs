@@ -10,8 +10,6 @@ use weft_vm::{Cluster, Result};
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(2);
 /// What ended is restarted at most this often.
 const RESTART_INTERVAL: Duration = Duration::from_secs(5);
-/// weft-control's service account is in this namespace.
-const CONTROL_PLANE_NAMESPACE: &str = "weft";
 
 /// What runs of the two. A cluster runs without them, too.
 pub(crate) struct Viz {
@@ -84,16 +82,10 @@ impl Viz {
     }
 
     fn start_server(&mut self, cluster: &Cluster) -> Result<()> {
-        let prometheus_url = self.prometheus.as_ref().map(Prometheus::url);
-        let server = self.server.insert(Server::start(cluster, prometheus_url.as_deref())?);
-        let context = Context {
-            name: cluster.layout().id.clone(),
-            web_url: server.url(),
-            tap_url: server.tap_url(),
-            tap_token_file: server.token_file().to_owned(),
-            prometheus_url,
-            control_plane_namespace: CONTROL_PLANE_NAMESPACE.to_owned(),
-        };
+        let url = self.prometheus.as_ref().map(Prometheus::url);
+        let figures = url.as_deref().map(|url| (url, SCRAPE_INTERVAL));
+        let server = self.server.insert(Server::start(cluster, figures)?);
+        let context = Context::of(cluster, server, self.prometheus.as_ref())?;
         context.write(cluster.layout())
     }
 

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::prometheus::Prometheus;
+use super::server::{Server, control_plane_namespace};
+use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 
@@ -27,6 +30,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// What is known of a cluster and what shows it.
+    pub fn of(cluster: &Cluster, server: &Server, prometheus: Option<&Prometheus>) -> Result<Self> {
+        Ok(Self {
+            name: cluster.layout().id.clone(),
+            web_url: server.url(),
+            tap_url: server.tap_url(),
+            tap_token_file: server.token_file().to_owned(),
+            prometheus_url: prometheus.map(Prometheus::url),
+            control_plane_namespace: control_plane_namespace(cluster)?,
+        })
+    }
+
     /// Writes it to the cluster's folder, where everybody may read it.
     pub fn write(&self, layout: &Layout) -> Result<()> {
         let path = layout.root.join("context.json");

@@ -63,6 +63,11 @@ impl Prometheus {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Waits until it answers queries.
     pub fn until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_TIMEOUT;

@@ -1,11 +1,13 @@
 //! Runs weft-viz for a cluster: the dashboard, its API and live calls.
 
+use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::{port, targets::viz_state};
 use crate::cgroup::Cgroup;
@@ -26,36 +28,42 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it without waiting until it is ready.
-    pub fn start(cluster: &Cluster, prometheus: Option<&str>) -> Result<Self> {
+    /// Starts it without waiting until it is ready. `prometheus` is where figures are, and how often they are read; without
+    /// it, they come from the proxies.
+    pub fn start(cluster: &Cluster, prometheus: Option<(&str, Duration)>) -> Result<Self> {
         let layout = cluster.layout();
         let state = viz_state(layout);
         fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
         fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).map_err(Error::io("chmod", &state))?;
-        let (web, tap) = (port::free(WEB_PORT)?, port::free(0)?);
+        let (web, admin, tap) = (port::free(WEB_PORT)?, port::free(0)?, port::free(0)?);
         let token = state.join("tap-token");
         let mut command = Command::new(cluster.binary("weft-viz"));
         command.arg("local");
-        let mut option = |name: &str, value: &dyn std::fmt::Display| {
+        let mut option = |name: &str, value: &dyn Display| {
             command.arg(format!("{name}={value}"));
         };
         option("--manifests", &cluster.manifests().display());
         option("--manifests", &layout.overlay_dir().display());
-        option("--state", &state.display());
-        option("--control-state", &layout.control_state().display());
+        option("--control-plane-namespace", &control_plane_namespace(cluster)?);
+        option("--trust-anchors", &layout.control_state().join("anchors.pem").display());
         for node in cluster.nodes() {
-            option("--proxy", &format!("{node}={}", layout.proxy_state(node).display()));
+            option(
+                "--proxy",
+                &format!("{node}={}", layout.proxy_state(node).join("admin-address").display()),
+            );
         }
         option("--listen", &web);
-        option("--tap-listen", &tap);
-        option("--tap-token-file", &token.display());
-        option("--admin", &"127.0.0.1:0");
-        if let Some(url) = prometheus {
+        option("--admin", &admin);
+        if let Some((url, interval)) = prometheus {
             option("--prometheus-url", &url);
+            option("--scrape-interval", &format!("{}ms", interval.as_millis()));
         }
         let log = layout.logs_dir().join("viz.log");
         let cgroup = Cgroup::create(cluster.cgroup().path().join("viz"))?;
         let child = spawn(command, &log, &cgroup)?;
+        // Prometheus' targets are read from there.
+        let path = state.join("admin-address");
+        fs::write(&path, admin.to_string()).map_err(Error::io("write", path))?;
         Ok(Self { child, web, tap, token, log })
     }
 
@@ -90,6 +98,15 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The namespace of weft-control's service account, as its identity says it.
+pub(super) fn control_plane_namespace(cluster: &Cluster) -> Result<String> {
+    let identity = cluster.control_identity()?;
+    let namespace = identity.split('.').nth(1).map(str::to_owned);
+    namespace.ok_or_else(|| {
+        Error::Manifests(format!("weft-control's identity is {identity:?}, without a namespace"))
+    })
 }
 
 /// Starts a program in a cgroup of the cluster, so that it ends with the cluster, however that ends.

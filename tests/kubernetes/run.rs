@@ -1,0 +1,103 @@
+//! `cargo xtask run --kubernetes` and `--kubeconfig FILE`, by the program that they become.
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{
+    kubernetes::{on_cluster, output, programs, weft_cluster, weft_images},
+    suite::Area,
+    wait,
+};
+
+use crate::cluster::end::processes;
+
+/// With the start of a cluster.
+const LIMIT: Duration = Duration::from_secs(300);
+/// A cluster of its own, beside the other tests'.
+const NAME: &str = "runs";
+const FOLDER: &str = "/var/lib/weft-kubernetes/runs";
+/// The name of its cgroups, and what is started beside them.
+const PROCESSES: [&str; 2] = ["weft-kubernetes-runs", "-n emojivoto port-forward svc/web-svc"];
+
+pub(crate) fn area() -> Area {
+    Area::without_cluster("kubernetes::run")
+        .bare(
+            "on_a_cluster_of_ones_own",
+            "On a cluster that exists, `run --once` installs weft and the demo, proves that the demo is meshed and that \
+             its fault is seen, and removes both.",
+            on_a_cluster_of_ones_own,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_killed_run_leaves_nothing",
+            "A `run` that is killed while it shows its tables leaves nothing of its cluster.",
+            a_killed_run_leaves_nothing,
+        )
+        .within(LIMIT)
+}
+
+fn on_a_cluster_of_ones_own() -> Result<()> {
+    on_cluster(|cluster| {
+        cluster.load_weft()?;
+        let mut command = weft_cluster("none")?;
+        command.args(["run", "--once", "--kubeconfig"]).arg(cluster.kubeconfig());
+        command.arg("--weft").arg(cluster.weft_command(&[])?.get_program());
+        // A user has kubectl in PATH.
+        let folder = cluster.program("kubectl");
+        let folder = folder.parent().context("no folder")?;
+        let said = output(command.env("PATH", format!("{}:/usr/bin:/bin", folder.display())))?;
+        for line in [
+            "weft install | kubectl apply -f -",
+            "weft inject - | kubectl apply -f -",
+            "The same pods run, none has restarted",
+            "VoteDoughnut",
+            "proven: all 4 pods of emojivoto are meshed",
+            "proven: emojivoto/voting: ",
+            "weft uninstall --force | kubectl delete",
+        ] {
+            ensure!(said.contains(line), "no line with {line:?}:\n{said}");
+        }
+        let left = cluster.kubectl(&["get", "namespaces,crds,clusterroles", "-o", "name"])?;
+        ensure!(!["weft", "emojivoto", "linkerd"].iter().any(|word| left.contains(word)), "left: {left}");
+        Ok(())
+    })
+}
+
+/// Killed when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only if it has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn a_killed_run_leaves_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("log");
+    let mut command = weft_cluster(NAME)?;
+    command.args(["run", "--programs"]).arg(programs()?).arg("--images").args(weft_images()?);
+    let weft = weft_tests::mesh::artefacts::target_directory()?.join("debug/weft");
+    command.arg("--weft").arg(weft).stdin(Stdio::null()).stdout(fs::File::create(&log)?);
+    let running = Running(command.spawn()?);
+    let limit = Duration::from_secs(180);
+    let shown = wait::until_ok_for(limit, "the table of workloads", || {
+        let said = fs::read_to_string(&log)?;
+        ensure!(said.contains(" emojivoto/voting "), "{said}");
+        Ok(())
+    });
+    ensure!(shown.is_err() || !processes(&PROCESSES)?.is_empty(), "no process of the cluster is found");
+    drop(running);
+    wait::until_ok_for(Duration::from_secs(30), "the cluster is gone", || {
+        let left = processes(&PROCESSES)?;
+        ensure!(left.is_empty() && !fs::exists(FOLDER)?, "{left:?}");
+        Ok(())
+    })?;
+    shown
+}

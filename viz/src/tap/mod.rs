@@ -1,0 +1,25 @@
+//! Live calls: taps the proxies of the nodes and merges what they show.
+//!
+//! [`FanOut`] opens a tap: it selects the pods, opens a stream to the proxy of each of their nodes (`node`) by mTLS with
+//! a certificate of the mesh (`credentials`), divides the rate among them (`shares`), and merges the events. `server`
+//! offers the same as an aggregated API server, and to one user of a dev VM.
+
+mod args;
+mod credentials;
+mod fanout;
+mod names;
+mod node;
+mod proxies;
+mod request;
+mod select;
+mod server;
+mod shares;
+mod translate;
+
+pub use self::{
+    args::{FixedProxy, SECRET_HEADERS, TapArgs, TapRole},
+    credentials::{Credentials, CredentialsConfig},
+    fanout::{FanOut, FanOutConfig},
+    proxies::Proxies,
+    server::{Server, ServerError, local_router, make_token, run, serve_local},
+};
