@@ -212,7 +212,10 @@ async fn follow(
     let mut stream = DestinationClient::new(channel).get(request).await?.into_inner();
     drop(permit);
     while stream.message().await?.is_some() {
-        sender.send(Received { service, at: Instant::now() }).await?;
+        if sender.send(Received { service, at: Instant::now() }).await.is_err() {
+            // The measurement is over.
+            return Ok(());
+        }
     }
     bail!("weft-control ended the stream")
 }
