@@ -140,6 +140,19 @@ fn a_node_that_is_not_scraped_is_a_warning_and_its_pods_a_failure() {
 }
 
 #[test]
+fn a_node_without_a_proxy_is_a_warning() {
+    let server = healthy();
+    let mut alone = node("c", "ready");
+    alone["proxy"] = Value::Null;
+    server.answer("/api/nodes", [node("a", "ready"), alone]);
+    finds(
+        &server,
+        &[],
+        ["node proxies are scraped", "warning", "c: no proxy answers there", "weft-viz-scraped"],
+    );
+}
+
+#[test]
 fn a_namespace_without_meshed_pods_is_a_failure() {
     let server = healthy();
     server.answer("/api/pods", json!([]));

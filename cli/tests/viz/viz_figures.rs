@@ -103,9 +103,21 @@ fn an_empty_table_has_a_reason() {
     assert!(text.contains("There are no statefulsets in the namespace shop"), "{text}");
     let text = why(json!([]), &["stat", "sts", "-n", "shpo"]);
     assert!(text.contains("The namespace shpo is empty, or does not exist"), "{text}");
+    let pod = |proxy: Value| {
+        json!([{
+            "namespace": "default", "name": "old-1", "owner": null, "node": "a", "phase": "Running", "ready": true,
+            "startedAt": null, "meshed": false, "proxy": proxy, "tap": "not_meshed", "http": null, "tcp": null,
+        }])
+    };
+    server.answer("/api/pods", pod(json!({ "state": "refused", "reason": "hostNetwork" })));
+    let text = why(json!([deployment("old", 0, 0.0)]), &["stat", "deploy"]);
+    assert!(text.contains("annotated for it, and not served (hostNetwork)"), "{text}");
+    server.answer("/api/pods", pod(Value::Null));
     let text = why(json!([deployment("old", 0, 0.0)]), &["stat", "deploy"]);
     assert!(
-        text.contains("not in the mesh") && text.contains("linkerd.io/inject") && text.contains("--unmeshed"),
+        text.contains("none is in the mesh")
+            && text.contains("linkerd.io/inject")
+            && text.contains("--unmeshed"),
         "{text}"
     );
     let mut idle = deployment("web", 1, 0.0);

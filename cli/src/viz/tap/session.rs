@@ -54,26 +54,24 @@ impl Session {
 
     /// The next update; an error if no tap is left.
     pub(crate) async fn next(&mut self) -> Result<Update> {
-        loop {
-            match self.updates.recv().await {
-                None => anyhow::bail!("all taps have ended"),
-                Some((number, Ok(Update::Events(mut events)))) => {
-                    if self.several {
-                        // Each tap counts for itself.
-                        for event in &mut events {
-                            event.id = format!("{number}:{}", event.id);
-                        }
+        match self.updates.recv().await {
+            None => anyhow::bail!("all taps have ended"),
+            Some((number, Ok(Update::Events(mut events)))) => {
+                if self.several {
+                    // Each tap counts for itself.
+                    for event in &mut events {
+                        event.id = format!("{number}:{}", event.id);
                     }
-                    return Ok(Update::Events(events));
                 }
-                Some((_, Ok(update))) => return Ok(update),
-                Some((_, Err(error))) => {
-                    self.running -= 1;
-                    if self.running == 0 {
-                        return Err(error);
-                    }
-                    return Ok(Update::Note(format!("One of the taps ended: {error:#}")));
+                Ok(Update::Events(events))
+            }
+            Some((_, Ok(update))) => Ok(update),
+            Some((_, Err(error))) => {
+                self.running -= 1;
+                if self.running == 0 {
+                    return Err(error);
                 }
+                Ok(Update::Note(format!("One of the taps ended: {error:#}")))
             }
         }
     }

@@ -100,7 +100,9 @@ async fn show(
     loop {
         tokio::select! {
             update = session.next() => take(state, update?),
-            _ = ticks.tick() => drop(terminal.draw(|frame| screen::draw(frame, state, colours))?),
+            _ = ticks.tick() => {
+                terminal.draw(|frame| screen::draw(frame, state, colours))?;
+            }
             _ = terminate.recv() => return Ok(()),
             _ = hang_up.recv() => return Ok(()),
             event = keys.next() => match event {
