@@ -4,13 +4,15 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args as ArgsTrait, Parser, Subcommand, ValueEnum};
+use http::HeaderName;
 use weft_api::viz::Grafana;
 use weft_control::{Mesh, settings::parse_duration};
 
 use crate::{
-    config::{Config, Settings, SourceConfig, WebConfig},
+    config::{Config, LocalTaps, Settings, SourceConfig, WebConfig},
     prometheus::Credentials,
     proxies::{Directory, FixedProxy},
+    tap::{self, TapArgs, TapRole},
 };
 
 /// weft's dashboard, its API, and live calls
@@ -31,6 +33,8 @@ pub struct Args {
 pub(crate) enum Role {
     /// Serve the dashboard and its API
     Web(Box<WebArgs>),
+    /// Serve live calls, as an API of the Kubernetes API server
+    Tap(Box<TapRole>),
     /// Serve the dashboard, its API and live calls of a dev VM, on loopback
     Local(Box<LocalArgs>),
 }
@@ -60,6 +64,29 @@ pub(crate) struct WebArgs {
 pub(crate) struct LocalArgs {
     #[command(flatten)]
     common: Common,
+    /// The control plane's gRPC address, which issues the certificate for taps. Without it, there are no live calls
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "WEFT_VIZ_CONTROL",
+        requires_all = ["token_file", "trust_anchors", "tap_listen", "tap_token_file"]
+    )]
+    control: Option<String>,
+    /// weft-viz's token for the control plane
+    #[arg(long, value_name = "FILE", env = "WEFT_VIZ_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The address of the tap API, for the CLI
+    #[arg(long, value_name = "HOST:PORT", env = "WEFT_VIZ_TAP_LISTEN")]
+    tap_listen: Option<SocketAddr>,
+    /// A file that a token for the tap API is written to. Only its owner can read it
+    #[arg(long, value_name = "FILE", env = "WEFT_VIZ_TAP_TOKEN_FILE")]
+    tap_token_file: Option<PathBuf>,
+    /// Where a node's proxy answers taps, as NODE=HOST:PORT, or NODE=FILE with a file that has the address
+    #[arg(long, value_name = "NODE=ADDRESS", env = "WEFT_VIZ_TAP_PROXIES", value_delimiter = ',')]
+    tap_proxy: Vec<tap::FixedProxy>,
+    /// Headers that taps never show
+    #[arg(long, value_delimiter = ',', env = "WEFT_VIZ_TAP_IGNORE_HEADERS", default_value = tap::SECRET_HEADERS)]
+    tap_ignore_headers: Vec<HeaderName>,
 }
 
 #[derive(Debug, ArgsTrait)]
@@ -170,8 +197,31 @@ impl LocalArgs {
                 self.common.listen
             );
         }
+        if let Some(address) = self.tap_listen.filter(|address| !address.ip().is_loopback()) {
+            bail!("--tap-listen {address}: there is no TLS, so it has to be on loopback");
+        }
+        let taps = self.taps();
         let source = SourceConfig::Manifests(self.common.manifests.clone());
-        self.common.config(source, vec!["weft".into(), "viz".into()])
+        let config = self.common.config(source, vec!["weft".into(), "viz".into()])?;
+        Ok(Config { taps, ..config })
+    }
+}
+
+impl LocalArgs {
+    fn taps(&self) -> Option<LocalTaps> {
+        let Self { common, .. } = self;
+        let (listen, token_file) = (self.tap_listen?, self.tap_token_file.clone()?);
+        let options = TapArgs {
+            control: self.control.clone()?,
+            control_plane_namespace: common.control_plane_namespace.clone(),
+            trust_domain: common.trust_domain.clone().unwrap_or_else(|| common.cluster_domain.clone()),
+            token_file: self.token_file.clone()?,
+            trust_anchors: common.trust_anchors.clone()?,
+            viz_namespace: common.viz_namespace.clone(),
+            tap_ignore_headers: self.tap_ignore_headers.clone(),
+            tap_proxy: self.tap_proxy.clone(),
+        };
+        Some(LocalTaps { listen, token_file, options })
     }
 }
 
@@ -218,6 +268,7 @@ impl Common {
                 trust_anchors: self.trust_anchors,
                 issuer_certificate: self.issuer_certificate,
             },
+            taps: None,
             web: WebConfig {
                 listen: self.listen,
                 admin: self.admin,
@@ -243,7 +294,8 @@ impl Common {
 
 /// As Linkerd's, with the names of this extension.
 fn default_host(namespace: &str, domain: &str) -> String {
-    let (namespace, domain) = (regex::escape(namespace), regex::escape(domain));
+    // Both are DNS names: only dots mean something else in a pattern.
+    let (namespace, domain) = (namespace.replace('.', r"\."), domain.replace('.', r"\."));
     format!(
         r"^(localhost|127\.0\.0\.1|web\.{namespace}\.svc\.{domain}|web\.{namespace}\.svc|\[::1\])(:\d+)?$"
     )
@@ -258,6 +310,7 @@ mod tests {
         match args.role {
             Role::Web(args) => args.config(),
             Role::Local(args) => args.config(),
+            Role::Tap(_) => unreachable!("the test asks for the role web"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use weft_api::viz::Grafana;
 use weft_control::Mesh;
 
-use crate::{prometheus::Credentials, proxies::Directory};
+use crate::{prometheus::Credentials, proxies::Directory, tap::TapArgs};
 
 /// What answers of the API say of the installation.
 #[derive(Clone, Debug)]
@@ -40,6 +40,17 @@ pub(crate) struct Config {
     pub(crate) proxies: Directory,
     pub(crate) settings: Settings,
     pub(crate) web: WebConfig,
+    /// Only on a dev VM.
+    pub(crate) taps: Option<LocalTaps>,
+}
+
+/// The tap API of a dev VM.
+#[derive(Debug)]
+pub(crate) struct LocalTaps {
+    pub(crate) listen: SocketAddr,
+    /// Where its token is written.
+    pub(crate) token_file: PathBuf,
+    pub(crate) options: TapArgs,
 }
 
 #[derive(Debug)]

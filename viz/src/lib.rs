@@ -16,7 +16,7 @@ mod prometheus;
 mod proxies;
 mod query;
 mod run;
-mod tap;
+pub mod tap;
 mod taps;
 mod web;
 

@@ -10,19 +10,21 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use weft_control::{FollowedSource, Follower};
 
 use crate::{
     admin,
     api::{App, History},
     args::{Args, Role},
-    cluster::Cluster,
-    config::{Config, SourceConfig},
+    cluster::{Cluster, KINDS},
+    config::{Config, LocalTaps, SourceConfig},
     figures::Figures,
     kubernetes_taps::KubernetesTaps,
     logging,
     metrics::Metrics,
     prometheus::{Client, Prometheus},
     proxies::{Proxies, Scrapes},
+    tap::{self, FanOut, FanOutConfig, TapRole},
     taps::{NoTaps, Taps},
     web,
 };
@@ -36,6 +38,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.role {
         Role::Web(args) => serve(args.config()?, stop).await,
         Role::Local(args) => serve(args.config()?, stop).await,
+        Role::Tap(role) => serve_taps(*role, stop).await,
     }
 }
 
@@ -55,10 +58,44 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// Serves live calls as an aggregated API.
+async fn serve_taps(role: TapRole, stop: CancellationToken) -> anyhow::Result<()> {
+    let client = weft_control::kubernetes::client(role.kubeconfig.as_deref()).await?;
+    let follower = Follower::start(FollowedSource::Kubernetes(client.clone()), &KINDS, stop.clone())?;
+    let cluster = follower.index().subscribe();
+    let unsynced = Arc::new(move || follower.missing());
+    tap::run(tap::Server { role, client, cluster, unsynced }, stop).await?;
+    Ok(())
+}
+
+/// Serves live calls of a dev VM, to who can read the token, and returns what opens them.
+async fn serve_local_taps(
+    config: LocalTaps,
+    cluster: &Cluster,
+    tasks: &mut JoinSet<()>,
+    stop: CancellationToken,
+) -> anyhow::Result<Arc<dyn Taps>> {
+    let LocalTaps { listen, token_file, options } = config;
+    let taps: Arc<dyn Taps> = Arc::new(FanOut::new(FanOutConfig {
+        cluster: cluster.subscribe(),
+        proxies: options.proxies(),
+        proxy_identity: options.proxy_identity(),
+        credentials: Arc::new(tap::Credentials::start(options.credentials())),
+        ignore_headers: options.tap_ignore_headers.clone(),
+    }));
+    let token =
+        tap::make_token(&token_file).with_context(|| format!("--tap-token-file {}", token_file.display()))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("--tap-listen {listen}"))?;
+    tracing::info!(address = %listener.local_addr()?, "live calls are served");
+    tasks.spawn(tap::serve_local(listener, tap::local_router(token, taps.clone()), stop));
+    Ok(taps)
+}
+
 /// Serves the dashboard.
 async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let Config { source, mesh, prometheus, proxies, settings, web } = config;
+    let Config { source, mesh, prometheus, proxies, settings, web, taps: local_taps } = config;
     let metrics = Metrics::new();
+    let mut tasks = JoinSet::new();
     let (cluster, taps): (_, Arc<dyn Taps>) = match source {
         SourceConfig::Kubernetes { kubeconfig } => {
             let client = weft_control::kubernetes::client(kubeconfig.as_deref()).await?;
@@ -66,11 +103,15 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
             (cluster, Arc::new(KubernetesTaps::new(client)))
         }
         SourceConfig::Manifests(folders) => {
-            (Cluster::manifests(folders, mesh, stop.clone())?, Arc::new(NoTaps))
+            let cluster = Cluster::manifests(folders, mesh, stop.clone())?;
+            let taps = match local_taps {
+                Some(config) => serve_local_taps(config, &cluster, &mut tasks, stop.clone()).await?,
+                None => Arc::new(NoTaps),
+            };
+            (cluster, taps)
         }
     };
     let (cluster, proxies) = (Arc::new(cluster), Arc::new(Proxies::new(proxies)));
-    let mut tasks = JoinSet::new();
     let figures = match prometheus {
         Some((url, credentials)) => {
             let client = Client::new(&url, credentials)

@@ -12,7 +12,7 @@ const TAP_API: &str = "/apis/tap.linkerd.io/v1alpha1";
 pub(crate) async fn check(app: Arc<App>, ask: Arc<Ask>) -> Result<CheckReport, Failure> {
     let viz = vec![
         item("the objects of the cluster are known", app.cluster.synced().map_err(Trouble::error)),
-        prometheus(&app).await,
+        prometheus(&app, &ask).await,
         scraped(&app, &ask).await,
         answering(&app, &ask).await,
         tap(&app).await,
@@ -52,13 +52,13 @@ fn item(description: &str, result: Result<(), Trouble>) -> CheckItem {
     }
 }
 
-async fn prometheus(app: &App) -> CheckItem {
+async fn prometheus(app: &App, ask: &Ask) -> CheckItem {
     let result = match app.figures.source() {
         Source::Proxies => Err(Trouble::warning(
             "Prometheus is not configured: figures are those of the last minute.",
             "Install the viz extension with prometheus.enabled=true, or set prometheusUrl.",
         )),
-        Source::Prometheus => app.figures.retention().await.map(drop).map_err(Trouble::error),
+        Source::Prometheus => app.figures.answers(ask.at).await.map_err(Trouble::error),
     };
     item("Prometheus answers", result)
 }

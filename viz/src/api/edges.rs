@@ -41,10 +41,10 @@ pub(super) async fn of(
     level: Level,
 ) -> Result<Vec<Edge>, Failure> {
     let edge = |(key, counts): (LinkKey, Counts)| edge(app, ask, key, counts);
-    Ok(links(app, ask, &scope(ask, resource, level)).await?.into_iter().map(edge).collect())
+    Ok(links(app, ask, &scope(resource, level)).await?.into_iter().map(edge).collect())
 }
 
-pub(super) fn scope(ask: &Ask, resource: Option<&ResourceRef>, level: Level) -> Scope {
+fn scope(resource: Option<&ResourceRef>, level: Level) -> Scope {
     let (outbound, inbound) = match resource {
         None => (vec![Vec::new()], Some(Vec::new())),
         Some(resource) if resource.kind == ResourceType::Service => {
@@ -55,7 +55,6 @@ pub(super) fn scope(ask: &Ask, resource: Option<&ResourceRef>, level: Level) -> 
             (vec![own.clone(), filters_of(Side::Destination, resource)], Some(own))
         }
     };
-    let _ = ask;
     Scope { outbound, inbound, level, addresses: true }
 }
 

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use weft_api::viz::{Failure, HttpStats, LatencyMs, ResourceType, RouteRow};
+use weft_api::viz::{Failure, HttpStats, LatencyMs, ResourceRef, ResourceType, RouteRow};
 
 use super::{App, Ask};
-use crate::query::{Filter, Kind, Query, Side, filters_of, get};
+use crate::{
+    cluster::ServiceView,
+    query::{Direction, Filter, Kind, Query, Side, filters_of, get},
+};
 
 /// What no route matches.
 const DEFAULT: &str = "[DEFAULT]";
@@ -41,7 +44,7 @@ pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>
     }
     let filters = filters_of(Side::Own, &resource);
     let rows = KINDS.iter().map(|metrics| inbound(&app, &ask, &filters, metrics));
-    let mut all: BTreeMap<(String, String), (f64, f64, LatencyMs)> = BTreeMap::new();
+    let mut all = Rows::new();
     for found in futures::future::try_join_all(rows).await? {
         for (key, (requests, failures, latency)) in found {
             let row = all.entry(key).or_default();
@@ -58,28 +61,67 @@ pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>
             };
         }
     }
+    precise_latencies(&app, &ask, &filters, &mut all).await?;
     let seconds = ask.window.length().as_secs_f64();
-    let row = |((route, service), (requests, failures, latency)): ((String, String), _)| RouteRow {
+    let row = |((route, port), (requests, failures, latency)): ((String, String), _)| RouteRow {
         route,
-        service,
+        service: service_of(&ask, &resource, &port),
         http: HttpStats::of(requests, failures, seconds, latency),
         actual: None,
     };
     Ok(all.into_iter().map(row).collect())
 }
 
+/// Requests, failures and latencies, by route and port.
 type Rows = BTreeMap<(String, String), (f64, f64, LatencyMs)>;
 
-/// What a resource received, by route and by the server of its port.
+/// The figures by route have few buckets. Those of all requests are more precise, and nearly all have no route.
+async fn precise_latencies(app: &App, ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Result<(), Failure> {
+    let window = ask.window.length().as_secs();
+    let quantiles = [50, 95, 99].map(|percent| {
+        let query = Query::new("response_latency_ms", Kind::Quantile(percent, window))
+            .filters(filters.iter().cloned())
+            .filter(Direction::Inbound.filter())
+            .by(["srv_port"]);
+        async move { app.figures.instant(&query, ask.at).await }
+    });
+    for (index, samples) in futures::future::try_join_all(quantiles).await?.iter().enumerate() {
+        for sample in samples.iter() {
+            let key = (DEFAULT.to_owned(), get(&sample.labels, "srv_port").to_owned());
+            if let Some((_, _, latency)) = rows.get_mut(&key) {
+                match index {
+                    0 => latency.p50 = Some(sample.value),
+                    1 => latency.p95 = Some(sample.value),
+                    _ => latency.p99 = Some(sample.value),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The service before a port of a resource, if there is only one.
+fn service_of(ask: &Ask, resource: &ResourceRef, port: &str) -> String {
+    let pods = ask.view.pods_of(resource);
+    let has =
+        |service: &ServiceView| service.pods.iter().any(|pod| pods.iter().any(|own| Arc::ptr_eq(own, pod)));
+    let mut services = ask.view.services.iter().filter(|(_, service)| has(service));
+    match (services.next(), services.next()) {
+        (Some(((_, name), _)), None) => format!("{name} (port {port})"),
+        _ => format!("port {port}"),
+    }
+}
+
+/// What a resource received, by route and port.
 async fn inbound(app: &App, ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Rows, Failure> {
     let window = ask.window.length().as_secs();
-    let by = ["route_name", "parent_name", "parent_port"];
+    let by = ["route_name", "parent_port"];
     let key = |labels: &_| {
         let route = match get(labels, "route_name") {
             "" | "http" | "grpc" | "default" => DEFAULT.to_owned(),
             route => route.to_owned(),
         };
-        (route, format!("{}:{}", get(labels, "parent_name"), get(labels, "parent_port")))
+        (route, get(labels, "parent_port").to_owned())
     };
     let counts = Query::new(metrics.statuses, Kind::Increase(window))
         .filters(filters.iter().cloned())

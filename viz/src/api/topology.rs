@@ -132,7 +132,9 @@ fn node(ask: &Ask, member: Option<ResourceRef>, received: &ByEnds<HttpStats>) ->
     let is_gone = member.as_ref().is_some_and(|workload| !ask.view.exists(workload));
     TopologyNode {
         id,
-        label: member.as_ref().map_or_else(|| "outside".to_owned(), |workload| workload.name.clone()),
+        label: member
+            .as_ref()
+            .map_or_else(|| "outside the mesh".to_owned(), |workload| workload.name.clone()),
         namespace: member.as_ref().map(|workload| workload.namespace.clone()),
         kind: match &member {
             None => NodeKind::Outside,

@@ -6,12 +6,11 @@ use weft_api::viz::{ExtensionItem, Failure, GatewayItem, PrometheusInfo, Source,
 
 use super::{App, Ask};
 
-pub(crate) async fn version(app: Arc<App>, _: Arc<Ask>) -> Result<VersionInfo, Failure> {
+pub(crate) async fn version(app: Arc<App>, ask: Arc<Ask>) -> Result<VersionInfo, Failure> {
     let settings = &app.settings;
-    let prometheus = match (app.figures.source(), app.figures.retention().await) {
-        (Source::Prometheus, Ok(retention_seconds)) => PrometheusInfo { available: true, retention_seconds },
-        _ => PrometheusInfo { available: false, retention_seconds: None },
-    };
+    let available = app.figures.source() == Source::Prometheus && app.figures.answers(ask.at).await.is_ok();
+    let retention_seconds = if available { app.figures.retention().await.ok().flatten() } else { None };
+    let prometheus = PrometheusInfo { available, retention_seconds };
     Ok(VersionInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         cluster_domain: app.cluster.mesh.cluster_domain.clone(),

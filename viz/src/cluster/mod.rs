@@ -15,9 +15,10 @@ use std::{
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, api::ListParams};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weft_api::viz::{ComponentItem, ErrorCode, Failure, ObjectSource, ResourceRef};
-use weft_control::{FollowedSource, Follower, Mesh, SourceError, kubernetes::Right, model::Kind};
+use weft_control::{FollowedSource, Follower, Mesh, SourceError, index, kubernetes::Right, model::Kind};
 
 pub(crate) use self::view::{ClusterView, PodView, ServiceView, count};
 use crate::prometheus::Cache;
@@ -26,7 +27,7 @@ use crate::prometheus::Cache;
 const VIEW_AGE: Duration = Duration::from_secs(1);
 const API_TIMEOUT: Duration = Duration::from_secs(8);
 /// The kinds of objects that are read.
-const KINDS: [Kind; 11] = [
+pub(crate) const KINDS: [Kind; 11] = [
     Kind::Namespace,
     Kind::Service,
     Kind::EndpointSlice,
@@ -109,9 +110,18 @@ impl Cluster {
         {
             return view.clone();
         }
+        // Objects may arrive at any moment until all have been read.
+        let is_complete = self.follower.missing().is_none();
         let view = Arc::new(ClusterView::of(self.follower.index()));
-        *current = Some((Instant::now(), view.clone()));
+        if is_complete {
+            *current = Some((Instant::now(), view.clone()));
+        }
         view
+    }
+
+    /// Tells of every change.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<index::Cluster>> {
+        self.follower.index().subscribe()
     }
 
     /// The identities of a resource's service accounts.
@@ -139,7 +149,7 @@ impl Cluster {
             };
             Ok(nodes.items.iter().filter_map(|n| Some((n.metadata.name.clone()?, is_ready(n)))).collect())
         };
-        self.nodes.get("nodes".into(), ask).await
+        self.nodes.get("nodes".into(), Box::pin(ask)).await
     }
 
     /// The components in these namespaces. `None` without Kubernetes.
@@ -149,7 +159,7 @@ impl Cluster {
     ) -> Option<Result<Arc<Vec<ComponentItem>>, Failure>> {
         let Objects::Kubernetes(client) = &self.objects else { return None };
         let ask = components::of_namespaces(client, namespaces);
-        Some(self.components.get(namespaces.join(","), ask).await)
+        Some(self.components.get(namespaces.join(","), Box::pin(ask)).await)
     }
 
     /// The YAML of a resource, without what must not be shown.

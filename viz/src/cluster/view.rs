@@ -1,7 +1,7 @@
 //! Workloads, pods, services, namespaces and nodes at one moment.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -15,8 +15,6 @@ use weft_control::{
     model::{Kind, Name, Object},
 };
 
-/// Namespaces, workloads and pods with `viz.linkerd.io/disable-tap: "true"` cannot be tapped.
-const DISABLE_TAP: &str = "viz.linkerd.io/disable-tap";
 const OWNERS: [(Kind, ResourceType); 6] = [
     (Kind::CronJob, ResourceType::CronJob),
     (Kind::DaemonSet, ResourceType::DaemonSet),
@@ -71,24 +69,15 @@ impl ClusterView {
     pub(super) fn of(index: &Index) -> Self {
         let cluster = index.snapshot();
         let mut view = Self::default();
-        let mut without_tap: HashSet<ResourceRef> = HashSet::new();
         for object in index.objects(Kind::Namespace) {
-            let name = object.metadata().name.clone().unwrap_or_default();
-            if disables_tap(object.metadata()) {
-                without_tap.insert(ResourceRef::namespace(&name));
-            }
-            view.namespaces.insert(name);
+            view.namespaces.extend(object.metadata().name.clone());
         }
         for (kind, typ) in OWNERS {
             for object in index.objects(kind) {
                 let metadata = object.metadata();
-                let resource = resource_of(metadata, typ);
-                if disables_tap(metadata) {
-                    without_tap.insert(resource.clone());
-                }
                 // A ReplicaSet of a Deployment and a Job of a CronJob are no workloads of their own.
                 if !metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true)) {
-                    view.workloads.insert(resource, Vec::new());
+                    view.workloads.insert(resource_of(metadata, typ), Vec::new());
                 }
             }
         }
@@ -102,7 +91,7 @@ impl ClusterView {
                 name: metadata.name.clone().unwrap_or_default(),
             };
             if let Some(pod) = cluster.pod(&name) {
-                view.add(pod_view(pod, object, &without_tap));
+                view.add(pod_view(pod, object));
             }
         }
         for object in index.objects(Kind::Service) {
@@ -214,7 +203,7 @@ pub(crate) fn count(pods: &[Arc<PodView>]) -> PodCount {
     }
 }
 
-fn pod_view(pod: &index::Pod, object: &PodObject, without_tap: &HashSet<ResourceRef>) -> PodView {
+fn pod_view(pod: &index::Pod, object: &PodObject) -> PodView {
     let (namespace, name) = (pod.name.namespace.clone(), pod.name.name.clone());
     let owner = ResourceType::WORKLOADS
         .into_iter()
@@ -223,9 +212,6 @@ fn pod_view(pod: &index::Pod, object: &PodObject, without_tap: &HashSet<Resource
     let started = status.and_then(|status| status.start_time.as_ref());
     let started = started.or(object.metadata.creation_timestamp.as_ref());
     let meshed = pod.is_meshed();
-    let is_disabled = disables_tap(&object.metadata)
-        || without_tap.contains(&ResourceRef::namespace(&namespace))
-        || owner.as_ref().is_some_and(|owner| without_tap.contains(owner));
     let default_phase = || if pod.ips.is_empty() { "Pending" } else { "Running" }.to_owned();
     PodView {
         owner,
@@ -238,7 +224,7 @@ fn pod_view(pod: &index::Pod, object: &PodObject, without_tap: &HashSet<Resource
         service_account: pod.service_account.clone(),
         meshed,
         obstacle: pod.obstacle().filter(is_refusal).filter(|_| pod.inject).map(|found| found.to_string()),
-        tap: match (meshed, is_disabled) {
+        tap: match (meshed, pod.config.tap_disabled) {
             (false, _) => TapState::NotMeshed,
             (true, true) => TapState::Disabled,
             (true, false) => TapState::Allowed,
@@ -251,11 +237,6 @@ fn pod_view(pod: &index::Pod, object: &PodObject, without_tap: &HashSet<Resource
 /// A pod with a Linkerd sidecar is meshed by Linkerd.
 fn is_refusal(obstacle: &index::Obstacle) -> bool {
     !matches!(obstacle, index::Obstacle::LinkerdSidecar)
-}
-
-fn disables_tap(metadata: &ObjectMeta) -> bool {
-    let value = metadata.annotations.as_ref().and_then(|annotations| annotations.get(DISABLE_TAP));
-    value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 fn resource_of(metadata: &ObjectMeta, kind: ResourceType) -> ResourceRef {

@@ -6,13 +6,14 @@ mod tcp;
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures::future::BoxFuture;
 use weft_api::viz::{ErrorCode, Failure, ResourceRef, Source};
 
 pub(crate) use self::series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, empty as empty_series};
 use crate::{
     prometheus::Prometheus,
     proxies::Scrapes,
-    query::{Direction, Filter, Grouping, Labels, Line, Query, Sample, Times},
+    query::{Direction, Filter, Grouping, Kind, Labels, Line, Query, Sample, Times},
 };
 
 /// Who answers questions about the proxies' metrics.
@@ -46,19 +47,32 @@ pub(crate) type Ends = Vec<Option<ResourceRef>>;
 pub(crate) type ByEnds<T> = HashMap<Ends, T>;
 
 impl Figures {
-    pub(crate) async fn instant(&self, query: &Query, at: u64) -> Result<Arc<Vec<Sample>>, Failure> {
-        match self {
-            Self::Prometheus(prometheus) => prometheus.instant(query, at).await,
-            Self::Proxies(scrapes) => Ok(Arc::new(scrapes.instant(query))),
-        }
+    /// The future is boxed: answers are made of many.
+    pub(crate) fn instant<'a>(
+        &'a self,
+        query: &'a Query,
+        at: u64,
+    ) -> BoxFuture<'a, Result<Arc<Vec<Sample>>, Failure>> {
+        Box::pin(async move {
+            match self {
+                Self::Prometheus(prometheus) => prometheus.instant(query, at).await,
+                Self::Proxies(scrapes) => Ok(Arc::new(scrapes.instant(query))),
+            }
+        })
     }
 
     /// Without Prometheus there is no history, and the answer is empty.
-    pub(crate) async fn range(&self, query: &Query, times: Times) -> Result<Arc<Vec<Line>>, Failure> {
-        match self {
-            Self::Prometheus(prometheus) => prometheus.range(query, times).await,
-            Self::Proxies(_) => Ok(Arc::default()),
-        }
+    pub(crate) fn range<'a>(
+        &'a self,
+        query: &'a Query,
+        times: Times,
+    ) -> BoxFuture<'a, Result<Arc<Vec<Line>>, Failure>> {
+        Box::pin(async move {
+            match self {
+                Self::Prometheus(prometheus) => prometheus.range(query, times).await,
+                Self::Proxies(_) => Ok(Arc::default()),
+            }
+        })
     }
 
     pub(crate) fn source(&self) -> Source {
@@ -66,6 +80,11 @@ impl Figures {
             Self::Prometheus(_) => Source::Prometheus,
             Self::Proxies(_) => Source::Proxies,
         }
+    }
+
+    /// Fails if nobody answers.
+    pub(crate) async fn answers(&self, at: u64) -> Result<(), Failure> {
+        self.instant(&Query::new("up", Kind::Sum), at).await.map(drop)
     }
 
     /// How long figures are kept, in seconds.

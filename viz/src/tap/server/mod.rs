@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod anchors;
 mod certificate;
 mod connections;
 mod discovery;

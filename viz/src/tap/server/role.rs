@@ -13,7 +13,7 @@ use weft_control::index::Cluster;
 
 use super::{
     access::Access,
-    admin,
+    admin, anchors,
     certificate::{CertificateError, Current, ServingCertificate},
     connections::{self, Security},
     front_proxy::FrontProxy,
@@ -89,7 +89,13 @@ pub async fn run(server: Server, stop: CancellationToken) -> Result<(), ServerEr
     tokio::join!(
         connections::serve(listener, security, routes, stop.clone()),
         connections::serve(admin_listener, Security::Plain, admin, stop.clone()),
-        front_proxy.follow(client, stop.clone()),
+        front_proxy.follow(client.clone(), stop.clone()),
+        anchors::follow(
+            client,
+            role.tap.control_plane_namespace.clone(),
+            &role.tap.trust_anchors,
+            stop.clone()
+        ),
         registration.run(stop),
     );
     Ok(())
