@@ -11,7 +11,6 @@ use crate::{
     manifests::ManifestSource,
     metrics::Metrics,
     model::{Event, Kind},
-    readiness::Readiness,
 };
 
 /// A source with the index that it feeds.
@@ -31,19 +30,20 @@ pub(crate) enum Source {
 }
 
 impl Feed {
-    pub(crate) fn new(source: Source, index: Arc<Index>, metrics: Metrics) -> Self {
-        Self { source, index, metrics, missing: Kind::ALL.into_iter().collect() }
+    /// `kinds` are those that the source lists.
+    pub(crate) fn new(source: Source, kinds: &[Kind], index: Arc<Index>, metrics: Metrics) -> Self {
+        Self { source, index, metrics, missing: kinds.iter().copied().collect() }
     }
 
-    /// Returns when the index holds the objects of every kind.
-    pub(crate) async fn first_sync(mut self, readiness: &Readiness) -> Self {
+    /// Returns when the index holds the objects of every kind. Until then, `waits` is told what is missing.
+    pub(crate) async fn first_sync(mut self, waits: impl Fn(String)) -> Self {
         loop {
             self = self.pass_on().await;
             if self.missing.is_empty() {
                 return self;
             }
             let kinds: Vec<_> = self.missing.iter().map(Kind::to_string).collect();
-            readiness.waits_for_lists(kinds.join(", "));
+            waits(kinds.join(", "));
             self.source.changed().await;
         }
     }

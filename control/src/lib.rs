@@ -9,6 +9,7 @@ mod admin;
 mod config;
 mod destination;
 mod feed;
+mod follow;
 mod grpc;
 mod identity;
 pub mod index;
@@ -34,6 +35,7 @@ mod webhook;
 
 pub use self::{
     config::{Config, Error, KubernetesConfig, SourceConfig},
+    follow::{FollowedSource, Follower},
     grpc::GrpcError,
     identity::{AuthorityConfig, CertificateAuthorityError, IssuerError, TokenError},
     manifests::SourceError,

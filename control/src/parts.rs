@@ -17,6 +17,7 @@ use crate::{
     manifests::ManifestSource,
     mesh::Mesh,
     metrics::Metrics,
+    model::Kind,
     node::{Nodes, ProxyPresence, ServedFile},
     observe,
     policy::Policies,
@@ -81,13 +82,14 @@ impl Parts {
             }
             SourceConfig::Kubernetes(config) => {
                 let client = kubernetes::client(config.kubeconfig.as_deref()).await?;
-                let source = Source::Kubernetes(KubernetesSource::start(&client, &metrics));
+                let source = Source::Kubernetes(KubernetesSource::start(&client, &Kind::ALL, &metrics));
                 let reviews = TokenReviews::new(client.clone(), mesh.clone(), index.clone(), metrics.clone());
                 let webhook = Webhook::new(&mesh, authority.clone(), client, metrics.clone())?;
                 (source, Authenticator::Reviews(Arc::new(reviews)), Some(webhook))
             }
         };
-        let feed = Feed::new(source, index.clone(), metrics.clone()).first_sync(&readiness).await;
+        let feed = Feed::new(source, &Kind::ALL, index.clone(), metrics.clone());
+        let feed = feed.first_sync(|kinds| readiness.waits_for_lists(kinds)).await;
         if let Authenticator::Files(tokens) = &authenticator {
             tokens.ensure_all(&index.snapshot());
         }

@@ -14,11 +14,18 @@ mod mesh;
 mod node;
 mod quick_start;
 mod run;
+mod viz;
 
 fn main() -> ExitCode {
     // The quick start and `run` begin without weft; what comes after them installs weft and lets it stay.
-    let code =
-        suite::main(vec![cluster::area(), quick_start::area(), run::area(), node::area(), mesh::area()]);
+    let code = suite::main(vec![
+        cluster::area(),
+        quick_start::area(),
+        run::area(),
+        node::area(),
+        mesh::area(),
+        viz::area(),
+    ]);
     kubernetes::end();
     code
 }

@@ -20,8 +20,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// A cluster of its own, beside the other tests'.
 const NAME: &str = "runs";
 const FOLDER: &str = "/var/lib/weft-kubernetes/runs";
-/// Of its cgroups.
-const CGROUP: &str = "weft-kubernetes-runs";
+/// The name of its cgroups, and what is started beside them.
+const PROCESSES: [&str; 2] = ["weft-kubernetes-runs", "-n emojivoto port-forward svc/web-svc"];
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::run")
@@ -92,10 +92,10 @@ fn a_killed_run_leaves_nothing() -> Result<()> {
         ensure!(said.contains(" emojivoto/voting "), "{said}");
         Ok(())
     });
-    ensure!(shown.is_err() || !processes(&[CGROUP])?.is_empty(), "no process of the cluster is found");
+    ensure!(shown.is_err() || !processes(&PROCESSES)?.is_empty(), "no process of the cluster is found");
     drop(running);
     wait::until_ok_for(Duration::from_secs(30), "the cluster is gone", || {
-        let left = processes(&[CGROUP])?;
+        let left = processes(&PROCESSES)?;
         ensure!(left.is_empty() && !fs::exists(FOLDER)?, "{left:?}");
         Ok(())
     })?;

@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, ensure};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use weft_tests::{
-    backends,
+    attack::{Authority, Client},
+    backends, dial,
     mesh::{Description, Mesh, mesh},
     metrics::{get, request},
     suite::Area,
@@ -16,6 +18,11 @@ pub(crate) fn area() -> Area {
             "pages",
             "A running proxy is live and ready, shows its configuration and no secrets.",
             pages,
+        )
+        .scenario(
+            "certificates",
+            "/certificates.json has the certificates that a pod's peers are shown in a handshake, and no private key.",
+            certificates,
         )
         .scenario(
             "log_level_changes_at_run_time",
@@ -57,6 +64,35 @@ fn pages(mesh: &Mesh) -> Result<()> {
         ensure!(!get(admin, path)?.contains(token.trim()), "{path} shows the node's token");
     }
     ensure!(request(admin, "GET", "/nothing", "")?.0 == 404);
+    Ok(())
+}
+
+fn certificates(mesh: &Mesh) -> Result<()> {
+    let web = mesh.pod("web");
+    let server = web.serve(mesh.unused_port(), backends::echo())?;
+    let client = Client::new(mesh.pod("plain").netns(), web.at(server.port()), &web.identity());
+    let own = Authority::of_mesh(&mesh.control().state(""))?.leaf(&mesh.pod("client").identity())?;
+    let mut tls = client.begin(Some(own))?;
+    let mut stream = dial::from(&client.netns, client.target)?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut stream).context("the handshake")?;
+    }
+    let shown = tls.peer_certificates().context("the proxy shows no certificate")?;
+
+    let text = get(mesh.proxy("b").admin()?, "/certificates.json")?;
+    ensure!(!text.contains("PRIVATE"), "there is a private key on the page");
+    let page: serde_json::Value = serde_json::from_str(&text).context("/certificates.json")?;
+    let workloads = page["workloads"].as_object().context("no workloads")?;
+    ensure!(workloads.len() == 1, "only web is on this node: {page}");
+    let (name, workload) = workloads.iter().next().context("no workload")?;
+    ensure!(name.ends_with("/web") && workload["identity"] == web.identity(), "{page}");
+    let listed = workload["certificates"].as_array().context("no certificates")?;
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|pem| CertificateDer::from_pem_slice(pem.as_str().unwrap_or_default().as_bytes()))
+        .collect::<Result<_, _>>()
+        .context("a certificate of the page")?;
+    ensure!(listed == shown, "the page lists other certificates than the handshake shows");
     Ok(())
 }
 

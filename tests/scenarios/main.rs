@@ -34,6 +34,7 @@ mod run;
 mod servers;
 mod splice;
 mod supervision;
+mod tap;
 mod viz_grafana;
 mod wire;
 
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         splice::area(),
         run::area(),
         viz_grafana::area(),
+        tap::area(),
     ];
     areas.extend(policy::areas());
     areas.extend(http::areas());

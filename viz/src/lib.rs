@@ -1,5 +1,23 @@
 //! weft's view of the mesh: figures from Prometheus, live calls, and the dashboard that shows them.
 #![forbid(unsafe_code)]
 
+mod admin;
+mod api;
+mod args;
+mod certificates;
+mod clock;
+mod cluster;
+mod config;
+mod figures;
+mod kubernetes_taps;
+mod logging;
+mod metrics;
+mod prometheus;
+mod proxies;
+mod query;
+mod run;
 pub mod tap;
-pub mod taps;
+mod taps;
+mod web;
+
+pub use self::{args::Args, cluster::rights, run::run, taps::Taps};

@@ -14,3 +14,14 @@ pub trait Taps: fmt::Debug + Send + Sync {
     /// Dropping the stream ends the tap in the proxies.
     fn open(&self, query: TapQuery) -> BoxFuture<'static, Result<BoxStream<'static, TapMessage>, Failure>>;
 }
+
+/// Where nothing can be tapped.
+#[derive(Debug)]
+pub(crate) struct NoTaps;
+
+impl Taps for NoTaps {
+    fn open(&self, _: TapQuery) -> BoxFuture<'static, Result<BoxStream<'static, TapMessage>, Failure>> {
+        let failure = Failure::new(weft_api::viz::ErrorCode::TapDisabled, "This weft-viz has no live calls.");
+        Box::pin(async { Err(failure.hint("Start `weft-viz local` with the options for taps.")) })
+    }
+}

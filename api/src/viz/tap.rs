@@ -82,6 +82,7 @@ pub enum Direction {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "each kind is as frequent as the others")]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum TapEventKind {
     Request {

@@ -14,7 +14,7 @@ use crate::{
     chart::parse_values,
     global::Global,
     kubernetes::{self, CONFIG, PROXY_SELECTOR, admin_page, explain},
-    viz::{Viz, VizOptions},
+    viz::{Viz, VizOptions, on_vm},
 };
 
 /// As many nodes' pages are read at the same time.
@@ -192,7 +192,7 @@ impl Cluster {
     pub(super) async fn viz(&self) -> Result<&Viz> {
         self.viz
             .get_or_try_init(|| async {
-                let on_vm = self.options.viz.is_vm(&self.options.global);
+                let on_vm = on_vm(&self.options.global, &self.options.viz);
                 let viz_namespace = if on_vm { String::new() } else { self.viz_namespace().await? };
                 let options = VizOptions { viz_namespace, ..self.options.viz.clone() };
                 Viz::connect(&self.options.global, &options).await

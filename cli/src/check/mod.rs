@@ -13,7 +13,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use self::model::{Category, CheckResult, Outcome};
-use crate::{global::Global, viz::VizOptions};
+use crate::{
+    global::Global,
+    viz::{VizOptions, on_vm},
+};
 
 /// Check whether weft can be installed, or whether it works
 #[derive(Debug, Args)]
@@ -95,7 +98,7 @@ pub(crate) struct VizCheckArgs {
 }
 
 pub(crate) async fn viz_check(global: &Global, viz: &VizOptions, args: &VizCheckArgs) -> Result<ExitCode> {
-    let on_vm = viz.is_vm(global);
+    let on_vm = on_vm(global, viz);
     let categories = categories::of_viz(on_vm, args.proxy, global.namespace.is_some());
     let plan = run::Plan { categories, extensions: Vec::new() };
     conclude(plan, options(global, viz.clone(), None), args.wait, args.output).await

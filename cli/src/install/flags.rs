@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::set_flags::SetFlags;
+use super::set_flags::{SetFlags, lay_over};
 use crate::chart::{CONTROL_PLANE, coalesce};
 
 /// Options that set values.
@@ -123,23 +123,6 @@ impl ValueFlags {
             ("imageRegistry", text(self.registry.as_ref())),
             ("imagePullPolicy", text(self.image_pull_policy.as_ref())),
         ]
-    }
-}
-
-/// Lays one set of overrides over another. Unlike `coalesce`, it keeps `null`, which removes a default value later.
-pub(crate) fn lay_over(base: Value, over: &Value) -> Value {
-    match (base, over) {
-        (Value::Object(mut base), Value::Object(over)) => {
-            for (key, value) in over {
-                let merged = match base.remove(key) {
-                    Some(own) => lay_over(own, value),
-                    None => value.clone(),
-                };
-                base.insert(key.clone(), merged);
-            }
-            Value::Object(base)
-        }
-        (_, over) => over.clone(),
     }
 }
 

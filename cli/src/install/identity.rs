@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::flags::{effective, lay_over};
+use super::{flags::effective, set_flags::lay_over};
 use crate::{
     certificates::{create, key_belongs_to, read},
     chart::value_at,

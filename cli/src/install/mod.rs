@@ -13,13 +13,13 @@ mod uninstall;
 mod upgrade;
 
 pub(crate) use self::{
-    flags::{Format, lay_over},
+    flags::Format,
     new::{InstallArgs, install},
     objects::{KINDS, Kind, labelled},
     output::{documents as print_documents, objects as print_objects},
     prune::{PruneArgs, prune},
     refuse::crd_names,
-    set_flags::SetFlags,
+    set_flags::{SetFlags, lay_over},
     uninstall::{UninstallArgs, uninstall},
     upgrade::{UpgradeArgs, upgrade},
 };

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::Value;
 
-use super::flags::lay_over;
 use crate::chart::{SetKind, parse_values, set};
 
 /// -f, --set and their like.
@@ -49,5 +48,22 @@ impl SetFlags {
             }
         }
         Ok(values)
+    }
+}
+
+/// Lays one set of overrides over another. Unlike `coalesce`, it keeps `null`, which removes a default value later.
+pub(crate) fn lay_over(base: Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(mut base), Value::Object(over)) => {
+            for (key, value) in over {
+                let merged = match base.remove(key) {
+                    Some(own) => lay_over(own, value),
+                    None => value.clone(),
+                };
+                base.insert(key.clone(), merged);
+            }
+            Value::Object(base)
+        }
+        (_, over) => over.clone(),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::{Value, json};
 
-use super::flags::lay_over;
+use super::set_flags::lay_over;
 use crate::{
     chart::{parse_values, take, to_yaml},
     kubernetes::{CONFIG, ISSUER},

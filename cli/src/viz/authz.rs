@@ -52,6 +52,7 @@ pub(crate) async fn authz(global: &Global, options: &VizOptions, args: &AuthzArg
     }
     let several = found.len() > 1;
     let mut all = Vec::new();
+    let mut source = None;
     for (at, resource) in found.iter().enumerate() {
         let query = [
             ("window", args.window.window.as_str()),
@@ -62,6 +63,7 @@ pub(crate) async fn authz(global: &Global, options: &VizOptions, args: &AuthzArg
         let answer = viz.get::<Vec<AuthzRow>>("/api/authz", &query).await?;
         if at == 0 {
             notes::about(&answer.meta);
+            source = Some(answer.meta.source);
         }
         all.extend(answer.data.into_iter().map(|row| (resource.name.clone(), row)));
     }
@@ -69,7 +71,7 @@ pub(crate) async fn authz(global: &Global, options: &VizOptions, args: &AuthzArg
         (a, &x.server, &x.route, &x.authorization).cmp(&(b, &y.server, &y.route, &y.authorization))
     });
     if !found.is_empty() && all.is_empty() {
-        notes::say(&notes::no_traffic(args.window.window, "requests or connections"));
+        notes::say(&notes::no_traffic(source, args.window.window, "requests or connections"));
     }
     match args.output.output {
         Output::Json => print(&json_text(&all)?),

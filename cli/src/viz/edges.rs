@@ -46,14 +46,26 @@ pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArg
     let viz = Viz::connect(global, options).await?;
     let mut all: Vec<Edge> = Vec::new();
     for (at, target) in targets.iter().enumerate() {
+        let resource = match target.name {
+            Some(_) => Some(target.resource(&viz.namespace)?),
+            None => None,
+        };
         let mut query = Vec::new();
-        if !args.all_namespaces {
-            query.push(("namespace", viz.namespace.as_str()));
+        match &resource {
+            Some(resource) => query.extend([
+                ("namespace", resource.namespace.as_str()),
+                ("type", resource.kind.as_str()),
+                ("name", resource.name.as_str()),
+            ]),
+            None => {
+                if !args.all_namespaces {
+                    query.push(("namespace", viz.namespace.as_str()));
+                }
+                if let Kind::One(kind) = target.kind {
+                    query.push(("type", kind.as_str()));
+                }
+            }
         }
-        if let Kind::One(kind) = target.kind {
-            query.push(("type", kind.as_str()));
-        }
-        query.extend(target.name.as_deref().map(|name| ("name", name)));
         let answer = viz.get::<Vec<Edge>>("/api/edges", &query).await?;
         if at == 0 {
             notes::about(&answer.meta);

@@ -70,6 +70,19 @@ pub(super) fn duration(ms: f64) -> String {
     }
 }
 
+/// A duration in three or four characters and its unit: `481µs`, `4.5ms`, `12ms`, `1.3s`.
+pub(super) fn brief(ms: f64) -> String {
+    if !ms.is_finite() || ms < 0.9995 {
+        duration(ms)
+    } else if ms < 9.95 {
+        format!("{ms:.1}ms")
+    } else if ms < 999.5 {
+        format!("{ms:.0}ms")
+    } else {
+        format!("{:.1}s", ms / 1000.0)
+    }
+}
+
 fn trimmed(value: f64) -> String {
     format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -104,6 +117,12 @@ mod tests {
         assert_eq!(duration(0.9996), "1ms");
         assert_eq!(duration(1250.0), "1.25s");
         assert_eq!(duration(f64::NAN), "-");
+    }
+
+    #[test]
+    fn brief_durations_have_no_digit_that_changes_all_the_time() {
+        let all = [0.481, 0.9999, 1.502, 9.96, 999.7, 12_345.0].map(brief);
+        assert_eq!(all, ["481µs", "1.0ms", "1.5ms", "10ms", "1.0s", "12.3s"].map(str::to_owned));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{Api, Client, api::ListParams};
 use serde_json::{Value, json};
 
-use super::VizOptions;
+use super::options::VizOptions;
 use crate::{
     chart::{Release, VIZ, parse_values},
     global::Global,

@@ -91,9 +91,11 @@ fn reason(pod: &PodItem) -> Option<String> {
         PodProxyState::Refused => "its node's proxy refuses it",
         PodProxyState::NoProxy => "its node has no proxy",
     };
-    Some(match proxy.reason.as_deref().filter(|reason| !reason.is_empty()) {
-        Some(reason) => format!("{state}: {reason}"),
-        None => state.to_owned(),
+    let reason = proxy.reason.as_deref().filter(|reason| !reason.is_empty());
+    Some(match (proxy.state, reason) {
+        (PodProxyState::NoProxy, Some(reason)) => reason.to_owned(),
+        (_, Some(reason)) => format!("{state}: {reason}"),
+        (_, None) => state.to_owned(),
     })
 }
 

@@ -23,7 +23,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-pub(crate) use self::{access::Viz, options::VizOptions};
+pub(crate) use self::{
+    access::{Viz, on_vm},
+    options::VizOptions,
+};
 use crate::{check, global::Global};
 
 /// Show what happens in the mesh: figures, calls, connections, the dashboard

@@ -1,7 +1,7 @@
 //! Says on stderr what an answer lacks, and why it is empty.
 
 use anyhow::Result;
-use weft_api::viz::{ErrorCode, Meta, ResourceItem, Source, Window};
+use weft_api::viz::{ErrorCode, Meta, PodItem, PodProxyState, ResourceItem, Source, Window};
 
 use super::access::{Route, Viz, VizError, printable};
 
@@ -20,16 +20,33 @@ pub(super) fn about(meta: &Meta) {
     }
 }
 
-/// How a namespace joins the mesh.
-pub(super) fn how_to_mesh(viz: &Viz, namespace: &str) -> String {
-    match viz.route {
-        Route::Cluster { .. } => {
-            format!("`kubectl annotate namespace {namespace} linkerd.io/inject=enabled`")
+/// Why resources that exist have no figures, and what helps: they are not annotated, or their proxies do not serve them.
+pub(super) async fn unmeshed(viz: &Viz, namespace: Option<&str>, what: &str) -> Result<String> {
+    let query: Vec<_> = namespace.map(|namespace| ("namespace", namespace)).into_iter().collect();
+    let pods = viz.get::<Vec<PodItem>>("/api/pods", &query).await?.data;
+    let waiting =
+        pods.iter().find_map(|pod| pod.proxy.as_ref().filter(|proxy| proxy.state != PodProxyState::Served));
+    Ok(match waiting {
+        Some(proxy) => {
+            let reason = proxy.reason.as_deref().filter(|reason| !reason.is_empty());
+            let reason = reason.map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
+            format!("{what}: pods are annotated for it, and not served{reason}. `weft viz list` says more.")
         }
-        Route::Vm(_) => {
-            format!("annotate the Namespace {namespace} with linkerd.io/inject: enabled in the manifests")
+        None => {
+            let namespace = namespace.unwrap_or("NAMESPACE");
+            let how = match viz.route {
+                Route::Cluster { .. } => {
+                    format!("`kubectl annotate namespace {namespace} linkerd.io/inject=enabled`")
+                }
+                Route::Vm(_) => {
+                    format!(
+                        "annotate the Namespace {namespace} with linkerd.io/inject: enabled in the manifests"
+                    )
+                }
+            };
+            format!("{what}. To add a namespace: {how}.")
         }
-    }
+    })
 }
 
 /// Why there is no row of these resources at all.
@@ -48,9 +65,10 @@ pub(super) async fn no_such(viz: &Viz, namespace: Option<&str>, plural: &str) ->
 }
 
 /// Why there are no figures for resources that are in the mesh.
-pub(super) fn no_traffic(window: Window, what: &str) -> String {
-    let further = match window {
-        Window::SixHours => "",
+pub(super) fn no_traffic(source: Option<Source>, window: Window, what: &str) -> String {
+    // The proxies know the last minute only.
+    let further = match (source, window) {
+        (Some(Source::Proxies), _) | (_, Window::SixHours) => "",
         _ => " A longer range of time, such as -t 1h, may show some.",
     };
     format!("No {what} in the last {window}.{further}")

@@ -5,9 +5,6 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use weft_api::viz::Window;
 
-use super::access::VmContext;
-use crate::{global::Global, kubernetes::names_a_cluster};
-
 /// Where weft-viz is.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VizOptions {
@@ -33,13 +30,6 @@ pub(crate) struct VizOptions {
         help_heading = "Cluster"
     )]
     pub(crate) vm: Option<String>,
-}
-
-impl VizOptions {
-    /// Whether commands are about a dev VM.
-    pub(crate) fn is_vm(&self, global: &Global) -> bool {
-        self.vm.is_some() || (!names_a_cluster(global) && VmContext::only().is_some())
-    }
 }
 
 /// The range of time of the figures.

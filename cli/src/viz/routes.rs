@@ -62,6 +62,7 @@ pub(crate) async fn routes(global: &Global, options: &VizOptions, args: &RoutesA
         notes::say(&notes::no_such(&viz, Some(&viz.namespace), "such resources").await?);
     }
     let mut all = Vec::new();
+    let mut source = None;
     for (at, resource) in found.into_iter().enumerate() {
         let mut query = vec![
             ("window", args.window.window.as_str()),
@@ -79,13 +80,14 @@ pub(crate) async fn routes(global: &Global, options: &VizOptions, args: &RoutesA
         let answer = viz.get::<Vec<RouteRow>>("/api/routes", &query).await?;
         if at == 0 {
             notes::about(&answer.meta);
+            source = Some(answer.meta.source);
         }
         let mut rows = answer.data;
         rows.sort_by(|a, b| (&a.service, &a.route).cmp(&(&b.service, &b.route)));
         all.push((resource, rows));
     }
     if !all.is_empty() && all.iter().all(|(_, rows)| rows.is_empty()) {
-        notes::say(&notes::no_traffic(args.window.window, "requests"));
+        notes::say(&notes::no_traffic(source, args.window.window, "requests"));
     }
     match args.output.output {
         Output::Json => print(&json_text(&all)?),

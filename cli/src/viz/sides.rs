@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use weft_api::viz::{AuthzRow, HttpStats, ResourceDetail, ResourceRef, ResourceType, StatRow};
+use weft_api::viz::{AuthzRow, HttpStats, ResourceDetail, ResourceRef, ResourceType, Source, StatRow};
 
 use super::{
     access::Viz,
@@ -66,7 +66,7 @@ const FIGURES: [(&str, Align); 5] = [
 ];
 
 pub(crate) async fn inbound(global: &Global, options: &VizOptions, args: &StatInboundArgs) -> Result<()> {
-    let Some(details) = details(global, options, &args.side).await? else { return Ok(()) };
+    let Some((source, details)) = details(global, options, &args.side).await? else { return Ok(()) };
     if args.side.output.output == Output::Json {
         let rows = details.iter().map(|detail| {
             json!({
@@ -81,13 +81,13 @@ pub(crate) async fn inbound(global: &Global, options: &VizOptions, args: &StatIn
     }
     let text = inbound_tables(&details);
     if text.is_empty() {
-        notes::say(&notes::no_traffic(args.side.window.window, "requests received"));
+        notes::say(&notes::no_traffic(Some(source), args.side.window.window, "requests received"));
     }
     print(&text)
 }
 
 pub(crate) async fn outbound(global: &Global, options: &VizOptions, args: &StatOutboundArgs) -> Result<()> {
-    let Some(details) = details(global, options, &args.side).await? else { return Ok(()) };
+    let Some((source, details)) = details(global, options, &args.side).await? else { return Ok(()) };
     if args.side.output.output == Output::Json {
         let rows = details.iter().map(|detail| {
             json!({
@@ -101,17 +101,16 @@ pub(crate) async fn outbound(global: &Global, options: &VizOptions, args: &StatO
     }
     let table = outbound_table(&details);
     if table.is_empty() {
-        notes::say(&notes::no_traffic(args.side.window.window, "requests sent"));
+        notes::say(&notes::no_traffic(Some(source), args.side.window.window, "requests sent"));
         return Ok(());
     }
     print(&table.render())
 }
 
-async fn details(
-    global: &Global,
-    options: &VizOptions,
-    args: &SideArgs,
-) -> Result<Option<Vec<ResourceDetail>>> {
+/// What was found, and where the figures are from.
+type Details = (Source, Vec<ResourceDetail>);
+
+async fn details(global: &Global, options: &VizOptions, args: &SideArgs) -> Result<Option<Details>> {
     let targets = Target::parse_all(&args.resources)?;
     let viz = Viz::connect(global, options).await?;
     let mut found = Vec::new();
@@ -127,15 +126,17 @@ async fn details(
         return Ok(None);
     }
     let mut details = Vec::new();
+    let mut source = Source::Prometheus;
     for (at, ResourceRef { namespace, kind, name }) in found.iter().enumerate() {
         let path = format!("/api/resource/{namespace}/{kind}/{name}");
         let answer = viz.get::<ResourceDetail>(&path, &[("window", args.window.window.as_str())]).await?;
         if at == 0 {
             notes::about(&answer.meta);
+            source = answer.meta.source;
         }
         details.push(answer.data);
     }
-    Ok(Some(details))
+    Ok(Some((source, details)))
 }
 
 /// A table of servers and routes, and one of sources.

@@ -123,7 +123,7 @@ fn agree(programs: &Programs, options: &[&str]) -> Result<(), libtest_mimic::Fai
     same(&ours, &objects(&helm(programs, "weft-control-plane", &theirs)))
 }
 
-fn same(
+pub(crate) fn same(
     ours: &BTreeMap<String, Value>,
     theirs: &BTreeMap<String, Value>,
 ) -> Result<(), libtest_mimic::Failed> {
@@ -151,13 +151,13 @@ fn refused(programs: &Programs, flag: &str, value: &str) -> Result<(), libtest_m
     Ok(())
 }
 
-fn weft(args: &[&str]) -> String {
+pub(crate) fn weft(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_weft")).args(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn helm(programs: &Programs, chart: &str, args: &[&str]) -> String {
+pub(crate) fn helm(programs: &Programs, chart: &str, args: &[&str]) -> String {
     let output = helm_command(programs, chart, args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -173,12 +173,12 @@ fn helm_command(programs: &Programs, name: &str, args: &[&str]) -> Command {
     command
 }
 
-fn chart(name: &str) -> std::path::PathBuf {
+pub(crate) fn chart(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/charts").join(name)
 }
 
 /// By kind and name. Texts that are YAML themselves are compared as what they say.
-fn objects(text: &str) -> BTreeMap<String, Value> {
+pub(crate) fn objects(text: &str) -> BTreeMap<String, Value> {
     let mut objects = BTreeMap::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
         let mut object = Value::deserialize(document).unwrap();
@@ -190,6 +190,11 @@ fn objects(text: &str) -> BTreeMap<String, Value> {
         if name == "ConfigMap/weft-config" {
             let values = object["data"]["values"].as_str().unwrap();
             object["data"]["values"] = serde_yaml_ng::from_str(values).unwrap();
+        }
+        if name == "ConfigMap/prometheus-config" {
+            for text in object["data"].as_object_mut().unwrap().values_mut() {
+                *text = serde_yaml_ng::from_str(text.as_str().unwrap()).unwrap();
+            }
         }
         assert!(objects.insert(name.clone(), object).is_none(), "{name} is there twice");
     }

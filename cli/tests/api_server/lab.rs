@@ -122,8 +122,12 @@ impl Lab {
     }
 
     pub(crate) fn check_as(&self, kubeconfig: &str, args: &[&str]) -> Vec<Found> {
-        let mut all = vec!["check", "-o", "json", "--wait", "0s"];
-        all.extend_from_slice(args);
+        self.found(kubeconfig, &[&["check"], args].concat())
+    }
+
+    /// What a command finds that checks.
+    pub(crate) fn found(&self, kubeconfig: &str, command: &[&str]) -> Vec<Found> {
+        let all = [command, &["-o", "json", "--wait", "0s"]].concat();
         let output = self.weft_as(kubeconfig, &all, "");
         let text = String::from_utf8(output.stdout).unwrap();
         let value: Value = serde_json::from_str(&text)

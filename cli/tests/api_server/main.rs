@@ -15,6 +15,7 @@ mod lab;
 mod lazy;
 mod objects;
 mod programs;
+mod viz;
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
@@ -40,10 +41,12 @@ fn main() {
     match programs {
         Ok(programs) => {
             trials.extend(helm::trials(&programs));
+            trials.extend(viz::helm_trials(&programs));
             let lab = lazy::Lazy::new(programs);
             trials.extend(commands::trials(&lab));
             trials.extend(asking::trials(&lab));
             trials.extend(checks::trials(&lab));
+            trials.extend(viz::trials(&lab));
         }
         Err(missing) => {
             println!("The tests against a real API server need programs: {missing}");

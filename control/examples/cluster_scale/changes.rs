@@ -58,6 +58,14 @@ impl Changes {
         self.nodes.streams()
     }
 
+    /// Makes all endpoints ready again, as they were.
+    pub(crate) async fn undo(self) -> Result<()> {
+        for service in (0..self.scale.services).filter(|service| !self.ready[*service]) {
+            set_ready(&self.client, service, true).await?;
+        }
+        Ok(())
+    }
+
     /// Changes the service that all nodes follow.
     pub(crate) async fn one_by_one(&mut self) -> Result<Single> {
         let subscribers = self.nodes.subscribers(0);

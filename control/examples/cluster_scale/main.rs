@@ -85,11 +85,18 @@ async fn measure(
     let synced = control.memory()?;
     println!("    synced in {} ms, {} MB", first_sync.as_millis(), synced / 1_000_000);
     let nodes = Nodes::connect(&control, client, scale).await.context("the nodes' streams")?;
-    println!("    {} streams of {} nodes", nodes.streams(), scale.nodes);
+    println!(
+        "    {} streams of {} nodes, {} MB",
+        nodes.streams(),
+        scale.nodes,
+        control.memory()? / 1_000_000
+    );
     let mut changes = Changes::new(client.clone(), *scale, nodes);
     let one = changes.one_by_one().await?;
     let busy = changes.at_a_rate(&control).await?;
     let memory = control.memory()?;
     let peak = control.peak_memory()?;
-    Ok(Figures { scale: *scale, first_sync, synced, memory, peak, streams: changes.streams(), one, busy })
+    let streams = changes.streams();
+    changes.undo().await?;
+    Ok(Figures { scale: *scale, first_sync, synced, memory, peak, streams, one, busy })
 }

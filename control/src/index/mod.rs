@@ -60,7 +60,7 @@ use self::{
     topics::Subscribers,
 };
 use crate::{
-    model::Event,
+    model::{Event, Kind, Object},
     settings::{Annotations, FailMode},
 };
 
@@ -138,6 +138,11 @@ impl Index {
     /// The pods that proxies have reported as served.
     pub fn served(&self) -> Served {
         self.state.lock().served.clone()
+    }
+
+    /// The objects of a kind as the source reported them, trimmed. For readers that need more than the cluster's view.
+    pub fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
+        self.state.lock().objects(kind)
     }
 
     /// The cluster as it is now.

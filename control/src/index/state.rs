@@ -50,6 +50,10 @@ impl State {
         state
     }
 
+    pub(super) fn objects(&self, kind: Kind) -> Vec<Arc<Object>> {
+        self.store.shared(kind).cloned().collect()
+    }
+
     /// Takes a batch of events.
     pub(super) fn apply(&mut self, events: impl IntoIterator<Item = Event>) -> Topics {
         let changes = self.store.apply(events);

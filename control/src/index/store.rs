@@ -71,6 +71,12 @@ impl Store {
         self.from(kind, "").take_while(move |(key, _)| key.kind == kind)
     }
 
+    /// The same, to be kept.
+    pub(super) fn shared(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        let start = Key { kind, namespace: String::new(), name: String::new() };
+        self.objects.range(start..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+    }
+
     fn from<'a>(
         &'a self,
         kind: Kind,

@@ -26,7 +26,7 @@ pub enum ClientError {
 }
 
 /// A client with the rights of `kubeconfig`, or else of the pod's service account. Does not connect yet.
-pub(crate) async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     let mut config = match kubeconfig {
         None => Config::incluster().map_err(ClientError::NotInCluster)?,
         Some(path) => {

@@ -12,9 +12,8 @@ mod rights;
 mod source;
 mod watch;
 
-pub(crate) use self::client::client;
 pub use self::{
-    client::ClientError,
-    rights::{Right, rights},
+    client::{ClientError, client},
+    rights::{Right, rights, watch_rights},
     source::KubernetesSource,
 };

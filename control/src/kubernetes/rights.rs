@@ -16,10 +16,6 @@ pub struct Right {
 
 /// Everything that the program asks the API server for.
 pub fn rights() -> Vec<Right> {
-    let watched = Kind::ALL.map(|kind| {
-        let Resource { group, plural, .. } = Resource::of(kind);
-        right(group, plural, &[], &["list", "watch"])
-    });
     let others = [
         // The identity service has tokens reviewed.
         right("authentication.k8s.io", "tokenreviews", &[], &["create"]),
@@ -31,7 +27,16 @@ pub fn rights() -> Vec<Right> {
             &["get", "patch"],
         ),
     ];
-    watched.into_iter().chain(others).collect()
+    watch_rights(&Kind::ALL).into_iter().chain(others).collect()
+}
+
+/// What a source of these kinds asks the API server for.
+pub fn watch_rights(kinds: &[Kind]) -> Vec<Right> {
+    let watched = |kind: &Kind| {
+        let Resource { group, plural, .. } = Resource::of(*kind);
+        right(group, plural, &[], &["list", "watch"])
+    };
+    kinds.iter().map(watched).collect()
 }
 
 fn right(group: &str, resource: &str, names: &[&str], verbs: &[&str]) -> Right {

@@ -45,11 +45,11 @@ struct Batch {
 }
 
 impl KubernetesSource {
-    /// Starts a watch for each kind.
-    pub(crate) fn start(client: &Client, metrics: &Metrics) -> Self {
+    /// Starts a watch for each of these kinds.
+    pub(crate) fn start(client: &Client, kinds: &[Kind], metrics: &Metrics) -> Self {
         let (sender, messages) = mpsc::channel(QUEUE);
         let mut watches = JoinSet::new();
-        for kind in Kind::ALL {
+        for kind in kinds.iter().copied() {
             let (client, sender, metrics) = (client.clone(), sender.clone(), metrics.watch(kind));
             match kind {
                 Kind::Namespace => {

@@ -1,12 +1,14 @@
 //! What the README tells a user of Kubernetes, command by command.
 
-mod demo;
+pub(crate) mod demo;
 mod helm;
 mod steps;
 
 use std::time::Duration;
 
 use weft_tests::suite::Area;
+
+pub(crate) use self::steps::passes;
 
 /// With the start of the cluster.
 const LIMIT: Duration = Duration::from_secs(420);

@@ -72,7 +72,7 @@ fn uninstall(cluster: &Cluster) -> Result<()> {
 }
 
 /// Every check has passed, none with a warning.
-pub(super) fn passes(report: &str) -> Result<()> {
+pub(crate) fn passes(report: &str) -> Result<()> {
     ensure!(report.trim_end().ends_with("Status check results are √"), "{report}");
     ensure!(!report.contains('×'), "{report}");
     Ok(())

@@ -14,7 +14,7 @@ mod policy;
 mod pool;
 mod series;
 mod shares;
-mod ways;
+pub(crate) mod ways;
 
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;

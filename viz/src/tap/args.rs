@@ -8,7 +8,7 @@ use http::HeaderName;
 use super::{CredentialsConfig, Proxies};
 
 /// Headers that usually hold secrets.
-const SECRET_HEADERS: &str = "authorization,cookie,proxy-authorization,set-cookie,x-api-key,x-auth-token";
+pub const SECRET_HEADERS: &str = "authorization,cookie,proxy-authorization,set-cookie,x-api-key,x-auth-token";
 
 /// How node proxies are tapped.
 #[derive(Args, Clone, Debug)]

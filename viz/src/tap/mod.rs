@@ -17,7 +17,7 @@ mod shares;
 mod translate;
 
 pub use self::{
-    args::{FixedProxy, TapArgs, TapRole},
+    args::{FixedProxy, SECRET_HEADERS, TapArgs, TapRole},
     credentials::{Credentials, CredentialsConfig},
     fanout::{FanOut, FanOutConfig},
     proxies::Proxies,

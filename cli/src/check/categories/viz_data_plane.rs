@@ -48,15 +48,15 @@ async fn vm_namespace(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The running pods that are in the mesh, in the namespace that is checked.
+/// The running pods that belong to the mesh, in the namespace that is checked.
 async fn meshed(cluster: &Cluster) -> Result<Vec<PodItem>> {
     let query: Vec<_> = cluster.data_plane().map(|name| ("namespace", name)).into_iter().collect();
     let mut pods = cluster.viz().await?.get::<Vec<PodItem>>("/api/pods", &query).await?.data;
-    pods.retain(|pod| pod.meshed && pod.phase == "Running");
+    pods.retain(|pod| (pod.meshed || pod.proxy.is_some()) && pod.phase == "Running");
     if pods.is_empty() {
         let place =
             cluster.data_plane().map_or_else(|| "the cluster".to_owned(), |name| format!("\"{name}\""));
-        bail!("no running pod in {place} is in the mesh");
+        bail!("no running pod in {place} is annotated for the mesh");
     }
     Ok(pods)
 }

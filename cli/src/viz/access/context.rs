@@ -128,7 +128,7 @@ mod tests {
         let path = folder.path().join(FILE);
         fs::write(&path, "{}").unwrap();
         let error = format!("{:#}", VmContext::named(path.to_str().unwrap()).unwrap_err());
-        assert!(error.contains("context.json") && error.contains("webUrl"), "{error}");
+        assert!(error.contains("context.json") && error.contains("missing field `name`"), "{error}");
     }
 
     #[test]

@@ -19,10 +19,10 @@ pub(crate) use self::{
     context::VmContext,
     error::{VizError, printable},
 };
-use super::VizOptions;
+use super::options::VizOptions;
 use crate::{
     global::Global,
-    kubernetes::{connect, connect_for_streams},
+    kubernetes::{connect, connect_for_streams, names_a_cluster},
 };
 
 /// weft-viz gives up after 10 s, and `check` after 30 s.
@@ -44,12 +44,17 @@ pub(crate) enum Route {
     Vm(VmContext),
 }
 
+/// Whether commands are about a dev VM.
+pub(crate) fn on_vm(global: &Global, options: &VizOptions) -> bool {
+    options.vm.is_some() || (!names_a_cluster(global) && VmContext::only().is_some())
+}
+
 impl Route {
     /// The one that the options choose. In a cluster, weft-viz has not been looked for yet.
     pub(crate) async fn choose(global: &Global, options: &VizOptions) -> Result<Self> {
         let vm = match options.vm.as_deref() {
             Some(name) => Some(VmContext::named(name)?),
-            None if options.is_vm(global) => VmContext::only(),
+            None if on_vm(global, options) => VmContext::only(),
             None => None,
         };
         match vm {

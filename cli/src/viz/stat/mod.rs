@@ -90,8 +90,8 @@ pub(crate) async fn stat(global: &Global, options: &VizOptions, args: &StatArgs)
     if let Some(meta) = &about {
         notes::about(meta);
     }
-    for hint in hints {
-        notes::say(&hint);
+    for hint in &hints {
+        notes::say(hint);
     }
     match args.output.output {
         Output::Json => print(&rows::json(&all)?)?,
@@ -105,8 +105,9 @@ pub(crate) async fn stat(global: &Global, options: &VizOptions, args: &StatArgs)
         row.http.as_ref().is_none_or(|http| http.requests <= 0.0)
             && row.tcp.is_none_or(|tcp| tcp.open_connections <= 0.0)
     };
-    if !all.is_empty() && all.iter().all(idle) {
-        notes::say(&notes::no_traffic(args.window.window, "traffic"));
+    if hints.is_empty() && !all.is_empty() && all.iter().all(idle) {
+        let source = about.as_ref().map(|meta| meta.source);
+        notes::say(&notes::no_traffic(source, args.window.window, "traffic"));
     }
     Ok(())
 }
@@ -198,17 +199,22 @@ async fn kept(
         chosen.retain(|row| !unmeshed(row));
     }
     let hidden = before - chosen.len();
-    if (chosen.is_empty() && hidden > 0) || (target.name.is_some() && chosen.iter().all(unmeshed)) {
-        let place = namespace.unwrap_or("NAMESPACE");
-        let what = match (&target.name, hidden) {
-            (Some(name), _) => format!("{plural} {name} is not in the mesh, and has no figures."),
-            (None, 1) => format!("One of the {plural} was found; it is not in the mesh, and has no figures."),
-            (None, n) => format!("{n} {plural} were found; none is in the mesh, so they have no figures."),
+    let what = match &target.name {
+        Some(name) if !chosen.is_empty() && chosen.iter().all(unmeshed) => {
+            Some(format!("{}/{name} is not in the mesh, and has no figures", target.api_type()))
+        }
+        None if chosen.is_empty() && hidden > 0 => Some(format!(
+            "{hidden} {plural} were found (--unmeshed lists them), and none is in the mesh, so they have no figures"
+        )),
+        _ => None,
+    };
+    if let Some(what) = what {
+        // A namespace is in itself.
+        let place = match (target.kind, &target.name) {
+            (Kind::One(ResourceType::Namespace), Some(name)) => Some(name.as_str()),
+            _ => namespace,
         };
-        hints.push(format!(
-            "{what} To add the namespace: {}. --unmeshed lists such resources.",
-            notes::how_to_mesh(viz, place)
-        ));
+        hints.push(notes::unmeshed(viz, place, &what).await?);
     }
     Ok(chosen)
 }

@@ -10,7 +10,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use weft_api::viz::SkippedPod;
 
 use self::{json::Objects, lines::Lines};
@@ -71,9 +74,10 @@ pub(crate) async fn tap(global: &Global, options: &VizOptions, args: &TapArgs) -
     let mut objects = Objects::default();
     let mut pods = 0;
     let mut quiet = Some(Instant::now() + QUIET);
+    let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         let update = tokio::select! {
-            result = tokio::signal::ctrl_c() => return Ok(result?),
+            _ = interrupt.recv() => return Ok(()),
             update = session.next() => update?,
             () = until(quiet) => {
                 quiet = None;

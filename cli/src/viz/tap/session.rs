@@ -9,7 +9,9 @@ use weft_api::viz::{ErrorCode, SkippedPod, TapEvent, TapMessage};
 
 use crate::viz::access::{Viz, VizError};
 
+/// Doubled with each attempt that fails.
 const RECONNECT_AFTER: Duration = Duration::from_secs(2);
+const RECONNECT_AFTER_MOST: Duration = Duration::from_secs(30);
 /// Messages that wait for the output; a tap that is not read waits, and the server drops events.
 const WAITING: usize = 64;
 
@@ -52,26 +54,24 @@ impl Session {
 
     /// The next update; an error if no tap is left.
     pub(crate) async fn next(&mut self) -> Result<Update> {
-        loop {
-            match self.updates.recv().await {
-                None => anyhow::bail!("all taps have ended"),
-                Some((number, Ok(Update::Events(mut events)))) => {
-                    if self.several {
-                        // Each tap counts for itself.
-                        for event in &mut events {
-                            event.id = format!("{number}:{}", event.id);
-                        }
+        match self.updates.recv().await {
+            None => anyhow::bail!("all taps have ended"),
+            Some((number, Ok(Update::Events(mut events)))) => {
+                if self.several {
+                    // Each tap counts for itself.
+                    for event in &mut events {
+                        event.id = format!("{number}:{}", event.id);
                     }
-                    return Ok(Update::Events(events));
                 }
-                Some((_, Ok(update))) => return Ok(update),
-                Some((_, Err(error))) => {
-                    self.running -= 1;
-                    if self.running == 0 {
-                        return Err(error);
-                    }
-                    return Ok(Update::Note(format!("One of the taps ended: {error:#}")));
+                Ok(Update::Events(events))
+            }
+            Some((_, Ok(update))) => Ok(update),
+            Some((_, Err(error))) => {
+                self.running -= 1;
+                if self.running == 0 {
+                    return Err(error);
                 }
+                Ok(Update::Note(format!("One of the taps ended: {error:#}")))
             }
         }
     }
@@ -87,8 +87,14 @@ struct Tap {
 impl Tap {
     async fn run(self) {
         let mut begun = false;
+        let mut wait = RECONNECT_AFTER;
         loop {
-            let Err(error) = self.once(&mut begun).await else { return };
+            let mut started = false;
+            let Err(error) = self.once(&mut started).await else { return };
+            begun |= started;
+            if started {
+                wait = RECONNECT_AFTER;
+            }
             if !begun || is_final(&error) {
                 self.send(Err(error)).await;
                 return;
@@ -97,18 +103,19 @@ impl Tap {
             if !self.send(Ok(Update::Note(note))).await {
                 return;
             }
-            tokio::time::sleep(RECONNECT_AFTER).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RECONNECT_AFTER_MOST);
         }
     }
 
     /// Reads until the tap ends, which is an error, or until nobody reads the updates.
-    async fn once(&self, begun: &mut bool) -> Result<()> {
+    async fn once(&self, started: &mut bool) -> Result<()> {
         let mut stream = self.viz.tap(&self.path).await?;
         loop {
             let update = match stream.next().await? {
                 None => anyhow::bail!("the server closed it"),
                 Some(TapMessage::Started { pods, skipped, .. }) => {
-                    *begun = true;
+                    *started = true;
                     Update::Started { pods, skipped }
                 }
                 Some(TapMessage::Events { events }) => Update::Events(events),

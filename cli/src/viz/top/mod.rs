@@ -100,7 +100,9 @@ async fn show(
     loop {
         tokio::select! {
             update = session.next() => take(state, update?),
-            _ = ticks.tick() => drop(terminal.draw(|frame| screen::draw(frame, state, colours))?),
+            _ = ticks.tick() => {
+                terminal.draw(|frame| screen::draw(frame, state, colours))?;
+            }
             _ = terminate.recv() => return Ok(()),
             _ = hang_up.recv() => return Ok(()),
             event = keys.next() => match event {
@@ -149,9 +151,10 @@ fn take(state: &mut State, update: Update) {
 async fn write(state: &mut State, session: &mut Session, json: bool) -> Result<()> {
     let mut ticks = tokio::time::interval(PRINT_EVERY);
     ticks.tick().await;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
-            result = tokio::signal::ctrl_c() => return Ok(result?),
+            _ = interrupt.recv() => return Ok(()),
             update = session.next() => match update? {
                 Update::Started { skipped, .. } => say_skipped(&skipped),
                 Update::Note(note) => say(&note),

@@ -12,7 +12,7 @@ use super::{
     calls::{Key, Sums},
     state::{Column, State},
 };
-use crate::viz::format::{duration, percent};
+use crate::viz::format::{brief, percent};
 
 /// Draws everything. `colours` is false if the terminal should have none.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &mut State, colours: bool) {
@@ -45,7 +45,8 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State, rows: usize) {
 }
 
 fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows: &[(Key, Sums)], colours: bool) {
-    let columns = state.columns();
+    let columns = fitting(state.columns(), state.sort, area.width);
+    let widths = widths(&columns, rows, usize::from(area.width));
     let room = usize::from(area.height.saturating_sub(1));
     state.offset = state.offset.min(rows.len().saturating_sub(room));
     let header = columns.iter().map(|column| {
@@ -54,22 +55,35 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows: &[(Key
             (true, false) => "▲",
             (false, _) => "",
         };
-        align(*column, Line::from(format!("{}{mark}", column.title())))
+        align(*column, format!("{}{mark}", column.title()))
     });
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
     let shown = rows.iter().skip(state.offset).take(room).map(|(key, sums)| {
         let style = if sums.failures > 0 && colours { Style::new().fg(Color::Red) } else { Style::new() };
-        Row::new(columns.iter().map(|column| align(*column, Line::from(cell(*column, key, sums)))))
-            .style(style)
+        let cells = columns.iter().zip(&widths);
+        let cells =
+            cells.map(|(column, width)| align(*column, shortened(*column, cell(*column, key, sums), *width)));
+        Row::new(cells).style(style)
     });
-    let widths = widths(&columns, rows, area.width);
-    frame.render_widget(Table::new(shown, widths).header(header).column_spacing(2), area);
+    let constraints = widths.iter().map(|width| Constraint::Length(length(*width)));
+    frame.render_widget(Table::new(shown, constraints).header(header).column_spacing(length(GAP)), area);
     if rows.is_empty() {
         let text =
             if state.filter.is_empty() { "No call has ended yet." } else { "No call matches the filter." };
         let below = Rect { y: area.y + 1, height: area.height.saturating_sub(1).min(1), ..area };
         frame.render_widget(Paragraph::new(text), below);
     }
+}
+
+/// Columns between which there is room for the others, on a narrow terminal. The one that is sorted by stays.
+fn fitting(mut columns: Vec<Column>, sort: Column, width: u16) -> Vec<Column> {
+    let dropped: &[Column] = match width {
+        0..70 => &[Column::Source, Column::Method, Column::Best, Column::Worst, Column::Last],
+        70..100 => &[Column::Best, Column::Worst],
+        _ => &[],
+    };
+    columns.retain(|column| *column == sort || !dropped.contains(column));
+    columns
 }
 
 fn cell(column: Column, key: &Key, sums: &Sums) -> String {
@@ -79,9 +93,9 @@ fn cell(column: Column, key: &Key, sums: &Sums) -> String {
         Column::Method => key.method.clone(),
         Column::Path => key.path.clone(),
         Column::Count => sums.count.to_string(),
-        Column::Best => duration(sums.best),
-        Column::Worst => duration(sums.worst),
-        Column::Last => duration(sums.last),
+        Column::Best => brief(sums.best),
+        Column::Worst => brief(sums.worst),
+        Column::Last => brief(sums.last),
         Column::Success => percent(Some(sums.success_rate())),
     }
 }
@@ -90,25 +104,55 @@ fn is_text(column: Column) -> bool {
     matches!(column, Column::Source | Column::Destination | Column::Method | Column::Path)
 }
 
-fn align(column: Column, line: Line<'static>) -> Cell<'static> {
-    Cell::from(line.alignment(if is_text(column) { Alignment::Left } else { Alignment::Right }))
+fn align(column: Column, text: String) -> Cell<'static> {
+    let side = if is_text(column) { Alignment::Left } else { Alignment::Right };
+    Cell::from(Line::from(text).alignment(side))
 }
 
-/// Figures have the room that they need. Names have at most what they need, and the path takes the rest.
-fn widths(columns: &[Column], rows: &[(Key, Sums)], width: u16) -> Vec<Constraint> {
-    const NAME: usize = 40;
+/// The end of a path tells more than its beginning; the beginning of a name more than its end.
+fn shortened(column: Column, text: String, width: usize) -> String {
+    let characters = text.chars().count();
+    if !is_text(column) || characters <= width {
+        return text;
+    }
+    let kept = width.saturating_sub(1);
+    match column {
+        Column::Path => format!("…{}", text.chars().skip(characters - kept).collect::<String>()),
+        _ => format!("{}…", text.chars().take(kept).collect::<String>()),
+    }
+}
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
+/// Figures have the room that they need. The path has a third of the rest at least, and names share what it leaves.
+fn widths(columns: &[Column], rows: &[(Key, Sums)], width: usize) -> Vec<usize> {
+    const METHOD: usize = 8;
+    let title = |column: Column| column.title().chars().count();
     let needed = |column: Column| {
         let cells = rows.iter().map(|(key, sums)| cell(column, key, sums).chars().count());
-        cells.chain([column.title().chars().count() + 1]).max().unwrap_or(0)
+        cells.chain([title(column)]).max().unwrap_or(0)
     };
-    // Two names, a path and the figures do not fit on a narrow terminal: names give way.
-    let most = NAME.min(usize::from(width) / 5).max(8);
+    let names = |column: &Column| matches!(column, Column::Source | Column::Destination);
+    let fixed = |column: &Column| match column {
+        Column::Method => needed(*column).min(METHOD),
+        // The mark of the order needs a place.
+        column => needed(*column).max(title(*column) + 1),
+    };
+    let figures: usize =
+        columns.iter().filter(|column| **column != Column::Path && !names(column)).map(fixed).sum();
+    let rest = width.saturating_sub(figures + GAP * columns.len().saturating_sub(1));
+    let count = columns.iter().filter(|column| names(column)).count().max(1);
+    let path = needed(Column::Path).min((rest / 3).max(rest.saturating_sub(count * 16)));
+    let most = rest.saturating_sub(path) / count;
+    let taken: usize =
+        columns.iter().filter(|column| names(column)).map(|column| needed(*column).min(most)).sum();
     columns
         .iter()
         .map(|column| match column {
-            Column::Path => Constraint::Min(10),
-            Column::Source | Column::Destination => Constraint::Length(length(needed(*column).min(most))),
-            column => Constraint::Length(length(needed(*column).min(12).max(column.title().len() + 1))),
+            Column::Path => rest.saturating_sub(taken),
+            column if names(column) => needed(*column).min(most),
+            column => fixed(column),
         })
         .collect()
 }
@@ -187,10 +231,25 @@ mod tests {
             [
                 "deploy/web -n emojivoto   3 calls, 2 rows",
                 "",
-                "Source   Destination   Method   Path                                   Count▼     Best    Worst     Last   Success Rate",
-                "bot      web           GET      /api/list                                   2      2ms      4ms      4ms        100.00%",
-                "web-1    voting-1      POST     /emojivoto.v1.VotingService/VoteDoug        1   1.25ms   1.25ms   1.25ms          0.00%",
+                "Source   Destination   Method   Path                                       Count▼    Best   Worst    Last   Success Rate",
+                "bot      web           GET      /api/list                                       2     2ms     4ms     4ms        100.00%",
+                "web-1    voting-1      POST     /emojivoto.v1.VotingService/VoteDoughnut        1  1.25ms  1.25ms  1.25ms          0.00%",
                 "q quit  ←→ sort  r reverse  / filter  space pause  c clear  ? help",
+            ]
+        );
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_the_end_of_the_path_and_the_figures_stay() {
+        let mut state = State::new("deploy/web".to_owned(), false);
+        for event in events() {
+            state.calls.add(&event);
+        }
+        assert_eq!(
+            screen(&mut state, 60, 5)[2..4],
+            [
+                "Destination  Path                      Count▼   Success Rate",
+                "voting-1     …ingService/VoteDoughnut       1          0.00%",
             ]
         );
     }

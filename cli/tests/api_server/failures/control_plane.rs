@@ -7,6 +7,23 @@ use crate::{lab::Lab, objects};
 
 pub(crate) const FAILURES: &[Failure] = &[
     Failure {
+        name: "two_namespaces_of_one_extension",
+        options: DEFAULT,
+        description: "namespace configuration for extensions",
+        result: "warning",
+        says: &["other: default, kube-public"],
+        anchor: "weft-extension-namespaces",
+        healthy: None,
+        break_it: |lab| {
+            let label = ["label", "namespace", "default", "kube-public", "linkerd.io/extension=other"];
+            drop(lab.kubectl(&label, ""));
+        },
+        mend_it: |lab| {
+            let label = ["label", "namespace", "default", "kube-public", "linkerd.io/extension-"];
+            drop(lab.kubectl(&label, ""));
+        },
+    },
+    Failure {
         name: "no_namespace",
         options: &["-L", "elsewhere"],
         description: "control plane Namespace exists",

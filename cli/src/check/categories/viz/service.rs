@@ -35,7 +35,9 @@ pub(super) async fn scraped(cluster: &Cluster) -> Result<()> {
     let problems: Vec<_> = nodes
         .iter()
         .filter_map(|node| {
-            let proxy = node.proxy.as_ref()?;
+            let Some(proxy) = &node.proxy else {
+                return Some(format!("{}: no proxy answers there", node.name));
+            };
             let why = match proxy.reason.as_deref().filter(|reason| !reason.is_empty()) {
                 Some(reason) => format!(": {reason}"),
                 None => String::new(),

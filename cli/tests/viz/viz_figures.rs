@@ -1,0 +1,245 @@
+//! Figures, connections, pods.
+
+use serde_json::{Value, json};
+
+use crate::server::{Server, refusal, stderr, stdout};
+
+fn deployment(name: &str, meshed: u32, requests: f64) -> Value {
+    let latency = json!({ "p50": 1.0, "p95": 4.0, "p99": 9.5 });
+    let http = json!({
+        "requests": requests, "failures": requests / 4.0, "successRate": 0.75, "rps": requests / 60.0,
+        "latencyMs": latency,
+    });
+    json!({
+        "namespace": "default", "type": "deployment", "name": name, "status": null, "spark": null, "split": null,
+        "pods": { "meshed": meshed, "running": 1, "failed": 0 },
+        "http": if requests > 0.0 { http } else { Value::Null },
+        "tcp": if meshed > 0 {
+            json!({ "openConnections": 2.0, "readBytesPerSecond": 1.0, "writeBytesPerSecond": 2.0 })
+        } else {
+            Value::Null
+        },
+    })
+}
+
+const STAT: &str = "/api/tps-reports";
+
+#[test]
+fn stat_prints_the_deployments_of_the_mesh() {
+    let server = Server::start();
+    server.answer(STAT, [deployment("web", 1, 60.0), deployment("old", 0, 0.0)]);
+    let output = server.viz(&["stat", "deploy"]);
+    assert_eq!(
+        stdout(&output),
+        "\
+NAME   MESHED   SUCCESS      RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99   TCP_CONN
+web       1/1    75.00%   1.0rps           1ms           4ms          10ms          2
+"
+    );
+    assert_eq!(stderr(&output), "");
+    let all = stdout(&server.viz(&["stat", "deploy", "--unmeshed"]));
+    assert!(all.lines().nth(1).unwrap().starts_with("old       0/1         -        -"), "{all}");
+    assert_eq!(server.requests()[0], "/api/tps-reports?window=1m&type=deployment&namespace=default");
+}
+
+#[test]
+fn options_become_parameters() {
+    let server = Server::start();
+    server.answer(STAT, [deployment("web", 1, 60.0)]);
+    stdout(&server.viz(&[
+        "stat",
+        "deploy/web",
+        "-n",
+        "shop",
+        "-t",
+        "10m",
+        "--to",
+        "svc/db",
+        "--to-namespace",
+        "data",
+    ]));
+    stdout(&server.viz(&["stat", "ns", "--from", "deploy/web", "-n", "shop"]));
+    stdout(&server.viz(&["stat", "po", "-A", "-o", "json"]));
+    assert_eq!(
+        server.requests(),
+        [
+            "/api/tps-reports?window=10m&type=deployment&namespace=shop&name=web&to_namespace=data&to_type=service&to_name=db",
+            "/api/tps-reports?window=1m&type=namespace&from_namespace=shop&from_type=deployment&from_name=web",
+            "/api/tps-reports?window=1m&type=pod",
+        ]
+    );
+}
+
+#[test]
+fn labels_choose_resources() {
+    let server = Server::start();
+    server.answer(STAT, [deployment("web", 1, 60.0)]);
+    server.answer(
+        "/api/resource-definition",
+        json!({ "yaml": "kind: Deployment\nmetadata:\n  labels:\n    app: web\n" }),
+    );
+    assert!(stdout(&server.viz(&["stat", "deploy", "-l", "app=web"])).contains("\nweb "));
+    let output = server.viz(&["stat", "deploy", "-l", "app=db"]);
+    assert!(
+        !stdout(&output).contains("web")
+            && stderr(&output).contains("None of the 1 deployments has the labels")
+    );
+}
+
+#[test]
+fn an_empty_table_has_a_reason() {
+    let server = Server::start();
+    server.answer(
+        "/api/resources",
+        json!([{ "namespace": "shop", "type": "pod", "name": "a", "meshed": true }]),
+    );
+    let why = |rows: Value, words: &[&str]| {
+        server.answer(STAT, rows);
+        let output = server.viz(words);
+        assert!(output.status.success());
+        stderr(&output)
+    };
+    let text = why(json!([]), &["stat", "sts", "-n", "shop"]);
+    assert!(text.contains("There are no statefulsets in the namespace shop"), "{text}");
+    let text = why(json!([]), &["stat", "sts", "-n", "shpo"]);
+    assert!(text.contains("The namespace shpo is empty, or does not exist"), "{text}");
+    let pod = |proxy: Value| {
+        json!([{
+            "namespace": "default", "name": "old-1", "owner": null, "node": "a", "phase": "Running", "ready": true,
+            "startedAt": null, "meshed": false, "proxy": proxy, "tap": "not_meshed", "http": null, "tcp": null,
+        }])
+    };
+    server.answer("/api/pods", pod(json!({ "state": "refused", "reason": "hostNetwork" })));
+    let text = why(json!([deployment("old", 0, 0.0)]), &["stat", "deploy"]);
+    assert!(text.contains("annotated for it, and not served (hostNetwork)"), "{text}");
+    server.answer("/api/pods", pod(Value::Null));
+    let text = why(json!([deployment("old", 0, 0.0)]), &["stat", "deploy"]);
+    assert!(
+        text.contains("none is in the mesh")
+            && text.contains("linkerd.io/inject")
+            && text.contains("--unmeshed"),
+        "{text}"
+    );
+    let mut idle = deployment("web", 1, 0.0);
+    idle["tcp"] = Value::Null;
+    let text = why(json!([idle]), &["stat", "deploy"]);
+    assert!(text.contains("No traffic in the last 1m") && text.contains("-t 1h"), "{text}");
+}
+
+#[test]
+fn what_an_answer_lacks_is_said_beside_it() {
+    let server = Server::start();
+    server.answer_with(
+        STAT,
+        [deployment("web", 1, 60.0)],
+        "proxies",
+        &["the proxy of node n2 is not scraped"],
+    );
+    let output = server.viz(&["stat", "deploy"]);
+    assert!(stdout(&output).contains("web"));
+    let text = stderr(&output);
+    assert!(
+        text.contains("Prometheus is not installed") && text.contains("warning: the proxy of node n2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_error_of_the_api_has_its_hint() {
+    let server = Server::start();
+    server.refuse(STAT, 503, "prometheus_unavailable", "Prometheus does not answer.", "Does its pod run?");
+    let text = refusal(&server.viz(&["stat", "deploy"]));
+    assert!(text.contains("Prometheus does not answer; Does its pod run?"), "{text}");
+}
+
+#[test]
+fn an_answer_of_another_version_is_an_error() {
+    let server = Server::start();
+    server.answer(STAT, "what");
+    let text = refusal(&server.viz(&["stat", "deploy"]));
+    assert!(text.contains("different versions"), "{text}");
+}
+
+#[test]
+fn edges_and_pods_are_listed() {
+    let server = Server::start();
+    let end = |name: &str| json!({ "namespace": "default", "type": "deployment", "name": name });
+    server.answer(
+        "/api/edges",
+        json!([{
+            "source": end("web"), "destination": end("db"), "sourceLabel": null, "destinationLabel": null,
+            "clientId": "web.default.serviceaccount.identity.weft.cluster.local", "serverId": null,
+            "secured": { "state": "plaintext", "reason": "port_skipped" }, "openConnections": 1.0,
+        }]),
+    );
+    let text = stdout(&server.viz(&["edges", "deploy"]));
+    assert_eq!(
+        text,
+        "SRC   DST   SRC_NS    DST_NS    SECURED\nweb   db    default   default   port_skipped\n"
+    );
+    server.answer(
+        "/api/pods",
+        json!([{
+            "namespace": "default", "name": "web-1", "owner": null, "node": "a", "phase": "Running", "ready": true,
+            "startedAt": null, "meshed": true, "proxy": { "state": "served", "reason": null }, "tap": "disabled",
+            "http": null, "tcp": null,
+        }]),
+    );
+    let text = stdout(&server.viz(&["list"]));
+    assert!(
+        text.contains("Pods that cannot be tapped:\n\t* default/web-1: viz.linkerd.io/disable-tap"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_dev_vm_that_does_not_run_is_named() {
+    let server = Server::start();
+    let gone = server.command(&["stat", "deploy"]);
+    let path = server.context().display().to_string();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut context: Value = serde_json::from_str(&text).unwrap();
+    context["webUrl"] = json!("http://127.0.0.1:1");
+    std::fs::write(&path, context.to_string()).unwrap();
+    let mut gone = gone;
+    let text = refusal(&gone.output().unwrap());
+    assert!(
+        text.contains("the dev VM test does not answer at 127.0.0.1:1") && text.contains("cargo xtask run"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_dashboard_of_a_dev_vm_is_at_its_own_address() {
+    let server = Server::start();
+    server.answer(
+        "/api/version",
+        json!({
+            "version": "0", "clusterDomain": "cluster.local", "controlPlaneNamespace": "weft", "vizNamespace": "weft-viz",
+            "source": "manifests", "prometheus": { "available": true, "retentionSeconds": null }, "grafana": null,
+            "cli": ["weft", "viz"],
+        }),
+    );
+    let text = stdout(&server.viz(&["dashboard", "--show", "url"]));
+    assert!(text.starts_with("weft's dashboard is available at:\nhttp://127.0.0.1:"), "{text}");
+    let text = refusal(&server.viz(&["dashboard", "--show", "grafana"]));
+    assert!(text.contains("grafana.externalUrl"), "{text}");
+}
+
+#[test]
+fn mistakes_in_the_command_line_are_told_before_anything_is_asked() {
+    let server = Server::start();
+    for (words, says) in [
+        (&["stat", "deplyo"][..], "no type of resource"),
+        (&["stat", "srv"], "weft viz authz"),
+        (&["tap", "all"], "name a type of resources"),
+        (&["top", "deploy/web", "--to", "nothing/web"], "no type of resource"),
+    ] {
+        let text = refusal(&server.viz(words));
+        assert!(text.contains(says), "{text}");
+    }
+    let output = server.viz(&["stat", "deploy", "-t", "5m"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("1m, 10m, 1h, 6h"), "{}", stderr(&output));
+    assert_eq!(server.requests(), [] as [&str; 0]);
+}

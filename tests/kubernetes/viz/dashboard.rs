@@ -1,0 +1,94 @@
+//! The dashboard, forwarded by `weft viz dashboard`.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use weft_tests::{kubernetes::Cluster, wait};
+
+use super::installed::with_viz;
+
+/// `weft viz dashboard`, until this is dropped.
+struct Dashboard {
+    child: Child,
+    /// As in `localhost:50750`.
+    host: String,
+}
+
+impl Dashboard {
+    fn start(cluster: &Cluster) -> Result<Self> {
+        let mut command = cluster.weft_command(&["viz", "dashboard", "--show", "url", "-p", "0"])?;
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        let output = BufReader::new(child.stdout.take().context("a pipe was asked for")?);
+        // Dropped, and so ended, if what follows fails.
+        let mut dashboard = Self { child, host: String::new() };
+        for line in output.lines() {
+            if let Some(host) = line?.strip_prefix("http://") {
+                dashboard.host = host.trim().to_owned();
+                return Ok(dashboard);
+            }
+        }
+        anyhow::bail!("weft viz dashboard has printed no address")
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        // Fails only if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(super) fn the_dashboard_is_forwarded() -> Result<()> {
+    with_viz(|cluster| {
+        let dashboard = Dashboard::start(cluster)?;
+        let host = &dashboard.host;
+        let page = get(host, host, "/", "")?;
+        ensure!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
+        ensure!(page.to_lowercase().contains("content-security-policy: default-src 'self'"), "{page}");
+        let overview = get(host, host, "/api/overview", "")?;
+        ensure!(overview.starts_with("HTTP/1.1 200") && overview.contains("voting"), "{overview}");
+        for name in ["web.weft-viz.svc.cluster.local:8084", "web.weft-viz.svc:8084", "127.0.0.1:1"] {
+            let page = get(host, name, "/api/version", "")?;
+            ensure!(page.starts_with("HTTP/1.1 200"), "{name}: {page}");
+        }
+        // A page of an attacker whose name leads to the dashboard's address.
+        for path in ["/", "/api/version"] {
+            let page = get(host, "attacker.example", path, "")?;
+            ensure!(page.starts_with("HTTP/1.1 400") && page.contains("attacker.example"), "{path}: {page}");
+        }
+        Ok(())
+    })
+}
+
+/// The whole answer to a request with this Host. `more` are further header lines.
+pub(super) fn get(address: &str, host: &str, path: &str, more: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
+    stream.set_read_timeout(Some(wait::EVENTUALLY))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The head of the answer to a WebSocket's first request.
+pub(super) fn upgrade(address: &str, host: &str, path: &str, origin: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
+    stream.set_read_timeout(Some(wait::EVENTUALLY))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && head.len() < 16 << 10 && stream.read(&mut byte)? > 0 {
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}

@@ -1,0 +1,215 @@
+//! What a call asks for, and for what time.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, de::DeserializeOwned};
+use weft_api::viz::{
+    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Source, UnknownType, Warning, Window,
+};
+
+use super::App;
+use crate::{
+    clock,
+    cluster::ClusterView,
+    figures::{Resolution, Span},
+    query::{Filter, Grouping, Level, Side, filters_of, label_of},
+};
+
+/// The parameters of all calls, as they are in the URL.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) window: Option<String>,
+    pub(crate) namespace: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) spark: Option<bool>,
+    to_namespace: Option<String>,
+    to_type: Option<String>,
+    to_name: Option<String>,
+    from_namespace: Option<String>,
+    from_type: Option<String>,
+    from_name: Option<String>,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) at: u64,
+    pub(crate) window: Window,
+    pub(crate) params: Params,
+    pub(crate) view: Arc<ClusterView>,
+    source: Source,
+    warnings: Mutex<Vec<Warning>>,
+}
+
+impl Ask {
+    pub(crate) fn new(app: &App, params: Params) -> Result<Self, Failure> {
+        app.cluster.synced()?;
+        let window = match params.window.as_deref() {
+            None | Some("") => Window::default(),
+            Some(text) => text.parse().map_err(|error| bad_request(format!("window: {error}.")))?,
+        };
+        let source = app.figures.source();
+        // Without Prometheus there is only the last minute.
+        let window = if source == Source::Proxies { Window::Minute } else { window };
+        Ok(Self {
+            at: clock::now() as u64,
+            window,
+            params,
+            view: app.cluster.view(),
+            source,
+            warnings: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn warn(&self, code: &str, message: impl Into<String>) {
+        let warning = Warning { code: code.to_owned(), message: message.into() };
+        let mut warnings = self.warnings.lock();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    pub(crate) fn meta(&self) -> Meta {
+        let warnings = self.warnings.lock().clone();
+        Meta { at: self.at as f64, window: self.window, source: self.source, warnings }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        Span::new(self.at, self.window.length().as_secs())
+    }
+
+    pub(crate) fn resolution(&self, app: &App, max_values: u64) -> Resolution {
+        let interval = app.settings.scrape_interval.as_secs();
+        Resolution::new(self.at, self.window.length().as_secs(), max_values, interval)
+    }
+
+    pub(crate) fn grouping(&self, side: Side, level: Level) -> Grouping {
+        Grouping { side, level, bare: self.view.has_bare_pods }
+    }
+
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.params.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
+    /// The resource that the call names, if it names one.
+    pub(crate) fn resource(&self) -> Result<Option<ResourceRef>, Failure> {
+        let Params { namespace, kind, name, .. } = &self.params;
+        resource("", namespace, kind, name)
+    }
+
+    /// The resource that the call has to name.
+    pub(crate) fn needed_resource(&self) -> Result<ResourceRef, Failure> {
+        self.resource()?.ok_or_else(|| {
+            bad_request("namespace is missing.").hint("Name a resource with namespace, type and name.")
+        })
+    }
+
+    pub(crate) fn to(&self) -> Result<Option<ResourceRef>, Failure> {
+        let Params { to_namespace, to_type, to_name, .. } = &self.params;
+        resource("to_", to_namespace, to_type, to_name)
+    }
+
+    pub(crate) fn from(&self) -> Result<Option<ResourceRef>, Failure> {
+        let Params { from_namespace, from_type, from_name, .. } = &self.params;
+        resource("from_", from_namespace, from_type, from_name)
+    }
+
+    /// Fails if a resource does not exist.
+    pub(crate) fn must_exist(&self, resource: &ResourceRef) -> Result<(), Failure> {
+        if self.view.exists(resource) {
+            return Ok(());
+        }
+        let ResourceRef { namespace, kind, name } = resource;
+        let message = match kind {
+            ResourceType::Namespace => format!("Namespace {name} does not exist."),
+            _ => format!("{kind} {name} does not exist in namespace {namespace}."),
+        };
+        Err(Failure::new(ErrorCode::NotFound, message)
+            .hint("It may have been deleted, or its name is misspelt."))
+    }
+
+    /// The filters of what a resource itself sends or receives. A service stands for its pods.
+    pub(crate) fn own_filters(&self, resource: &ResourceRef) -> Vec<Filter> {
+        if resource.kind != ResourceType::Service {
+            return filters_of(Side::Own, resource);
+        }
+        let pods = self.view.pods_of(resource).iter().map(|pod| pod.name.clone()).collect();
+        vec![
+            Filter::is(label_of(Side::Own, ResourceType::Namespace), resource.namespace.clone()),
+            Filter::In(label_of(Side::Own, ResourceType::Pod), pods),
+        ]
+    }
+}
+
+/// Reads `namespace`, `type` and `name`. A namespace alone is the namespace itself.
+fn resource(
+    prefix: &str,
+    namespace: &Option<String>,
+    kind: &Option<String>,
+    name: &Option<String>,
+) -> Result<Option<ResourceRef>, Failure> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let kind = given(kind).map(|kind| parse_type(prefix, &kind)).transpose()?;
+    let (namespace, name) = (given(namespace), given(name));
+    match (namespace, kind, name) {
+        (None, None, None) => Ok(None),
+        (Some(namespace), None | Some(ResourceType::Namespace), None) => {
+            Ok(Some(ResourceRef::namespace(namespace)))
+        }
+        (namespace, Some(ResourceType::Namespace), Some(name))
+            if namespace.as_ref().is_none_or(|n| *n == name) =>
+        {
+            Ok(Some(ResourceRef::namespace(name)))
+        }
+        (Some(namespace), Some(kind), Some(name)) => Ok(Some(ResourceRef { namespace, kind, name })),
+        (None, ..) => Err(bad_request(format!("{prefix}namespace is missing."))),
+        (_, None, _) => Err(bad_request(format!("{prefix}type is missing: {prefix}name needs it."))),
+        (_, _, None) => Err(bad_request(format!("{prefix}name is missing: {prefix}type needs it."))),
+    }
+}
+
+pub(super) fn parse_type(prefix: &str, text: &str) -> Result<ResourceType, Failure> {
+    text.parse().map_err(|error: UnknownType| bad_request(format!("{prefix}type: {error}.")))
+}
+
+/// Reads the parameters of a URL. One that is not known is a mistake: it would be ignored otherwise.
+pub(crate) fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Failure> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let reader = serde_urlencoded::Deserializer::new(pairs);
+    T::deserialize(reader).map_err(|error| {
+        bad_request(format!("The parameters are wrong: {error}.")).hint("docs/viz-api.md lists them.")
+    })
+}
+
+pub(crate) fn bad_request(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::BadRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(namespace: &str, kind: &str, name: &str) -> Result<Option<String>, String> {
+        let given = |text: &str| Some(text.to_owned());
+        resource("to_", &given(namespace), &given(kind), &given(name))
+            .map(|found| found.map(|found| found.to_string()))
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_resource_has_three_parts_and_a_namespace_one() {
+        assert_eq!(read("", "", ""), Ok(None));
+        assert_eq!(read("a", "", "").unwrap().unwrap(), "a/namespace/a");
+        assert_eq!(read("a", "namespace", "").unwrap().unwrap(), "a/namespace/a");
+        assert_eq!(read("", "namespace", "a").unwrap().unwrap(), "a/namespace/a");
+        assert_eq!(read("a", "deployment", "web").unwrap().unwrap(), "a/deployment/web");
+        assert_eq!(read("a", "deployment", "").unwrap_err(), "to_name is missing: to_type needs it.");
+        assert_eq!(read("", "pod", "b").unwrap_err(), "to_namespace is missing.");
+        assert!(read("a", "deploy", "b").unwrap_err().contains("use one of cronjob, "));
+    }
+}

@@ -1,0 +1,158 @@
+//! `/api/resource/NAMESPACE/TYPE/NAME` and `/api/resource-definition`: everything about one resource.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use weft_api::viz::{
+    Failure, PathStats, ResourceDefinition, ResourceDetail, ResourceRef, ResourceType, StatRow, TapState,
+};
+
+use super::{App, Ask, authz, edges, pods, rows::RowFigures, stats::level_of};
+use crate::{
+    cluster::PodView,
+    figures::{Flow, MAX_SPARK_VALUES},
+    query::{Grouping, Level, Side, filters_of},
+};
+
+const MAX_WORST: usize = 10;
+
+pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetail, Failure> {
+    let resource = ask.needed_resource()?;
+    ask.must_exist(&resource)?;
+    let members = ask.view.pods_of(&resource);
+    let (own, far) = (ask.own_filters(&resource), filters_of(Side::Destination, &resource));
+    let level = level_of(resource.kind);
+    let (flow, by) = match level {
+        Level::Service => (Flow::outbound(far.clone()), ask.grouping(Side::Destination, level)),
+        _ => (Flow::inbound(own.clone()), ask.grouping(Side::Own, level)),
+    };
+    let row = row(&app, &ask, &resource, flow, by);
+    let sources = neighbours(&app, &ask, Flow::outbound(far), Side::Own);
+    let targets = async {
+        match level {
+            // A service sends nothing.
+            Level::Service => Ok(Vec::new()),
+            _ => neighbours(&app, &ask, Flow::outbound(own.clone()), Side::Destination).await,
+        }
+    };
+    let edge_level = if level == Level::Pod { Level::Pod } else { Level::Workload };
+    let worst = async { Ok(worst_of(&app, &ask, &members).await) };
+    let (row, inbound, outbound, pods, edges, authorizations, worst) = futures::try_join!(
+        row,
+        sources,
+        targets,
+        pods::items(&app, &ask, members.clone(), own.clone()),
+        edges::of(&app, &ask, Some(&resource), edge_level),
+        authz::of(&app, &ask, Some(&resource)),
+        worst,
+    )?;
+    Ok(ResourceDetail {
+        row,
+        identities: app.cluster.identities(&ask.view, &resource),
+        labels: common_labels(&members),
+        inbound,
+        outbound,
+        split: Vec::new(),
+        pods,
+        edges,
+        authorizations,
+        worst,
+        tap: tap(&members),
+    })
+}
+
+pub(crate) async fn definition(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDefinition, Failure> {
+    let yaml = app.cluster.definition(&ask.needed_resource()?).await?;
+    Ok(ResourceDefinition { yaml })
+}
+
+async fn row(
+    app: &App,
+    ask: &Ask,
+    resource: &ResourceRef,
+    flow: Flow,
+    by: Grouping,
+) -> Result<StatRow, Failure> {
+    let by = [by];
+    let (http, tcp, sparks) = futures::try_join!(
+        app.figures.http(ask.span(), &flow, &by),
+        app.figures.tcp(ask.span(), &flow, &by),
+        app.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by),
+    )?;
+    Ok(RowFigures { http, tcp, sparks }.row(&ask.view, resource.clone()))
+}
+
+/// The other ends of a flow, with the figures of the traffic between the two.
+async fn neighbours(app: &App, ask: &Ask, flow: Flow, side: Side) -> Result<Vec<StatRow>, Failure> {
+    let by = [ask.grouping(side, Level::Workload)];
+    let (http, tcp) = futures::try_join!(
+        app.figures.http(ask.span(), &flow, &by),
+        app.figures.tcp(ask.span(), &flow, &by)
+    )?;
+    let figures = RowFigures { http, tcp, ..RowFigures::default() };
+    let rows = figures.resources().into_iter().map(|resource| figures.row(&ask.view, resource));
+    // What had connections once still has series for a while.
+    let is_active = |row: &StatRow| {
+        row.http.is_some()
+            || row.tcp.is_some_and(|tcp| {
+                tcp.open_connections + tcp.read_bytes_per_second + tcp.write_bytes_per_second > 0.0
+            })
+    };
+    Ok(rows.filter(is_active).collect())
+}
+
+/// The methods and paths with the most failures, of all pods together.
+pub(super) async fn worst_of(app: &App, ask: &Ask, pods: &[Arc<PodView>]) -> Vec<PathStats> {
+    let table = app.proxies.worst(&ask.view).await;
+    let mut sums: HashMap<(&str, &str), (u64, u64)> = HashMap::new();
+    for pod in pods {
+        for row in table.get(&(pod.namespace.clone(), pod.name.clone())).into_iter().flatten() {
+            let sum = sums.entry((&row.method, &row.path)).or_default();
+            sum.0 += row.requests;
+            sum.1 += row.failures;
+        }
+    }
+    let stats = |((method, path), (requests, failures)): ((&str, &str), (u64, u64))| PathStats {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        requests,
+        failures,
+    };
+    let mut all: Vec<_> = sums.into_iter().map(stats).collect();
+    all.sort_by(|a, b| b.failures.cmp(&a.failures).then_with(|| a.path.cmp(&b.path)));
+    all.truncate(MAX_WORST);
+    all
+}
+
+/// Labels that all pods have in common, without those that only tell generations of a workload apart.
+fn common_labels(pods: &[Arc<PodView>]) -> BTreeMap<String, String> {
+    let Some((first, others)) = pods.split_first() else { return BTreeMap::new() };
+    let is_common =
+        |(name, value): &(&String, &String)| others.iter().all(|pod| pod.labels.get(*name) == Some(value));
+    let labels = first.labels.iter().filter(is_common).filter(|(name, _)| {
+        !matches!(name.as_str(), "pod-template-hash" | "controller-revision-hash" | "pod-template-generation")
+    });
+    labels.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Live calls can be seen if one pod allows it.
+fn tap(pods: &[Arc<PodView>]) -> TapState {
+    let has = |state| pods.iter().any(|pod| pod.tap == state);
+    match () {
+        () if has(TapState::Allowed) => TapState::Allowed,
+        () if has(TapState::Disabled) => TapState::Disabled,
+        () => TapState::NotMeshed,
+    }
+}
+
+/// The resource that the path of a call names.
+pub(crate) fn of_path(
+    namespace: String,
+    kind: &str,
+    name: String,
+) -> Result<[(&'static str, String); 3], Failure> {
+    let kind: ResourceType = super::ask::parse_type("", kind)?;
+    Ok([("namespace", namespace), ("type", kind.to_string()), ("name", name)])
+}

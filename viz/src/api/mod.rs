@@ -1,0 +1,58 @@
+//! The calls of the dashboard's API: docs/viz-api.md.
+
+mod ask;
+mod authz;
+mod check;
+mod control_plane;
+mod detail;
+mod edges;
+mod links;
+mod nodes;
+mod overview;
+mod pods;
+mod problems;
+mod resources;
+mod routes;
+mod rows;
+mod stats;
+mod timeseries;
+mod topology;
+mod version;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub(crate) use self::{
+    ask::{Ask, Params, parse_query},
+    authz::authz,
+    check::check,
+    control_plane::control_plane,
+    detail::{definition, detail, of_path},
+    edges::edges,
+    nodes::nodes,
+    overview::overview,
+    pods::{pods, services},
+    problems::History,
+    resources::resources,
+    routes::routes,
+    stats::tps_reports,
+    timeseries::timeseries,
+    topology::topology,
+    version::{extensions, gateways, version},
+};
+use crate::{
+    cluster::Cluster, config::Settings, figures::Figures, metrics::Metrics, proxies::Proxies, taps::Taps,
+};
+
+/// What answers come from.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) figures: Figures,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) settings: Settings,
+    pub(crate) history: Mutex<History>,
+    pub(crate) taps: Arc<dyn Taps>,
+    pub(crate) metrics: Metrics,
+}

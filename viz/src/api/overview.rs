@@ -1,0 +1,56 @@
+//! `/api/overview`: what is wrong now, and totals.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use weft_api::viz::{Failure, HttpStats, LatencyMs, NodeCount, Overview, Secured, SecuredCount, Totals};
+
+use super::{
+    App, Ask,
+    links::{Links, Scope, links},
+    problems, timeseries,
+};
+use crate::{cluster::ClusterView, figures::Flow, query::Level};
+
+pub(crate) async fn overview(app: Arc<App>, ask: Arc<Ask>) -> Result<Overview, Failure> {
+    let scope = Scope { outbound: vec![Vec::new()], inbound: None, level: Level::Workload, addresses: false };
+    let links = links(&app, &ask, &scope).await?;
+    let everything = Flow::inbound(Vec::new());
+    let (mut http, series, problems) = futures::try_join!(
+        app.figures.http(ask.span(), &everything, &[]),
+        timeseries::series(&app, &ask, None),
+        problems::problems(&app, &ask, &links),
+    )?;
+    let view = &ask.view;
+    let pods: Vec<_> = view.pods.values().cloned().collect();
+    let with_proxy: BTreeSet<_> = app.proxies.addresses(view).into_keys().collect();
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let none = || HttpStats::of(0.0, 0.0, ask.window.length().as_secs_f64(), LatencyMs::default());
+    Ok(Overview {
+        totals: Totals {
+            namespaces: number(view.namespaces.len()),
+            nodes: NodeCount {
+                total: number(view.nodes.len()),
+                with_proxy: number(view.nodes.intersection(&with_proxy).count()),
+            },
+            pods: crate::cluster::count(&pods),
+            http: http.remove(&Vec::new()).unwrap_or_else(none),
+            secured: secured(view, &links),
+        },
+        series,
+        problems,
+    })
+}
+
+/// Connections between meshed pods.
+fn secured(view: &ClusterView, links: &Links) -> SecuredCount {
+    let mut count = SecuredCount::default();
+    for (link, counts) in links {
+        let Some(destination) = &link.destination else { continue };
+        if problems::is_meshed(view, destination) {
+            let open = counts.open.round();
+            count.total += open;
+            count.connections += if matches!(link.secured, Secured::Plaintext { .. }) { 0.0 } else { open };
+        }
+    }
+    count
+}

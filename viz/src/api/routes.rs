@@ -1,0 +1,186 @@
+//! `/api/routes`: figures per route. There are no routes yet but the default one and health checks.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use weft_api::viz::{Failure, HttpStats, LatencyMs, ResourceRef, ResourceType, RouteRow};
+
+use super::{App, Ask};
+use crate::{
+    cluster::ServiceView,
+    query::{Direction, Filter, Kind, Query, Side, filters_of, get},
+};
+
+/// What no route matches.
+const DEFAULT: &str = "[DEFAULT]";
+const KINDS: [Metrics; 2] = [
+    Metrics {
+        statuses: "inbound_http_statuses_total",
+        status: "http_status",
+        duration: "inbound_http_request_duration_seconds",
+    },
+    Metrics {
+        statuses: "inbound_grpc_statuses_total",
+        status: "grpc_status",
+        duration: "inbound_grpc_request_duration_seconds",
+    },
+];
+/// Codes of gRPC that are failures.
+const FAILURES: [&str; 6] =
+    ["UNKNOWN", "DEADLINE_EXCEEDED", "PERMISSION_DENIED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+
+struct Metrics {
+    statuses: &'static str,
+    status: &'static str,
+    duration: &'static str,
+}
+
+pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>, Failure> {
+    let resource = ask.needed_resource()?;
+    if let Some(to) = ask.to()? {
+        return outbound(&app, &ask, ask.own_filters(&resource), filters_of(Side::Destination, &to)).await;
+    }
+    if resource.kind == ResourceType::Service {
+        return outbound(&app, &ask, Vec::new(), filters_of(Side::Destination, &resource)).await;
+    }
+    let filters = filters_of(Side::Own, &resource);
+    let rows = KINDS.iter().map(|metrics| inbound(&app, &ask, &filters, metrics));
+    let mut all = Rows::new();
+    for found in futures::future::try_join_all(rows).await? {
+        for (key, (requests, failures, latency)) in found {
+            let row = all.entry(key).or_default();
+            row.0 += requests;
+            row.1 += failures;
+            let worse = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            };
+            row.2 = LatencyMs {
+                p50: worse(row.2.p50, latency.p50),
+                p95: worse(row.2.p95, latency.p95),
+                p99: worse(row.2.p99, latency.p99),
+            };
+        }
+    }
+    precise_latencies(&app, &ask, &filters, &mut all).await?;
+    let seconds = ask.window.length().as_secs_f64();
+    let row = |((route, port), (requests, failures, latency)): ((String, String), _)| RouteRow {
+        route,
+        service: service_of(&ask, &resource, &port),
+        http: HttpStats::of(requests, failures, seconds, latency),
+        actual: None,
+    };
+    Ok(all.into_iter().map(row).collect())
+}
+
+/// Requests, failures and latencies, by route and port.
+type Rows = BTreeMap<(String, String), (f64, f64, LatencyMs)>;
+
+/// The figures by route have few buckets. Those of all requests are more precise, and nearly all have no route.
+async fn precise_latencies(app: &App, ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Result<(), Failure> {
+    let window = ask.window.length().as_secs();
+    let quantiles = [50, 95, 99].map(|percent| {
+        let query = Query::new("response_latency_ms", Kind::Quantile(percent, window))
+            .filters(filters.iter().cloned())
+            .filter(Direction::Inbound.filter())
+            .by(["srv_port"]);
+        async move { app.figures.instant(&query, ask.at).await }
+    });
+    for (index, samples) in futures::future::try_join_all(quantiles).await?.iter().enumerate() {
+        for sample in samples.iter() {
+            let key = (DEFAULT.to_owned(), get(&sample.labels, "srv_port").to_owned());
+            if let Some((_, _, latency)) = rows.get_mut(&key) {
+                match index {
+                    0 => latency.p50 = Some(sample.value),
+                    1 => latency.p95 = Some(sample.value),
+                    _ => latency.p99 = Some(sample.value),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The service before a port of a resource, if there is only one.
+fn service_of(ask: &Ask, resource: &ResourceRef, port: &str) -> String {
+    let pods = ask.view.pods_of(resource);
+    let has =
+        |service: &ServiceView| service.pods.iter().any(|pod| pods.iter().any(|own| Arc::ptr_eq(own, pod)));
+    let mut services = ask.view.services.iter().filter(|(_, service)| has(service));
+    match (services.next(), services.next()) {
+        (Some(((_, name), _)), None) => format!("{name} (port {port})"),
+        _ => format!("port {port}"),
+    }
+}
+
+/// What a resource received, by route and port.
+async fn inbound(app: &App, ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Rows, Failure> {
+    let window = ask.window.length().as_secs();
+    let by = ["route_name", "parent_port"];
+    let key = |labels: &_| {
+        let route = match get(labels, "route_name") {
+            "" | "http" | "grpc" | "default" => DEFAULT.to_owned(),
+            route => route.to_owned(),
+        };
+        (route, get(labels, "parent_port").to_owned())
+    };
+    let counts = Query::new(metrics.statuses, Kind::Increase(window))
+        .filters(filters.iter().cloned())
+        .by(by)
+        .by([metrics.status, "error"]);
+    let quantiles = [50, 95, 99].map(|percent| {
+        let query = Query::new(metrics.duration, Kind::Quantile(percent, window))
+            .filters(filters.iter().cloned())
+            .by(by);
+        async move { app.figures.instant(&query, ask.at).await }
+    });
+    let counts = app.figures.instant(&counts, ask.at);
+    let (counts, quantiles) = futures::try_join!(counts, futures::future::try_join_all(quantiles))?;
+    let mut rows = Rows::new();
+    for sample in counts.iter().filter(|sample| sample.value > 0.0) {
+        let status = get(&sample.labels, metrics.status);
+        let failed = match metrics.status {
+            "grpc_status" => FAILURES.contains(&status),
+            _ => status.is_empty() || status.starts_with('5'),
+        };
+        let row = rows.entry(key(&sample.labels)).or_default();
+        row.0 += sample.value;
+        row.1 += if failed { sample.value } else { 0.0 };
+    }
+    for (index, samples) in quantiles.iter().enumerate() {
+        for sample in samples.iter() {
+            if let Some((_, _, latency)) = rows.get_mut(&key(&sample.labels)) {
+                let milliseconds = Some(sample.value * 1000.0);
+                match index {
+                    0 => latency.p50 = milliseconds,
+                    1 => latency.p95 = milliseconds,
+                    _ => latency.p99 = milliseconds,
+                }
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// What was sent to a resource, by the service that was asked.
+async fn outbound(
+    app: &App,
+    ask: &Ask,
+    mut filters: Vec<Filter>,
+    to: Vec<Filter>,
+) -> Result<Vec<RouteRow>, Failure> {
+    filters.extend(to);
+    let by = [ask.grouping(Side::Destination, crate::query::Level::Service)];
+    let found = app.figures.http(ask.span(), &crate::figures::Flow::outbound(filters), &by).await?;
+    let row = |(ends, http): (crate::figures::Ends, HttpStats)| RouteRow {
+        route: DEFAULT.to_owned(),
+        service: match ends.into_iter().next().flatten() {
+            Some(service) => app.cluster.mesh.authority(&service.name, &service.namespace),
+            None => "-".to_owned(),
+        },
+        http,
+        actual: None,
+    };
+    let mut rows: Vec<_> = found.into_iter().map(row).collect();
+    rows.sort_by(|a, b| a.service.cmp(&b.service));
+    Ok(rows)
+}

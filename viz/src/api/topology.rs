@@ -1,0 +1,160 @@
+//! `/api/topology`: who talks to whom.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::future::try_join_all;
+use weft_api::viz::{
+    Failure, HttpStats, NodeKind, OUTSIDE, ResourceRef, Secured, TcpStats, Topology, TopologyEdge,
+    TopologyNode,
+};
+
+use super::{
+    App, Ask,
+    edges::in_namespace,
+    links::{Scope, links},
+};
+use crate::{
+    figures::{ByEnds, Flow},
+    query::{Filter, Level, Side},
+};
+
+/// The two ends of an edge. `None` is outside.
+type Pair = (Option<ResourceRef>, Option<ResourceRef>);
+
+#[derive(Default)]
+struct Traffic {
+    http: Option<HttpStats>,
+    tcp: TcpStats,
+    secured: Option<Secured>,
+    /// Of the best known connection, whether it is open.
+    is_open: bool,
+}
+
+pub(crate) async fn topology(app: Arc<App>, ask: Arc<Ask>) -> Result<Topology, Failure> {
+    let pairs = traffic(&app, &ask).await?;
+    let by = [ask.grouping(Side::Own, Level::Workload)];
+    let received = app.figures.http(ask.span(), &Flow::inbound(Vec::new()), &by).await?;
+    let mut members: BTreeSet<Option<ResourceRef>> = ask
+        .view
+        .workloads
+        .keys()
+        .filter(|workload| ask.namespace().is_none_or(|namespace| workload.namespace == namespace))
+        .cloned()
+        .map(Some)
+        .collect();
+    for (source, target) in pairs.keys() {
+        members.extend([source.clone(), target.clone()]);
+    }
+    let nodes = members.into_iter().map(|member| node(&ask, member, &received)).collect();
+    let edges = pairs.into_iter().map(|(pair, traffic)| edge(pair, traffic)).collect();
+    Ok(Topology { nodes, edges })
+}
+
+async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failure> {
+    let (outbound, inbound) = match ask.namespace() {
+        None => (vec![Vec::new()], Vec::new()),
+        Some(namespace) => {
+            let own = in_namespace(Side::Own, namespace);
+            (vec![own.clone(), in_namespace(Side::Destination, namespace)], own)
+        }
+    };
+    let scope = Scope { outbound, inbound: Some(inbound.clone()), level: Level::Workload, addresses: false };
+    let own = ask.grouping(Side::Own, Level::Workload);
+    let by = [own, ask.grouping(Side::Destination, Level::Workload)];
+    let span = ask.span();
+    let flows = scope.outbound.iter().map(|filters| async {
+        let flow = Flow::outbound(filters.clone());
+        futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by))
+    });
+    let mut plain = inbound;
+    plain.push(Filter::In("tls", vec!["no_identity".into(), "opaque".into()]));
+    let plain = Flow::inbound(plain);
+    let of_outside = async {
+        let by = [own];
+        futures::try_join!(app.figures.http(span, &plain, &by), app.figures.tcp(span, &plain, &by))
+    };
+    let (links, between, outside) =
+        futures::try_join!(links(app, ask, &scope), try_join_all(flows), of_outside)?;
+
+    let mut pairs: BTreeMap<Pair, Traffic> = BTreeMap::new();
+    for (key, counts) in links {
+        let traffic = pairs.entry((key.source, key.destination)).or_default();
+        let is_open = counts.open >= 0.5;
+        // The worst of the open connections counts, and of others only if none is open.
+        if traffic.secured.is_none()
+            || (is_open && !traffic.is_open)
+            || (is_open == traffic.is_open && traffic.secured.as_ref() < Some(&key.secured))
+        {
+            traffic.secured = Some(key.secured);
+        }
+        traffic.is_open |= is_open;
+    }
+    for (http, tcp) in between {
+        let pair = |ends: &[Option<ResourceRef>]| match ends {
+            [Some(source), target] => Some((Some(source.clone()), target.clone())),
+            _ => None,
+        };
+        for (ends, stats) in http {
+            if let Some(pair) = pair(&ends) {
+                pairs.entry(pair).or_default().http = Some(stats);
+            }
+        }
+        for (ends, stats) in tcp {
+            // Old connections have series, but are no edge.
+            if let Some(traffic) = pair(&ends).and_then(|pair| pairs.get_mut(&pair)) {
+                traffic.tcp = stats;
+            }
+        }
+    }
+    let (http, tcp) = outside;
+    for (pair, traffic) in pairs.iter_mut().filter(|((source, _), _)| source.is_none()) {
+        let ends = vec![pair.1.clone()];
+        traffic.http = http.get(&ends).cloned();
+        traffic.tcp = tcp.get(&ends).copied().unwrap_or_default();
+    }
+    Ok(pairs)
+}
+
+fn id(end: &Option<ResourceRef>) -> String {
+    end.as_ref().map_or_else(|| OUTSIDE.to_owned(), ResourceRef::to_string)
+}
+
+fn node(ask: &Ask, member: Option<ResourceRef>, received: &ByEnds<HttpStats>) -> TopologyNode {
+    let id = id(&member);
+    let http = received.get(&vec![member.clone()]).filter(|_| member.is_some()).cloned();
+    let pods = member.as_ref().map(|workload| ask.view.count(workload));
+    let is_meshed =
+        member.as_ref().is_some_and(|workload| ask.view.pods_of(workload).iter().any(|pod| pod.meshed));
+    // What is gone already had a proxy, or there would be no figures of it.
+    let is_gone = member.as_ref().is_some_and(|workload| !ask.view.exists(workload));
+    TopologyNode {
+        id,
+        label: member
+            .as_ref()
+            .map_or_else(|| "outside the mesh".to_owned(), |workload| workload.name.clone()),
+        namespace: member.as_ref().map(|workload| workload.namespace.clone()),
+        kind: match &member {
+            None => NodeKind::Outside,
+            Some(_) if is_meshed || is_gone => NodeKind::Workload,
+            Some(_) => NodeKind::Unmeshed,
+        },
+        resource: member,
+        pods,
+        http,
+    }
+}
+
+fn edge((source, target): Pair, traffic: Traffic) -> TopologyEdge {
+    let (source, target) = (id(&source), id(&target));
+    TopologyEdge {
+        id: format!("{source}>{target}"),
+        source,
+        target,
+        http: traffic.http,
+        tcp: traffic.tcp,
+        secured: traffic.secured.unwrap_or(Secured::Mtls),
+    }
+}

@@ -1,0 +1,119 @@
+//! Asks a Prometheus.
+
+mod answer;
+mod cache;
+mod client;
+mod credentials;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use weft_api::viz::{ErrorCode, Failure};
+
+pub(crate) use self::cache::Cache;
+pub(crate) use self::{
+    client::{Client, PrometheusError},
+    credentials::Credentials,
+};
+use crate::{
+    metrics::Metrics,
+    query::{Line, Query, Sample, Times},
+};
+
+/// Questions that Prometheus works on at the same time. Others wait.
+const MAX_CONCURRENT: usize = 16;
+
+/// A Prometheus, behind a cache.
+#[derive(Debug)]
+pub(crate) struct Prometheus {
+    client: Client,
+    samples: Cache<Vec<Sample>>,
+    lines: Cache<Vec<Line>>,
+    permits: Semaphore,
+    metrics: Metrics,
+}
+
+impl Prometheus {
+    pub(crate) fn new(client: Client, metrics: Metrics) -> Self {
+        Self {
+            client,
+            samples: Cache::default(),
+            lines: Cache::default(),
+            permits: Semaphore::new(MAX_CONCURRENT),
+            metrics,
+        }
+    }
+
+    /// The values of all groups at a time.
+    pub(crate) async fn instant(&self, query: &Query, at: u64) -> Result<Arc<Vec<Sample>>, Failure> {
+        let text = query.to_string();
+        let key = format!("{at} {text}");
+        let ask = async {
+            let body = self.ask("query", &[("query", &text), ("time", &at.to_string())]).await?;
+            answer::samples(&body).map_err(|error| self.nonsense(&error))
+        };
+        self.samples.get(key, ask).await
+    }
+
+    /// The values of all groups at regular times.
+    pub(crate) async fn range(&self, query: &Query, times: Times) -> Result<Arc<Vec<Line>>, Failure> {
+        let text = query.to_string();
+        let key = format!("{times:?} {text}");
+        let ask = async {
+            let (from, to, step) = (times.from.to_string(), times.to.to_string(), times.step.to_string());
+            let parameters = [("query", &text), ("start", &from), ("end", &to), ("step", &step)];
+            let body =
+                self.ask("query_range", &parameters.map(|(name, value)| (name, value.as_str()))).await?;
+            answer::lines(&body, times).map_err(|error| self.nonsense(&error))
+        };
+        self.lines.get(key, ask).await
+    }
+
+    /// How long Prometheus keeps figures, in seconds, if it says so.
+    pub(crate) async fn retention(&self) -> Result<Option<f64>, Failure> {
+        let body = self.ask("status/runtimeinfo", &[]).await?;
+        Ok(answer::retention(&body))
+    }
+
+    async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Err(Failure::new(ErrorCode::Internal, "weft-viz is shutting down"));
+        };
+        let start = std::time::Instant::now();
+        let result = self.client.get(path, parameters).await;
+        self.metrics.prometheus_asked(start.elapsed(), result.as_ref().err().map(PrometheusError::reason));
+        result.map_err(|error| {
+            tracing::warn!(%error, path, "Prometheus cannot be asked");
+            unavailable(&self.client, &error)
+        })
+    }
+
+    fn nonsense(&self, error: &PrometheusError) -> Failure {
+        tracing::warn!(%error, "Prometheus answers nonsense");
+        self.metrics.prometheus_failed(error.reason());
+        unavailable(&self.client, error)
+    }
+}
+
+fn unavailable(client: &Client, error: &PrometheusError) -> Failure {
+    let message = format!("Prometheus at {} {error}.", client.name());
+    let hint = match error {
+        PrometheusError::TooLarge(_) | PrometheusError::TooManySeries(_) => {
+            "Choose one namespace or a shorter time range."
+        }
+        PrometheusError::Timeout => {
+            "Choose a shorter time range, or give Prometheus more CPU time and memory."
+        }
+        PrometheusError::Status { status: 401 | 403, .. } => {
+            "Check the credentials: prometheusCredsSecret of the chart, or --prometheus-user and its password."
+        }
+        _ => {
+            "Look at the pods of the viz extension with `weft viz check`, and at the address given by --prometheus-url."
+        }
+    };
+    let code = match error {
+        PrometheusError::Timeout => ErrorCode::Timeout,
+        _ => ErrorCode::PrometheusUnavailable,
+    };
+    Failure::new(code, message).hint(hint)
+}

@@ -1,0 +1,13 @@
+//! Asks the node proxies themselves, at their admin ports.
+
+mod admin;
+mod directory;
+mod evaluate;
+mod parse;
+mod scrapes;
+
+pub(crate) use self::{
+    admin::{Proxies, ProxyConfig},
+    directory::{Directory, FixedProxy},
+    scrapes::Scrapes,
+};

@@ -1,0 +1,250 @@
+//! The figures of the API are those that were counted, whoever is asked.
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{
+    exporter::Exporter,
+    http::get,
+    process::{Options, Prometheus, Viz, wait_for},
+    shop,
+};
+
+/// Prometheus extrapolates to the ends of the window, which is ten minutes here: the tests have time.
+const TOLERANCE: f64 = 0.15;
+
+struct World {
+    _exporter: Exporter,
+    _prometheus: Prometheus,
+    viz: Viz,
+    /// Problems are those of the last minute, so this is asked for at once.
+    overview: Value,
+}
+
+/// The tests that run at the same time share a world. It ends with the last of them.
+fn world() -> Arc<World> {
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut current = WORLD.lock();
+    current.upgrade().unwrap_or_else(|| {
+        let world = Arc::new(start());
+        *current = Arc::downgrade(&world);
+        world
+    })
+}
+
+/// All traffic happens between two scrapes, about ten seconds after the first one.
+fn start() -> World {
+    let exporter = shop_exporter();
+    let prometheus = Prometheus::start(exporter.address());
+    let count = || {
+        let path = "/api/v1/query?query=count_over_time(response_total%7Bpod%3D%22store-0%22%2Cclassification%3D%22success%22%7D%5B1m%5D)";
+        let json = get(prometheus.address, path).json();
+        json["data"]["result"][0]["value"][1].as_str().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0)
+    };
+    wait_for("ten scrapes", || count() >= 10);
+    exporter.set_metrics(shop::page(1.0));
+    let before = count();
+    wait_for("scrapes of the traffic", || count() >= before + 5);
+    let viz = Viz::start(Options {
+        manifests: shop::MANIFESTS,
+        prometheus: Some(format!("http://{}", prometheus.address)),
+        proxy: Some(exporter.address()),
+        ..Options::default()
+    });
+    let overview = viz.data("/api/overview");
+    World { _exporter: exporter, _prometheus: prometheus, viz, overview }
+}
+
+fn shop_exporter() -> Exporter {
+    let exporter = Exporter::start();
+    exporter.set_metrics(shop::page(0.0));
+    exporter.set_config(shop::CONFIG);
+    exporter.set_worst(shop::WORST);
+    exporter
+}
+
+fn find<'a>(rows: &'a Value, name: &str) -> &'a Value {
+    let rows_list = rows.as_array().unwrap();
+    rows_list.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {rows}"))
+}
+
+/// Compares figures with what was counted. Ratios and percentiles are exact.
+fn assert_http(http: &Value, (ok, failed): (u64, u64)) {
+    let (total, failed) = ((ok + failed) as f64, failed as f64);
+    let number = |name: &str| http[name].as_f64().unwrap_or_else(|| panic!("{name} in {http}"));
+    assert!((number("requests") / total - 1.0).abs() < TOLERANCE, "{total} requests: {http}");
+    assert!((number("rps") * 600.0 / total - 1.0).abs() < TOLERANCE, "{http}");
+    assert!((number("successRate") - (1.0 - failed / total)).abs() < 1e-6, "{http}");
+    let latency = |name: &str| http["latencyMs"][name].as_f64().unwrap();
+    assert!((latency("p50") - shop::P50).abs() < 0.01, "{http}");
+    assert!((latency("p95") - shop::P95).abs() < 0.01, "{http}");
+}
+
+fn sum(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+#[test]
+fn figures_agree_per_pod_per_owner_per_service_and_per_namespace() {
+    let world = world();
+    let viz = &world.viz;
+    let all_web = sum(shop::WEB_1, shop::WEB_2);
+    let pods = viz.data("/api/tps-reports?type=pod&namespace=shop&window=10m");
+    assert_http(&find(&pods, "web-1")["http"], shop::WEB_1);
+    assert_http(&find(&pods, "web-2")["http"], shop::WEB_2);
+    assert_eq!(find(&pods, "alone")["http"], Value::Null);
+    let deployments = viz.data("/api/tps-reports?type=deployment&window=10m");
+    assert_http(&find(&deployments, "web")["http"], all_web);
+    assert_eq!(find(&deployments, "web")["pods"], json!({ "meshed": 2, "running": 2, "failed": 0 }));
+    assert_eq!(find(&deployments, "web")["status"], "2/2 ready");
+    assert_eq!(find(&deployments, "web")["tcp"]["openConnections"], 4.0);
+    let service = viz.data("/api/tps-reports?type=service&namespace=shop&name=web-svc&window=10m");
+    assert_http(&service[0]["http"], all_web);
+    assert_eq!(service[0]["pods"], Value::Null);
+    let namespaces = viz.data("/api/tps-reports?type=namespace&window=10m");
+    assert_http(&find(&namespaces, "shop")["http"], sum(all_web, shop::STORE));
+}
+
+#[test]
+fn traffic_between_two_resources_is_what_its_source_saw() {
+    let world = world();
+    let viz = &world.viz;
+    let to = viz
+        .data("/api/tps-reports?type=deployment&to_namespace=shop&to_type=deployment&to_name=web&window=10m");
+    assert_eq!(to.as_array().unwrap().len(), 1, "{to}");
+    assert_http(&find(&to, "bot")["http"], sum(shop::WEB_1, shop::WEB_2));
+    let from = viz.data(
+        "/api/tps-reports?type=statefulset&from_namespace=shop&from_type=deployment&from_name=web&window=10m",
+    );
+    assert_http(&find(&from, "store")["http"], shop::STORE);
+}
+
+#[test]
+fn the_map_has_an_edge_for_every_pair_and_its_worst_protection() {
+    let world = world();
+    let map = world.viz.data("/api/topology?namespace=shop&window=10m");
+    let edges = map["edges"].as_array().unwrap();
+    let mut found: Vec<_> = edges
+        .iter()
+        .map(|edge| (edge["id"].as_str().unwrap(), edge["secured"]["state"].as_str().unwrap()))
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("outside>shop/deployment/web", "plaintext"),
+        ("shop/deployment/bot>shop/deployment/web", "same_node"),
+        ("shop/deployment/web>shop/statefulset/store", "mtls"),
+        // The destination sees this one too, as from outside; it is only one.
+        ("shop/pod/alone>shop/statefulset/store", "plaintext"),
+    ];
+    assert_eq!(found, expected);
+    let edge = edges.iter().find(|edge| edge["id"] == expected[1].0).unwrap();
+    assert_http(&edge["http"], sum(shop::WEB_1, shop::WEB_2));
+    assert_eq!(edge["tcp"]["openConnections"], 3.0);
+    let nodes = map["nodes"].as_array().unwrap();
+    let mut ids: Vec<_> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(
+        ids,
+        ["outside", "shop/deployment/bot", "shop/deployment/web", "shop/pod/alone", "shop/statefulset/store"]
+    );
+}
+
+#[test]
+fn edges_name_both_identities() {
+    let world = world();
+    let edges = world.viz.data("/api/edges?namespace=shop&type=deployment&name=web&window=10m");
+    let to_store =
+        edges.as_array().unwrap().iter().find(|edge| edge["destination"]["name"] == "store").unwrap();
+    assert_eq!(to_store["clientId"], "web.shop.serviceaccount.identity.linkerd.cluster.local");
+    assert_eq!(to_store["serverId"], "store.shop.serviceaccount.identity.linkerd.cluster.local");
+    assert_eq!(to_store["secured"], json!({ "state": "mtls" }));
+    assert_eq!(to_store["openConnections"], 3.0);
+}
+
+#[test]
+fn problems_are_found_and_the_worst_comes_first() {
+    let world = world();
+    let overview = &world.overview;
+    let problems = overview["problems"].as_array().unwrap();
+    let kinds: Vec<_> = problems.iter().map(|problem| problem["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds[0], "success-rate", "{kinds:?}");
+    let web = &problems[0];
+    assert_eq!((&web["severity"], &web["resource"]["name"]), (&json!("critical"), &json!("web")));
+    assert_eq!(web["worst"], json!({ "method": "GET", "path": "/buy", "requests": 90, "failures": 72 }));
+    let of = |kind: &str| problems.iter().find(|problem| problem["kind"] == kind).unwrap();
+    let plaintext = of("plaintext");
+    assert_eq!(plaintext["source"]["name"], "alone");
+    assert_eq!(plaintext["reason"], "not_provided_by_service_discovery");
+    let denied = of("denied");
+    assert_eq!((&denied["resource"]["name"], &denied["source"]["name"]), (&json!("store"), &json!("bot")));
+    let refused = of("pod-not-served");
+    assert_eq!(refused["reason"], "its namespace cannot be found");
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+    // One of the seven connections between meshed pods is in plaintext.
+    assert_eq!(overview["totals"]["secured"], json!({ "connections": 6.0, "total": 7.0 }));
+}
+
+#[test]
+fn a_resource_shows_its_neighbours_pods_and_failing_paths() {
+    let world = world();
+    let detail = world.viz.data("/api/resource/shop/deployment/web?window=10m");
+    assert_http(&detail["row"]["http"], sum(shop::WEB_1, shop::WEB_2));
+    assert_http(&find(&detail["inbound"], "bot")["http"], sum(shop::WEB_1, shop::WEB_2));
+    assert_http(&find(&detail["outbound"], "store")["http"], shop::STORE);
+    assert_eq!(detail["pods"].as_array().unwrap().len(), 2);
+    assert_eq!(find(&detail["pods"], "web-1")["proxy"]["state"], "served");
+    assert_eq!(detail["worst"][0]["path"], "/buy");
+    assert_eq!(detail["identities"], json!(["web.shop.serviceaccount.identity.linkerd.cluster.local"]));
+    assert_eq!(detail["labels"]["app"], "web");
+    let (status, code, has_hint) = world.viz.error("/api/resource/shop/deployment/absent");
+    assert_eq!((status, code.as_str(), has_hint), (404, "not_found", true));
+}
+
+#[test]
+fn nodes_tell_of_their_proxies() {
+    let world = world();
+    let nodes = world.viz.data("/api/nodes");
+    let proxy = &nodes[0]["proxy"];
+    assert_eq!((&nodes[0]["name"], &proxy["state"]), (&json!("n"), &json!("ready")), "{proxy}");
+    assert_eq!((&proxy["version"], &proxy["connections"]), (&json!("1.2.3"), &json!(7.0)));
+}
+
+#[test]
+fn a_series_covers_the_window_and_has_a_value_for_the_traffic() {
+    let world = world();
+    let ask = || world.viz.data("/api/timeseries?namespace=shop&type=deployment&name=web&window=10m");
+    let known = |series: &Value| -> Vec<f64> {
+        series["successRate"].as_array().unwrap().iter().filter_map(Value::as_f64).collect()
+    };
+    // The last value is for a time a few seconds ago.
+    wait_for("a value of the traffic", || !known(&ask()).is_empty());
+    let series = ask();
+    let rates = series["successRate"].as_array().unwrap();
+    assert!((rates.len() as f64 * series["step"].as_f64().unwrap()) >= 600.0 && rates.len() <= 120);
+    let known = known(&series);
+    assert!(known.iter().all(|rate| (rate - shop::WEB_RATE).abs() < 1e-6), "{known:?}");
+}
+
+#[test]
+fn without_prometheus_the_proxies_say_the_same_of_the_last_minute() {
+    let exporter = shop_exporter();
+    let viz = Viz::start(Options {
+        manifests: shop::MANIFESTS,
+        proxy: Some(exporter.address()),
+        ..Options::default()
+    });
+    let web = || find(&viz.data("/api/tps-reports?type=deployment&window=10m"), "web").clone();
+    wait_for("the first scrape", || web()["tcp"]["openConnections"] == 4.0);
+    exporter.set_metrics(shop::page(1.0));
+    wait_for("the second scrape", || web()["http"] != Value::Null);
+    let answer = viz.get("/api/tps-reports?type=deployment&window=1h").json();
+    assert_eq!((&answer["meta"]["source"], &answer["meta"]["window"]), (&json!("proxies"), &json!("1m")));
+    let http = web()["http"].clone();
+    assert!((http["successRate"].as_f64().unwrap() - shop::WEB_RATE).abs() < 1e-6, "{http}");
+    assert!((http["latencyMs"]["p50"].as_f64().unwrap() - shop::P50).abs() < 0.01, "{http}");
+    let map = viz.data("/api/topology");
+    assert_eq!(map["edges"].as_array().unwrap().len(), 4, "{map}");
+    assert_eq!(viz.data("/api/version")["prometheus"]["available"], false);
+}

@@ -1,0 +1,12 @@
+//! weft-viz against a real Prometheus, which scrapes figures that the tests know, and against broken ones.
+
+#![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
+
+mod accuracy;
+mod broken;
+mod exporter;
+mod hostile;
+mod http;
+mod process;
+mod shop;
+mod web;
