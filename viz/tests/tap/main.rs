@@ -189,12 +189,12 @@ fn a_user_with_the_right_taps(server: &ApiServer) {
         assert_eq!(message["skipped"][0]["pod"], "demo/web-1", "{first}");
     }
     let error = server.kubectl("bob", &["get", "--raw", &WEB.replace("web/tap", "absent/tap")]).unwrap_err();
-    assert!(error.contains("has no pods") || error.contains("could not find"), "{error}");
+    assert!(error.contains("has no pods"), "{error}");
 }
 
 fn what_the_api_server_lets_pass_is_reviewed_again(server: &ApiServer) {
     let error = server.kubectl("carol", &["get", "--raw", DEMO]).unwrap_err();
-    assert!(error.contains("carol may not watch namespaces/tap") || error.contains("forbidden"), "{error}");
+    assert!(error.contains("carol may not watch namespaces/tap"), "{error}");
 }
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
