@@ -1,5 +1,6 @@
 //! Taps of the proxies: what they show, to whom, and how much of it.
 
+mod cost;
 mod filters;
 mod limits;
 mod refused;
@@ -64,6 +65,12 @@ pub(crate) fn area() -> Area {
             "slow_reader",
             "A reader that does not read costs the clients nothing: events are dropped, counted, and it is told.",
             limits::slow_reader,
+        )
+        .scenario(
+            "cost",
+            "2 000 requests per second are all answered while both ends are tapped at 100 per second; it prints what that \
+             costs.",
+            cost::cost,
         )
         .scenario("too_many", "More taps than a proxy allows are refused; the others go on.", limits::too_many)
         .scenario(

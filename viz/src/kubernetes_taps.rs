@@ -8,12 +8,12 @@ use futures::{
     stream::{self, BoxStream},
 };
 use http::Request;
-use kube::Client;
+use kube::{Client, core::Status};
 use tokio_util::{
     codec::{FramedRead, LinesCodec},
     compat::FuturesAsyncReadCompatExt,
 };
-use weft_api::viz::{ErrorBody, ErrorCode, Failure, ResourceType, TapMessage, TapQuery};
+use weft_api::viz::{ErrorCode, Failure, ResourceType, TapMessage, TapQuery};
 
 use crate::taps::Taps;
 
@@ -107,8 +107,8 @@ fn failure(error: kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => {
             // The tap API says itself what is wrong; the API server answers in its own form.
-            if let Ok(body) = serde_json::from_str::<ErrorBody>(&status.message) {
-                return body.error;
+            if let Some(failure) = own(&status) {
+                return failure;
             }
             let code = match status.code {
                 403 => ErrorCode::Forbidden,
@@ -131,6 +131,17 @@ fn failure(error: kube::Error) -> Failure {
     }
 }
 
+/// The failure that the tap API describes in the causes of a Status.
+fn own(status: &Status) -> Option<Failure> {
+    let cause = status.details.as_ref()?.causes.first()?;
+    let code: ErrorCode = serde_json::from_value(cause.reason.as_str().into()).ok()?;
+    if matches!(code, ErrorCode::Other(_)) {
+        return None;
+    }
+    let failure = Failure::new(code, status.message.clone());
+    Some(if cause.message.is_empty() { failure } else { failure.hint(cause.message.clone()) })
+}
+
 fn broken(message: &str) -> TapMessage {
     let failure = Failure::new(ErrorCode::ClusterUnavailable, format!("The tap ended: {message}."));
     TapMessage::Error { error: failure.hint("Open it again.") }
@@ -139,6 +150,19 @@ fn broken(message: &str) -> TapMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_of_the_tap_api_is_told_from_one_of_the_api_server() {
+        let status = |reason: &str| -> Status {
+            let cause = serde_json::json!({"reason": reason, "message": "do this"});
+            let details = serde_json::json!({"causes": [cause]});
+            let body = serde_json::json!({"kind": "Status", "status": "Failure", "message": "no", "code": 409, "details": details});
+            serde_json::from_value(body).unwrap()
+        };
+        let failure = own(&status("tap_disabled")).unwrap();
+        assert_eq!((failure.code, failure.hint.as_deref()), (ErrorCode::TapDisabled, Some("do this")));
+        assert_eq!(own(&status("FieldValueInvalid")), None);
+    }
 
     #[test]
     fn a_tap_is_asked_for_by_path_and_parameters() {

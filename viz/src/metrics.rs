@@ -17,8 +17,6 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::prometheus::PrometheusError;
-
 /// All clones share the same metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -87,22 +85,15 @@ impl Metrics {
         self.requests.get_or_create(&Request { call, code }).inc();
     }
 
-    pub(crate) fn prometheus_asked(&self, took: Duration, error: Option<&PrometheusError>) {
+    pub(crate) fn prometheus_asked(&self, took: Duration, failed: Option<&'static str>) {
         self.questions.observe(took.as_secs_f64());
-        let reason = match error {
-            None => return,
-            Some(PrometheusError::Timeout) => "timeout",
-            Some(PrometheusError::Unreachable(_)) => "unreachable",
-            Some(PrometheusError::Status { .. }) => "status",
-            Some(PrometheusError::TooLarge(_) | PrometheusError::TooManySeries(_)) => "too_large",
-            Some(PrometheusError::Nonsense(_)) => "nonsense",
-            Some(PrometheusError::Credentials(_)) => "credentials",
-        };
-        self.question_errors.get_or_create(&Reason { reason }).inc();
+        if let Some(reason) = failed {
+            self.prometheus_failed(reason);
+        }
     }
 
-    pub(crate) fn prometheus_lied(&self) {
-        self.question_errors.get_or_create(&Reason { reason: "nonsense" }).inc();
+    pub(crate) fn prometheus_failed(&self, reason: &'static str) {
+        self.question_errors.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn connected(&self) -> Connected {

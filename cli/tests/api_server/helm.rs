@@ -192,7 +192,7 @@ pub(crate) fn objects(text: &str) -> BTreeMap<String, Value> {
             object["data"]["values"] = serde_yaml_ng::from_str(values).unwrap();
         }
         if name == "ConfigMap/prometheus-config" {
-            for text in object["data"].as_object_mut().unwrap().values_mut() {
+            for text in object["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut()) {
                 *text = serde_yaml_ng::from_str(text.as_str().unwrap()).unwrap();
             }
         }

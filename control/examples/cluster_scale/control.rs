@@ -42,6 +42,10 @@ impl Control {
             .arg(&state)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--webhook", "127.0.0.1:0"])
             .args(["--control-plane-namespace", NAMESPACE, "--log-level", "error"])
+            // As the chart sets them.
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("MALLOC_MMAP_THRESHOLD_", "65536")
+            .env("MALLOC_TRIM_THRESHOLD_", "65536")
             .spawn()
             .with_context(|| program.display().to_string())?;
         let mut control = Self { child, state, _folder: folder };

@@ -38,6 +38,8 @@ const AT_ONCE: usize = 16;
 /// Streams that may be opened at the same time.
 const OPENING: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Without a message for this long, there are no more.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// All streams. Dropping it ends them.
 pub(crate) struct Nodes {
@@ -90,6 +92,8 @@ impl Nodes {
         for _ in 0..count - scale.nodes {
             nodes.next(PATIENCE).await?.context("a stream has no endpoints")?;
         }
+        // The endpoints that a stream begins with come in several messages.
+        while nodes.next(QUIET).await?.is_some() {}
         Ok(nodes)
     }
 
@@ -208,7 +212,10 @@ async fn follow(
     let mut stream = DestinationClient::new(channel).get(request).await?.into_inner();
     drop(permit);
     while stream.message().await?.is_some() {
-        sender.send(Received { service, at: Instant::now() }).await?;
+        if sender.send(Received { service, at: Instant::now() }).await.is_err() {
+            // The measurement is over.
+            return Ok(());
+        }
     }
     bail!("weft-control ended the stream")
 }

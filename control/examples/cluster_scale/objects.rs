@@ -35,7 +35,7 @@ impl Scale {
     }
 }
 
-/// Where an object is created.
+/// A request to the API server.
 struct Call {
     method: Method,
     path: String,

@@ -11,8 +11,11 @@ use weft_api::linkerd::destination::{AddrSet, NoEndpoints, Update, WeightedAddr,
 use super::{address::Describer, authority::ServiceName};
 use crate::index::{Cluster, Endpoint, Place, Service, Topic};
 
-/// The limit of one message, a few hundred kilobytes.
-const MAX_ADDRESSES: usize = 1000;
+/// The limit of one message, some kilobytes: the encoder keeps a buffer of the size of a stream's largest message as long
+/// as the stream lives, and there are thousands of streams.
+const MAX_ADDED: usize = 12;
+/// An address alone has few bytes.
+const MAX_REMOVED: usize = 128;
 
 /// The endpoints of one port of a service, for one client.
 #[derive(Debug)]
@@ -85,10 +88,10 @@ impl Endpoints {
             ("namespace".to_owned(), name.namespace.clone()),
             ("service".to_owned(), name.name.clone()),
         ]);
-        let adds = added.chunks(MAX_ADDRESSES).map(|addrs| {
+        let adds = added.chunks(MAX_ADDED).map(|addrs| {
             update::Update::Add(WeightedAddrSet { addrs: addrs.to_vec(), metric_labels: labels.clone() })
         });
-        let removes = removed.chunks(MAX_ADDRESSES).map(|addrs| {
+        let removes = removed.chunks(MAX_REMOVED).map(|addrs| {
             update::Update::Remove(AddrSet { addrs: addrs.iter().map(|addr| (*addr).into()).collect() })
         });
         // New ones first, so that the client always has some.

@@ -326,3 +326,22 @@ async fn http(admin: std::net::SocketAddr, path: &str) -> String {
     stream.read_to_string(&mut answer).await.unwrap();
     answer
 }
+
+/// The encoder keeps a buffer as large as a stream's largest message.
+#[tokio::test]
+async fn many_endpoints_come_in_small_messages() {
+    let addresses: Vec<_> = (1..=40).map(|number| format!("{{addresses: [10.0.1.{number}]}}")).collect();
+    let cluster = format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: many, namespace: demo}}, spec: {{ports: [{{port: 80}}]}}}}\n---\n\
+         {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: many-x, namespace: \
+         demo, labels: {{kubernetes.io/service-name: many}}}}, ports: [{{port: 80}}], endpoints: [{}]}}",
+        addresses.join(", ")
+    );
+    let running = Running::start(&cluster).await;
+    let mut stream = get(&running, "many.demo.svc.cluster.local:80").await.unwrap();
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 40 {
+        sizes.push(added(next(&mut stream).await).0.len());
+    }
+    assert_eq!(sizes, [12, 12, 12, 4]);
+}

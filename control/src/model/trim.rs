@@ -37,7 +37,10 @@ impl Object {
                 object.secrets = None;
             }
             Self::Service(object) => object.status = None::<ServiceStatus>,
-            Self::EndpointSlice(object) => object.endpoints.iter_mut().for_each(endpoint),
+            Self::EndpointSlice(object) => {
+                object.endpoints.iter_mut().for_each(endpoint);
+                object.endpoints.shrink_to_fit();
+            }
             Self::Pod(object) => pod(object),
             Self::MetadataOnly(..)
             | Self::Server(_)
@@ -80,6 +83,7 @@ fn metadata(kind: Kind, metadata: &mut ObjectMeta) {
     });
     let some = |map: BTreeMap<String, String>| (!map.is_empty()).then_some(map);
     let owner = |owner: OwnerReference| OwnerReference { block_owner_deletion: None, ..owner };
+    let owners_of = |owners: Vec<OwnerReference>| exact(owners.into_iter().map(owner));
     let owners = metadata.owner_references.take().unwrap_or_default();
     *metadata = ObjectMeta {
         name: metadata.name.take(),
@@ -87,15 +91,23 @@ fn metadata(kind: Kind, metadata: &mut ObjectMeta) {
         uid: metadata.uid.take(),
         annotations: some(annotations),
         labels: some(labels),
-        owner_references: (!owners.is_empty()).then(|| owners.into_iter().map(owner).collect()),
+        owner_references: (!owners.is_empty()).then(|| owners_of(owners)),
         creation_timestamp: metadata.creation_timestamp.take(),
         deletion_timestamp: metadata.deletion_timestamp.take(),
         ..ObjectMeta::default()
     };
 }
 
+/// Without the room for more that a list has after it was read: it can be several times what the list needs.
+fn exact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = items.collect();
+    all.shrink_to_fit();
+    all
+}
+
 fn endpoint(endpoint: &mut Endpoint) {
     endpoint.deprecated_topology = None;
+    endpoint.addresses.shrink_to_fit();
     if let Some(target) = &mut endpoint.target_ref {
         target.resource_version = None;
         target.uid = None;
@@ -109,10 +121,10 @@ fn pod(pod: &mut Pod) {
     let is_sidecar = |container: &Container| {
         container.restart_policy.as_deref() == Some("Always") || container.name == LINKERD_CONTAINER
     };
-    let sidecars: Vec<_> =
-        spec.init_containers.into_iter().flatten().filter(is_sidecar).map(container).collect();
+    let sidecars = spec.init_containers.into_iter().flatten().filter(is_sidecar);
+    let sidecars = exact(sidecars.map(container));
     pod.spec = Some(PodSpec {
-        containers: spec.containers.into_iter().map(container).collect(),
+        containers: exact(spec.containers.into_iter().map(container)),
         init_containers: (!sidecars.is_empty()).then_some(sidecars),
         host_network: spec.host_network,
         hostname: spec.hostname,
@@ -129,12 +141,12 @@ fn pod(pod: &mut Pod) {
         type_: condition.type_,
         ..PodCondition::default()
     };
-    let conditions: Vec<_> = conditions.map(condition).collect();
+    let conditions = exact(conditions.map(condition));
     pod.status = Some(PodStatus {
         conditions: (!conditions.is_empty()).then_some(conditions),
         phase: status.phase,
         pod_ip: status.pod_ip,
-        pod_ips: status.pod_ips,
+        pod_ips: status.pod_ips.map(|ips| exact(ips.into_iter())),
         start_time: status.start_time,
         ..PodStatus::default()
     });
@@ -143,11 +155,11 @@ fn pod(pod: &mut Pod) {
 fn container(container: Container) -> Container {
     let is_linkerd = container.name == LINKERD_CONTAINER;
     let used = |variable: &EnvVar| is_linkerd && variable.name == LINKERD_INBOUND_ADDR;
-    let env: Vec<_> = container.env.into_iter().flatten().filter(used).collect();
+    let env = exact(container.env.into_iter().flatten().filter(used));
     let port = |port: ContainerPort| ContainerPort { host_ip: None, host_port: None, ..port };
     Container {
         env: (!env.is_empty()).then_some(env),
-        ports: container.ports.map(|ports| ports.into_iter().map(port).collect()),
+        ports: container.ports.map(|ports| exact(ports.into_iter().map(port))),
         liveness_probe: container.liveness_probe.and_then(probe),
         readiness_probe: container.readiness_probe.and_then(probe),
         startup_probe: container.startup_probe.and_then(probe),

@@ -94,7 +94,7 @@ async fn processes(app: &App, ask: &Ask) -> Result<Vec<ComponentItem>, Failure> 
                 namespace: app.cluster.mesh.control_plane_namespace.clone(),
                 version: Some(version),
                 desired: u32::try_from(samples.len()).unwrap_or_default(),
-                pods: samples.iter().map(pod).collect(),
+                pods: sorted(samples.iter().map(pod).collect()),
             }))
         }
     };
@@ -103,4 +103,9 @@ async fn processes(app: &App, ask: &Ask) -> Result<Vec<ComponentItem>, Failure> 
         of("proxy_build_info", "weft-proxy", "node"),
     )?;
     Ok(control.into_iter().chain(proxies).collect())
+}
+
+fn sorted(mut pods: Vec<ComponentPod>) -> Vec<ComponentPod> {
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    pods
 }

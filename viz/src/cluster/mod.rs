@@ -110,8 +110,12 @@ impl Cluster {
         {
             return view.clone();
         }
+        // Objects may arrive at any moment until all have been read.
+        let is_complete = self.follower.missing().is_none();
         let view = Arc::new(ClusterView::of(self.follower.index()));
-        *current = Some((Instant::now(), view.clone()));
+        if is_complete {
+            *current = Some((Instant::now(), view.clone()));
+        }
         view
     }
 

@@ -26,8 +26,9 @@ impl Resolution {
         let step = length.div_ceil(max_values - 1).max(scrape_interval).max(1);
         let to = at / step * step;
         let times = Times { from: to.saturating_sub(length / step * step), to, step };
-        // Prometheus needs two scrapes for a rate; a third one makes up for one that failed.
-        Self { times, range: step.max(3 * scrape_interval) }
+        // Prometheus needs two scrapes for a rate; a third one makes up for one that failed. What happens between the last
+        // scrape of one range and the first of the next one would be in neither, so ranges overlap by an interval.
+        Self { times, range: step.max(2 * scrape_interval) + scrape_interval }
     }
 }
 

@@ -47,6 +47,20 @@ pub(crate) enum PrometheusError {
     Credentials(io::Error),
 }
 
+impl PrometheusError {
+    /// The word for metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Status { .. } => "status",
+            Self::TooLarge(_) | Self::TooManySeries(_) => "too_large",
+            Self::Nonsense(_) => "nonsense",
+            Self::Credentials(_) => "credentials",
+        }
+    }
+}
+
 impl Client {
     /// `base` is a URL as in `http://prometheus.weft-viz:9090`, with a path if Prometheus has one.
     pub(crate) fn new(base: &str, credentials: Credentials) -> Result<Self, String> {

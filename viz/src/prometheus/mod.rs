@@ -81,7 +81,7 @@ impl Prometheus {
         };
         let start = std::time::Instant::now();
         let result = self.client.get(path, parameters).await;
-        self.metrics.prometheus_asked(start.elapsed(), result.as_ref().err());
+        self.metrics.prometheus_asked(start.elapsed(), result.as_ref().err().map(PrometheusError::reason));
         result.map_err(|error| {
             tracing::warn!(%error, path, "Prometheus cannot be asked");
             unavailable(&self.client, &error)
@@ -90,7 +90,7 @@ impl Prometheus {
 
     fn nonsense(&self, error: &PrometheusError) -> Failure {
         tracing::warn!(%error, "Prometheus answers nonsense");
-        self.metrics.prometheus_lied();
+        self.metrics.prometheus_failed(error.reason());
         unavailable(&self.client, error)
     }
 }

@@ -2,8 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::scrapes::Series;
 use crate::query::{Kind, Labels, Query, Sample, get};
+
+/// A series of a proxy with its value now and about a minute ago.
+pub(super) struct Series<'a> {
+    pub(super) labels: &'a Labels,
+    pub(super) now: f64,
+    /// 0 if it did not exist yet; `None` if nothing is known of that time.
+    pub(super) before: Option<f64>,
+    /// Seconds between the two.
+    pub(super) seconds: f64,
+    /// The time of the scrape.
+    pub(super) at: f64,
+}
 
 /// The value of each group. `series` are those of a metric.
 pub(super) fn evaluate<'a>(query: &Query, series: impl FnOnce(&str) -> Vec<Series<'a>>) -> Vec<Sample> {

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use super::{
     admin::Proxies,
-    evaluate,
+    evaluate::{Series, evaluate},
     parse::{labels, lines},
 };
 use crate::{
@@ -72,18 +72,6 @@ struct Scrape {
     values: HashMap<&'static str, HashMap<String, f64>>,
 }
 
-/// A series of a proxy with its value now and about a minute ago.
-pub(super) struct Series<'a> {
-    pub(super) labels: &'a Labels,
-    pub(super) now: f64,
-    /// 0 if it did not exist yet; `None` if nothing is known of that time.
-    pub(super) before: Option<f64>,
-    /// Seconds between the two.
-    pub(super) seconds: f64,
-    /// The time of the scrape.
-    pub(super) at: f64,
-}
-
 impl Scrapes {
     /// Scrapes until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, proxies: Arc<Proxies>, cluster: Arc<Cluster>) {
@@ -109,7 +97,7 @@ impl Scrapes {
 
     pub(crate) fn instant(&self, query: &Query) -> Vec<Sample> {
         let nodes = self.nodes.read();
-        evaluate::evaluate(query, |metric| nodes.values().flat_map(move |node| node.series(metric)).collect())
+        evaluate(query, |metric| nodes.values().flat_map(move |node| node.series(metric)).collect())
     }
 
     fn add(&self, name: &str, page: &str) {

@@ -1,7 +1,8 @@
 //! The figures of the API are those that were counted, whoever is asked.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,8 +23,19 @@ struct World {
     overview: Value,
 }
 
+/// The tests that run at the same time share a world. It ends with the last of them.
+fn world() -> Arc<World> {
+    static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut current = WORLD.lock();
+    current.upgrade().unwrap_or_else(|| {
+        let world = Arc::new(start());
+        *current = Arc::downgrade(&world);
+        world
+    })
+}
+
 /// All traffic happens between two scrapes, about ten seconds after the first one.
-static WORLD: LazyLock<World> = LazyLock::new(|| {
+fn start() -> World {
     let exporter = shop_exporter();
     let prometheus = Prometheus::start(exporter.address());
     let count = || {
@@ -43,7 +55,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     });
     let overview = viz.data("/api/overview");
     World { _exporter: exporter, _prometheus: prometheus, viz, overview }
-});
+}
 
 fn shop_exporter() -> Exporter {
     let exporter = Exporter::start();
@@ -76,7 +88,8 @@ fn sum(a: (u64, u64), b: (u64, u64)) -> (u64, u64) {
 
 #[test]
 fn figures_agree_per_pod_per_owner_per_service_and_per_namespace() {
-    let viz = &WORLD.viz;
+    let world = world();
+    let viz = &world.viz;
     let all_web = sum(shop::WEB_1, shop::WEB_2);
     let pods = viz.data("/api/tps-reports?type=pod&namespace=shop&window=10m");
     assert_http(&find(&pods, "web-1")["http"], shop::WEB_1);
@@ -96,7 +109,8 @@ fn figures_agree_per_pod_per_owner_per_service_and_per_namespace() {
 
 #[test]
 fn traffic_between_two_resources_is_what_its_source_saw() {
-    let viz = &WORLD.viz;
+    let world = world();
+    let viz = &world.viz;
     let to = viz
         .data("/api/tps-reports?type=deployment&to_namespace=shop&to_type=deployment&to_name=web&window=10m");
     assert_eq!(to.as_array().unwrap().len(), 1, "{to}");
@@ -109,7 +123,8 @@ fn traffic_between_two_resources_is_what_its_source_saw() {
 
 #[test]
 fn the_map_has_an_edge_for_every_pair_and_its_worst_protection() {
-    let map = WORLD.viz.data("/api/topology?namespace=shop&window=10m");
+    let world = world();
+    let map = world.viz.data("/api/topology?namespace=shop&window=10m");
     let edges = map["edges"].as_array().unwrap();
     let mut found: Vec<_> = edges
         .iter()
@@ -138,7 +153,8 @@ fn the_map_has_an_edge_for_every_pair_and_its_worst_protection() {
 
 #[test]
 fn edges_name_both_identities() {
-    let edges = WORLD.viz.data("/api/edges?namespace=shop&type=deployment&name=web&window=10m");
+    let world = world();
+    let edges = world.viz.data("/api/edges?namespace=shop&type=deployment&name=web&window=10m");
     let to_store =
         edges.as_array().unwrap().iter().find(|edge| edge["destination"]["name"] == "store").unwrap();
     assert_eq!(to_store["clientId"], "web.shop.serviceaccount.identity.linkerd.cluster.local");
@@ -149,7 +165,8 @@ fn edges_name_both_identities() {
 
 #[test]
 fn problems_are_found_and_the_worst_comes_first() {
-    let overview = &WORLD.overview;
+    let world = world();
+    let overview = &world.overview;
     let problems = overview["problems"].as_array().unwrap();
     let kinds: Vec<_> = problems.iter().map(|problem| problem["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds[0], "success-rate", "{kinds:?}");
@@ -171,7 +188,8 @@ fn problems_are_found_and_the_worst_comes_first() {
 
 #[test]
 fn a_resource_shows_its_neighbours_pods_and_failing_paths() {
-    let detail = WORLD.viz.data("/api/resource/shop/deployment/web?window=10m");
+    let world = world();
+    let detail = world.viz.data("/api/resource/shop/deployment/web?window=10m");
     assert_http(&detail["row"]["http"], sum(shop::WEB_1, shop::WEB_2));
     assert_http(&find(&detail["inbound"], "bot")["http"], sum(shop::WEB_1, shop::WEB_2));
     assert_http(&find(&detail["outbound"], "store")["http"], shop::STORE);
@@ -180,13 +198,14 @@ fn a_resource_shows_its_neighbours_pods_and_failing_paths() {
     assert_eq!(detail["worst"][0]["path"], "/buy");
     assert_eq!(detail["identities"], json!(["web.shop.serviceaccount.identity.linkerd.cluster.local"]));
     assert_eq!(detail["labels"]["app"], "web");
-    let (status, code, has_hint) = WORLD.viz.error("/api/resource/shop/deployment/absent");
+    let (status, code, has_hint) = world.viz.error("/api/resource/shop/deployment/absent");
     assert_eq!((status, code.as_str(), has_hint), (404, "not_found", true));
 }
 
 #[test]
 fn nodes_tell_of_their_proxies() {
-    let nodes = WORLD.viz.data("/api/nodes");
+    let world = world();
+    let nodes = world.viz.data("/api/nodes");
     let proxy = &nodes[0]["proxy"];
     assert_eq!((&nodes[0]["name"], &proxy["state"]), (&json!("n"), &json!("ready")), "{proxy}");
     assert_eq!((&proxy["version"], &proxy["connections"]), (&json!("1.2.3"), &json!(7.0)));
@@ -194,7 +213,8 @@ fn nodes_tell_of_their_proxies() {
 
 #[test]
 fn a_series_covers_the_window_and_has_a_value_for_the_traffic() {
-    let ask = || WORLD.viz.data("/api/timeseries?namespace=shop&type=deployment&name=web&window=10m");
+    let world = world();
+    let ask = || world.viz.data("/api/timeseries?namespace=shop&type=deployment&name=web&window=10m");
     let known = |series: &Value| -> Vec<f64> {
         series["successRate"].as_array().unwrap().iter().filter_map(Value::as_f64).collect()
     };

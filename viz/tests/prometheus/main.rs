@@ -1,6 +1,6 @@
 //! weft-viz against a real Prometheus, which scrapes figures that the tests know, and against broken ones.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod accuracy;
 mod broken;

@@ -6,7 +6,6 @@ use super::{
 };
 
 const PROXY: &str = "job=\"weft-proxy\"";
-const CONTROL: &str = "job=\"weft-control\"";
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -130,10 +129,6 @@ fn control() -> Row {
     Row::new(
         "Control plane",
         [
-            Panel::lines("CPU", "short", "CPU cores in use, by replica.")
-                .query(rate("process_cpu_seconds_total", CONTROL, "pod"), "{{pod}}"),
-            Panel::lines("Memory", "bytes", "Resident memory, by replica.")
-                .query(format!("sum by (pod) (process_resident_memory_bytes{{{CONTROL}}})"), "{{pod}}"),
             Panel::lines("Objects", "short", "Objects that the control plane knows, by kind.")
                 .query("max by (kind) (weft_control_index_objects)", "{{kind}}"),
             Panel::lines("Open streams", "short", "Open gRPC streams, by method.")

@@ -231,9 +231,9 @@ mod tests {
             [
                 "deploy/web -n emojivoto   3 calls, 2 rows",
                 "",
-                "Source   Destination   Method   Path                                       Count▼    Best   Worst    Last   Success Rate",
-                "bot      web           GET      /api/list                                       2     2ms     4ms     4ms        100.00%",
-                "web-1    voting-1      POST     /emojivoto.v1.VotingService/VoteDoughnut        1  1.25ms  1.25ms  1.25ms          0.00%",
+                "Source  Destination  Method  Path                                            Count▼   Best   Worst   Last   Success Rate",
+                "bot     web          GET     /api/list                                            2  2.0ms   4.0ms  4.0ms        100.00%",
+                "web-1   voting-1     POST    /emojivoto.v1.VotingService/VoteDoughnut             1  1.2ms   1.2ms  1.2ms          0.00%",
                 "q quit  ←→ sort  r reverse  / filter  space pause  c clear  ? help",
             ]
         );

@@ -69,9 +69,6 @@ series; a test compares the two.
 - action: keep
   source_labels: [__name__]
   regex: "\
-    process_cpu_seconds_total|\
-    process_resident_memory_bytes|\
-    process_start_time_seconds|\
     weft_control_build_info|\
     weft_control_certificates_refused_total|\
     weft_control_grpc_requests_total|\

@@ -90,7 +90,12 @@ pub async fn run(server: Server, stop: CancellationToken) -> Result<(), ServerEr
         connections::serve(listener, security, routes, stop.clone()),
         connections::serve(admin_listener, Security::Plain, admin, stop.clone()),
         front_proxy.follow(client.clone(), stop.clone()),
-        anchors::copy(client, role.tap.control_plane_namespace, role.tap.trust_anchors, stop.clone()),
+        anchors::follow(
+            client,
+            role.tap.control_plane_namespace.clone(),
+            &role.tap.trust_anchors,
+            stop.clone()
+        ),
         registration.run(stop),
     );
     Ok(())

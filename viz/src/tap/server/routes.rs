@@ -12,7 +12,8 @@ use axum::{
 use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use weft_api::viz::{ErrorBody, Failure, TapMessage, TapQuery};
+use serde_json::json;
+use weft_api::viz::{Failure, TapMessage, TapQuery};
 
 use super::{
     access::{Access, ClientCertificate},
@@ -102,8 +103,30 @@ fn line(message: &TapMessage) -> Bytes {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let (_, status) = self.0.code.parts();
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(ErrorBody { error: self.0 })).into_response()
+        let (word, code) = self.0.code.parts();
+        let reason = match code {
+            400 => "BadRequest",
+            403 => "Forbidden",
+            404 => "NotFound",
+            409 => "Conflict",
+            429 => "TooManyRequests",
+            503 => "ServiceUnavailable",
+            504 => "Timeout",
+            _ => "InternalError",
+        };
+        // Clients of Kubernetes read the Status, others the error.
+        let body = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.0.message,
+            "reason": reason,
+            "code": code,
+            "details": {"causes": [{"reason": word, "message": self.0.hint.clone().unwrap_or_default()}]},
+            "error": self.0,
+        });
+        let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(body)).into_response()
     }
 }

@@ -27,6 +27,8 @@ pub struct ClusterConfig {
     pub control_args: Vec<String>,
     /// More arguments for every `weft-proxy run`.
     pub proxy_args: Vec<String>,
+    /// Whether weft-viz may tap the proxies.
+    pub taps: bool,
     /// Variables for weft-control and weft-proxy.
     pub env: Vec<(String, String)>,
     /// Whether weft-control and weft-proxies run; without them pods talk directly.
@@ -58,6 +60,7 @@ impl ClusterConfig {
             binaries: own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/usr/bin")).to_owned(),
             control_args: Vec::new(),
             proxy_args: Vec::new(),
+            taps: false,
             env: Vec::new(),
             mesh: true,
             cancel: Arc::default(),

@@ -144,6 +144,15 @@ impl Cluster {
         self.control_state("identity")
     }
 
+    /// The identity that may tap the proxies: weft-viz's.
+    fn tap_identity(&self) -> Result<String> {
+        let control = self.control_identity()?;
+        let rest = control.split_once(".serviceaccount.").map(|(_, rest)| rest);
+        let rest =
+            rest.ok_or_else(|| Error::Manifests(format!("{control:?} is no identity of a service account")))?;
+        Ok(format!("tap.weft-viz.serviceaccount.{rest}"))
+    }
+
     fn control_state(&self, file: &str) -> Result<String> {
         let path = self.layout.control_state().join(file);
         let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
@@ -209,6 +218,10 @@ impl Cluster {
             ("--host-netns", &self.layout.node_netns(node)),
             ("--admin", Path::new("127.0.0.1:0")),
         ]));
+        if self.config.taps {
+            args.extend(["--tap".to_owned(), "127.0.0.1:0".to_owned(), "--tap-identity".to_owned()]);
+            args.push(self.tap_identity()?);
+        }
         args.extend(self.config.proxy_args.iter().cloned());
         Ok(args)
     }

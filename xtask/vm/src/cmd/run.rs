@@ -79,6 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut config = ClusterConfig::new(CLUSTER, manifests);
     config.control_args = args.defaults.arguments();
     config.nodes = (b'a'..b'a' + args.nodes).map(|letter| char::from(letter).to_string()).collect();
+    config.taps = !args.no_viz;
     let signals = guard::signals(config.cancel.clone())?;
 
     // Declared first, so that it is dropped after the cluster.
