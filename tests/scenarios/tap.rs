@@ -5,6 +5,7 @@ mod filters;
 mod limits;
 mod refused;
 mod restart;
+mod service;
 
 use std::time::Duration;
 
@@ -83,6 +84,12 @@ pub(crate) fn area() -> Area {
             "takeover",
             "When a proxy is replaced, its taps end with UNAVAILABLE, and the successor shows the next requests.",
             restart::takeover,
+        )
+        .scenario(
+            "through_viz",
+            "weft-viz taps a namespace or a pod on both nodes, for who has the token: it says which pods are tapped and why \
+             others are not, shows each request once per end with both pods, and finds a proxy's successor.",
+            service::through_viz,
         )
         .scenario("kill", "After a crash the new proxy can be tapped.", restart::kill)
         .alone(

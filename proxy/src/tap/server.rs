@@ -49,6 +49,9 @@ pub struct Server {
     pub draining: CancellationToken,
 }
 
+/// Why a client is refused: the kind of reason, and the reason.
+struct Refusal(&'static str, String);
+
 /// Opens the listener. A predecessor that has not given way yet listens at the same address.
 ///
 /// # Errors
@@ -91,10 +94,10 @@ impl Server {
             tokio::spawn(async move {
                 match server.secure(stream).await {
                     Ok(stream) => server.serve(stream).await,
-                    Err(refusal) => {
+                    Err(Refusal(kind, reason)) => {
                         server.taps.counts.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        if log.allow("tap") {
-                            warn!(%peer, reason = refusal, "a tap was refused");
+                        if log.allow(kind) {
+                            warn!(%peer, reason, "a tap was refused");
                         }
                     }
                 }
@@ -107,17 +110,21 @@ impl Server {
     ///
     /// # Errors
     /// Why the client is refused.
-    async fn secure(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
-        let credential = self.lease.current().ok_or("the proxy has no certificate of its own yet")?;
+    async fn secure(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Refusal> {
+        let own = || Refusal("no certificate", "the proxy has no certificate of its own yet".to_owned());
+        let credential = self.lease.current().ok_or_else(own)?;
         let acceptor = TlsAcceptor::from(credential.server_for(ALPN));
+        let handshake = |text: String| Refusal("handshake", format!("the TLS handshake failed: {text}"));
         let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
             .await
-            .map_err(|_| "the TLS handshake took too long")?
-            .map_err(|error| format!("the TLS handshake failed: {error}"))?;
+            .map_err(|_| handshake("it took too long".to_owned()))?
+            .map_err(|error| handshake(error.to_string()))?;
         let (_, session) = stream.get_ref();
-        let identity = client_identity(session.peer_certificates()).ok_or("the client has no identity")?;
+        let nobody = || Refusal("no identity", "the client has no identity".to_owned());
+        let identity = client_identity(session.peer_certificates()).ok_or_else(nobody)?;
         if identity != self.client {
-            return Err(format!("{identity} may not tap, only {} may (--tap-identity)", self.client));
+            let text = format!("{identity} may not tap, only {} may (--tap-identity)", self.client);
+            return Err(Refusal("other identity", text));
         }
         Ok(stream)
     }

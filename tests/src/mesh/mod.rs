@@ -15,7 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, AtomicUsize, Ordering},
@@ -190,6 +190,11 @@ impl Mesh {
     pub fn folder(&self) -> Result<PathBuf> {
         let bpffs = self.cluster()?.layout().bpffs();
         Ok(bpffs.parent().context("the folder of the cluster")?.to_owned())
+    }
+
+    /// The folder of its manifests.
+    pub fn manifests(&self) -> &Path {
+        self.manifests.path()
     }
 
     /// A port above 8000 that no other scenario of this cluster uses.
