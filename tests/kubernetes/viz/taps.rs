@@ -7,7 +7,7 @@ use super::installed::with_viz;
 use crate::quick_start::demo;
 
 const ROLE: &str = "weft-viz-tap-admin";
-/// curl ends after this time: a tap goes on for ever.
+/// kubectl is ended after this time: a tap goes on for ever.
 const SECONDS: &str = "8";
 
 pub(super) fn taps_need_the_right_to_watch() -> Result<()> {
@@ -46,7 +46,8 @@ pub(super) fn pods_opt_out_of_taps() -> Result<()> {
                 Ok(events) => events,
                 Err(error) => format!("{error:#}"),
             };
-            ensure!(events.contains("disable-tap") || events.contains("tap_disabled"), "{events}");
+            // 409, because no pod is left, as kubectl prints it.
+            ensure!(events.contains("(Conflict)"), "{events}");
             ensure!(!events.contains("VotingService"), "a call is shown: {events}");
             Ok(())
         });
@@ -64,7 +65,6 @@ fn tap(cluster: &Cluster, user: &str, namespace: &str) -> Result<String> {
     if user != "kubernetes-admin" {
         command.args(["--as", user]);
     }
-    // kubectl has no limit for that.
     let mut limited = std::process::Command::new("timeout");
     limited.arg(SECONDS).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {

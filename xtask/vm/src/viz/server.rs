@@ -52,6 +52,18 @@ impl Server {
                 &format!("{node}={}", layout.proxy_state(node).join("admin-address").display()),
             );
         }
+        if cluster.config().taps {
+            option("--control", &cluster.control_address()?);
+            option("--token-file", &layout.control_state().join("tokens/viz").display());
+            option("--tap-listen", &tap);
+            option("--tap-token-file", &token.display());
+            for node in cluster.nodes() {
+                option(
+                    "--tap-proxy",
+                    &format!("{node}={}", layout.proxy_state(node).join("tap-address").display()),
+                );
+            }
+        }
         option("--listen", &web);
         option("--admin", &admin);
         if let Some((url, interval)) = prometheus {
@@ -72,7 +84,12 @@ impl Server {
         format!("http://{}", self.web)
     }
 
-    /// Where live calls are served.
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        self.web
+    }
+
+    /// Where live calls are served, if the proxies may be tapped.
     pub fn tap_url(&self) -> String {
         format!("http://{}", self.tap)
     }
