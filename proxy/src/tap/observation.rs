@@ -22,7 +22,7 @@ use weft_api::linkerd::{
 
 use super::{
     matching::{Call, Head, tap_labels},
-    registry::Tap,
+    open_tap::Tap,
 };
 use crate::{metrics::Tls, net::Direction};
 

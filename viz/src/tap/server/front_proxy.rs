@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use weft_api::viz::{ErrorCode, Failure};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::access::ClientCertificate;
+use super::client::ClientCertificate;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";

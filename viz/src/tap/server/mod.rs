@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod anchors;
 mod certificate;
+mod client;
 mod connections;
 mod discovery;
 mod front_proxy;
