@@ -198,10 +198,12 @@ async fn a_node_proxy_gets_certificates_for_the_meshed_pods_of_its_node_only() {
     let a = world.token(PROXY, "weft-proxy-a", "p1", "a");
     let identity = |name: &str| WEB.replace("web.demo", name);
     assert_eq!(world.certify(&a, WEB).await, Ok(()));
+    // Its own, by which it proves to a tap what it is.
+    assert_eq!(world.certify(&a, &identity("weft-proxy.linkerd")).await, Ok(()));
     for (name, text) in [
         ("db.demo", "node a has no meshed pod with service account demo/db"),
         ("plain.demo", "node a has no meshed pod with service account demo/plain"),
-        ("weft-proxy.linkerd", "no meshed pod with service account linkerd/weft-proxy"),
+        ("weft-proxy.demo", "no meshed pod with service account demo/weft-proxy"),
         ("weft-control.linkerd", "which issues it to itself only"),
     ] {
         let (code, error) = world.certify(&a, &identity(name)).await.unwrap_err();
