@@ -156,7 +156,7 @@ impl Question<'_> {
             };
             tokio::time::timeout(wait::here(LIMIT), open).await.context("the proxy does not answer")?
         })?;
-        Ok(Tap::read(stream)?)
+        Tap::read(stream)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     index::{Cluster, Endpoint, Index, Pod, Served},
     model::{Event, Key, Kind, Name},
-    settings::{AccessLog, FailMode, Policy, Protocol},
+    settings::{AccessLog, Annotations, FailMode, Policy, Protocol},
     testing::{cluster, mesh, objects},
 };
 
@@ -125,6 +125,31 @@ fn annotations_of_a_pod_override_those_of_its_namespace() {
         pod_of(r#"config.linkerd.io/skip-outbound-ports: "", config.linkerd.io/opaque-ports: "db,1-2""#);
     assert!(!pod.config.skip_outbound_ports.contains(9000));
     assert_eq!(pod.config.opaque_ports.ports().collect::<Vec<_>>(), [1, 2, 5000]);
+}
+
+#[test]
+fn a_pod_cannot_undo_that_its_namespace_opts_out_of_taps() {
+    let disabled = |pod: &str, namespace: &str| {
+        let parse = |value: &str| {
+            let annotations = [("viz.linkerd.io/disable-tap".to_owned(), value.to_owned())].into();
+            Annotations::parse(Some(&annotations)).0
+        };
+        let none = Annotations::default;
+        let (pod, namespace) = (
+            if pod.is_empty() { none() } else { parse(pod) },
+            if namespace.is_empty() { none() } else { parse(namespace) },
+        );
+        pod.or(&namespace).disable_tap.unwrap_or_default()
+    };
+    assert!(!disabled("", "") && !disabled("false", "false"));
+    assert!(
+        disabled("true", "")
+            && disabled("", "true")
+            && disabled("false", "true")
+            && disabled("true", "false")
+    );
+    assert!(pod_of(r#"viz.linkerd.io/disable-tap: "true""#).config.tap_disabled);
+    assert!(!pod_of("").config.tap_disabled);
 }
 
 #[test]

@@ -198,7 +198,7 @@ async fn a_node_proxy_gets_certificates_for_the_meshed_pods_of_its_node_only() {
     let a = world.token(PROXY, "weft-proxy-a", "p1", "a");
     let identity = |name: &str| WEB.replace("web.demo", name);
     assert_eq!(world.certify(&a, WEB).await, Ok(()));
-    // Its own, by which it proves to a tap what it is.
+    // Its own, by which the tap service knows it.
     assert_eq!(world.certify(&a, &identity("weft-proxy.linkerd")).await, Ok(()));
     for (name, text) in [
         ("db.demo", "node a has no meshed pod with service account demo/db"),
@@ -224,7 +224,7 @@ async fn a_sidecar_gets_a_certificate_for_its_own_service_account_only() {
     let world = World::start().await;
     let web = world.token("demo:web", "web", "w1", "a");
     assert_eq!(world.certify(&web, WEB).await, Ok(()));
-    for name in ["db.demo", "web.other", "weft-control.linkerd"] {
+    for name in ["db.demo", "web.other", "weft-control.linkerd", "weft-proxy.linkerd"] {
         let (code, error) = world.certify(&web, &WEB.replace("web.demo", name)).await.unwrap_err();
         assert_eq!(code, Code::PermissionDenied, "{error}");
     }
