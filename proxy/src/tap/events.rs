@@ -20,7 +20,7 @@ use weft_api::{
     tap,
 };
 
-use super::{Taps, registry::Tap};
+use super::{Taps, open_tap::Tap};
 
 /// How often the client is told of events that were kept back.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);

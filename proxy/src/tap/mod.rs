@@ -10,6 +10,7 @@ mod limit;
 mod matching;
 mod metrics;
 mod observation;
+mod open_tap;
 mod registry;
 mod request;
 mod server;

@@ -1,7 +1,6 @@
 //! The taps that are open.
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -10,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderName, Request};
+use http::Request;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +17,13 @@ use weft_api::linkerd::tap::TapEvent;
 
 use super::{
     limit::{Limit, Verdict},
-    matching::{Call, Head, Matcher, Subject},
+    matching::{Call, Head},
     metrics::{Counts, TapCollector},
-    observation::{EVENTS_PER_REQUEST, Observation},
+    observation::Observation,
+    open_tap::{EVENTS_PER_REQUEST, Tap},
     request::Wanted,
 };
-use crate::{metrics::Metrics, net::Direction, workload::Key};
+use crate::metrics::Metrics;
 
 /// Taps that may be open at the same time.
 pub(super) const MAX_TAPS: usize = 32;
@@ -41,23 +41,6 @@ pub struct Taps {
     next_request: AtomicU64,
     /// Distinguishes the requests of this process from those of others.
     base: u32,
-    pub(super) counts: Arc<Counts>,
-}
-
-/// One open tap. Requests that it shows hold it until they have ended.
-pub(super) struct Tap {
-    pub(super) id: u64,
-    workloads: HashSet<Key>,
-    direction: Option<Direction>,
-    matcher: Matcher,
-    /// The headers that are left out; `None`: headers are not wanted.
-    pub(super) ignored_headers: Option<HashSet<HeaderName>>,
-    limit: Limit,
-    pub(super) queue: mpsc::Sender<TapEvent>,
-    /// Events that were kept back and that the reader has not been told of.
-    pub(super) untold: AtomicU64,
-    /// Cancelled when it takes no more requests.
-    pub(super) retired: CancellationToken,
     pub(super) counts: Arc<Counts>,
 }
 
@@ -164,34 +147,5 @@ impl Taps {
         self.open.store(Arc::new(open));
         self.active.store(count, Ordering::Relaxed);
         self.counts.open.store(count as u64, Ordering::Relaxed);
-    }
-}
-
-impl Tap {
-    fn wants(&self, call: &Call<'_>, head: &Head<'_>) -> bool {
-        self.direction.is_none_or(|direction| direction == call.direction)
-            && self.workloads.contains(&call.workload.key)
-            && !call.workload.config.borrow().tap_disabled
-            && self.matcher.matches(&Subject {
-                source: call.source,
-                destination: call.destination,
-                labels: call.labels,
-                head,
-            })
-    }
-
-    /// Puts an event into the queue. False if there is no room.
-    pub(super) fn send(&self, event: TapEvent) -> bool {
-        let sent = self.queue.try_send(event).is_ok();
-        if sent {
-            self.counts.events.fetch_add(1, Ordering::Relaxed);
-        }
-        sent
-    }
-
-    /// Counts events that found no room in the queue.
-    pub(super) fn lose(&self, events: u64) {
-        self.untold.fetch_add(events, Ordering::Relaxed);
-        self.counts.queue_full.fetch_add(events, Ordering::Relaxed);
     }
 }

@@ -1,11 +1,11 @@
 //! The options of taps.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use http::HeaderName;
 
-use super::{CredentialsConfig, Proxies};
+use super::{CredentialsConfig, Proxies, proxies::FixedProxy};
 
 /// Headers that usually hold secrets.
 pub const SECRET_HEADERS: &str = "authorization,cookie,proxy-authorization,set-cookie,x-api-key,x-auth-token";
@@ -63,35 +63,6 @@ pub struct TapRole {
     pub service: String,
 }
 
-/// A proxy that an option names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FixedProxy {
-    pub node: String,
-    pub address: ProxyAddress,
-}
-
-/// Where a proxy answers taps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProxyAddress {
-    Socket(SocketAddr),
-    /// A file that the proxy writes its address to.
-    File(PathBuf),
-}
-
-impl FromStr for FixedProxy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not NODE=HOST:PORT or NODE=/PATH/OF/A/FILE");
-        let (node, address) = text.split_once('=').filter(|(node, _)| !node.is_empty()).ok_or_else(wrong)?;
-        let address = match address.starts_with('/') {
-            true => ProxyAddress::File(address.into()),
-            false => ProxyAddress::Socket(address.parse().map_err(|_| wrong())?),
-        };
-        Ok(Self { node: node.to_owned(), address })
-    }
-}
-
 impl TapArgs {
     pub fn proxies(&self) -> Proxies {
         match self.tap_proxy.is_empty() {
@@ -118,23 +89,5 @@ impl TapArgs {
     fn identity(&self, account: &str, namespace: &str) -> String {
         let Self { control_plane_namespace: control_plane, trust_domain, .. } = self;
         format!("{account}.{namespace}.serviceaccount.identity.{control_plane}.{trust_domain}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_is_named_by_address_or_file() {
-        let parse = |text: &str| text.parse::<FixedProxy>();
-        assert_eq!(
-            parse("a=127.0.0.1:4190").unwrap().address,
-            ProxyAddress::Socket(([127, 0, 0, 1], 4190).into())
-        );
-        assert_eq!(parse("a=/run/x").unwrap().address, ProxyAddress::File("/run/x".into()));
-        for wrong in ["4190", "=127.0.0.1:4190", "a=localhost"] {
-            assert!(parse(wrong).unwrap_err().contains("NODE=HOST:PORT"), "{wrong}");
-        }
     }
 }

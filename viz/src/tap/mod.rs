@@ -17,9 +17,9 @@ mod shares;
 mod translate;
 
 pub use self::{
-    args::{FixedProxy, SECRET_HEADERS, TapArgs, TapRole},
+    args::{SECRET_HEADERS, TapArgs, TapRole},
     credentials::{Credentials, CredentialsConfig},
     fanout::{FanOut, FanOutConfig},
-    proxies::Proxies,
+    proxies::{FixedProxy, Proxies},
     server::{Server, ServerError, local_router, make_token, run, serve_local},
 };

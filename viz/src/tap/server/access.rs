@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, header::AUTHORIZATION};
 use weft_api::viz::{ErrorCode, Failure, TapQuery};
 
-use super::{front_proxy::FrontProxy, review::Reviews};
+use super::{
+    front_proxy::{ClientCertificate, FrontProxy},
+    review::Reviews,
+};
 
 /// How requests are authenticated and authorized.
 #[derive(Clone)]
@@ -18,10 +21,6 @@ pub(super) enum Access {
 
 /// A token. It is never shown.
 pub(super) struct Secret(pub(super) String);
-
-/// The certificate that a connection's client has proven, in DER.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ClientCertificate(pub(super) Option<Arc<[u8]>>);
 
 impl Access {
     /// # Errors
