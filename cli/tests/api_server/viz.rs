@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     checks, failures,
+    helm::objects,
     lab::{Found, Lab},
     lazy::Lazy,
     objects as lab_objects,
