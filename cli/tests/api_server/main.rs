@@ -16,6 +16,7 @@ mod lazy;
 mod objects;
 mod programs;
 mod viz;
+mod viz_helm;
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 
@@ -41,7 +42,7 @@ fn main() {
     match programs {
         Ok(programs) => {
             trials.extend(helm::trials(&programs));
-            trials.extend(viz::helm_trials(&programs));
+            trials.extend(viz_helm::trials(&programs));
             let lab = lazy::Lazy::new(programs);
             trials.extend(commands::trials(&lab));
             trials.extend(asking::trials(&lab));

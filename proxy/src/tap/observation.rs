@@ -22,12 +22,10 @@ use weft_api::linkerd::{
 
 use super::{
     matching::{Call, Head, tap_labels},
-    open_tap::Tap,
+    open_tap::{EVENTS_PER_REQUEST, Tap},
 };
 use crate::{metrics::Tls, net::Direction};
 
-/// Request, response and end.
-pub(super) const EVENTS_PER_REQUEST: u64 = 3;
 /// Longer texts are cut: clients choose them.
 const MAX_TEXT: usize = 2_048;
 /// Header lists are cut after this many bytes of values.

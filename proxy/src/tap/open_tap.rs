@@ -1,4 +1,4 @@
-//! One open tap: what it wants, and the queue of its events.
+//! One tap that is open.
 
 use std::{
     collections::HashSet,
@@ -19,6 +19,9 @@ use super::{
     metrics::Counts,
 };
 use crate::{net::Direction, workload::Key};
+
+/// Request, response and end.
+pub(super) const EVENTS_PER_REQUEST: u64 = 3;
 
 /// One open tap. Requests that it shows hold it until they have ended.
 pub(super) struct Tap {

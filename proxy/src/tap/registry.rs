@@ -19,8 +19,8 @@ use super::{
     limit::{Limit, Verdict},
     matching::{Call, Head},
     metrics::{Counts, TapCollector},
-    observation::{EVENTS_PER_REQUEST, Observation},
-    open_tap::Tap,
+    observation::Observation,
+    open_tap::{EVENTS_PER_REQUEST, Tap},
     request::Wanted,
 };
 use crate::metrics::Metrics;

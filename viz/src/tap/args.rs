@@ -5,10 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use http::HeaderName;
 
-use super::{
-    CredentialsConfig,
-    proxies::{FixedProxy, Proxies},
-};
+use super::{CredentialsConfig, Proxies, proxies::FixedProxy};
 
 /// Headers that usually hold secrets.
 pub const SECRET_HEADERS: &str = "authorization,cookie,proxy-authorization,set-cookie,x-api-key,x-auth-token";

@@ -19,6 +19,35 @@ pub enum Proxies {
     },
 }
 
+/// A proxy that an option names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedProxy {
+    pub node: String,
+    pub address: ProxyAddress,
+}
+
+/// Where a proxy answers taps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyAddress {
+    Socket(SocketAddr),
+    /// A file that the proxy writes its address to.
+    File(PathBuf),
+}
+
+impl FromStr for FixedProxy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not NODE=HOST:PORT or NODE=/PATH/OF/A/FILE");
+        let (node, address) = text.split_once('=').filter(|(node, _)| !node.is_empty()).ok_or_else(wrong)?;
+        let address = match address.starts_with('/') {
+            true => ProxyAddress::File(address.into()),
+            false => ProxyAddress::Socket(address.parse().map_err(|_| wrong())?),
+        };
+        Ok(Self { node: node.to_owned(), address })
+    }
+}
+
 impl Proxies {
     /// # Errors
     /// Why the node's proxy cannot be tapped.
@@ -51,35 +80,6 @@ impl Proxies {
                     .ok_or_else(|| format!("node {node} has no weft-proxy"))
             }
         }
-    }
-}
-
-/// A proxy that an option names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FixedProxy {
-    pub node: String,
-    pub address: ProxyAddress,
-}
-
-/// Where a proxy answers taps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProxyAddress {
-    Socket(SocketAddr),
-    /// A file that the proxy writes its address to.
-    File(PathBuf),
-}
-
-impl FromStr for FixedProxy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not NODE=HOST:PORT or NODE=/PATH/OF/A/FILE");
-        let (node, address) = text.split_once('=').filter(|(node, _)| !node.is_empty()).ok_or_else(wrong)?;
-        let address = match address.starts_with('/') {
-            true => ProxyAddress::File(address.into()),
-            false => ProxyAddress::Socket(address.parse().map_err(|_| wrong())?),
-        };
-        Ok(Self { node: node.to_owned(), address })
     }
 }
 

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, header::AUTHORIZATION};
 use weft_api::viz::{ErrorCode, Failure, TapQuery};
 
-use super::{client::ClientCertificate, front_proxy::FrontProxy, review::Reviews};
+use super::{
+    front_proxy::{ClientCertificate, FrontProxy},
+    review::Reviews,
+};
 
 /// How requests are authenticated and authorized.
 #[derive(Clone)]

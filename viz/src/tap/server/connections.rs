@@ -19,7 +19,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::{client::ClientCertificate, front_proxy::FrontProxy};
+use super::front_proxy::{ClientCertificate, FrontProxy};
 
 /// A tap keeps one connection.
 const MAX_CONNECTIONS: usize = 256;

@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 use weft_api::viz::{ErrorCode, Failure};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::client::ClientCertificate;
-
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -45,6 +43,10 @@ pub(super) struct Settings {
     extra: Vec<String>,
     source: BTreeMap<String, String>,
 }
+
+/// The certificate that a connection's client has proven, in DER.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClientCertificate(pub(super) Option<Arc<[u8]>>);
 
 /// Who makes a request, as the API server has authenticated them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,6 @@ mod access;
 mod admin;
 mod anchors;
 mod certificate;
-mod client;
 mod connections;
 mod discovery;
 mod front_proxy;

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
 use weft_api::viz::{Failure, TapMessage, TapQuery};
 
-use super::{access::Access, client::ClientCertificate, discovery, query};
+use super::{access::Access, discovery, front_proxy::ClientCertificate, query};
 use crate::taps::Taps;
 
 /// What the routes need.

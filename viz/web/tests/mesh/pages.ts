@@ -14,7 +14,7 @@ export const PAGES: { name: string; path: string; ready: string }[] = [
   { name: "resource-edges", path: "/namespaces/emojivoto/deployments/web?tab=edges", ready: "table >> text=voting" },
   { name: "resource-pods", path: "/namespaces/emojivoto/deployments/web?tab=pods", ready: "table >> text=web" },
   { name: "resource-service", path: "/namespaces/emojivoto/services/web-svc", ready: "h1 >> text=web-svc" },
-  { name: "resource-yaml", path: "/namespaces/emojivoto/deployments/web?tab=yaml", ready: "text=apiVersion" },
+  { name: "resource-yaml", path: "/namespaces/emojivoto/pods/web?tab=yaml", ready: "text=apiVersion" },
   { name: "controlplane", path: "/controlplane", ready: "text=weft-control" },
   { name: "tap", path: "/tap?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VotingService" },
   { name: "top", path: "/top?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VoteDoughnut" },
