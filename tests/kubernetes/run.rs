@@ -43,6 +43,8 @@ pub(crate) fn area() -> Area {
 fn on_a_cluster_of_ones_own() -> Result<()> {
     on_cluster(|cluster| {
         cluster.load_weft()?;
+        let objects = || cluster.kubectl(&["get", "namespaces,crds,clusterroles", "-o", "name"]);
+        let before = objects()?;
         let mut command = weft_cluster("none")?;
         command.args(["run", "--once", "--kubeconfig"]).arg(cluster.kubeconfig());
         command.arg("--weft").arg(cluster.weft_command(&[])?.get_program());
@@ -61,8 +63,11 @@ fn on_a_cluster_of_ones_own() -> Result<()> {
         ] {
             ensure!(said.contains(line), "no line with {line:?}:\n{said}");
         }
-        let left = cluster.kubectl(&["get", "namespaces,crds,clusterroles", "-o", "name"])?;
-        ensure!(!["weft", "emojivoto", "linkerd"].iter().any(|word| left.contains(word)), "left: {left}");
+        let after = objects()?;
+        let left: Vec<_> =
+            after.lines().filter(|object| !before.lines().any(|known| known == *object)).collect();
+        ensure!(left.is_empty(), "left: {left:?}");
+        ensure!(!after.contains("namespace/weft") && !after.contains("emojivoto"), "not removed: {after}");
         Ok(())
     })
 }

@@ -48,6 +48,9 @@ spec:
             - {name: EMOJISVC_HOST, value: "emoji.invalid:8080"}
             - {name: VOTINGSVC_HOST, value: "voting.invalid:8080"}
           readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+          # Kubernetes stops the application and withdraws its endpoint at the same time: whoever closes the listener at
+          # once refuses requests that are on their way.
+          lifecycle: {preStop: {sleep: {seconds: 2}}}
 "#;
 
 /// Starts the Deployment, with a pod on each node, and waits for it.
