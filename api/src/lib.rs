@@ -11,6 +11,7 @@ pub mod secure;
 #[cfg(feature = "viz")]
 pub mod viz;
 
+pub mod grpc;
 pub mod tap;
 
 /// The workloads of a node (`proto/node.proto`).

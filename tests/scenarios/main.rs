@@ -35,6 +35,7 @@ mod servers;
 mod splice;
 mod supervision;
 mod tap;
+mod viz_dashboard;
 mod viz_grafana;
 mod wire;
 
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         identity::area(),
         splice::area(),
         run::area(),
+        viz_dashboard::area(),
         viz_grafana::area(),
         tap::area(),
     ];

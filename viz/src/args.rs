@@ -10,8 +10,9 @@ use weft_control::{Mesh, settings::parse_duration};
 
 use crate::{
     config::{Config, LocalTaps, Settings, SourceConfig, WebConfig},
+    fixed_proxy::FixedProxy,
     prometheus::Credentials,
-    proxies::{Directory, FixedProxy},
+    proxies::Directory,
     tap::{self, TapArgs, TapRole},
 };
 
@@ -83,7 +84,7 @@ pub(crate) struct LocalArgs {
     tap_token_file: Option<PathBuf>,
     /// Where a node's proxy answers taps, as NODE=HOST:PORT, or NODE=FILE with a file that has the address
     #[arg(long, value_name = "NODE=ADDRESS", env = "WEFT_VIZ_TAP_PROXIES", value_delimiter = ',')]
-    tap_proxy: Vec<tap::FixedProxy>,
+    tap_proxy: Vec<FixedProxy>,
     /// Headers that taps never show
     #[arg(long, value_delimiter = ',', env = "WEFT_VIZ_TAP_IGNORE_HEADERS", default_value = tap::SECRET_HEADERS)]
     tap_ignore_headers: Vec<HeaderName>,

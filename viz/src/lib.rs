@@ -9,6 +9,7 @@ mod clock;
 mod cluster;
 mod config;
 mod figures;
+mod fixed_proxy;
 mod kubernetes_taps;
 mod logging;
 mod metrics;

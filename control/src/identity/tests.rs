@@ -272,7 +272,12 @@ async fn a_new_issuer_is_loaded_and_a_broken_one_is_not() {
     let new = ca(&rcgen::PKCS_ECDSA_P256_SHA256, Duration::from_secs(3000));
     let old_anchors = fs::read_to_string(running.state("anchors.pem")).unwrap();
     fs::write(running.state("issuer.pem"), "broken").unwrap();
-    tokio::time::sleep(Duration::from_millis(1300)).await;
+    let refused = async {
+        while !page(running.admin, "/metrics").await.contains("weft_control_issuer_reload_errors_total 1") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(refused).await;
     let response = certify(&running, IDENTITY, &token, request(&[IDENTITY])).await.unwrap();
     verify(&response, old_anchors.as_bytes()).unwrap();
 
@@ -298,4 +303,15 @@ async fn an_incomplete_authority_is_an_error_that_says_what_to_do() {
     fs::remove_file(dir.path().join("state/issuer-key.pem")).unwrap();
     let error = crate::Control::start(crate::testing::config(&dir)).await.unwrap_err().to_string();
     assert!(error.contains("issuer-key.pem is missing: put it there, or remove"), "{error}");
+}
+
+/// A page of the admin server.
+async fn page(admin: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

@@ -8,6 +8,6 @@ mod scrapes;
 
 pub(crate) use self::{
     admin::{Proxies, ProxyConfig},
-    directory::{Directory, FixedProxy},
+    directory::Directory,
     scrapes::Scrapes,
 };

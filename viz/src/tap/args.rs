@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use http::HeaderName;
 
-use super::{CredentialsConfig, Proxies, proxies::FixedProxy};
+use super::{CredentialsConfig, Proxies};
+use crate::fixed_proxy::FixedProxy;
 
 /// Headers that usually hold secrets.
 pub const SECRET_HEADERS: &str = "authorization,cookie,proxy-authorization,set-cookie,x-api-key,x-auth-token";

@@ -20,6 +20,6 @@ pub use self::{
     args::{SECRET_HEADERS, TapArgs, TapRole},
     credentials::{Credentials, CredentialsConfig},
     fanout::{FanOut, FanOutConfig},
-    proxies::{FixedProxy, Proxies},
+    proxies::Proxies,
     server::{Server, ServerError, local_router, make_token, run, serve_local},
 };

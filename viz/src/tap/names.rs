@@ -1,24 +1,6 @@
 //! The names of gRPC's status codes and HTTP/2's reset codes.
 
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
+use weft_api::grpc::STATUS_NAMES;
 
 /// RFC 9113, section 7.
 const RESET: [&str; 14] = [
@@ -39,7 +21,7 @@ const RESET: [&str; 14] = [
 ];
 
 pub(super) fn grpc(code: u32) -> String {
-    name(&GRPC, code)
+    name(&STATUS_NAMES, code)
 }
 
 pub(super) fn reset(code: u32) -> String {

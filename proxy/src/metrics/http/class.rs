@@ -116,27 +116,6 @@ const fn is_success(grpc_status: u16) -> bool {
 const UNKNOWN: u16 = 2;
 const UNAUTHENTICATED: u16 = 16;
 
-/// The names of gRPC's status codes, in upper case as in Linkerd's newer metrics.
-pub(super) const GRPC_NAMES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,8 +18,9 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder},
     metrics::MetricType,
 };
+use weft_api::grpc::STATUS_NAMES;
 
-use super::{Class, StreamFailure, class::GRPC_NAMES};
+use super::{Class, StreamFailure};
 use crate::{
     metrics::{
         Limits,
@@ -276,7 +277,7 @@ impl EncodeLabelSet for Labels<'_> {
         match application {
             Application::Http => label(out, "http_status", http.as_ref().map_or("", StatusCode::as_str))?,
             Application::Grpc => {
-                let name = grpc.and_then(|code| GRPC_NAMES.get(usize::from(code))).copied();
+                let name = grpc.and_then(|code| STATUS_NAMES.get(usize::from(code))).copied();
                 label(out, "grpc_status", name.unwrap_or(""))?;
             }
         }
