@@ -40,7 +40,7 @@ fn the_doughnut_is_found() -> Result<()> {
         [(Path::new(BROWSER), "Chromium"), (&vitest, "the front end's packages (npm ci in viz/web)")]
     {
         if !file.exists() {
-            return Err(skip(&format!("{what}: {} is missing", file.display())));
+            return Err(skip(format!("{what}: {} is missing", file.display())));
         }
     }
     if Command::new("node").arg("--version").output().is_err() {
