@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     pin::Pin,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -23,6 +24,8 @@ pub(super) struct RequestBody {
     inner: Option<Incoming>,
     /// At the source, and at the destination if that is on this node.
     timers: [Option<RequestTimer>; 2],
+    /// Gone when the body has been sent.
+    alive: Option<Arc<()>>,
 }
 
 /// The body of a response on its way to the client.
@@ -39,7 +42,14 @@ struct State {
 }
 
 /// A connection that can be used again when its response is complete. Dropped, it is not.
-pub(super) trait Release: Send + Sync {
+pub(super) trait Release: Send {
+    /// Reads the response's body.
+    fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>>;
+
     fn release(self: Box<Self>);
 }
 
@@ -56,11 +66,17 @@ pub(super) struct Hold {
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, timers: [None, None] }
+        Self { inner: None, timers: [None, None], alive: None }
     }
 
     pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), timers: [None, None] }
+        Self { inner: Some(inner), timers: [None, None], alive: None }
+    }
+
+    /// What is gone when the body has been sent; `None`: there is nothing to be sent.
+    pub(super) fn watch_end(&mut self) -> Option<Weak<()>> {
+        self.alive = (!self.is_end_stream()).then(Arc::default);
+        self.alive.as_ref().map(Arc::downgrade)
     }
 
     /// Records when the body ends.
@@ -146,27 +162,32 @@ impl Body for ResponseBody {
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let this = self.get_mut();
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let connection = this.state.as_mut().and_then(|state| state.hold.connection.as_mut());
+        let frame = ready!(match connection {
+            Some(connection) => connection.poll_frame(inner, cx),
+            None => Pin::new(&mut *inner).poll_frame(cx),
+        });
         let at_end = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(state)) = (frame.data_ref(), &mut self.state) {
+                if let (Some(data), Some(state)) = (frame.data_ref(), &mut this.state) {
                     state.records.iter_mut().for_each(|record| record.frame(data.len()));
                 }
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
                 if trailers.is_some() || at_end {
-                    self.end(Outcome::Complete(trailers));
+                    this.end(Outcome::Complete(trailers));
                 }
             }
             Some(Err(error)) => {
                 let failure = StreamFailure::of(error);
-                self.end(Outcome::Broken(failure, reset_code(error)));
+                this.end(Outcome::Broken(failure, reset_code(error)));
             }
-            None => self.end(Outcome::Complete(None)),
+            None => this.end(Outcome::Complete(None)),
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -182,7 +203,8 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // Nobody reads the rest: the client has gone away or does not want it.
+        // Nobody reads the rest: the client has gone away or does not want it. The connection, if it is kept, learns so.
+        self.inner = None;
         self.end(Outcome::Broken(StreamFailure::Canceled, Some(h2::Reason::CANCEL.into())));
     }
 }

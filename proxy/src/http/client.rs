@@ -9,13 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    client::conn::{TrySendError, http1, http2},
+    client::conn::{TrySendError, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
@@ -23,8 +22,9 @@ use super::{
     body::RequestBody,
     coalesced::Coalesced,
     context::InboundContext,
+    http1::Http1,
     io::HttpIo,
-    settings::{BUDGET_READ_HTTP1, BUDGET_READ_HTTP2, Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
 };
 use crate::{
     balance::{Balancer, Endpoint},
@@ -59,15 +59,6 @@ pub(super) struct Target {
 pub(super) enum Client {
     Http1(Http1),
     Http2(Http2),
-}
-
-pub(super) struct Http1 {
-    sender: http1::SendRequest<RequestBody>,
-    pub(super) origin: Arc<Origin>,
-    /// It has carried a request before.
-    reused: bool,
-    /// Since when it has been idle.
-    pub(super) idle_since: Instant,
 }
 
 #[derive(Clone)]
@@ -124,40 +115,6 @@ impl Origin {
     /// Whether its endpoint has left the service, or is to be reached in another way.
     pub(super) fn has_left(&self) -> bool {
         self.endpoint.as_ref().is_some_and(|(balancer, endpoint)| !balancer.has(endpoint))
-    }
-}
-
-impl Http1 {
-    pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(io.with_budget(BUDGET_READ_HTTP1)))
-            .await?;
-        tokio::spawn(async move {
-            // The request or its response learns of an error.
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(Self { sender, origin: Arc::new(origin), reused: false, idle_since: Instant::now() })
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    /// It is idle from now on.
-    pub(super) fn rest(&mut self) {
-        self.idle_since = Instant::now();
-    }
-
-    /// Waits until it can take a request: its task has to run once.
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
-        self.sender.ready().await
-    }
-
-    pub(super) fn is_usable(&self) -> bool {
-        self.sender.is_ready() && !self.sender.is_closed()
     }
 }
 
@@ -232,13 +189,9 @@ impl Client {
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Used), SendError> {
         match self {
-            Self::Http1(mut connection) => {
-                let reused = connection.reused;
-                connection.reused = true;
-                match connection.sender.try_send_request(request).await {
-                    Ok(response) => Ok((response, Used::Http1(connection))),
-                    Err(error) => Err(SendError::new(error, reused)),
-                }
+            Self::Http1(connection) => {
+                let (response, connection) = connection.send(request).await?;
+                Ok((response, Used::Http1(connection)))
             }
             Self::Http2(mut connection) => match connection.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -251,7 +204,7 @@ impl Client {
 }
 
 impl SendError {
-    fn new(mut error: TrySendError<Request<RequestBody>>, reused: bool) -> Self {
+    pub(super) fn new(mut error: TrySendError<Request<RequestBody>>, reused: bool) -> Self {
         let unsent = error.take_message();
         Self { error: error.into_error(), unsent, reused }
     }

@@ -9,9 +9,10 @@ use tracing::debug;
 
 use super::{
     Http,
-    client::{Client, Http1, Http2, Origin, Target},
+    client::{Client, Http2, Origin, Target},
     context::InboundContext,
     error::ProxyError,
+    http1::Http1,
     io::HttpIo,
     pool::Key,
     route::Route,

@@ -2,7 +2,7 @@
 //!
 //! Requests from other nodes and from this one take these steps alike.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, task::Context, time::Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -11,11 +11,13 @@ use tokio::net::TcpStream;
 
 use super::{
     body::{RequestBody, ResponseBody},
-    client::{Client, Http1, Http2, Origin, Used},
+    client::{Client, Http2, Origin, Used},
     connection::Connection,
     context::InboundContext,
     error::ProxyError,
-    headers, interim,
+    headers,
+    http1::Http1,
+    interim,
     link::Answer,
     original_protocol::OriginalProtocol,
     pool::{ConnectionLease, LeasedFrom, Shared},
@@ -32,19 +34,25 @@ pub(super) struct InboundConnection {
     /// Idle connections to the application: one, or more if the client is a sidecar that sends HTTP/1 over HTTP/2.
     http1: Arc<Mutex<Vec<Http1>>>,
     http2: Shared,
+    /// What the client speaks.
+    version: HttpVersion,
 }
 
 impl InboundConnection {
     /// `application` is connected already, if the client was silent for a while.
-    pub(super) fn new(context: InboundContext, connection: Arc<Connection>) -> Arc<Self> {
+    pub(super) fn new(
+        context: InboundContext,
+        connection: Arc<Connection>,
+        version: HttpVersion,
+    ) -> Arc<Self> {
         let (http1, http2) = (Arc::default(), Shared::new());
-        Arc::new(Self { context: Arc::new(context), connection, http1, http2 })
+        Arc::new(Self { context: Arc::new(context), connection, http1, http2, version })
     }
 
     /// Uses a connection to the application that exists already for the first request.
-    pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> hyper::Result<()> {
+    pub(super) async fn adopt(&self, application: TcpStream) -> hyper::Result<()> {
         let io = self.context.application_io(application);
-        match version {
+        match self.version {
             HttpVersion::Http1 => {
                 let mut opened = Http1::open(io, Origin::application()).await?;
                 opened.ready().await?;
@@ -123,13 +131,17 @@ impl InboundConnection {
     async fn client(&self, version: HttpVersion) -> Result<Client, ProxyError> {
         match version {
             HttpVersion::Http1 => {
-                while let Some(idle) = { self.http1.lock().pop() } {
+                while let Some(mut idle) = { self.http1.lock().pop() } {
                     if idle.is_usable() {
                         return Ok(Client::Http1(idle));
                     }
                 }
                 let io = self.context.open().await?;
-                Http1::open(io, Origin::application()).await.map(Client::Http1).map_err(ProxyError::Stream)
+                let opened = Http1::open(io, Origin::application()).await.map_err(ProxyError::Stream)?;
+                Ok(Client::Http1(match self.version {
+                    HttpVersion::Http1 => opened,
+                    HttpVersion::Http2 => opened.with_task(),
+                }))
             }
             HttpVersion::Http2 => {
                 if let Some(open) = self.http2.get(|_| true) {
@@ -150,6 +162,15 @@ impl InboundConnection {
 }
 
 impl Handler for InboundConnection {
+    fn tend(&self, cx: &mut Context<'_>) {
+        if self.version == HttpVersion::Http1 {
+            self.http1.lock().retain_mut(|idle| {
+                idle.tend(cx);
+                !idle.is_closed()
+            });
+        }
+    }
+
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,

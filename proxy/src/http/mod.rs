@@ -12,10 +12,12 @@ mod client;
 mod coalesced;
 mod connection;
 mod context;
+mod driven;
 mod endpoint;
 mod error;
 mod guard;
 mod headers;
+mod http1;
 mod inbound;
 mod interim;
 mod io;
@@ -174,9 +176,9 @@ impl Http {
     ) {
         let Incoming { workload, target, client, tls, application } = incoming;
         let context = InboundContext::new(self, &workload, target, client, tls);
-        let handler = InboundConnection::new(context, connection.clone());
+        let handler = InboundConnection::new(context, connection.clone(), version);
         if let Some(application) = application
-            && let Err(error) = handler.adopt(application, version).await
+            && let Err(error) = handler.adopt(application).await
         {
             debug!(destination = %workload.key, %error, "the application closed the connection");
         }

@@ -7,16 +7,20 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Weak},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     body::Release,
-    client::{Http1, Http2, Origin, Used},
+    client::{Http2, Origin, Used},
+    http1::Http1,
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{balance::EndpointTls, threads::current_worker, tls::Identity};
@@ -66,7 +70,7 @@ impl Pools {
     pub(super) fn take(&self, key: &Key, valid: impl Fn(&Origin) -> bool) -> Option<Http1> {
         let mut pool = self.http1.get(current_worker())?.lock();
         let idle = pool.get_mut(key)?;
-        while let Some(connection) = idle.pop() {
+        while let Some(mut connection) = idle.pop() {
             if connection.is_usable() && valid(&connection.origin) {
                 return Some(connection);
             }
@@ -108,12 +112,12 @@ impl Pools {
     fn sweep(&self, now: Instant) {
         for pool in &self.http1 {
             pool.lock().retain(|_, idle| {
-                let is_kept = |connection: &Http1| {
+                let is_kept = |connection: &mut Http1| {
                     connection.is_usable()
                         && !connection.origin.has_left()
                         && now.saturating_duration_since(connection.idle_since) < HTTP1_IDLE
                 };
-                idle.retain(is_kept);
+                idle.retain_mut(is_kept);
                 !idle.is_empty()
             });
         }
@@ -180,6 +184,17 @@ impl ConnectionLease {
 }
 
 impl Release for ConnectionLease {
+    fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match &mut self.connection {
+            Used::Http1(connection) => connection.poll_frame(body, cx),
+            Used::Http2 { .. } => Pin::new(body).poll_frame(cx),
+        }
+    }
+
     fn release(self: Box<Self>) {
         let Self { connection: Used::Http1(mut connection), to } = *self else { return };
         if connection.is_usable() {
