@@ -11,7 +11,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::record::{Outcome, Record, RequestTimer};
+use super::{
+    received::{NextFrame, Received},
+    record::{Outcome, Record, RequestTimer},
+};
 use crate::{
     balance::Picked,
     limits::RequestPermit,
@@ -30,7 +33,7 @@ pub(super) struct RequestBody {
 
 /// The body of a response on its way to the client.
 pub(super) struct ResponseBody {
-    inner: Option<Incoming>,
+    inner: Option<Received>,
     state: Option<Box<State>>,
 }
 
@@ -44,11 +47,7 @@ struct State {
 /// A connection that can be used again when its response is complete. Dropped, it is not.
 pub(super) trait Release: Send {
     /// Reads the response's body.
-    fn poll_frame(
-        &mut self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>>;
+    fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame;
 
     fn release(self: Box<Self>);
 }
@@ -124,8 +123,8 @@ impl ResponseBody {
         Self { inner: None, state: None }
     }
 
-    pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), state: None }
+    pub(super) fn of(inner: Option<Received>) -> Self {
+        Self { inner, state: None }
     }
 
     fn end(&mut self, outcome: Outcome<'_>) {
@@ -170,7 +169,7 @@ impl Body for ResponseBody {
         let connection = this.state.as_mut().and_then(|state| state.hold.connection.as_mut());
         let frame = ready!(match connection {
             Some(connection) => connection.poll_frame(inner, cx),
-            None => Pin::new(&mut *inner).poll_frame(cx),
+            None => inner.poll_frame(cx),
         });
         let at_end = inner.is_end_stream();
         match &frame {
@@ -193,11 +192,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.inner.as_ref().is_none_or(Received::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Received::size_hint)
     }
 }
 

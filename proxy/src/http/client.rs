@@ -1,30 +1,17 @@
 //! Connections to applications and endpoints, for one request at a time (HTTP/1) or for many (HTTP/2).
 
-use std::{
-    collections::BTreeMap,
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http2},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::client::conn::TrySendError;
 
 use super::{
     body::RequestBody,
-    coalesced::Coalesced,
+    broken::Broken,
     context::InboundContext,
     http1::Http1,
-    io::HttpIo,
-    settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
+    http2::{Answer, Http2, Stream},
+    received::Received,
 };
 use crate::{
     balance::{Balancer, Endpoint},
@@ -61,23 +48,6 @@ pub(super) enum Client {
     Http2(Http2),
 }
 
-#[derive(Clone)]
-pub(super) struct Http2 {
-    sender: http2::SendRequest<RequestBody>,
-    pub(super) origin: Arc<Origin>,
-    reused: bool,
-    /// Counts the requests in flight by its references: one of each, and one of the pool.
-    streams: Arc<MaxStreams>,
-}
-
-/// How many streams the other side takes at once.
-struct MaxStreams(AtomicUsize);
-
-/// One stream of an HTTP/2 connection, until its response is complete.
-pub(super) struct Stream {
-    _counted: Arc<MaxStreams>,
-}
-
 /// The connection of a response that is not complete yet.
 pub(super) enum Used {
     Http1(Http1),
@@ -86,7 +56,7 @@ pub(super) enum Used {
 
 /// A request was not answered.
 pub(super) struct SendError {
-    pub(super) error: hyper::Error,
+    pub(super) error: Broken,
     /// The request, if it has certainly not been sent.
     pub(super) unsent: Option<Request<RequestBody>>,
     /// The connection had carried requests before: the other side may have closed it while it was idle.
@@ -118,52 +88,6 @@ impl Origin {
     }
 }
 
-impl Http2 {
-    pub(super) async fn open(io: HttpIo, origin: Origin, settings: &Http2Settings) -> hyper::Result<Self> {
-        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(settings.stream_window)
-            .initial_connection_window_size(settings.connection_window)
-            .keep_alive_interval(settings.keep_alive_interval)
-            .keep_alive_timeout(settings.keep_alive_timeout)
-            .max_header_list_size(MAX_HEADER_LIST)
-            .max_concurrent_reset_streams(settings.max_reset_streams)
-            .max_pending_accept_reset_streams(settings.max_pending_resets)
-            .max_local_error_reset_streams(settings.max_error_resets)
-            .handshake(TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))))
-            .await?;
-        let streams = Arc::new(MaxStreams(AtomicUsize::new(connection.current_max_send_streams())));
-        let counted = Arc::downgrade(&streams);
-        tokio::spawn(poll_fn(move |cx| {
-            let ended = Pin::new(&mut connection).poll(cx);
-            // The other side may say so at any time.
-            if let Some(streams) = counted.upgrade() {
-                streams.0.store(connection.current_max_send_streams(), Ordering::Relaxed);
-            }
-            ended.map(drop)
-        }));
-        Ok(Self { sender, origin: Arc::new(origin), reused: false, streams })
-    }
-
-    pub(super) fn is_usable(&self) -> bool {
-        !self.sender.is_closed()
-    }
-
-    pub(super) fn in_flight(&self) -> usize {
-        Arc::strong_count(&self.streams).saturating_sub(1)
-    }
-
-    /// Whether the other side takes one more stream.
-    pub(super) fn has_room(&self) -> bool {
-        self.in_flight() < self.streams.0.load(Ordering::Relaxed).max(1)
-    }
-
-    /// For the next request.
-    pub(super) fn share(&self) -> Self {
-        Self { reused: true, ..self.clone() }
-    }
-}
-
 impl Client {
     pub(super) fn origin(&self) -> &Arc<Origin> {
         match self {
@@ -187,18 +111,17 @@ impl Client {
     pub(super) async fn send(
         self,
         request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Used), SendError> {
+    ) -> Result<(Response<Received>, Used), SendError> {
         match self {
             Self::Http1(connection) => {
                 let (response, connection) = connection.send(request).await?;
-                Ok((response, Used::Http1(connection)))
+                Ok((response.map(Received::Http1), Used::Http1(connection)))
             }
-            Self::Http2(mut connection) => match connection.sender.try_send_request(request).await {
-                Ok(response) => {
-                    Ok((response, Used::Http2 { _stream: Stream { _counted: connection.streams } }))
-                }
-                Err(error) => Err(SendError::new(error, connection.reused)),
-            },
+            Self::Http2(connection) => {
+                let Answer { response, tunnel, stream } = connection.send(request).await?;
+                let response = response.map(|body| Received::Http2 { body, tunnel });
+                Ok((response, Used::Http2 { _stream: stream }))
+            }
         }
     }
 }
@@ -206,21 +129,6 @@ impl Client {
 impl SendError {
     pub(super) fn new(mut error: TrySendError<Request<RequestBody>>, reused: bool) -> Self {
         let unsent = error.take_message();
-        Self { error: error.into_error(), unsent, reused }
-    }
-
-    /// Whether the other side has said that it did not process the request (RFC 9113, section 8.7).
-    pub(super) fn was_refused(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self.error);
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<h2::Error>() {
-                return error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                    || (error.is_go_away()
-                        && error.is_remote()
-                        && error.reason() == Some(h2::Reason::NO_ERROR));
-            }
-            cause = error.source();
-        }
-        false
+        Self { error: error.into_error().into(), unsent, reused }
     }
 }

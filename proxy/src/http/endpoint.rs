@@ -9,10 +9,11 @@ use tracing::debug;
 
 use super::{
     Http,
-    client::{Client, Http2, Origin, Target},
+    client::{Client, Origin, Target},
     context::InboundContext,
     error::ProxyError,
     http1::Http1,
+    http2::Http2,
     io::HttpIo,
     pool::Key,
     route::Route,
@@ -321,8 +322,8 @@ async fn may_wait(balancer: &Balancer, attempts: &mut Attempts) -> bool {
     goes_on
 }
 
-/// hyper could not begin to speak on a new connection.
-fn broken(endpoint: &Endpoint, error: &hyper::Error) -> ConnectError {
+/// HTTP could not begin to speak on a new connection.
+fn broken(endpoint: &Endpoint, error: &dyn std::error::Error) -> ConnectError {
     let failure = std::io::Error::other(error.to_string()).into();
     ConnectError::Connect { to: endpoint.addr, failure }
 }

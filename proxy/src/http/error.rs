@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
-use super::{body::ResponseBody, record::Failure};
+use super::{body::ResponseBody, broken::Broken, record::Failure};
 use crate::{
     metrics::{StreamFailure, reset_code},
     policy::DenyReason,
@@ -37,7 +37,7 @@ pub(super) enum ProxyError {
     BadResponse(&'static str),
     /// The connection broke before the response's head.
     #[error("{}", with_causes(.0))]
-    Stream(hyper::Error),
+    Stream(#[from] Broken),
 }
 
 impl ProxyError {
@@ -71,7 +71,7 @@ impl ProxyError {
             Self::Denied(_) => None,
             Self::LoadShed => Some("loadshed"),
             Self::BadResponse(_) => Some(PROTOCOL_ERROR),
-            Self::Stream(error) if is_protocol_error(error) => Some(PROTOCOL_ERROR),
+            Self::Stream(error) if error.is_protocol_error() => Some(PROTOCOL_ERROR),
             Self::Stream(_) => Some("i/o"),
             Self::Application(failure) => Some(failure.reason().as_str()),
             Self::FailFast(_) => Some("failfast"),
@@ -101,7 +101,7 @@ impl ProxyError {
     pub(super) fn recorded(&self) -> Failure {
         let reset = match self {
             // Passed on to the client as it came: see `server::StreamError`.
-            Self::Stream(error) if is_reset_by_peer(error) => reset_code(error),
+            Self::Stream(error) if error.is_reset_by_peer() => reset_code(error),
             _ => None,
         };
         Failure { status: self.status(), stream: self.failure(), reset }
@@ -142,13 +142,6 @@ pub(super) fn grpc_code(status: StatusCode) -> u16 {
         StatusCode::GATEWAY_TIMEOUT => 4,
         _ => 14,
     }
-}
-
-/// Whether the other side has reset the stream.
-pub(super) fn is_reset_by_peer(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    reset.is_some_and(|reset| reset.is_reset() && reset.is_remote())
 }
 
 /// gRPC's encoding of messages: bytes outside of printable ASCII, and the percent sign, as %XX.

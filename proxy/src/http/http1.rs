@@ -4,15 +4,12 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::Instant,
 };
 
 use http::{Request, Response};
-use hyper::{
-    body::{Body, Bytes, Frame, Incoming},
-    client::conn::http1,
-};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 
 use super::{
@@ -20,6 +17,7 @@ use super::{
     client::{Origin, SendError},
     driven::Driven,
     io::HttpIo,
+    received::{NextFrame, Received},
     settings::{BUDGET_READ_HTTP1, MAX_HEAD, MAX_HEADERS},
 };
 
@@ -107,11 +105,7 @@ impl Http1 {
     }
 
     /// Reads the body of the response.
-    pub(super) fn poll_frame(
-        &mut self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        self.connection.poll_until(cx, |cx| std::pin::Pin::new(&mut *body).poll_frame(cx))
+    pub(super) fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame {
+        self.connection.poll_until(cx, |cx| body.poll_frame(cx))
     }
 }

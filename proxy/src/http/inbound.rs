@@ -11,20 +11,23 @@ use tokio::net::TcpStream;
 
 use super::{
     body::{RequestBody, ResponseBody},
-    client::{Client, Http2, Origin, Used},
+    broken::Broken,
+    client::{Client, Origin, Used},
     connection::Connection,
     context::InboundContext,
     error::ProxyError,
     headers,
     http1::Http1,
+    http2::Http2,
     interim,
     link::Answer,
     original_protocol::OriginalProtocol,
     pool::{ConnectionLease, LeasedFrom, Shared},
+    received::Received,
     replay::Replay,
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
-    upgrade::Upgrade,
+    upgrade::{self, Upgrade},
 };
 
 /// Serves the requests on one connection to a workload of this node.
@@ -50,7 +53,7 @@ impl InboundConnection {
     }
 
     /// Uses a connection to the application that exists already for the first request.
-    pub(super) async fn adopt(&self, application: TcpStream) -> hyper::Result<()> {
+    pub(super) async fn adopt(&self, application: TcpStream) -> Result<(), Broken> {
         let io = self.context.application_io(application);
         match self.version {
             HttpVersion::Http1 => {
@@ -96,12 +99,13 @@ impl InboundConnection {
         }
     }
 
-    fn respond(&self, mut response: Response<Incoming>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
-        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
+    fn respond(&self, response: Response<Received>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+        let (mut response, tunnel) = upgrade::accepted(upgrade, response, &self.connection);
         headers::strip_response(response.headers_mut(), tunnel.is_some());
+        let response = response.map(ResponseBody::of);
         let Some(tunnel) = tunnel else {
             self.connection.link().answer(Answer::Declined);
-            return response.map(ResponseBody::incoming);
+            return response;
         };
         let context = self.context.clone();
         self.connection.spawn(async move {
@@ -110,13 +114,13 @@ impl InboundConnection {
                 () = context.revoked() => {}
             }
         });
-        response.map(|_| ResponseBody::empty())
+        response
     }
 
     async fn forward(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Used), ProxyError> {
+    ) -> Result<(Response<Received>, Used), ProxyError> {
         loop {
             let client = self.client(HttpVersion::of(request.version())).await?;
             let replay = Replay::of(&request, client.is_reused());
@@ -137,7 +141,7 @@ impl InboundConnection {
                     }
                 }
                 let io = self.context.open().await?;
-                let opened = Http1::open(io, Origin::application()).await.map_err(ProxyError::Stream)?;
+                let opened = Http1::open(io, Origin::application()).await.map_err(Broken::from)?;
                 Ok(Client::Http1(match self.version {
                     HttpVersion::Http1 => opened,
                     HttpVersion::Http2 => opened.with_task(),
@@ -153,7 +157,7 @@ impl InboundConnection {
                 }
                 let io = self.context.open().await?;
                 let opened =
-                    Http2::open(io, Origin::application(), &HTTP2).await.map_err(ProxyError::Stream)?;
+                    Http2::open(io, Origin::application(), &HTTP2).await.map_err(Broken::from)?;
                 self.http2.add(&opened);
                 Ok(Client::Http2(opened))
             }

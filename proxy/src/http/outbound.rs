@@ -18,11 +18,12 @@ use super::{
     link::Answer,
     pool::{ConnectionLease, Key, LeasedFrom},
     record,
+    received::Received,
     replay::Replay,
     route::Route,
     server::{Handler, HttpVersion, StreamError},
     tapped::Tapped,
-    upgrade::Upgrade,
+    upgrade::{self, Upgrade},
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
 
@@ -37,7 +38,7 @@ pub(super) struct OutboundConnection {
 
 /// A response, and what goes with it.
 struct Answered {
-    response: Response<Incoming>,
+    response: Response<Received>,
     /// The connection, to be returned.
     connection: Box<dyn Release>,
     hold: Hold,
@@ -208,8 +209,8 @@ impl OutboundConnection {
         permit: RequestPermit,
         upgrade: Option<Upgrade>,
     ) -> Response<ResponseBody> {
-        let Answered { mut response, connection, mut hold, request, admitted, local } = answer;
-        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
+        let Answered { response, connection, mut hold, request, admitted, local } = answer;
+        let (mut response, tunnel) = upgrade::accepted(upgrade, response, &self.connection);
         let version = response.version();
         let headers = response.headers_mut();
         headers::strip_response(headers, tunnel.is_some());
@@ -218,11 +219,10 @@ impl OutboundConnection {
             headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
         }
         hold.permits.push(permit);
-        let mut response = match tunnel {
+        match tunnel {
             None => {
                 self.connection.link().answer(Answer::Declined);
                 hold.connection = Some(connection);
-                response.map(ResponseBody::incoming)
             }
             Some(tunnel) => {
                 self.connection.spawn(async move {
@@ -237,9 +237,9 @@ impl OutboundConnection {
                         () = revoked => {}
                     }
                 });
-                response.map(|_| ResponseBody::empty())
             }
-        };
+        }
+        let mut response = response.map(ResponseBody::of);
         if let Some(admitted) = admitted {
             admitted.responded(&mut response, None);
         }

@@ -7,20 +7,20 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::Context,
     time::{Duration, Instant},
 };
 
-use hyper::body::{Body, Bytes, Frame, Incoming};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     body::Release,
-    client::{Http2, Origin, Used},
+    client::{Origin, Used},
     http1::Http1,
+    http2::Http2,
+    received::{NextFrame, Received},
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{balance::EndpointTls, threads::current_worker, tls::Identity};
@@ -184,14 +184,10 @@ impl ConnectionLease {
 }
 
 impl Release for ConnectionLease {
-    fn poll_frame(
-        &mut self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame {
         match &mut self.connection {
             Used::Http1(connection) => connection.poll_frame(body, cx),
-            Used::Http2 { .. } => Pin::new(body).poll_frame(cx),
+            Used::Http2 { .. } => body.poll_frame(cx),
         }
     }
 

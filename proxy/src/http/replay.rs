@@ -5,7 +5,7 @@
 
 use http::Request;
 
-use super::{body::RequestBody, client::SendError};
+use super::{body::RequestBody, broken::Broken, client::SendError};
 
 /// The head of a request without a body, in case that it must be sent again.
 pub(super) struct Replay(Option<Request<()>>);
@@ -24,35 +24,19 @@ impl Replay {
     ///
     /// # Errors
     /// It must not be sent again.
-    pub(super) fn after(self, error: SendError) -> Result<Request<RequestBody>, hyper::Error> {
-        let refused = error.was_refused();
+    pub(super) fn after(self, error: SendError) -> Result<Request<RequestBody>, Broken> {
+        let refused = error.error.is_refusal();
         let reused = error.reused;
         if let Some(unsent) = error.unsent {
             return Ok(unsent);
         }
         match self.0 {
-            Some(head) if refused || (reused && head.method().is_safe() && is_closed(&error.error)) => {
+            Some(head) if refused || (reused && head.method().is_safe() && error.error.is_closed()) => {
                 Ok(head.map(|()| RequestBody::empty()))
             }
             _ => Err(error.error),
         }
     }
-}
-
-/// Whether the connection ended without a byte of a response.
-fn is_closed(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    use std::{error::Error as _, io};
-    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    io.is_some_and(|io| {
-        matches!(
-            io.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
-        )
-    })
 }
 
 fn head<B>(request: &Request<B>) -> Request<()> {

@@ -4,9 +4,10 @@ use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Context};
 
 use super::{
     body::ResponseBody,
+    broken::Broken,
     coalesced::Coalesced,
     connection::Connection,
-    error::{ProxyError, is_reset_by_peer},
+    error::ProxyError,
     io::{HeadLimits, HttpIo},
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
@@ -37,7 +38,7 @@ pub(super) trait Handler: Send + Sync + 'static {
 
 /// The other side has reset the stream: it is reset here with the same code.
 #[derive(Debug)]
-pub(super) struct StreamError(hyper::Error);
+pub(super) struct StreamError(Broken);
 
 impl HttpVersion {
     pub(super) fn of(version: Version) -> Self {
@@ -49,7 +50,7 @@ impl StreamError {
     /// Takes out the errors that are not to be answered but passed on.
     pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
         match error {
-            ProxyError::Stream(error) if is_reset_by_peer(&error) => Err(Self(error)),
+            ProxyError::Stream(error) if error.is_reset_by_peer() => Err(Self(error)),
             other => Ok(other),
         }
     }

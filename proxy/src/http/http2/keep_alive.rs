@@ -1,0 +1,69 @@
+//! Notices that the other side of an HTTP/2 connection has gone silent while requests wait for it.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Sends a PING after a while without a byte from the other side, and waits for one then.
+pub(super) struct KeepAlive {
+    ping_pong: Option<PingPong>,
+    /// The other side has sent something.
+    heard: Arc<AtomicBool>,
+    interval: Duration,
+    timeout: Duration,
+    /// `None`: no request waits.
+    timer: Option<Pin<Box<Sleep>>>,
+    pinged: bool,
+}
+
+impl KeepAlive {
+    pub(super) fn new(
+        ping_pong: Option<PingPong>,
+        heard: Arc<AtomicBool>,
+        interval: Duration,
+        timeout: Duration,
+    ) -> Self {
+        Self { ping_pong, heard, interval, timeout, timer: None, pinged: false }
+    }
+
+    /// Ready when the other side does not answer any more. `busy`: requests wait for it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, busy: bool) -> Poll<()> {
+        let Some(ping_pong) = &mut self.ping_pong else { return Poll::Pending };
+        if self.pinged && ping_pong.poll_pong(cx).is_ready() {
+            self.pinged = false;
+        }
+        if self.timer.is_none() && busy {
+            self.timer = Some(Box::pin(sleep(self.interval)));
+        }
+        while let Some(timer) = &mut self.timer {
+            if timer.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            if self.heard.swap(false, Ordering::Relaxed) {
+                // The time of silence may have begun at any moment since the timer was set.
+                timer.as_mut().reset(Instant::now() + self.interval);
+            } else if self.pinged {
+                return Poll::Ready(());
+            } else if ping_pong.send_ping(Ping::opaque()).is_ok() {
+                self.pinged = true;
+                timer.as_mut().reset(Instant::now() + self.timeout);
+                let _ = ping_pong.poll_pong(cx);
+            } else {
+                self.timer = None;
+            }
+            if !busy && !self.pinged {
+                self.timer = None;
+            }
+        }
+        Poll::Pending
+    }
+}
