@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     pin::Pin,
-    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +11,7 @@ use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
-    received::{NextFrame, Received},
+    received::Received,
     record::{Outcome, Record, RequestTimer},
 };
 use crate::{
@@ -27,8 +26,6 @@ pub(super) struct RequestBody {
     inner: Option<Incoming>,
     /// At the source, and at the destination if that is on this node.
     timers: [Option<RequestTimer>; 2],
-    /// Gone when the body has been sent.
-    alive: Option<Arc<()>>,
 }
 
 /// The body of a response on its way to the client.
@@ -45,10 +42,7 @@ struct State {
 }
 
 /// A connection that can be used again when its response is complete. Dropped, it is not.
-pub(super) trait Release: Send {
-    /// Reads the response's body.
-    fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame;
-
+pub(super) trait Release: Send + Sync {
     fn release(self: Box<Self>);
 }
 
@@ -65,17 +59,11 @@ pub(super) struct Hold {
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, timers: [None, None], alive: None }
+        Self { inner: None, timers: [None, None] }
     }
 
     pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), timers: [None, None], alive: None }
-    }
-
-    /// What is gone when the body has been sent; `None`: there is nothing to be sent.
-    pub(super) fn watch_end(&mut self) -> Option<Weak<()>> {
-        self.alive = (!self.is_end_stream()).then(Arc::default);
-        self.alive.as_ref().map(Arc::downgrade)
+        Self { inner: Some(inner), timers: [None, None] }
     }
 
     /// Records when the body ends.
@@ -166,11 +154,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        let connection = this.state.as_mut().and_then(|state| state.hold.connection.as_mut());
-        let frame = ready!(match connection {
-            Some(connection) => connection.poll_frame(inner, cx),
-            None => inner.poll_frame(cx),
-        });
+        let frame = ready!(inner.poll_frame(cx));
         let at_end = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
@@ -202,8 +186,7 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // Nobody reads the rest: the client has gone away or does not want it. The connection, if it is kept, learns so.
-        self.inner = None;
+        // Nobody reads the rest: the client has gone away or does not want it.
         self.end(Outcome::Broken(StreamFailure::Canceled, Some(h2::Reason::CANCEL.into())));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Requests from other nodes and from this one take these steps alike.
 
-use std::{sync::Arc, task::Context, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -37,25 +37,19 @@ pub(super) struct InboundConnection {
     /// Idle connections to the application: one, or more if the client is a sidecar that sends HTTP/1 over HTTP/2.
     http1: Arc<Mutex<Vec<Http1>>>,
     http2: Shared,
-    /// What the client speaks.
-    version: HttpVersion,
 }
 
 impl InboundConnection {
     /// `application` is connected already, if the client was silent for a while.
-    pub(super) fn new(
-        context: InboundContext,
-        connection: Arc<Connection>,
-        version: HttpVersion,
-    ) -> Arc<Self> {
+    pub(super) fn new(context: InboundContext, connection: Arc<Connection>) -> Arc<Self> {
         let (http1, http2) = (Arc::default(), Shared::new());
-        Arc::new(Self { context: Arc::new(context), connection, http1, http2, version })
+        Arc::new(Self { context: Arc::new(context), connection, http1, http2 })
     }
 
     /// Uses a connection to the application that exists already for the first request.
-    pub(super) async fn adopt(&self, application: TcpStream) -> Result<(), Broken> {
+    pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> Result<(), Broken> {
         let io = self.context.application_io(application);
-        match self.version {
+        match version {
             HttpVersion::Http1 => {
                 let mut opened = Http1::open(io, Origin::application()).await?;
                 opened.ready().await?;
@@ -135,17 +129,14 @@ impl InboundConnection {
     async fn client(&self, version: HttpVersion) -> Result<Client, ProxyError> {
         match version {
             HttpVersion::Http1 => {
-                while let Some(mut idle) = { self.http1.lock().pop() } {
+                while let Some(idle) = { self.http1.lock().pop() } {
                     if idle.is_usable() {
                         return Ok(Client::Http1(idle));
                     }
                 }
                 let io = self.context.open().await?;
                 let opened = Http1::open(io, Origin::application()).await.map_err(Broken::from)?;
-                Ok(Client::Http1(match self.version {
-                    HttpVersion::Http1 => opened,
-                    HttpVersion::Http2 => opened.with_task(),
-                }))
+                Ok(Client::Http1(opened))
             }
             HttpVersion::Http2 => {
                 if let Some(open) = self.http2.get(|_| true) {
@@ -166,15 +157,6 @@ impl InboundConnection {
 }
 
 impl Handler for InboundConnection {
-    fn tend(&self, cx: &mut Context<'_>) {
-        if self.version == HttpVersion::Http1 {
-            self.http1.lock().retain_mut(|idle| {
-                idle.tend(cx);
-                !idle.is_closed()
-            });
-        }
-    }
-
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,

@@ -13,7 +13,6 @@ mod client;
 mod coalesced;
 mod connection;
 mod context;
-mod driven;
 mod endpoint;
 mod error;
 mod guard;
@@ -179,9 +178,9 @@ impl Http {
     ) {
         let Incoming { workload, target, client, tls, application } = incoming;
         let context = InboundContext::new(self, &workload, target, client, tls);
-        let handler = InboundConnection::new(context, connection.clone(), version);
+        let handler = InboundConnection::new(context, connection.clone());
         if let Some(application) = application
-            && let Err(error) = handler.adopt(application).await
+            && let Err(error) = handler.adopt(application, version).await
         {
             debug!(destination = %workload.key, %error, "the application closed the connection");
         }

@@ -1,6 +1,6 @@
 //! Serves HTTP on an accepted connection.
 
-use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Context};
+use std::{fmt, pin::pin, sync::Arc};
 
 use super::{
     body::ResponseBody,
@@ -31,9 +31,6 @@ pub(super) trait Handler: Send + Sync + 'static {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, StreamError>> + Send;
-
-    /// Looks after connections to the other side that are idle; called whenever the client's connection is polled.
-    fn tend(&self, _: &mut Context<'_>) {}
 }
 
 /// The other side has reset the stream: it is reset here with the same code.
@@ -80,7 +77,6 @@ pub(super) async fn serve<H: Handler>(
     handler: Arc<H>,
 ) -> hyper::Result<()> {
     let draining = connection.draining();
-    let tended = handler.clone();
     let service = service_fn(move |request| answer(handler.clone(), connection.clone(), request));
     match version {
         HttpVersion::Http1 => {
@@ -100,17 +96,11 @@ pub(super) async fn serve<H: Handler>(
                 // Responses tell the client to close. One that is idle may be about to send a request.
                 tokio::time::sleep(IDLE_WHILE_DRAINING).await;
             };
-            let mut close = pin!(close);
-            let mut is_closing = false;
-            poll_fn(|cx| {
-                tended.tend(cx);
-                if !is_closing && close.as_mut().poll(cx).is_ready() {
-                    is_closing = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                serving.as_mut().poll(cx)
-            })
-            .await
+            tokio::select! {
+                result = &mut serving => return result,
+                () = close => serving.as_mut().graceful_shutdown(),
+            }
+            serving.await
         }
         HttpVersion::Http2 => {
             let mut serving = pin!(
