@@ -147,8 +147,7 @@ impl InboundConnection {
                     return Ok(Client::Http2(open));
                 }
                 let io = self.context.open().await?;
-                let opened =
-                    Http2::open(io, Origin::application(), &HTTP2).await.map_err(Broken::from)?;
+                let opened = Http2::open(io, Origin::application(), &HTTP2).await.map_err(Broken::from)?;
                 self.http2.add(&opened);
                 Ok(Client::Http2(opened))
             }

@@ -81,7 +81,8 @@ mod tests {
 
     /// A connection that has one request, which nobody answers, and what came first: its end or the end of a while.
     async fn is_given_up(io: DuplexStream, heard: Arc<AtomicBool>) -> bool {
-        let (mut sender, mut connection) = h2::client::Builder::new().handshake::<_, Bytes>(io).await.unwrap();
+        let (mut sender, mut connection) =
+            h2::client::Builder::new().handshake::<_, Bytes>(io).await.unwrap();
         let mut keep_alive = KeepAlive::new(connection.ping_pong(), heard.clone(), SHORT, SHORT * 10);
         let (response, _) = sender.send_request(http::Request::new(()), true).unwrap();
         let given_up = poll_fn(|cx| {
@@ -91,7 +92,7 @@ mod tests {
         tokio::select! {
             () = given_up => true,
             _ = response => panic!("an answer"),
-            () = tokio::time::sleep(SHORT * 50) => false,
+            () = sleep(SHORT * 50) => false,
         }
     }
 
@@ -118,8 +119,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_happens_while_no_request_waits() {
         let (near, _far) = tokio::io::duplex(1 << 16);
-        let (_sender, mut connection) =
-            h2::client::Builder::new().handshake::<_, Bytes>(near).await.unwrap();
+        let (_sender, mut connection) = h2::client::Builder::new().handshake::<_, Bytes>(near).await.unwrap();
         let mut keep_alive = KeepAlive::new(connection.ping_pong(), Arc::default(), SHORT, SHORT);
         poll_fn(|cx| {
             assert!(keep_alive.poll(cx, false).is_pending());

@@ -74,7 +74,11 @@ pub(super) struct Answer {
 }
 
 impl Http2 {
-    pub(super) async fn open(io: HttpIo, origin: Origin, settings: &Http2Settings) -> Result<Self, h2::Error> {
+    pub(super) async fn open(
+        io: HttpIo,
+        origin: Origin,
+        settings: &Http2Settings,
+    ) -> Result<Self, h2::Error> {
         let heard = Arc::new(AtomicBool::new(false));
         let io = Coalesced::heard_by(io.with_budget(BUDGET_READ_HTTP2), heard.clone());
         let (sender, mut connection) = Builder::new()
@@ -135,8 +139,7 @@ impl Http2 {
         let (head, body) = prepare(request);
         let is_connect = head.method() == Method::CONNECT;
         let is_complete = body.is_end_stream();
-        let (mut response, stream) =
-            sender.send_request(head, is_complete && !is_connect).map_err(failed)?;
+        let (mut response, stream) = sender.send_request(head, is_complete && !is_connect).map_err(failed)?;
         let (mut upload, tunnel) = match (is_connect, is_complete) {
             (true, _) => (None, Some(stream)),
             (false, true) => (None, None),
@@ -207,7 +210,8 @@ fn prepare(request: Request<RequestBody>) -> (Request<()>, RequestBody) {
     let mut head = Request::from_parts(head, ());
     *head.version_mut() = Version::HTTP_2;
     if let Some(length) = body.size_hint().exact()
-        && (length > 0 || !matches!(*head.method(), Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT))
+        && (length > 0
+            || !matches!(*head.method(), Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT))
     {
         head.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
