@@ -3,7 +3,8 @@
 //! HTTP/2 writes frame by frame. Without this, each frame would be a TLS record and a system call of its own.
 
 use std::{
-    io,
+    cell::Cell,
+    io, mem,
     pin::Pin,
     sync::{
         Arc,
@@ -12,23 +13,29 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is collected at most before it is written.
 const LIMIT: usize = 32 * 1024;
 
+thread_local! {
+    /// The buffer of the connection that was flushed last: the next one need not grow its own step by step.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// A stream whose writes are collected.
 pub(super) struct Coalesced<S> {
     io: S,
-    collected: BytesMut,
+    collected: Vec<u8>,
+    /// How many of them were written.
+    written: usize,
     /// Told when something was read.
     heard: Option<Arc<AtomicBool>>,
 }
 
 impl<S: AsyncWrite + Unpin> Coalesced<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, collected: BytesMut::new(), heard: None }
+        Self { io, collected: Vec::new(), written: 0, heard: None }
     }
 
     /// Sets `heard` when something was read.
@@ -37,15 +44,20 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.collected.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.collected))?;
+        while self.written < self.collected.len() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.collected[self.written..]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.collected.advance(written);
+            self.written += written;
         }
-        // An idle connection holds no buffer.
-        self.collected = BytesMut::new();
+        if self.written > 0 {
+            // An idle connection holds no buffer.
+            let mut buffer = mem::take(&mut self.collected);
+            buffer.clear();
+            SPARE.set(buffer);
+            self.written = 0;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -56,6 +68,9 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
     ) -> Poll<io::Result<usize>> {
         if self.collected.len() >= LIMIT {
             ready!(self.poll_write_out(cx))?;
+        }
+        if self.collected.capacity() == 0 {
+            self.collected = SPARE.take();
         }
         let before = self.collected.len();
         for slice in slices {
