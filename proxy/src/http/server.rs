@@ -1,6 +1,6 @@
 //! Serves HTTP on an accepted connection.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 
 use super::{
     body::ResponseBody,
@@ -103,6 +103,7 @@ pub(super) async fn serve<H: Handler>(
             serving.await
         }
         HttpVersion::Http2 => {
+            let (io, outgoing) = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2));
             let mut serving = pin!(
                 http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
@@ -116,16 +117,24 @@ pub(super) async fn serve<H: Handler>(
                     .max_header_list_size(MAX_HEADER_LIST)
                     .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
                     .max_local_error_reset_streams(HTTP2.max_error_resets)
-                    .serve_connection(
-                        TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))),
-                        service
-                    )
+                    .serve_connection(TokioIo::new(io), service)
             );
-            tokio::select! {
-                result = &mut serving => return result,
-                () = draining.cancelled() => serving.as_mut().graceful_shutdown(),
-            }
-            serving.await
+            let mut drain = pin!(draining.cancelled());
+            let mut is_draining = false;
+            poll_fn(|cx| {
+                if !is_draining && drain.as_mut().poll(cx).is_ready() {
+                    is_draining = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                let ended = serving.as_mut().poll(cx);
+                if ended.is_ready() {
+                    outgoing.end(cx)
+                } else {
+                    outgoing.poll(cx)
+                }
+                ended
+            })
+            .await
         }
     }
 }

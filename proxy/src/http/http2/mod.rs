@@ -31,7 +31,7 @@ use super::{
     body::RequestBody,
     broken::Broken,
     client::{Origin, SendError},
-    coalesced::Coalesced,
+    coalesced::{Coalesced, Outgoing},
     io::HttpIo,
     settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
 };
@@ -80,7 +80,8 @@ impl Http2 {
         settings: &Http2Settings,
     ) -> Result<Self, h2::Error> {
         let heard = Arc::new(AtomicBool::new(false));
-        let io = Coalesced::heard_by(io.with_budget(BUDGET_READ_HTTP2), heard.clone());
+        let (io, outgoing) = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2));
+        let io = io.heard_by(heard.clone());
         let (sender, mut connection) = Builder::new()
             .initial_max_send_streams(INITIAL_STREAMS)
             .initial_window_size(settings.stream_window)
@@ -101,7 +102,7 @@ impl Http2 {
             max: AtomicUsize::new(connection.max_concurrent_send_streams()),
             closed: AtomicBool::new(false),
         });
-        tokio::spawn(run(connection, keep_alive, streams.clone()));
+        tokio::spawn(run(connection, outgoing, keep_alive, streams.clone()));
         Ok(Self { sender, origin: Arc::new(origin), reused: false, streams })
     }
 
@@ -187,6 +188,7 @@ impl Answer {
 /// Reads and writes until the connection ends.
 async fn run(
     mut connection: Connection<Coalesced<HttpIo>, Bytes>,
+    outgoing: Outgoing<HttpIo>,
     mut keep_alive: KeepAlive,
     streams: Arc<Streams>,
 ) {
@@ -196,8 +198,10 @@ async fn run(
         // The other side may say so at any time.
         streams.max.store(connection.max_concurrent_send_streams(), Ordering::Relaxed);
         if ended.is_ready() {
+            outgoing.end(cx);
             return ended;
         }
+        outgoing.poll(cx);
         keep_alive.poll(cx, streams.in_flight.load(Ordering::Relaxed) > 0)
     })
     .await;
