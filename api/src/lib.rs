@@ -13,6 +13,7 @@ pub mod secure;
 #[cfg(feature = "viz")]
 pub mod viz;
 
+pub mod codec;
 pub mod grpc;
 pub mod tap;
 
