@@ -62,9 +62,6 @@ impl Owners {
 
     /// The annotation of the pod, else of its nearest owner that has it, else of its namespace.
     pub(super) fn annotation<'a>(&'a self, pod: &'a Pod, key: &str) -> Option<&'a str> {
-        fn own<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
-            meta.annotations.as_ref().and_then(|all: &BTreeMap<_, _>| all.get(key)).map(String::as_str)
-        }
         let mut meta = &pod.metadata;
         // A pod of a Deployment has a ReplicaSet between; no real chain is longer than three.
         for _ in 0..4 {
@@ -80,10 +77,19 @@ impl Owners {
         own(self.namespaces.get(pod.metadata.namespace.as_deref()?)?, key)
     }
 
+    /// The annotation of an object that has no owners, else of its namespace.
+    pub(super) fn annotation_of<'a>(&'a self, meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+        own(meta, key).or_else(|| own(self.namespaces.get(meta.namespace.as_deref()?)?, key))
+    }
+
     /// Whether the pod should be in the mesh.
     pub(super) fn meshes(&self, pod: &Pod) -> bool {
         matches!(self.annotation(pod, INJECT), Some("enabled" | "ingress"))
     }
+}
+
+fn own<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    meta.annotations.as_ref().and_then(|all: &BTreeMap<_, _>| all.get(key)).map(String::as_str)
 }
 
 fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {

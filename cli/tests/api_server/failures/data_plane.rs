@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, PROXY};
+use super::{Failure, PROXY, value, values};
 use crate::{lab::Lab, objects};
 
 pub(crate) const FAILURES: &[Failure] = &[
@@ -141,7 +141,35 @@ pub(crate) const FAILURES: &[Failure] = &[
         |lab| service(lab, json!({}), json!({ "config.linkerd.io/opaque-ports": "80" })),
         |lab| delete(lab, "service", "web"),
     ),
+    failure(
+        "a_port_that_is_opaque_for_the_pods_only_by_default",
+        "opaque ports are properly annotated",
+        "warning",
+        &["pod demo/web has the opaque port 3306, which is 3306 of service demo/web: add 3306"],
+        "weft-opaque-ports-definition",
+        // Not one of 9999, but one of the installation's default for what has no annotation.
+        |lab| database(lab, json!({ "config.linkerd.io/opaque-ports": "9999" })),
+        // The annotation says what applies to the pods anyway.
+        |lab| database(lab, json!({ "config.linkerd.io/opaque-ports": "3306" })),
+    ),
+    failure(
+        "a_port_that_only_another_default_makes_opaque",
+        "opaque ports are properly annotated",
+        "warning",
+        &["service demo/web has the opaque port 3306, which is 3306 of pod demo/web: add 3306"],
+        "weft-opaque-ports-definition",
+        |lab| {
+            database(lab, json!({ "config.linkerd.io/opaque-ports": "3306" }));
+            default_opaque_ports(lab, "25");
+        },
+        |lab| {
+            default_opaque_ports(lab, DEFAULT_OPAQUE_PORTS);
+            delete(lab, "service", "web");
+        },
+    ),
 ];
+
+const DEFAULT_OPAQUE_PORTS: &str = "25,587,3306,4444,5432,6379,9300,11211";
 
 /// Only a connection of a meshed pod to a meshed pod in plaintext counts.
 const PLAINTEXT: &str = r#"# TYPE tcp_open_connections gauge
@@ -176,6 +204,22 @@ fn service(lab: &Lab, labels: Value, annotations: Value) {
         "metadata": { "name": "web", "namespace": "demo", "labels": labels, "annotations": annotations },
         "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
     }));
+}
+
+fn database(lab: &Lab, annotations: Value) {
+    lab.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "web", "namespace": "demo", "annotations": annotations },
+        "spec": { "selector": { "app": "web" }, "ports": [{ "port": 3306 }] },
+    }));
+}
+
+/// Changes the installation's value.
+fn default_opaque_ports(lab: &Lab, ports: &str) {
+    let mut proxy = values(lab)["proxy"].clone();
+    proxy["opaquePorts"] = json!(ports);
+    value(lab, "proxy", proxy);
 }
 
 fn delete(lab: &Lab, kind: &str, name: &str) {
