@@ -14,12 +14,13 @@ mod policy;
 mod pool;
 mod series;
 mod shares;
+mod unsent;
 pub(crate) mod ways;
 
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 10] {
+pub(crate) fn areas() -> [Area; 11] {
     [
         access_log::area(),
         policy::area(),
@@ -31,5 +32,6 @@ pub(crate) fn areas() -> [Area; 10] {
         errors::area(),
         detection::area(),
         shares::area(),
+        unsent::area(),
     ]
 }

@@ -75,7 +75,7 @@ impl Upload {
                 },
                 Some(Err(error)) => {
                     debug!(%error, "the client broke a request's body off");
-                    let reason = broken::cause(&error).and_then(h2::Error::reason);
+                    let reason = broken::cause(&*error).and_then(h2::Error::reason);
                     self.stream.send_reset(reason.unwrap_or(Reason::INTERNAL_ERROR));
                     return Poll::Ready(Err(Stopped));
                 }
