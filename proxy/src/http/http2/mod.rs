@@ -15,6 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -26,7 +27,10 @@ use http::{HeaderValue, Method, Request, Response, Version, header::CONTENT_LENG
 use hyper::body::Body;
 
 pub(super) use self::{body::Http2Body, tunnel::Http2Tunnel};
-use self::{keep_alive::KeepAlive, upload::Upload};
+use self::{
+    keep_alive::KeepAlive,
+    upload::{Stopped, Upload},
+};
 use super::{
     body::RequestBody,
     broken::Broken,
@@ -147,8 +151,15 @@ impl Http2 {
             (false, false) => (Some(Upload::new(stream, body)), None),
         };
         let response = poll_fn(|cx| {
-            if upload.as_mut().is_some_and(|upload| Pin::new(upload).poll(cx).is_ready()) {
+            if let Some(body) = &mut upload
+                && let Poll::Ready(ended) = Pin::new(body).poll(cx)
+            {
                 upload = None;
+                if matches!(ended, Err(Stopped::BrokenOff)) {
+                    // With the client's stream, this request ends too, before the next turn: it needs no answer.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             Pin::new(&mut response).poll(cx)
         })
