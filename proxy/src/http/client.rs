@@ -4,10 +4,10 @@ use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Instant,
 };
@@ -23,7 +23,9 @@ use super::{
     body::RequestBody,
     coalesced::Coalesced,
     context::InboundContext,
+    headers,
     io::HttpIo,
+    peer_settings::PeerSettings,
     settings::{BUDGET_READ_HTTP1, BUDGET_READ_HTTP2, Http2Settings, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 use crate::{
@@ -66,6 +68,8 @@ pub(super) struct Http1 {
     pub(super) origin: Arc<Origin>,
     /// It has carried a request before.
     reused: bool,
+    /// The client of its request does not wait for the response any more.
+    is_abandoned: Arc<AtomicBool>,
     /// Since when it has been idle.
     pub(super) idle_since: Instant,
 }
@@ -76,15 +80,12 @@ pub(super) struct Http2 {
     pub(super) origin: Arc<Origin>,
     reused: bool,
     /// Counts the requests in flight by its references: one of each, and one of the pool.
-    streams: Arc<MaxStreams>,
+    settings: Arc<PeerSettings>,
 }
-
-/// How many streams the other side takes at once.
-struct MaxStreams(AtomicUsize);
 
 /// One stream of an HTTP/2 connection, until its response is complete.
 pub(super) struct Stream {
-    _counted: Arc<MaxStreams>,
+    _counted: Arc<PeerSettings>,
 }
 
 /// The connection of a response that is not complete yet.
@@ -129,17 +130,19 @@ impl Origin {
 
 impl Http1 {
     pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
+        let is_abandoned = Arc::default();
+        let io = io.with_budget(BUDGET_READ_HTTP1).abandoned_by(&is_abandoned);
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(io.with_budget(BUDGET_READ_HTTP1)))
+            .handshake(TokioIo::new(io))
             .await?;
         tokio::spawn(async move {
             // The request or its response learns of an error.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Self { sender, origin: Arc::new(origin), reused: false, idle_since: Instant::now() })
+        Ok(Self { sender, origin: Arc::new(origin), reused: false, is_abandoned, idle_since: Instant::now() })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -175,17 +178,20 @@ impl Http2 {
             .max_local_error_reset_streams(settings.max_error_resets)
             .handshake(TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))))
             .await?;
-        let streams = Arc::new(MaxStreams(AtomicUsize::new(connection.current_max_send_streams())));
-        let counted = Arc::downgrade(&streams);
+        let settings = Arc::new(PeerSettings::new(connection.current_max_send_streams()));
+        let told = Arc::downgrade(&settings);
         tokio::spawn(poll_fn(move |cx| {
             let ended = Pin::new(&mut connection).poll(cx);
             // The other side may say so at any time.
-            if let Some(streams) = counted.upgrade() {
-                streams.0.store(connection.current_max_send_streams(), Ordering::Relaxed);
+            if let Some(settings) = told.upgrade() {
+                settings.update(
+                    connection.current_max_send_streams(),
+                    connection.is_extended_connect_protocol_enabled(),
+                );
             }
             ended.map(drop)
         }));
-        Ok(Self { sender, origin: Arc::new(origin), reused: false, streams })
+        Ok(Self { sender, origin: Arc::new(origin), reused: false, settings })
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -193,12 +199,12 @@ impl Http2 {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        Arc::strong_count(&self.streams).saturating_sub(1)
+        Arc::strong_count(&self.settings).saturating_sub(1)
     }
 
     /// Whether the other side takes one more stream.
     pub(super) fn has_room(&self) -> bool {
-        self.in_flight() < self.streams.0.load(Ordering::Relaxed).max(1)
+        self.in_flight() < self.settings.max_streams()
     }
 
     /// For the next request.
@@ -223,6 +229,16 @@ impl Client {
         }
     }
 
+    /// Whether the other side takes this request. Extended CONNECT needs its consent (RFC 8441, section 3).
+    pub(super) async fn takes<B>(&self, request: &Request<B>) -> bool {
+        match self {
+            Self::Http2(connection) if headers::is_extended_connect(request) => {
+                connection.settings.extended_connect().await
+            }
+            _ => true,
+        }
+    }
+
     /// Sends a request. Returns the connection with the response: it can be used again when that is complete.
     ///
     /// # Errors
@@ -235,18 +251,41 @@ impl Client {
             Self::Http1(mut connection) => {
                 let reused = connection.reused;
                 connection.reused = true;
-                match connection.sender.try_send_request(request).await {
+                let answered = {
+                    let sending = pin!(connection.sender.try_send_request(request));
+                    // Dropped before the request, whose end wakes the connection's task.
+                    let abandoned = AbandonOnDrop(&connection.is_abandoned);
+                    let answered = sending.await;
+                    abandoned.defuse();
+                    answered
+                };
+                match answered {
                     Ok(response) => Ok((response, Used::Http1(connection))),
                     Err(error) => Err(SendError::new(error, reused)),
                 }
             }
             Self::Http2(mut connection) => match connection.sender.try_send_request(request).await {
                 Ok(response) => {
-                    Ok((response, Used::Http2 { _stream: Stream { _counted: connection.streams } }))
+                    Ok((response, Used::Http2 { _stream: Stream { _counted: connection.settings } }))
                 }
                 Err(error) => Err(SendError::new(error, connection.reused)),
             },
         }
+    }
+}
+
+/// Marks a connection whose request is dropped before it is answered.
+struct AbandonOnDrop<'a>(&'a AtomicBool);
+
+impl AbandonOnDrop<'_> {
+    fn defuse(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

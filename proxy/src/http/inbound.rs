@@ -14,7 +14,7 @@ use super::{
     client::{Client, Http1, Http2, Origin, Used},
     connection::Connection,
     context::InboundContext,
-    error::ProxyError,
+    error::{NO_EXTENDED_CONNECT, ProxyError},
     headers, interim,
     link::Answer,
     original_protocol::OriginalProtocol,
@@ -78,7 +78,7 @@ impl InboundConnection {
                 if let Some(original) = original {
                     original.mark(&mut response);
                 }
-                admitted.responded(&mut response, Some(connection));
+                admitted.responded(&mut response, Some(connection), Some(self.connection.clone()));
                 Ok(response)
             }
             Err(error) => {
@@ -111,6 +111,9 @@ impl InboundConnection {
     ) -> Result<(Response<Incoming>, Used), ProxyError> {
         loop {
             let client = self.client(HttpVersion::of(request.version())).await?;
+            if !client.takes(&request).await {
+                return Err(NO_EXTENDED_CONNECT);
+            }
             let replay = Replay::of(&request, client.is_reused());
             match client.send(request).await {
                 Ok(answer) => return Ok(answer),
@@ -161,7 +164,7 @@ impl Handler for InboundConnection {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
                 self.context.log_error(&error);
-                Ok(error.respond(version, grpc))
+                Ok(error.respond(version, grpc, self.context.tls.identity().is_some()))
             }
         }
     }

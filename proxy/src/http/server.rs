@@ -4,11 +4,13 @@ use std::{fmt, pin::pin, sync::Arc};
 
 use super::{
     body::ResponseBody,
+    client_side::HeadLimits,
     coalesced::Coalesced,
     connection::Connection,
     error::{ProxyError, is_reset_by_peer},
-    io::{HeadLimits, HttpIo},
+    io::HttpIo,
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    trailers,
 };
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{
@@ -116,7 +118,9 @@ pub(super) async fn serve<H: Handler>(
                     .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
                     .max_local_error_reset_streams(HTTP2.max_error_resets)
                     .serve_connection(
-                        TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))),
+                        TokioIo::new(Coalesced::new(
+                            io.with_frames_watched(connection).with_budget(BUDGET_READ_HTTP2)
+                        )),
                         service
                     )
             );
@@ -136,7 +140,15 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, StreamError> {
     let version = HttpVersion::of(request.version());
+    let asked = (request.method().clone(), request.version());
+    if version == HttpVersion::Http1 {
+        // Those of the last response were written, unless hyper had not ended it when this request came.
+        connection.link().set_trailers(Vec::new());
+    }
     let mut response = handler.handle(request).await?;
+    if version == HttpVersion::Http1 {
+        trailers::pass_on((&asked.0, asked.1), &mut response, &connection);
+    }
     if version == HttpVersion::Http1
         && connection.is_draining()
         && response.status() != StatusCode::SWITCHING_PROTOCOLS
