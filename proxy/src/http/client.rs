@@ -187,6 +187,7 @@ impl Http2 {
                 settings.update(
                     connection.current_max_send_streams(),
                     connection.is_extended_connect_protocol_enabled(),
+                    cx.waker(),
                 );
             }
             ended.map(drop)

