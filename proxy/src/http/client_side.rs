@@ -130,7 +130,9 @@ impl ClientSide {
 
     /// The trailers and the empty line after them are written next.
     pub(super) fn end_body(&mut self) {
-        if self.interim.is_empty() && let Some(trailers) = self.connection.link().take_trailers() {
+        if self.interim.is_empty()
+            && let Some(trailers) = self.connection.link().take_trailers()
+        {
             self.interim.extend_from_slice(&trailers);
             self.interim.extend_from_slice(b"\r\n");
             self.within_message = false;
@@ -138,7 +140,11 @@ impl ClientSide {
     }
 
     /// Writes informational responses, if a message may begin here.
-    pub(super) fn poll_interim(&mut self, io: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_interim(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.interim.is_empty()
             && !self.within_message
             && let Some(interim) = self.connection.link().take_interim()

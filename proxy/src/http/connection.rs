@@ -30,7 +30,14 @@ impl Connection {
         draining: CancellationToken,
         keep: impl Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { open, terminated, draining, link: Link::default(), slow_reader: OnceLock::new(), _keep: Box::new(keep) })
+        Arc::new(Self {
+            open,
+            terminated,
+            draining,
+            link: Link::default(),
+            slow_reader: OnceLock::new(),
+            _keep: Box::new(keep),
+        })
     }
 
     /// What to do when the client has left bytes unread for long.

@@ -89,11 +89,7 @@ impl ControlFrames {
 
     /// Follows bytes from the client. At a flood, returns how many of them are before its end, which is the end of a
     /// frame, and what it consists of.
-    fn received(
-        &mut self,
-        mut bytes: &[u8],
-        now: impl Fn() -> Instant,
-    ) -> Option<(usize, &'static str)> {
+    fn received(&mut self, mut bytes: &[u8], now: impl Fn() -> Instant) -> Option<(usize, &'static str)> {
         let length = bytes.len();
         loop {
             self.received.skip_payload(&mut bytes);
@@ -274,7 +270,8 @@ mod tests {
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         serving.await.unwrap();
-        let goaway = answer.windows(HEADER).position(|part| part[3] == GOAWAY && part[..2] == [0, 0]).unwrap();
+        let goaway =
+            answer.windows(HEADER).position(|part| part[3] == GOAWAY && part[..2] == [0, 0]).unwrap();
         let code = &answer[goaway + HEADER + 4..goaway + HEADER + 8];
         assert_eq!(code, u32::from(h2::Reason::ENHANCE_YOUR_CALM).to_be_bytes());
     }

@@ -61,7 +61,15 @@ impl<S: OverTcp + Send> Stream for Metered<S> {
 impl HttpIo {
     /// Readers get `prefix` first, then what `io` holds.
     pub fn new<S: OverTcp + Send + 'static>(prefix: Bytes, io: Metered<S>) -> Self {
-        Self { prefix, io: Box::new(io), ends_orderly: true, budget: None, client: None, is_abandoned: None, frames: None }
+        Self {
+            prefix,
+            io: Box::new(io),
+            ends_orderly: true,
+            budget: None,
+            client: None,
+            is_abandoned: None,
+            frames: None,
+        }
     }
 
     /// Guards the requests of an HTTP/1 client.

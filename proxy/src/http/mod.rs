@@ -43,15 +43,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
+use self::{
+    client_side::HeadLimits, context::InboundContext, error::ProxyError, inbound::InboundConnection,
+    outbound::OutboundConnection, pool::Pools,
+};
 pub use self::{
     connection::Connection,
     io::HttpIo,
     server::HttpVersion,
     worst::{Row, Worst},
-};
-use self::{
-    client_side::HeadLimits, context::InboundContext, error::ProxyError, inbound::InboundConnection,
-    outbound::OutboundConnection, pool::Pools,
 };
 use crate::{
     authorize::Authorizer,

@@ -31,8 +31,8 @@ impl Connector {
         // Make the ClientHello before connecting, which wakes the other proxy: it then finds the hello at once.
         let is_sidecar = endpoint.opaque_transport_port.is_some();
         let alpn = if is_sidecar { transport_header::ALPN } else { request.inner.alpn() };
-        let hello = ClientHello::new(&credential, &peer.identity, &peer.server_name, to, alpn)
-            .map_err(tls_error)?;
+        let hello =
+            ClientHello::new(&credential, &peer.identity, &peer.server_name, to, alpn).map_err(tls_error)?;
         let started = Instant::now();
         let stream = open(request.source, to).await?;
         let connected = started.elapsed();

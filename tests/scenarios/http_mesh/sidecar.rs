@@ -133,7 +133,10 @@ async fn serve(
     application: u16,
 ) -> Result<()> {
     let mut stream = tls.accept(stream).await?;
-    ensure!(stream.get_ref().1.alpn_protocol().is_some(), "the client does not speak the protocol of the header");
+    ensure!(
+        stream.get_ref().1.alpn_protocol().is_some(),
+        "the client does not speak the protocol of the header"
+    );
     let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await?;
     ensure!(preface == PREFACE, "the preface is {preface:?}");
@@ -187,7 +190,8 @@ fn http1(mesh: &Mesh) -> Result<()> {
             "GET http://web.test:80/a?b host=web.test:80 mark=HTTP/1.1 body=",
         ),
         (
-            "POST / HTTP/1.1\r\nHost: web.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_owned(),
+            "POST / HTTP/1.1\r\nHost: web.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+                .to_owned(),
             "POST http://web.test/ host=web.test mark=HTTP/1.1 body=abc",
         ),
         (
@@ -244,7 +248,9 @@ fn upgrade(mesh: &Mesh) -> Result<()> {
             session.wire.send(ok("plain"))?;
             return Ok(());
         }
-        session.wire.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")?;
+        session
+            .wire
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")?;
         let bytes = session.wire.array::<4>()?;
         session.wire.send(bytes)?;
         Ok(())

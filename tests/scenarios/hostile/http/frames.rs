@@ -140,7 +140,10 @@ fn continuation_flood(mesh: &Mesh) -> Result<()> {
     for (what, payload) in [("empty CONTINUATION", Vec::new()), ("full CONTINUATION", field().repeat(15))] {
         let next =
             |_| (0..16).fold(Frames::default(), |all, _| all.frame(kind::CONTINUATION, 0, 1, &payload));
-        flood(mesh, &Frequent { what, first: first.clone(), next: &next, reason: Some(EXCESSIVE), error: PROTOCOL })?;
+        flood(
+            mesh,
+            &Frequent { what, first: first.clone(), next: &next, reason: Some(EXCESSIVE), error: PROTOCOL },
+        )?;
     }
     Ok(())
 }
@@ -191,5 +194,8 @@ fn control_floods(mesh: &Mesh) -> Result<()> {
 fn empty_data(mesh: &Mesh) -> Result<()> {
     let next = |_| (0..500).fold(Frames::default(), |all, _| all.frame(kind::DATA, 0, 1, &[]));
     let first = Frames::client(65_535).request(0, 1, &[]);
-    flood(mesh, &Frequent { what: "empty DATA", first, next: &next, reason: Some(EXCESSIVE), error: PROTOCOL })
+    flood(
+        mesh,
+        &Frequent { what: "empty DATA", first, next: &next, reason: Some(EXCESSIVE), error: PROTOCOL },
+    )
 }
