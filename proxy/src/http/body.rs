@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
     connection::Connection,
+    kept_body::{KeptBody, Rereader},
     record::{Outcome, Record, RequestTimer},
     slow_reader::Unread,
     trailers,
@@ -25,10 +26,15 @@ use crate::{
 
 /// The body of a request on its way to the application.
 pub(super) struct RequestBody {
-    /// `None`: it has none.
-    inner: Option<Incoming>,
+    inner: Content,
     /// At the source, and at the destination if that is on this node.
     timers: [Option<RequestTimer>; 2],
+}
+
+enum Content {
+    None,
+    Once(Incoming),
+    Kept(KeptBody),
 }
 
 /// The body of a response on its way to the client.
@@ -76,11 +82,28 @@ impl State {
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, timers: [None, None] }
+        Self { inner: Content::None, timers: [None, None] }
     }
 
     pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), timers: [None, None] }
+        Self { inner: Content::Once(inner), timers: [None, None] }
+    }
+
+    /// Read once more.
+    pub(super) fn again(body: KeptBody) -> Self {
+        Self { inner: Content::Kept(body), timers: [None, None] }
+    }
+
+    /// Keeps what is read of it from now on, so that it can be read again; `None` if there is nothing to read.
+    pub(super) fn keep(&mut self) -> Option<Rereader> {
+        let kept = match std::mem::replace(&mut self.inner, Content::None) {
+            Content::None => return None,
+            Content::Once(body) => KeptBody::new(body),
+            Content::Kept(body) => body,
+        };
+        let rereader = kept.rereader();
+        self.inner = Content::Kept(kept);
+        Some(rereader)
     }
 
     /// Records when the body ends.
@@ -95,14 +118,19 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match &mut self.inner {
+            Content::None => return Poll::Ready(None),
+            Content::Once(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
+            Content::Kept(body) => ready!(Pin::new(body).poll_frame(cx)),
+        };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
@@ -115,11 +143,19 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &self.inner {
+            Content::None => true,
+            Content::Once(body) => body.is_end_stream(),
+            Content::Kept(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        match &self.inner {
+            Content::None => SizeHint::with_exact(0),
+            Content::Once(body) => body.size_hint(),
+            Content::Kept(body) => body.size_hint(),
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Origin {
     pub(super) endpoint: Option<(Arc<Balancer>, Endpoint)>,
     /// Where it leads; `None` on the way to an application.
     pub(super) target: Option<Target>,
+    /// The other side is a weft proxy.
+    pub(super) to_weft: bool,
 }
 
 /// The other end of a connection to an endpoint.
@@ -106,7 +108,7 @@ pub(super) struct SendError {
 impl Origin {
     /// Of a connection from the proxy to an application on this node.
     pub(super) fn application() -> Self {
-        Self { leg: None, local: None, credential: None, endpoint: None, target: None }
+        Self { leg: None, local: None, credential: None, endpoint: None, target: None, to_weft: false }
     }
 
     /// Whether it was opened with this certificate, if it needs one, and leads to this workload, if that is on this node.
@@ -294,6 +296,11 @@ impl SendError {
     fn new(mut error: TrySendError<Request<RequestBody>>, reused: bool) -> Self {
         let unsent = error.take_message();
         Self { error: error.into_error(), unsent, reused }
+    }
+
+    /// Whether the request has certainly not been processed.
+    pub(super) fn is_unprocessed(&self) -> bool {
+        self.unsent.is_some() || self.was_refused()
     }
 
     /// Whether the other side has said that it did not process the request (RFC 9113, section 8.7).

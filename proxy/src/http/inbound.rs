@@ -22,6 +22,7 @@ use super::{
     replay::Replay,
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
+    unsent,
     upgrade::Upgrade,
 };
 
@@ -29,6 +30,8 @@ use super::{
 pub(super) struct InboundConnection {
     context: Arc<InboundContext>,
     connection: Arc<Connection>,
+    /// The client is a weft proxy.
+    from_weft: bool,
     /// Idle connections to the application: one, or more if the client is a sidecar that sends HTTP/1 over HTTP/2.
     http1: Arc<Mutex<Vec<Http1>>>,
     http2: Shared,
@@ -36,9 +39,9 @@ pub(super) struct InboundConnection {
 
 impl InboundConnection {
     /// `application` is connected already, if the client was silent for a while.
-    pub(super) fn new(context: InboundContext, connection: Arc<Connection>) -> Arc<Self> {
+    pub(super) fn new(context: InboundContext, connection: Arc<Connection>, from_weft: bool) -> Arc<Self> {
         let (http1, http2) = (Arc::default(), Shared::new());
-        Arc::new(Self { context: Arc::new(context), connection, http1, http2 })
+        Arc::new(Self { context: Arc::new(context), connection, from_weft, http1, http2 })
     }
 
     /// Uses a connection to the application that exists already for the first request.
@@ -109,15 +112,20 @@ impl InboundConnection {
         &self,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Used), ProxyError> {
+        let mut may_have_arrived = false;
         loop {
-            let client = self.client(HttpVersion::of(request.version())).await?;
+            let client = self.client(HttpVersion::of(request.version())).await;
+            let client = client.map_err(|error| if may_have_arrived { error.after_sent() } else { error })?;
             if !client.takes(&request).await {
                 return Err(NO_EXTENDED_CONNECT);
             }
-            let replay = Replay::of(&request, client.is_reused());
+            let replay = Replay::of(&mut request, client.is_reused(), false);
             match client.send(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => request = replay.after(error).map_err(ProxyError::Stream)?,
+                Err(error) => {
+                    may_have_arrived |= !error.is_unprocessed();
+                    request = replay.after(error).map_err(ProxyError::Stream)?;
+                }
             }
         }
     }
@@ -164,7 +172,11 @@ impl Handler for InboundConnection {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
                 self.context.log_error(&error);
-                Ok(error.respond(version, grpc, self.context.tls.identity().is_some()))
+                let meshed = self.context.tls.identity().is_some();
+                if self.from_weft && error.is_unsent() {
+                    return unsent::answer(&error, version, grpc, meshed);
+                }
+                Ok(error.respond(version, grpc, meshed))
             }
         }
     }

@@ -22,6 +22,7 @@ mod headers;
 mod inbound;
 mod interim;
 mod io;
+mod kept_body;
 mod link;
 mod original_protocol;
 mod outbound;
@@ -36,6 +37,7 @@ mod settings;
 mod slow_reader;
 mod tapped;
 mod trailers;
+mod unsent;
 mod upgrade;
 mod worst;
 
@@ -104,6 +106,8 @@ pub struct Incoming {
     pub target: SocketAddr,
     pub client: SocketAddr,
     pub tls: Tls,
+    /// The client is a weft proxy.
+    pub from_weft: bool,
     /// The application, if it was connected before the client sent anything.
     pub application: Option<tokio::net::TcpStream>,
 }
@@ -180,9 +184,9 @@ impl Http {
         incoming: Incoming,
         connection: Arc<Connection>,
     ) {
-        let Incoming { workload, target, client, tls, application } = incoming;
+        let Incoming { workload, target, client, tls, from_weft, application } = incoming;
         let context = InboundContext::new(self, &workload, target, client, tls);
-        let handler = InboundConnection::new(context, connection.clone());
+        let handler = InboundConnection::new(context, connection.clone(), from_weft);
         if let Some(application) = application
             && let Err(error) = handler.adopt(application, version).await
         {

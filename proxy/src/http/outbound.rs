@@ -23,9 +23,13 @@ use super::{
     route::Route,
     server::{Handler, HttpVersion, StreamError},
     tapped::Tapped,
+    unsent,
     upgrade::Upgrade,
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
+
+/// How often one request is sent. Each endpoint but the last has refused it.
+const MAX_SENDS: usize = 6;
 
 /// Serves the requests on one connection that a workload opened.
 pub(super) struct OutboundConnection {
@@ -79,6 +83,7 @@ impl OutboundConnection {
         let need = Need::of(&request);
         let route = self.route();
         let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut sends = 0;
         loop {
             let reached = self.source.reach(&route, need, &mut tried).await;
             let Reached { client, picked, key } = match reached {
@@ -121,16 +126,34 @@ impl OutboundConnection {
                     return Err(error);
                 }
             };
-            let replay = Replay::of(&request, client.is_reused());
+            sends += 1;
+            let may_repeat = sends < MAX_SENDS;
+            let to_weft = may_repeat && origin.to_weft && picked.is_some();
+            let replay = Replay::of(&mut request, client.is_reused(), to_weft);
             let sent = Instant::now();
             match client.send(request).await {
                 Ok((mut response, used)) => {
                     if let Some(carried) = carried {
                         carried.restore(&mut response);
                     }
-                    if let Some(picked) = &picked {
-                        picked.answered(sent.elapsed());
-                        route.answered();
+                    let again = if to_weft && unsent::is_told(response.headers()) {
+                        if let Some(picked) = &picked {
+                            picked.failed();
+                            tried.push(picked.endpoint().addr);
+                        }
+                        replay.again()
+                    } else {
+                        if let Some(picked) = &picked {
+                            picked.answered(sent.elapsed());
+                            route.answered();
+                        }
+                        replay.answered();
+                        None
+                    };
+                    if let Some(again) = again {
+                        counted.repeated();
+                        request = again;
+                        continue;
                     }
                     let connection =
                         ConnectionLease::new(used, LeasedFrom::Pool(self.http.pools.clone(), key));
@@ -140,13 +163,14 @@ impl OutboundConnection {
                 }
                 Err(error) => {
                     // An idle connection that was closed says nothing against its endpoint.
-                    if !error.reused
+                    if (!error.reused || error.was_refused())
                         && let Some(picked) = &picked
                     {
                         picked.failed();
                         tried.push(picked.endpoint().addr);
                     }
-                    request = match replay.after(error) {
+                    let repeated = if may_repeat { replay.after(error) } else { Err(error.error) };
+                    request = match repeated {
                         Ok(mut again) => {
                             if carried.is_some() {
                                 // The next endpoint may want it as it was.

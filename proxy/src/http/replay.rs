@@ -5,19 +5,28 @@
 
 use http::Request;
 
-use super::{body::RequestBody, client::SendError};
+use super::{body::RequestBody, client::SendError, kept_body::Rereader};
 
-/// The head of a request without a body, in case that it must be sent again.
-pub(super) struct Replay(Option<Request<()>>);
+/// What is needed to send a request again.
+pub(super) struct Replay {
+    /// `None`: it is not sent again.
+    head: Option<Request<()>>,
+    /// `None`: it has no body.
+    body: Option<Rereader>,
+}
 
 impl Replay {
-    /// `reused`: the connection has carried requests before.
-    pub(super) fn of(request: &Request<RequestBody>, reused: bool) -> Self {
+    /// `reused`: the connection has carried requests before. `to_weft`: it leads to another weft proxy, which may say
+    /// that the request has not reached the application; only for that are bodies kept.
+    pub(super) fn of(request: &mut Request<RequestBody>, reused: bool, to_weft: bool) -> Self {
         use hyper::body::Body as _;
-        let is_wanted = (reused || request.version() == http::Version::HTTP_2)
-            && request.body().is_end_stream()
-            && !super::headers::is_upgrade(request);
-        Self(is_wanted.then(|| head(request)))
+        let has_body = !request.body().is_end_stream();
+        let is_wanted = to_weft || (!has_body && (reused || request.version() == http::Version::HTTP_2));
+        if !is_wanted || super::headers::is_upgrade(request) {
+            return Self { head: None, body: None };
+        }
+        let body = if has_body { request.body_mut().keep() } else { None };
+        Self { head: Some(head(request)), body }
     }
 
     /// The request to send again after an error.
@@ -25,16 +34,32 @@ impl Replay {
     /// # Errors
     /// It must not be sent again.
     pub(super) fn after(self, error: SendError) -> Result<Request<RequestBody>, hyper::Error> {
-        let refused = error.was_refused();
-        let reused = error.reused;
-        if let Some(unsent) = error.unsent {
-            return Ok(unsent);
+        let may_repeat = self.body.is_none()
+            && error.reused
+            && self.head.as_ref().is_some_and(|head| head.method().is_safe())
+            && is_closed(&error.error);
+        if !error.was_refused() && !may_repeat {
+            return error.unsent.ok_or(error.error);
         }
-        match self.0 {
-            Some(head) if refused || (reused && head.method().is_safe() && is_closed(&error.error)) => {
-                Ok(head.map(|()| RequestBody::empty()))
-            }
-            _ => Err(error.error),
+        match error.unsent {
+            Some(unsent) => Ok(unsent),
+            None => self.again().ok_or(error.error),
+        }
+    }
+
+    /// The request to send again, after the other side has said that it was not processed.
+    pub(super) fn again(self) -> Option<Request<RequestBody>> {
+        let body = match &self.body {
+            Some(body) => RequestBody::again(body.begin()?),
+            None => RequestBody::empty(),
+        };
+        Some(self.head?.map(|()| body))
+    }
+
+    /// The request was answered.
+    pub(super) fn answered(self) {
+        if let Some(body) = self.body {
+            body.forget();
         }
     }
 }

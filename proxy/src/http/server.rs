@@ -34,9 +34,14 @@ pub(super) trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response<ResponseBody>, StreamError>> + Send;
 }
 
-/// The other side has reset the stream: it is reset here with the same code.
+/// The stream is reset instead of an answer.
 #[derive(Debug)]
-pub(super) struct StreamError(hyper::Error);
+pub(super) enum StreamError {
+    /// The other side has reset its stream: the code is the same.
+    Peer(hyper::Error),
+    /// The request has not been processed.
+    Refused(h2::Error),
+}
 
 impl HttpVersion {
     pub(super) fn of(version: Version) -> Self {
@@ -48,21 +53,32 @@ impl StreamError {
     /// Takes out the errors that are not to be answered but passed on.
     pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
         match error {
-            ProxyError::Stream(error) if is_reset_by_peer(&error) => Err(Self(error)),
+            ProxyError::Stream(error) if is_reset_by_peer(&error) => Err(Self::Peer(error)),
             other => Ok(other),
         }
+    }
+
+    /// Says that another server may be asked (RFC 9113, section 8.7).
+    pub(super) fn refused() -> Self {
+        Self::Refused(h2::Reason::REFUSED_STREAM.into())
     }
 }
 
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the other side has reset the stream")
+        f.write_str(match self {
+            Self::Peer(_) => "the other side has reset the stream",
+            Self::Refused(_) => "the request has not reached the application",
+        })
     }
 }
 
 impl std::error::Error for StreamError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
+        Some(match self {
+            Self::Peer(error) => error,
+            Self::Refused(error) => error,
+        })
     }
 }
 

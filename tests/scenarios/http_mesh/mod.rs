@@ -15,13 +15,14 @@ mod pool;
 mod series;
 mod shares;
 mod sidecar;
+mod unsent;
 pub(crate) mod ways;
 mod zones;
 
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 12] {
+pub(crate) fn areas() -> [Area; 13] {
     [
         access_log::area(),
         policy::area(),
@@ -35,5 +36,6 @@ pub(crate) fn areas() -> [Area; 12] {
         errors::area(),
         detection::area(),
         shares::area(),
+        unsent::area(),
     ]
 }
