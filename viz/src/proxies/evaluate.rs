@@ -62,6 +62,10 @@ fn value(kind: Kind, series: &Series<'_>) -> Option<f64> {
     match kind {
         Kind::Increase(seconds) | Kind::Quantile(_, seconds) => {
             let before = series.before?;
+            // What began within the known part is known as a whole.
+            if before == 0.0 {
+                return Some(series.now * (seconds as f64 / series.seconds).min(1.0));
+            }
             // A proxy that has restarted counts from 0.
             let increase = if series.now >= before { series.now - before } else { series.now };
             // As if the whole range had been like the part that is known.

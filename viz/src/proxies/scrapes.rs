@@ -204,4 +204,24 @@ mod tests {
         found.sort();
         assert_eq!(found, [("once".to_owned(), true), ("once".to_owned(), true)]);
     }
+
+    #[test]
+    fn a_series_that_begins_at_three_is_three_events() {
+        let scrapes = Scrapes::default();
+        scrapes.add("n", "inbound_http_authz_deny_total{namespace=\"a\",pod=\"old\"} 7\n");
+        std::thread::sleep(Duration::from_millis(2));
+        scrapes.add(
+            "n",
+            "inbound_http_authz_deny_total{namespace=\"a\",pod=\"old\"} 7\n\
+             inbound_http_authz_deny_total{namespace=\"a\",pod=\"new\"} 3\n",
+        );
+        let query = Query::new("inbound_http_authz_deny_total", Kind::Increase(300)).by(["pod"]);
+        let mut found: Vec<_> = scrapes
+            .instant(&query)
+            .into_iter()
+            .map(|sample| (get(&sample.labels, "pod").to_owned(), sample.value))
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(found, [("new".to_owned(), 3.0), ("old".to_owned(), 0.0)]);
+    }
 }

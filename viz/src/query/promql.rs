@@ -12,7 +12,7 @@ impl Display for Query {
         let (metric, offset) = (self.metric, Offset(self.offset));
         let filters = Filters(&self.filters);
         let raw = match self.kind {
-            Kind::Increase(seconds) => format!("increase({metric}{filters}[{seconds}s]{offset})"),
+            Kind::Increase(seconds) => increase(&format!("{metric}{filters}"), seconds, self.offset),
             Kind::Sum | Kind::Min | Kind::Max => format!("{metric}{filters}{offset}"),
             Kind::Peak(seconds) => format!("max_over_time({metric}{filters}[{seconds}s]{offset})"),
             Kind::LastSeen(seconds) => {
@@ -22,7 +22,9 @@ impl Display for Query {
                 let step = Kind::seen_step(seconds);
                 format!("min_over_time(timestamp({metric}{filters}{offset})[{seconds}s:{step}s])")
             }
-            Kind::Quantile(_, seconds) => format!("increase({metric}_bucket{filters}[{seconds}s]{offset})"),
+            Kind::Quantile(_, seconds) => {
+                increase(&format!("{metric}_bucket{filters}"), seconds, self.offset)
+            }
         };
         let raw = self.with_bare(raw);
         let aggregate = match self.kind {
@@ -40,6 +42,18 @@ impl Display for Query {
             _ => write!(f, "{aggregate} by ({by}) ({raw})"),
         }
     }
+}
+
+/// The increases of counters. A proxy writes a series from its first event on, and `increase` ignores the first value that
+/// it sees. So a series that did not exist when the range began counts with its whole value. This holds only if the node's
+/// proxy was scraped at that time, or started later: Prometheus itself may be younger than the series.
+fn increase(series: &str, seconds: u64, offset: u64) -> String {
+    const STARTED: &str = "process_start_time_seconds{job=\"weft-proxy\"}";
+    let (begin, offset) = (seconds + offset, Offset(offset));
+    format!(
+        "((last_over_time({series}[{seconds}s]{offset}) unless {series} offset {begin}s) and on (node) \
+         ({STARTED} offset {begin}s or {STARTED}{offset} > time() - {begin})) or increase({series}[{seconds}s]{offset})"
+    )
 }
 
 impl Query {
@@ -118,23 +132,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_summed_over_a_window() {
+    fn counters_are_summed_over_a_window_and_new_ones_count_in_full() {
         let query = Query::new("response_total", Kind::Increase(60))
             .filter(Filter::is("direction", "inbound"))
             .by(["namespace", "classification"]);
+        let series = r#"response_total{direction="inbound"}"#;
         assert_eq!(
             query.to_string(),
-            r#"sum by (namespace, classification) (increase(response_total{direction="inbound"}[60s]))"#
+            format!(
+                "sum by (namespace, classification) (((last_over_time({series}[60s]) unless {series} offset 60s) and on (node) \
+                 (process_start_time_seconds{{job=\"weft-proxy\"}} offset 60s or \
+                 process_start_time_seconds{{job=\"weft-proxy\"}} > time() - 60)) or increase({series}[60s]))"
+            )
         );
     }
 
     #[test]
-    fn quantiles_keep_the_buckets_bound() {
-        let query = Query::new("response_latency_ms", Kind::Quantile(99, 60)).before(60);
-        assert_eq!(
-            query.to_string(),
-            "histogram_quantile(0.99, sum by (le) (increase(response_latency_ms_bucket{}[60s] offset 60s)))"
-        );
+    fn quantiles_keep_the_buckets_bound_and_an_earlier_time_is_that_of_all_parts() {
+        let text = Query::new("response_latency_ms", Kind::Quantile(99, 60)).before(30).to_string();
+        assert!(text.starts_with("histogram_quantile(0.99, sum by (le) (((last_over_time("), "{text}");
+        assert!(text.contains("response_latency_ms_bucket{}[60s] offset 30s) unless response_latency_ms_bucket{} offset 90s)"), "{text}");
+        assert!(text.contains(" offset 30s > time() - 90"), "{text}");
+        assert!(text.ends_with("increase(response_latency_ms_bucket{}[60s] offset 30s)))"), "{text}");
     }
 
     #[test]

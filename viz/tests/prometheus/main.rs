@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod accuracy;
+mod beginnings;
 mod broken;
 mod exporter;
 mod hostile;
