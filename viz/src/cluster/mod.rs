@@ -3,6 +3,7 @@
 mod components;
 mod definition;
 mod redact;
+mod secrets;
 mod view;
 
 use std::{
