@@ -58,7 +58,7 @@ impl Ask {
         // Without Prometheus there is only the last minute.
         let window = if source == Source::Proxies { Window::Minute } else { window };
         Ok(Self {
-            at: clock::now() as u64,
+            at: begin_of_step(clock::now() as u64, app.settings.scrape_interval.as_secs()),
             window,
             params,
             view: app.cluster.view(),
@@ -130,8 +130,30 @@ impl Ask {
             ResourceType::Namespace => format!("Namespace {name} does not exist."),
             _ => format!("{kind} {name} does not exist in namespace {namespace}."),
         };
+        let owner = match kind {
+            ResourceType::ReplicaSet => ", or belong to a deployment, which stands for it",
+            ResourceType::Job => ", or belong to a cronjob, which stands for it",
+            _ => "",
+        };
         Err(Failure::new(ErrorCode::NotFound, message)
-            .hint("It may have been deleted, or its name is misspelt."))
+            .hint(format!("Its name may be misspelt, or it may have been deleted{owner}.")))
+    }
+
+    /// The rows of an answer. Fails if there are none because something that the call names does not exist. What is gone
+    /// may still have figures.
+    pub(crate) fn explain_none<T>(&self, rows: Vec<T>) -> Result<Vec<T>, Failure> {
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+        if let Some(namespace) = self.namespace() {
+            self.must_exist(&ResourceRef::namespace(namespace))?;
+        }
+        // A name without a namespace or a type is one of several.
+        let named = given(&self.params.name).and_then(|_| self.resource().ok().flatten());
+        for resource in [named, self.to()?, self.from()?].iter().flatten() {
+            self.must_exist(resource)?;
+        }
+        Ok(rows)
     }
 
     /// The labels that resources have to have.
@@ -153,6 +175,16 @@ impl Ask {
             Filter::In(label_of(Side::Own, ResourceType::Pod), pods),
         ]
     }
+}
+
+/// How often the dashboard asks, in seconds.
+const REFRESH: u64 = 5;
+
+/// The time that answers are of. All who ask within one step ask for the same time, and cost as much as one of them.
+/// Steps are not longer than the interval of scrapes, so that nothing new is missed.
+fn begin_of_step(now: u64, scrape_interval: u64) -> u64 {
+    let step = scrape_interval.clamp(1, REFRESH);
+    now / step * step
 }
 
 /// A parameter that is not empty.
@@ -212,6 +244,13 @@ mod tests {
         resource("to_", &given(namespace), &given(kind), &given(name))
             .map(|found| found.map(|found| found.to_string()))
             .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn all_who_ask_within_five_seconds_ask_for_the_same_time() {
+        assert_eq!([1000, 1001, 1004, 1005].map(|now| begin_of_step(now, 10)), [1000, 1000, 1000, 1005]);
+        assert_eq!([1000, 1001, 1002].map(|now| begin_of_step(now, 1)), [1000, 1001, 1002]);
+        assert_eq!(begin_of_step(1001, 0), 1001);
     }
 
     #[test]

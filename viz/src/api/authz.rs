@@ -16,7 +16,7 @@ const AUTHORIZATION: [&str; 2] = ["authz_kind", "authz_name"];
 
 pub(crate) async fn authz(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<AuthzRow>, Failure> {
     let resource = ask.resource()?;
-    of(&app, &ask, resource.as_ref()).await
+    ask.explain_none(of(&app, &ask, resource.as_ref()).await?)
 }
 
 /// Of one resource, or of all.

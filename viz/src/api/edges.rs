@@ -23,14 +23,14 @@ pub(crate) async fn edges(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<Edge>, Fai
                 || is_of_kind(&edge.source)
                 || is_of_kind(&edge.destination)
         };
-        return Ok(edges.into_iter().filter(is_wanted).collect());
+        return ask.explain_none(edges.into_iter().filter(is_wanted).collect());
     }
     let resource = ask.resource()?;
     let level = match &resource {
         Some(resource) if resource.kind == ResourceType::Pod => Level::Pod,
         _ => Level::Workload,
     };
-    of(&app, &ask, resource.as_ref(), level).await
+    ask.explain_none(of(&app, &ask, resource.as_ref(), level).await?)
 }
 
 /// The edges of one resource, or all.
@@ -41,10 +41,10 @@ pub(super) async fn of(
     level: Level,
 ) -> Result<Vec<Edge>, Failure> {
     let edge = |(key, counts): (LinkKey, Counts)| edge(app, ask, key, counts);
-    Ok(links(app, ask, &scope(resource, level)).await?.into_iter().map(edge).collect())
+    Ok(links(app, ask, &scope(ask, resource, level)).await?.into_iter().map(edge).collect())
 }
 
-fn scope(resource: Option<&ResourceRef>, level: Level) -> Scope {
+fn scope(ask: &Ask, resource: Option<&ResourceRef>, level: Level) -> Scope {
     let (outbound, inbound) = match resource {
         None => (vec![Vec::new()], Some(Vec::new())),
         Some(resource) if resource.kind == ResourceType::Service => {
@@ -55,7 +55,7 @@ fn scope(resource: Option<&ResourceRef>, level: Level) -> Scope {
             (vec![own.clone(), filters_of(Side::Destination, resource)], Some(own))
         }
     };
-    Scope { outbound, inbound, level, addresses: true }
+    Scope { outbound, inbound, level, addresses: true, seconds: ask.window.length().as_secs() }
 }
 
 fn edge(app: &App, ask: &Ask, key: LinkKey, counts: Counts) -> Edge {

@@ -52,7 +52,12 @@ pub(super) type Links = BTreeMap<LinkKey, Counts>;
 impl Counts {
     /// There was a connection within the window.
     pub(super) fn is_seen(&self) -> bool {
-        self.open.max(self.peak).max(self.opened) >= LEAST
+        self.seen() >= LEAST
+    }
+
+    /// How many connections there were within the window, at least.
+    pub(super) fn seen(&self) -> f64 {
+        self.open.max(self.peak).max(self.opened)
     }
 }
 
@@ -65,6 +70,8 @@ pub(super) struct Scope {
     pub(super) level: Level,
     /// Tell destinations outside of the cluster apart by their addresses.
     pub(super) addresses: bool,
+    /// The length of the window.
+    pub(super) seconds: u64,
 }
 
 /// The links that were seen within the window.
@@ -104,7 +111,7 @@ async fn between(app: &App, ask: &Ask, scope: &Scope, filters: &[Filter]) -> Res
             server_id: Some(get(labels, SERVER_ID)).filter(|id| !id.is_empty()).map(str::to_owned),
         })
     };
-    counts(app, ask, Direction::Outbound, filters, &by, key).await
+    counts(app, ask, scope.seconds, Direction::Outbound, filters, &by, key).await
 }
 
 /// Connections that something opened that is not meshed. Plaintext between meshed pods is seen at both ends: what the
@@ -130,7 +137,7 @@ async fn from_outside(
     };
     let mut filters = filters.to_vec();
     filters.push(Filter::In(TLS, vec!["no_identity".into(), "opaque".into()]));
-    let mut found = counts(app, ask, Direction::Inbound, &filters, &by, key).await?;
+    let mut found = counts(app, ask, scope.seconds, Direction::Inbound, &filters, &by, key).await?;
     // The node is not in the mesh, so no source accounts for it.
     for (link, counts) in found.iter_mut().filter(|(link, _)| !link.is_from_node()) {
         let same = |other: &LinkKey| {
@@ -156,12 +163,12 @@ pub(super) fn from_outside_only() -> [Filter; 2] {
 async fn counts(
     app: &App,
     ask: &Ask,
+    window: u64,
     direction: Direction,
     filters: &[Filter],
     by: &[&'static str],
     key: impl Fn(&Labels) -> Option<LinkKey>,
 ) -> Result<Links, Failure> {
-    let window = ask.window.length().as_secs();
     let run = |metric, kind| {
         let query = Query::new(metric, kind)
             .filters([direction.filter(), direction.peer()])

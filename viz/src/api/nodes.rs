@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A proxy that was not scraped for so long is a problem, in seconds.
-pub(super) const SCRAPE_LIMIT: f64 = 30.0;
+const SCRAPE_LIMIT: f64 = 30.0;
 /// How far back the last scrape is looked for, in seconds.
 const LAST_SCRAPE: u64 = 3600;
 
@@ -96,7 +96,7 @@ pub(super) async fn proxy_metrics(app: &App, ask: &Ask) -> Result<ProxyMetrics, 
     let (builds, started, scraped, memory, cpu, connections, limits, connected, certificates) = futures::try_join!(
         app.figures.instant(&build, ask.at),
         run("process_start_time_seconds", Kind::Max),
-        run("process_start_time_seconds", Kind::LastSeen(LAST_SCRAPE)),
+        last_scrapes(app, ask),
         run("process_resident_memory_bytes", Kind::Sum),
         run("process_cpu_seconds_total", Kind::Increase(window)),
         run("weft_connections_open", Kind::Sum),
@@ -118,6 +118,25 @@ pub(super) async fn proxy_metrics(app: &App, ask: &Ask) -> Result<ProxyMetrics, 
         connected,
         certificates,
     })
+}
+
+/// When each proxy was scraped last, by node.
+pub(super) async fn last_scrapes(app: &App, ask: &Ask) -> Result<BTreeMap<String, f64>, Failure> {
+    let query = Query::new("process_start_time_seconds", Kind::LastSeen(LAST_SCRAPE))
+        .filter(Filter::is("job", "weft-proxy"))
+        .by(["node"]);
+    let samples = app.figures.instant(&query, ask.at).await?;
+    Ok(samples.iter().map(|sample| (get(&sample.labels, "node").to_owned(), sample.value)).collect())
+}
+
+/// Whether a proxy should have been scraped since its last scrape. Prometheus may have started together with weft-viz.
+pub(super) fn is_late(app: &App, ask: &Ask, last: Option<f64>) -> bool {
+    let may_be_new = ask.at as f64 - app.metrics.started() < 2.0 * SCRAPE_LIMIT && last.is_none();
+    !may_be_new && last.is_none_or(|last| ask.at as f64 - last > SCRAPE_LIMIT)
+}
+
+pub(super) fn not_scraped_text(node: &str) -> String {
+    format!("Figures of node {node} are missing: its proxy is not scraped.")
 }
 
 fn node_proxy(
@@ -145,10 +164,7 @@ fn node_proxy(
         let whether =
             if config.is_some() { "it answers weft-viz" } else { "it does not answer weft-viz either" };
         let reason = format!("{source} not scraped it for {SCRAPE_LIMIT} s; {whether}");
-        ask.warn(
-            "node_not_scraped",
-            format!("Figures of node {name} are missing: its proxy is not scraped."),
-        );
+        ask.warn("node_not_scraped", not_scraped_text(name));
         (NodeProxyState::NotScraped, Some(reason))
     } else if is_starting {
         (NodeProxyState::Starting, Some("it serves none of its pods yet".to_owned()))

@@ -12,13 +12,19 @@ use super::{
 use crate::{cluster::ClusterView, figures::Flow, query::Level};
 
 pub(crate) async fn overview(app: Arc<App>, ask: Arc<Ask>) -> Result<Overview, Failure> {
-    let scope = Scope { outbound: vec![Vec::new()], inbound: None, level: Level::Workload, addresses: false };
+    let scope = Scope {
+        outbound: vec![Vec::new()],
+        inbound: None,
+        level: Level::Workload,
+        addresses: false,
+        seconds: ask.window.length().as_secs(),
+    };
     let links = links(&app, &ask, &scope).await?;
     let everything = Flow::inbound(Vec::new());
     let (mut http, series, problems) = futures::try_join!(
         app.figures.http(ask.span(), &everything, &[]),
         timeseries::series(&app, &ask, None),
-        problems::problems(&app, &ask, &links),
+        problems::problems(&app, &ask),
     )?;
     let view = &ask.view;
     let pods: Vec<_> = view.pods.values().cloned().collect();

@@ -35,15 +35,19 @@ struct Metrics {
 }
 
 pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>, Failure> {
+    ask.explain_none(rows(app, &ask).await?)
+}
+
+async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
     let resource = ask.needed_resource()?;
     if let Some(to) = ask.to()? {
-        return outbound(&app, &ask, ask.own_filters(&resource), filters_of(Side::Destination, &to)).await;
+        return outbound(&app, ask, ask.own_filters(&resource), filters_of(Side::Destination, &to)).await;
     }
     if resource.kind == ResourceType::Service {
-        return outbound(&app, &ask, Vec::new(), filters_of(Side::Destination, &resource)).await;
+        return outbound(&app, ask, Vec::new(), filters_of(Side::Destination, &resource)).await;
     }
     let filters = filters_of(Side::Own, &resource);
-    let rows = KINDS.iter().map(|metrics| inbound(&app, &ask, &filters, metrics));
+    let rows = KINDS.iter().map(|metrics| inbound(&app, ask, &filters, metrics));
     let mut all = Rows::new();
     for found in futures::future::try_join_all(rows).await? {
         for (key, (requests, failures, latency)) in found {
@@ -61,11 +65,11 @@ pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>
             };
         }
     }
-    precise_latencies(&app, &ask, &filters, &mut all).await?;
+    precise_latencies(&app, ask, &filters, &mut all).await?;
     let seconds = ask.window.length().as_secs_f64();
     let row = |((route, port), (requests, failures, latency)): ((String, String), _)| RouteRow {
         route,
-        service: service_of(&ask, &resource, &port),
+        service: service_of(ask, &resource, &port),
         http: HttpStats::of(requests, failures, seconds, latency),
         actual: None,
     };

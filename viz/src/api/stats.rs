@@ -27,7 +27,7 @@ pub(crate) async fn tps_reports(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<Stat
         Some(kind) => vec![level_of(kind)],
     };
     let tables = levels.into_iter().map(|level| table(&app, &ask, level, kind));
-    Ok(futures::future::try_join_all(tables).await?.into_iter().flatten().collect())
+    ask.explain_none(futures::future::try_join_all(tables).await?.into_iter().flatten().collect())
 }
 
 pub(super) fn level_of(kind: ResourceType) -> Level {

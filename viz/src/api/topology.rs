@@ -61,7 +61,13 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
             (vec![own.clone(), in_namespace(Side::Destination, namespace)], own)
         }
     };
-    let scope = Scope { outbound, inbound: Some(inbound.clone()), level: Level::Workload, addresses: false };
+    let scope = Scope {
+        outbound,
+        inbound: Some(inbound.clone()),
+        level: Level::Workload,
+        addresses: false,
+        seconds: ask.window.length().as_secs(),
+    };
     let own = ask.grouping(Side::Own, Level::Workload);
     let by = [own, ask.grouping(Side::Destination, Level::Workload)];
     let span = ask.span();

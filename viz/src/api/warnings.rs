@@ -1,10 +1,13 @@
 //! Warnings that concern every answer with figures: their source is slow, or knows less than the window.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use weft_api::viz::Source;
 
-use super::{App, Ask};
+use super::{
+    App, Ask,
+    nodes::{is_late, last_scrapes, not_scraped_text},
+};
 use crate::query::{Filter, Kind, Query};
 
 /// The calls whose answers have figures of the window.
@@ -22,7 +25,9 @@ const WITH_FIGURES: [&str; 10] = [
 ];
 /// An answer that takes longer tells so.
 const SLOW: Duration = Duration::from_secs(3);
-/// What the question for the beginning may take.
+/// Nodes that are named in warnings.
+const MAX_NODES: usize = 5;
+/// What each question for a warning may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Adds them to an answer that took so long.
@@ -40,12 +45,47 @@ pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
         ask.warn("source_slow", message);
     }
     // A failure to tell would be a failure of the answer, too.
+    let _ = tokio::time::timeout(LIMIT, not_scraped(app, ask)).await;
     let known = tokio::time::timeout(LIMIT, known(app, ask)).await.ok().flatten();
     let (window, interval) = (ask.window.length().as_secs_f64(), app.settings.scrape_interval.as_secs_f64());
     if let Some(known) = known.filter(|known| is_too_short(*known, window, interval)) {
         let message = format!("The figures are of the last {}: {source} has none of before.", words(known));
         ask.warn("history_too_short", message);
     }
+}
+
+/// Nodes with pods that the answer is about, and without figures of now.
+async fn not_scraped(app: &App, ask: &Ask) -> Option<()> {
+    let pods = match ask.resource() {
+        Ok(Some(resource)) => ask.view.pods_of(&resource),
+        _ => match ask.namespace() {
+            Some(namespace) => ask.view.in_namespace(namespace).cloned().collect(),
+            None => ask.view.pods.values().cloned().collect(),
+        },
+    };
+    let nodes: BTreeSet<&str> =
+        pods.iter().filter(|pod| pod.meshed).filter_map(|pod| pod.node.as_deref()).collect();
+    let scraped = last_scrapes(app, ask).await.ok()?;
+    let addresses = app.proxies.addresses(&ask.view);
+    let mut missing = Vec::new();
+    for node in nodes {
+        if !addresses.contains_key(node) && !scraped.contains_key(node) {
+            missing.push((
+                "node_without_proxy",
+                format!("Figures of node {node} are missing: it has no proxy."),
+            ));
+        } else if is_late(app, ask, scraped.get(node).copied()) {
+            missing.push(("node_not_scraped", not_scraped_text(node)));
+        }
+    }
+    let more = missing.len().saturating_sub(MAX_NODES);
+    for (code, message) in missing.into_iter().take(MAX_NODES) {
+        ask.warn(code, message);
+    }
+    if more > 0 {
+        ask.warn("node_not_scraped", format!("Figures of {more} more nodes are missing."));
+    }
+    Some(())
 }
 
 /// For how many seconds there are figures of the proxies.

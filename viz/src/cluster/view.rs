@@ -84,6 +84,7 @@ impl ClusterView {
                 // A ReplicaSet of a Deployment and a Job of a CronJob are no workloads of their own.
                 if !metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true)) {
                     let resource = resource_of(metadata, typ);
+                    view.namespaces.insert(resource.namespace.clone());
                     view.labels.insert(resource.clone(), metadata.labels.clone().unwrap_or_default());
                     view.workloads.insert(resource, Vec::new());
                 }

@@ -1,4 +1,4 @@
-//! Joins identical questions: within a second, they are asked once.
+//! Joins identical questions: within a few seconds, they are asked once.
 
 use std::{
     collections::HashMap,
@@ -10,12 +10,18 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use weft_api::viz::Failure;
 
-const AGE: Duration = Duration::from_secs(1);
+/// Longer than the time for which all ask the same.
+const AGE: Duration = Duration::from_secs(6);
+/// Of failures, which may be over.
+const FAILURE_AGE: Duration = Duration::from_secs(1);
+/// The oldest of more answers are forgotten.
+const MAX_ENTRIES: usize = 500;
 
-/// Answers of the last second, and of questions that are being asked.
+/// Answers of the last seconds, and of questions that are being asked.
 #[derive(Debug)]
 pub(crate) struct Cache<T> {
     entries: Mutex<HashMap<String, Arc<Entry<T>>>>,
+    age: Duration,
 }
 
 #[derive(Debug)]
@@ -25,6 +31,11 @@ struct Entry<T> {
 }
 
 impl<T> Cache<T> {
+    /// A cache whose answers are used for so long.
+    pub(crate) fn with_age(age: Duration) -> Self {
+        Self { entries: Mutex::default(), age }
+    }
+
     /// The answer to `key`. Only one of those who ask at the same time runs `ask`; if it gives up, another one does.
     pub(crate) async fn get(
         &self,
@@ -34,7 +45,17 @@ impl<T> Cache<T> {
         let entry = {
             let mut entries = self.entries.lock();
             // What somebody still waits for stays, so that it is not asked a second time.
-            entries.retain(|_, entry| entry.asked.elapsed() < AGE || Arc::strong_count(entry) > 1);
+            entries.retain(|_, entry| {
+                let has_failed = entry.cell.get().is_some_and(Result::is_err);
+                let age = if has_failed { self.age.min(FAILURE_AGE) } else { self.age };
+                entry.asked.elapsed() < age || Arc::strong_count(entry) > 1
+            });
+            if entries.len() >= MAX_ENTRIES && !entries.contains_key(&key) {
+                let oldest = entries.iter().min_by_key(|(_, entry)| entry.asked);
+                if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                    entries.remove(&oldest);
+                }
+            }
             let entry = entries
                 .entry(key)
                 .or_insert_with(|| Arc::new(Entry { asked: Instant::now(), cell: OnceCell::new() }));
@@ -46,7 +67,7 @@ impl<T> Cache<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self { entries: Mutex::default() }
+        Self::with_age(AGE)
     }
 }
 
@@ -87,5 +108,15 @@ mod tests {
         let failure = Failure::new(ErrorCode::PrometheusUnavailable, "no");
         assert_eq!(cache.get("a".into(), async { Err(failure.clone()) }).await, Err(failure.clone()));
         assert_eq!(cache.get("a".into(), async { Ok(7) }).await, Err(failure));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_answer_makes_room_for_a_new_one() {
+        let cache = Cache::<usize>::default();
+        for number in 0..MAX_ENTRIES + 10 {
+            cache.get(number.to_string(), async { Ok(number) }).await.unwrap();
+        }
+        assert!(cache.entries.lock().len() <= MAX_ENTRIES);
+        assert!(cache.entries.lock().contains_key(&(MAX_ENTRIES + 9).to_string()));
     }
 }

@@ -5,7 +5,7 @@ mod cache;
 mod client;
 mod credentials;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 use weft_api::viz::{ErrorCode, Failure};
@@ -22,6 +22,8 @@ use crate::{
 
 /// Questions that Prometheus works on at the same time. Others wait.
 const MAX_CONCURRENT: usize = 16;
+/// For how long the configuration of Prometheus is taken to be the same.
+const CONFIGURATION_AGE: Duration = Duration::from_secs(60);
 
 /// A Prometheus, behind a cache.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Prometheus {
     client: Client,
     samples: Cache<Vec<Sample>>,
     lines: Cache<Vec<Line>>,
+    retention: Cache<Option<f64>>,
     permits: Semaphore,
     metrics: Metrics,
 }
@@ -39,6 +42,7 @@ impl Prometheus {
             client,
             samples: Cache::default(),
             lines: Cache::default(),
+            retention: Cache::with_age(CONFIGURATION_AGE),
             permits: Semaphore::new(MAX_CONCURRENT),
             metrics,
         }
@@ -71,8 +75,8 @@ impl Prometheus {
 
     /// How long Prometheus keeps figures, in seconds, if it says so.
     pub(crate) async fn retention(&self) -> Result<Option<f64>, Failure> {
-        let body = self.ask("status/runtimeinfo", &[]).await?;
-        Ok(answer::retention(&body))
+        let ask = async { Ok(answer::retention(&self.ask("status/runtimeinfo", &[]).await?)) };
+        self.retention.get(String::new(), ask).await.map(|retention| *retention)
     }
 
     async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {

@@ -10,6 +10,10 @@ use crate::{
     shop,
 };
 
+/// Short ones: none is open when the proxy is scraped.
+const PLAINTEXT: &str = "tcp_open_total{direction=\"outbound\",peer=\"dst\",namespace=\"shop\",pod=\"bot\",deployment=\"bot\",\
+                         tls=\"no_identity\",no_tls_reason=\"port_skipped\",dst_namespace=\"shop\",dst_pod=\"web-1\",\
+                         dst_deployment=\"web\"} 3\n";
 /// Counted by a proxy long before Prometheus knew it.
 const OLD: &str = "response_total{direction=\"inbound\",namespace=\"shop\",pod=\"store-0\",statefulset=\"store\",\
                    classification=\"success\"} 1000000\n";
@@ -41,7 +45,7 @@ fn requests(viz: &Viz, kind: &str, name: &str) -> Value {
 fn the_first_events_of_a_proxy_that_has_just_started_are_counted() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let exporter = Exporter::start();
-    exporter.set_metrics(started(now) + FAILED + DENIED);
+    exporter.set_metrics(started(now) + FAILED + DENIED + PLAINTEXT);
     let prometheus = Prometheus::start(exporter.address());
     let viz = viz_of(&exporter, &prometheus);
     wait_for("the failures", || !requests(&viz, "deployment", "web").is_null());
@@ -49,7 +53,10 @@ fn the_first_events_of_a_proxy_that_has_just_started_are_counted() {
     let rows = viz.data("/api/authz?namespace=shop&type=deployment&name=web");
     assert_eq!((&rows[0]["server"], &rows[0]["deniedRps"]), (&json!("web-http"), &json!(0.05)), "{rows}");
     let problems = viz.data("/api/overview")["problems"].clone();
-    assert!(problems.as_array().unwrap().iter().any(|problem| problem["kind"] == "denied"), "{problems}");
+    let of = |kind: &str| problems.as_array().unwrap().iter().find(|problem| problem["kind"] == kind);
+    assert!(of("denied").is_some(), "{problems}");
+    let plaintext = of("plaintext").unwrap_or_else(|| panic!("{problems}"));
+    assert_eq!((&plaintext["source"]["name"], &plaintext["connections"]), (&json!("bot"), &json!(3.0)));
 }
 
 #[test]

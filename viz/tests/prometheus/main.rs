@@ -8,6 +8,7 @@ mod broken;
 mod exporter;
 mod hostile;
 mod http;
+mod nothing;
 mod process;
 mod shop;
 mod web;

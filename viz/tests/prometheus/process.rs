@@ -77,6 +77,8 @@ pub(crate) struct Options<'a> {
     pub(crate) prometheus: Option<String>,
     /// The admin server of the proxy of node `n`.
     pub(crate) proxy: Option<SocketAddr>,
+    /// One second, unless it is given.
+    pub(crate) scrape_interval: Option<&'a str>,
     pub(crate) more: Vec<String>,
 }
 
@@ -90,7 +92,7 @@ impl Viz {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weft-viz"));
         command
             .args(["web", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-level", "error"])
-            .args(["--scrape-interval", "1s"])
+            .args(["--scrape-interval", options.scrape_interval.unwrap_or("1s")])
             .arg("--manifests")
             .arg(&manifests)
             .arg("--address-file")

@@ -10,7 +10,7 @@ use super::{Found, name_of};
 use crate::{
     api::{
         App, Ask,
-        nodes::{SCRAPE_LIMIT, proxy_metrics},
+        nodes::{is_late, not_scraped_text, proxy_metrics},
         pods::proxy,
     },
     query::{Kind, Query, get},
@@ -102,14 +102,8 @@ pub(super) async fn nodes_and_pods(app: &App, ask: &Ask) -> Result<Vec<Found>, F
             });
             continue;
         }
-        // Prometheus may have started together with weft-viz.
-        let may_be_new = ask.at as f64 - app.metrics.started() < 2.0 * SCRAPE_LIMIT && last.is_none();
-        let is_late = last.is_none_or(|last| ask.at as f64 - last > SCRAPE_LIMIT);
-        if is_late && !may_be_new && app.figures.source() == Source::Prometheus {
-            ask.warn(
-                "node_not_scraped",
-                format!("Figures of node {node} are missing: its proxy is not scraped."),
-            );
+        if is_late(app, ask, last) && app.figures.source() == Source::Prometheus {
+            ask.warn("node_not_scraped", not_scraped_text(node));
             found.push(Found {
                 id: format!("node-not-scraped:{node}"),
                 severity: Severity::Warning,

@@ -7,7 +7,7 @@ mod traffic;
 use weft_api::viz::{Failure, Problem, ProblemKind, ResourceRef, Severity};
 
 pub(crate) use self::history::History;
-use super::{App, Ask, links::Links};
+use super::{App, Ask};
 use crate::cluster::ClusterView;
 
 /// A problem before it is known how long it has lasted.
@@ -23,14 +23,14 @@ pub(super) struct Found {
 }
 
 /// All problems, the worst first.
-pub(super) async fn problems(app: &App, ask: &Ask, links: &Links) -> Result<Vec<Problem>, Failure> {
-    let (rates, denied, certificates, nodes) = futures::try_join!(
+pub(super) async fn problems(app: &App, ask: &Ask) -> Result<Vec<Problem>, Failure> {
+    let (rates, denied, plaintext, certificates, nodes) = futures::try_join!(
         traffic::rates_and_latencies(app, ask),
         traffic::denied(app, ask),
+        traffic::plaintext(app, ask),
         health::certificates(app, ask),
         health::nodes_and_pods(app, ask),
     )?;
-    let plaintext = traffic::plaintext(&ask.view, links);
     let found = rates.into_iter().chain(denied).chain(certificates).chain(nodes).chain(plaintext);
     Ok(app.history.lock().update(ask.at as f64, found.collect()))
 }

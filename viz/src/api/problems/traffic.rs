@@ -6,7 +6,11 @@ use weft_api::viz::{Failure, ProblemKind, ResourceRef, Secured, Severity, Source
 
 use super::{Found, is_meshed, name_of};
 use crate::{
-    api::{App, Ask, detail::worst_of, links::Links},
+    api::{
+        App, Ask,
+        detail::worst_of,
+        links::{Links, Scope, links},
+    },
     cluster::ClusterView,
     figures::{Ends, Flow, Resolution, Span},
     query::{Kind, Level, Query, Side, get},
@@ -136,16 +140,26 @@ fn beginning(count: usize, is_bad: impl Fn(usize) -> Option<bool>) -> Option<usi
     (first > 0).then_some(first)
 }
 
-/// Open connections in plaintext between meshed pods.
-pub(super) fn plaintext(view: &ClusterView, links: &Links) -> Vec<Found> {
+/// Connections in plaintext between meshed pods, of the last minute: short ones are open at no moment that is looked at.
+pub(super) async fn plaintext(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
+    let scope = Scope {
+        outbound: vec![Vec::new()],
+        inbound: None,
+        level: Level::Workload,
+        addresses: false,
+        seconds: WINDOW,
+    };
+    Ok(in_plaintext(&ask.view, &links(app, ask, &scope).await?))
+}
+
+fn in_plaintext(view: &ClusterView, links: &Links) -> Vec<Found> {
     let mut sums: BTreeMap<(&ResourceRef, &ResourceRef), (f64, &str)> = BTreeMap::new();
     for (link, counts) in links {
         if let (Some(source), Some(destination), Secured::Plaintext { reason }) =
             (&link.source, &link.destination, &link.secured)
-            && counts.open >= 1.0
             && is_meshed(view, destination)
         {
-            sums.entry((source, destination)).or_insert((0.0, reason)).0 += counts.open;
+            sums.entry((source, destination)).or_insert((0.0, reason)).0 += counts.seen();
         }
     }
     let found =
