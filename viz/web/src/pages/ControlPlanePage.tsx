@@ -29,11 +29,11 @@ export function ControlPlanePage() {
       </Section>
       <Section title="Components"><Loaded query={control} rows={5}>{(data) => <Components components={data.components} now={control.data?.meta.at ?? 0} />}</Loaded></Section>
       <Section title="Certificates"><Loaded query={control} rows={2}>{(data) => <Certificates control={data} now={control.data?.meta.at ?? 0} />}</Loaded></Section>
-      <Section title="Check" lead="The same checks as the command below."
+      <Section title="Check" lead="What the dashboard itself can see. The command above checks more: certificates, the installation, every node."
         aside={<button type="button" className={styles.run} onClick={run} disabled={check.isFetching}>{check.isFetching ? "Checking…" : "Run checks"}</button>}>
         {checking
           ? <Loaded query={check} rows={6}>{(report) => <CheckResults report={report} />}</Loaded>
-          : <Empty title="Not run yet"><p>Checks look at certificates, permissions and components. They take a few seconds.</p></Empty>}
+          : <Empty title="Not run yet"><p>Checks look at components, Prometheus, the proxies and the tap API. They take a few seconds.</p></Empty>}
       </Section>
       <Section title="Meshed pods per namespace"><Loaded query={control} rows={6}>{(data) => <MeshedTable rows={data.namespaces} />}</Loaded></Section>
     </Page>

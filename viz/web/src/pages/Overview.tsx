@@ -5,17 +5,14 @@ import { Empty, Loaded } from "../components/Loaded";
 import { Page, Section } from "../components/Page";
 import { Totals } from "../components/Totals";
 import { plural } from "../format/numbers";
-import { windowFlags } from "../format/cli";
-import { useWindow } from "../url/hooks";
 import { ProblemList } from "../components/ProblemList";
 
 export function Overview() {
-  const window = useWindow();
   const query = useApi<OverviewData>("overview");
   const problems = query.data?.data.problems;
   const critical = problems?.filter((p) => p.severity === "critical").length ?? 0;
   return (
-    <Page title="Problems" lead="What is wrong in the mesh now, the worst first." command={["stat", "ns", ...windowFlags(window)]}>
+    <Page title="Problems" lead="What is wrong in the mesh now, the worst first." command={["problems"]}>
       <Loaded query={query} rows={3}>{(data) => <Totals data={data} />}</Loaded>
       <Section title={problems ? summary(problems.length, critical) : "Looking for problems"}>
         <Loaded query={query} rows={6}>

@@ -19,7 +19,7 @@ import { SplitTable } from "../components/SplitTable";
 import { StatTable } from "../components/StatTable";
 import { Tabs, type Tab } from "../components/Tabs";
 import { WorstPaths } from "../components/WorstPaths";
-import { resourceCommand } from "../format/commands";
+import { isRaw, resourceCommand } from "../format/commands";
 import { grafanaUrl } from "../format/grafana";
 import { pluralType, typeOfPlural, typeTitle } from "../format/names";
 import { useTo, useWindow } from "../url/hooks";
@@ -37,6 +37,7 @@ function Resource({ resource }: { resource: ResourceRef }) {
   const { namespace, type, name } = resource;
   const window = useWindow();
   const [params] = useSearchParams();
+  const tab = params.get("tab") ?? "live";
   const to = useTo();
   const version = useApi<VersionInfo>("version", {}, { interval: 60_000 });
   const query = useApi<ResourceDetail>(`resource/${[namespace, type, name].map(encodeURIComponent).join("/")}`);
@@ -44,7 +45,7 @@ function Resource({ resource }: { resource: ResourceRef }) {
   const url = grafana && grafanaUrl(grafana, resource);
   const ns = `/namespaces/${encodeURIComponent(namespace)}`;
   return (
-    <Page title={name} command={resourceCommand(params.get("tab") ?? "live", resource, window)}
+    <Page title={name} command={resourceCommand(tab, resource, window, query.data?.data.labels)} rawCommand={isRaw(tab)}
       above={<><Link to={to(ns)}>{namespace}</Link> / <Link to={to(`${ns}/${pluralType(type)}`)}>{typeTitle(type)}</Link></>}
       aside={url && <a className={styles.grafana} href={url} target="_blank" rel="noreferrer"><Icon name="grafana" size={16} /> Grafana</a>}>
       <Section title="Neighbours"><Loaded query={query} rows={4}>{(detail) => <Neighbours detail={detail} />}</Loaded></Section>

@@ -19,9 +19,9 @@ export const TrafficEdge = memo(function TrafficEdge({ data }: EdgeProps<FlowEdg
   const path = pathOf(points);
   return (
     <>
-      <g className={`${styles.edge} ${styles[health]} ${styles[emphasis]}`}>
+      <g data-edge={edge.id} className={`${styles.edge} ${styles[health]} ${styles[emphasis]}`}>
         <path d={path} className={styles.hit} />
-        <path d={path} className={styles.line} strokeWidth={width} strokeDasharray={DASHES[health]} />
+        <path d={path} data-line className={styles.line} strokeWidth={width} strokeDasharray={DASHES[health]} />
         <path d={arrow(points, 5 + width)} className={styles.arrow} />
       </g>
       <EdgeLabelRenderer>

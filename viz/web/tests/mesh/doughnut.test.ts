@@ -34,6 +34,15 @@ describe("the doughnut", () => {
     await page.getByRole("button", { name: /^web in emojivoto/ }).waitFor({ timeout: 30_000 });
     const figures = page.getByRole("button", { name: /^voting in emojivoto/ });
     expect(await figures.textContent()).toMatch(/\d+\.\d+%/);
+    const edge = page.locator('[data-edge="emojivoto/deployment/web>emojivoto/deployment/voting"]');
+    await edge.waitFor({ state: "attached", timeout: 30_000 });
+    const colours = await edge.locator("path[data-line]").evaluate((line) => {
+      const sample = document.createElement("i");
+      sample.style.color = "var(--bad)";
+      line.ownerDocument.body.append(sample);
+      return { line: getComputedStyle(line).stroke, bad: getComputedStyle(sample).color };
+    });
+    expect(colours.line).toBe(colours.bad);
     expectQuiet(complaints);
     await context.close();
   });
