@@ -1,5 +1,7 @@
 //! `weft viz edges`: who is connected to whom, and how that is secured.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
@@ -100,6 +102,7 @@ fn table(edges: &[Edge], wide: bool) -> Table {
         columns.splice(4..4, [("CLIENT_ID", Align::Left), ("SERVER_ID", Align::Left)]);
     }
     let mut table = Table::new(&columns);
+    let mut shown = BTreeSet::new();
     for edge in edges {
         let mut cells = vec![
             name(edge, true),
@@ -111,7 +114,10 @@ fn table(edges: &[Edge], wide: bool) -> Table {
             cells.extend([identity(edge.client_id.as_ref()), identity(edge.server_id.as_ref())]);
         }
         cells.push(secured(&edge.secured, wide));
-        table.row(cells);
+        // Connections within a node and between nodes look the same, unless the table is wide.
+        if shown.insert(cells.clone()) {
+            table.row(cells);
+        }
     }
     table
 }
@@ -202,7 +208,7 @@ mod tests {
             Edge {
                 source: None,
                 destination: resource("web"),
-                source_label: Some("10.0.0.7".to_owned()),
+                source_label: Some("not meshed".to_owned()),
                 destination_label: None,
                 client_id: None,
                 server_id: None,
@@ -217,9 +223,9 @@ mod tests {
         assert_eq!(
             table(&edges(), false).render(),
             "\
-SRC        DST      SRC_NS      DST_NS      SECURED
-web        voting   emojivoto   emojivoto   √
-10.0.0.7   web      -           emojivoto   no_tls_from_remote
+SRC          DST      SRC_NS      DST_NS      SECURED
+web          voting   emojivoto   emojivoto   √
+not meshed   web      -           emojivoto   no_tls_from_remote
 "
         );
     }
@@ -229,10 +235,20 @@ web        voting   emojivoto   emojivoto   √
         assert_eq!(
             table(&edges(), true).render(),
             "\
-SRC        DST      SRC_NS      DST_NS      CLIENT_ID       SERVER_ID          SECURED
-web        voting   emojivoto   emojivoto   web.emojivoto   voting.emojivoto   √ mTLS
-10.0.0.7   web      -           emojivoto   -               -                  no_tls_from_remote
+SRC          DST      SRC_NS      DST_NS      CLIENT_ID       SERVER_ID          SECURED
+web          voting   emojivoto   emojivoto   web.emojivoto   voting.emojivoto   √ mTLS
+not meshed   web      -           emojivoto   -               -                  no_tls_from_remote
 "
         );
+    }
+
+    #[test]
+    fn connections_within_a_node_and_between_nodes_are_one_row_unless_the_table_is_wide() {
+        let mut edges = edges();
+        edges.push(Edge { secured: Secured::SameNode, open_connections: 3.0, ..edges[0].clone() });
+        let rows = |wide| table(&edges, wide).render().lines().filter(|line| line.starts_with("web")).count();
+        assert_eq!((rows(false), rows(true)), (1, 2));
+        let json: serde_json::Value = serde_json::from_str(&json_text(&edges).unwrap()).unwrap();
+        assert_eq!(json.as_array().unwrap().len(), 3);
     }
 }

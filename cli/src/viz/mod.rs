@@ -9,6 +9,7 @@ mod install;
 mod list;
 mod notes;
 mod options;
+mod problems;
 mod resource;
 #[cfg(test)]
 mod rights;
@@ -40,6 +41,9 @@ Examples:
   weft viz check
   weft viz dashboard
 
+  # What is wrong now?
+  weft viz problems
+
   # Which deployment fails, and which calls are it?
   weft viz stat deploy -n emojivoto
   weft viz tap deploy/voting -n emojivoto
@@ -58,6 +62,7 @@ enum Command {
     Uninstall(install::UninstallArgs),
     Check(check::VizCheckArgs),
     Dashboard(dashboard::DashboardArgs),
+    Problems(problems::ProblemsArgs),
     Stat(stat::StatArgs),
     StatInbound(sides::StatInboundArgs),
     StatOutbound(sides::StatOutboundArgs),
@@ -76,6 +81,7 @@ pub(crate) async fn run(global: &Global, args: VizArgs) -> Result<ExitCode> {
         Command::Uninstall(args) => install::uninstall(global, &options, &args).await,
         Command::Check(args) => return check::viz_check(global, &options, &args).await,
         Command::Dashboard(args) => dashboard::dashboard(global, &options, &args).await,
+        Command::Problems(args) => problems::problems(global, &options, &args).await,
         Command::Stat(args) => stat::stat(global, &options, &args).await,
         Command::StatInbound(args) => sides::inbound(global, &options, &args).await,
         Command::StatOutbound(args) => sides::outbound(global, &options, &args).await,

@@ -66,10 +66,26 @@ pub(super) async fn no_such(viz: &Viz, namespace: Option<&str>, plural: &str) ->
 
 /// Why there are no figures for resources that are in the mesh.
 pub(super) fn no_traffic(source: Option<Source>, window: Window, what: &str) -> String {
-    // The proxies know the last minute only.
-    let further = match (source, window) {
-        (Some(Source::Proxies), _) | (_, Window::SixHours) => "",
+    // The proxies know the last minute only, whatever was asked for.
+    let is_of_proxies = source == Some(Source::Proxies);
+    let window = if is_of_proxies { Window::Minute } else { window };
+    let further = match window {
+        _ if is_of_proxies => "",
+        Window::SixHours => "",
         _ => " A longer range of time, such as -t 1h, may show some.",
     };
     format!("No {what} in the last {window}.{further}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_time_is_the_one_that_was_read() {
+        let without = no_traffic(Some(Source::Proxies), Window::Hour, "traffic");
+        assert_eq!(without, "No traffic in the last 1m.");
+        let with = no_traffic(Some(Source::Prometheus), Window::TenMinutes, "traffic");
+        assert_eq!(with, "No traffic in the last 10m. A longer range of time, such as -t 1h, may show some.");
+    }
 }

@@ -1,5 +1,7 @@
 //! Reads which resources a command is about: TYPE, TYPE/NAME, TYPE NAME.
 
+use std::fmt;
+
 use anyhow::{Result, anyhow, bail};
 use weft_api::viz::{ResourceRef, ResourceType};
 
@@ -20,7 +22,28 @@ pub(super) enum Kind {
 
 const KNOWN: &str = "deploy, sts, ds, rs, rc, job, cj, po, svc, ns or all";
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::One(kind) => short(kind),
+            Kind::All => "all",
+        };
+        match &self.name {
+            Some(name) => write!(f, "{kind}/{name}"),
+            None => f.write_str(kind),
+        }
+    }
+}
+
 impl Target {
+    /// The word for several resources of the type.
+    pub(super) fn plural(&self) -> &'static str {
+        match self.kind {
+            Kind::One(kind) => kind.plural(),
+            Kind::All => "resources",
+        }
+    }
+
     /// The targets in the arguments of a command.
     pub(super) fn parse_all(arguments: &[String]) -> Result<Vec<Self>> {
         let [first, rest @ ..] = arguments else { bail!("name a resource: {KNOWN}, as in deploy/web") };

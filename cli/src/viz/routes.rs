@@ -11,7 +11,7 @@ use super::{
     notes,
     options::{Output, OutputOption, VizOptions, WindowOption},
     resource::{Target, short},
-    selector::resources,
+    selector::{none, resources},
     table::{Align, Table},
 };
 use crate::{global::Global, terminal::print};
@@ -59,7 +59,7 @@ pub(crate) async fn routes(global: &Global, options: &VizOptions, args: &RoutesA
         found.extend(resources(&viz, &viz.namespace, target, args.selector.as_ref()).await?);
     }
     if found.is_empty() {
-        notes::say(&notes::no_such(&viz, Some(&viz.namespace), "such resources").await?);
+        notes::say(&none(&viz, &targets, args.selector.as_ref()).await?);
     }
     let mut all = Vec::new();
     let mut source = None;

@@ -5,11 +5,21 @@ use weft_api::viz::{ResourceItem, ResourceRef, Selector};
 
 use super::{
     access::Viz,
+    notes,
     resource::{Kind, Target},
 };
 
 /// At most so many resources are tapped, or asked about one by one, in one command.
 const MOST: usize = 50;
+
+/// Why targets and a selector choose nothing.
+pub(super) async fn none(viz: &Viz, targets: &[Target], selector: Option<&Selector>) -> Result<String> {
+    let plural = targets.first().map_or("resources", Target::plural);
+    match selector {
+        Some(_) => Ok(format!("None of the {plural} has the labels that -l asks for, or there are none.")),
+        None => notes::no_such(viz, Some(&viz.namespace), plural).await,
+    }
+}
 
 /// The resources that a target and a selector choose, for commands that are about one resource each.
 pub(super) async fn resources(

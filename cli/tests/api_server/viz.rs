@@ -32,6 +32,7 @@ const TESTS: &[Test] = &[
     ("viz_check_finds_a_pod_outside_of_the_mesh", |lab| fails(lab, &NOT_SERVED)),
     ("viz_check_finds_another_version", |lab| fails(lab, &OTHER_VERSION)),
     ("viz_check_finds_a_certificate_that_nobody_can_trust", |lab| fails(lab, &NO_CA_BUNDLE)),
+    ("viz_check_finds_a_certificate_that_has_expired", |lab| fails(lab, &EXPIRED_CERTIFICATE)),
     ("viz_check_finds_a_prometheus_without_its_job", |lab| fails(lab, &NO_JOB)),
     ("viz_check_finds_a_tap_that_the_api_server_cannot_reach", no_tap),
     ("viz_check_without_rights_passes_nothing", no_rights),
@@ -297,6 +298,23 @@ const NO_CA_BUNDLE: Failure = Failure {
     anchor: "weft-tap-cert-valid",
     break_it: |lab| {
         lab.patch(&["apiservice/v1alpha1.tap.linkerd.io"], &json!({ "spec": { "caBundle": Value::Null } }));
+    },
+    mend_it: trust_tap,
+};
+
+const EXPIRED_CERTIFICATE: Failure = Failure {
+    description: "tap API server has valid cert",
+    result: "error",
+    says: "expired on",
+    anchor: "weft-tap-cert-valid",
+    break_it: |lab| {
+        use base64::Engine;
+        let mut params = rcgen::CertificateParams::new(vec!["tap.weft-viz.svc".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let pem = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+        let bundle = base64::engine::general_purpose::STANDARD.encode(pem);
+        lab.patch(&["apiservice/v1alpha1.tap.linkerd.io"], &json!({ "spec": { "caBundle": bundle } }));
     },
     mend_it: trust_tap,
 };

@@ -74,16 +74,13 @@ fn options_become_parameters() {
 fn labels_choose_resources() {
     let server = Server::start();
     server.answer(STAT, [deployment("web", 1, 60.0)]);
-    server.answer(
-        "/api/resource-definition",
-        json!({ "yaml": "kind: Deployment\nmetadata:\n  labels:\n    app: web\n" }),
-    );
     assert!(stdout(&server.viz(&["stat", "deploy", "-l", "app=web"])).contains("\nweb "));
-    let output = server.viz(&["stat", "deploy", "-l", "app=db"]);
-    assert!(
-        !stdout(&output).contains("web")
-            && stderr(&output).contains("None of the 1 deployments has the labels")
-    );
+    server.answer(STAT, json!([]));
+    let text = stderr(&server.viz(&["stat", "deploy", "-l", "app=db"]));
+    assert!(text.contains("None of the deployments has the labels"), "{text}");
+    let requests = server.requests();
+    let asked = requests.last().unwrap();
+    assert!(asked.contains("selector=app%3Ddb") || asked.contains("selector=app=db"), "{asked}");
 }
 
 #[test]
@@ -124,6 +121,59 @@ fn an_empty_table_has_a_reason() {
     idle["tcp"] = Value::Null;
     let text = why(json!([idle]), &["stat", "deploy"]);
     assert!(text.contains("No traffic in the last 1m") && text.contains("-t 1h"), "{text}");
+}
+
+#[test]
+fn without_prometheus_the_range_of_time_is_the_minute_that_was_read() {
+    let server = Server::start();
+    let mut idle = deployment("web", 1, 0.0);
+    idle["tcp"] = Value::Null;
+    server.answer_with(STAT, json!([idle]), "proxies", &[]);
+    let text = stderr(&server.viz(&["stat", "deploy", "-t", "1h"]));
+    assert!(text.contains("No traffic in the last 1m."), "{text}");
+}
+
+#[test]
+fn no_traffic_between_two_resources_is_no_lack_of_resources() {
+    let server = Server::start();
+    server.answer(STAT, json!([]));
+    let text = stderr(&server.viz(&["stat", "deploy", "--to", "svc/web-svc"]));
+    assert!(text.contains("No traffic to svc/web-svc in the last 1m."), "{text}");
+}
+
+#[test]
+fn problems_are_listed_and_are_no_failure_of_the_command() {
+    let server = Server::start();
+    let none = json!([]);
+    let overview = |problems: Value| {
+        let series = json!({ "from": 0.0, "step": 10.0, "successRate": none, "rps": none, "p50": none, "p95": none, "p99": none });
+        let http = json!({ "requests": 0.0, "failures": 0.0, "successRate": null, "rps": 0.0,
+                           "latencyMs": { "p50": null, "p95": null, "p99": null } });
+        json!({
+            "totals": {
+                "namespaces": 1, "nodes": { "total": 1, "withProxy": 1 }, "pods": { "meshed": 1, "running": 1, "failed": 0 },
+                "http": http, "secured": { "connections": 0.0, "total": 0.0 },
+            },
+            "series": series, "problems": problems,
+        })
+    };
+    server.answer("/api/overview", overview(json!([])));
+    let output = server.viz(&["problems"]);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(0)));
+    assert!(stderr(&output).contains("No problems were found."));
+    let problem = json!({
+        "id": "node-without-proxy:n2", "severity": "critical", "since": null, "summary": "Node n2 has no proxy, but 3 meshed pods.",
+        "kind": "node-without-proxy", "node": "n2", "meshedPods": 3, "lastSeenAt": null,
+    });
+    server.answer("/api/overview", overview(json!([problem])));
+    let output = server.viz(&["problems"]);
+    assert_eq!(
+        stdout(&output),
+        "SEVERITY   SINCE   PROBLEM\ncritical   -       Node n2 has no proxy, but 3 meshed pods.\n"
+    );
+    assert_eq!(output.status.code(), Some(0));
+    let printed: Value = serde_json::from_str(&stdout(&server.viz(&["problems", "-o", "json"]))).unwrap();
+    assert_eq!(printed, json!([problem]));
 }
 
 #[test]
@@ -231,7 +281,7 @@ fn mistakes_in_the_command_line_are_told_before_anything_is_asked() {
     let server = Server::start();
     for (words, says) in [
         (&["stat", "deplyo"][..], "no type of resource"),
-        (&["stat", "srv"], "weft viz authz"),
+        (&["edges", "srv"], "weft viz authz"),
         (&["tap", "all"], "name a type of resources"),
         (&["top", "deploy/web", "--to", "nothing/web"], "no type of resource"),
     ] {

@@ -89,8 +89,16 @@ pub(crate) async fn stat(global: &Global, options: &VizOptions, args: &StatArgs)
     let mut hints = Vec::new();
     for target in &targets {
         let (meta, rows) = read(&viz, args, target, other.as_ref()).await?;
-        let rows = kept(&viz, args, target, rows, &mut hints).await?;
-        all.extend(rows);
+        if let (true, Some(other)) = (rows.is_empty(), &other) {
+            let what = format!("traffic {} {}", other.prefix, other.target);
+            let what = match args.selector {
+                Some(_) => format!("{what} of resources with these labels"),
+                None => what,
+            };
+            hints.push(notes::no_traffic(Some(meta.source), meta.window, &what));
+        } else {
+            all.extend(kept(&viz, args, target, rows, &mut hints).await?);
+        }
         about = Some(meta);
     }
     all.sort_by(|a, b| a.resource.kind.cmp(&b.resource.kind).then_with(|| a.resource.cmp(&b.resource)));
@@ -178,10 +186,7 @@ async fn kept(
     rows: Vec<StatRow>,
     hints: &mut Vec<String>,
 ) -> Result<Vec<StatRow>> {
-    let plural = match target.kind {
-        Kind::One(kind) => kind.plural(),
-        Kind::All => "resources",
-    };
+    let plural = target.plural();
     let namespace = (!args.all_namespaces && target.kind != Kind::One(ResourceType::Namespace))
         .then_some(viz.namespace.as_str());
     if rows.is_empty() && args.selector.is_some() {

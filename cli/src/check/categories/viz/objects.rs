@@ -12,9 +12,10 @@ use k8s_openapi::{
 use kube::{Api, Resource, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::{
-    certificates::read,
+    certificates::{Certificate, format_time, read},
     chart::{Release, VIZ},
     check::{
         categories::existence::why_not_ready,
@@ -172,10 +173,24 @@ pub(super) async fn tap_certificate(cluster: &Cluster) -> Result<()> {
     let text = String::from_utf8(bundle.0).context("the caBundle is no text")?;
     let certificates =
         read(&text).with_context(|| format!("the caBundle of the APIService \"{TAP_API}\""))?;
-    if certificates.is_empty() {
-        bail!("the caBundle of the APIService \"{TAP_API}\" has no certificate");
+    // Each replica of tap adds its own, and those of replicas that are gone stay until they expire.
+    if let Some(problem) = validity(&certificates, OffsetDateTime::now_utc()) {
+        bail!("the caBundle of the APIService \"{TAP_API}\" {problem}; tap replaces it, so look at its log");
     }
     Ok(())
+}
+
+/// Why none of the certificates is valid now.
+fn validity(certificates: &[Certificate], now: OffsetDateTime) -> Option<String> {
+    let latest = certificates.iter().max_by_key(|certificate| certificate.not_after())?;
+    if certificates.iter().any(|one| one.not_before() <= now && now <= one.not_after()) {
+        return None;
+    }
+    Some(if latest.not_after() < now {
+        format!("has no valid certificate: the last one expired on {}", format_time(latest.not_after()))
+    } else {
+        format!("has no valid certificate yet: one is valid from {} on", format_time(latest.not_before()))
+    })
 }
 
 /// The API server reaches tap.
@@ -232,4 +247,28 @@ pub(super) async fn prometheus(cluster: &Cluster) -> Result<()> {
         }
     }
     none(&problems, "figures are missing, or will soon be:")
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_certificate_has_to_be_valid_now() {
+        let now = OffsetDateTime::now_utc();
+        let certificate = |from: i64, to: i64| {
+            let mut params = CertificateParams::new(vec!["tap.weft-viz.svc".to_owned()]).unwrap();
+            params.not_before = now + Duration::days(from);
+            params.not_after = now + Duration::days(to);
+            params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+        };
+        let of = |pem: String| validity(&read(&pem).unwrap(), now);
+        let (expired, valid, later) = (certificate(-90, -1), certificate(-1, 90), certificate(1, 90));
+        assert!(of(expired.clone()).unwrap().contains("expired on"));
+        assert!(of(later.clone()).unwrap().contains("valid from"));
+        assert_eq!(of(expired + &valid + &later), None);
+    }
 }
