@@ -160,6 +160,12 @@ pub(super) fn from_outside_only() -> [Filter; 2] {
     [Filter::In(TLS, vec!["no_identity".into(), "opaque".into()]), Filter::In(REASON, reasons.into())]
 }
 
+/// The filters of the same, as meshed sources see what they sent. The leg inside of a pod is left out.
+pub(super) fn in_plaintext_only() -> [Filter; 2] {
+    let reasons = ["", "not_provided_by_service_discovery"].map(str::to_owned);
+    [Filter::In(TLS, vec!["no_identity".into(), "opaque".into()]), Filter::In(REASON, reasons.into())]
+}
+
 async fn counts(
     app: &App,
     ask: &Ask,

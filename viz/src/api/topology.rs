@@ -14,7 +14,7 @@ use weft_api::viz::{
 use super::{
     App, Ask,
     edges::in_namespace,
-    links::{Scope, from_outside_only, links},
+    links::{Scope, from_outside_only, in_plaintext_only, links},
 };
 use crate::{
     figures::{ByEnds, Flow},
@@ -78,9 +78,18 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
     let mut plain = inbound;
     plain.extend(from_outside_only());
     let plain = Flow::inbound(plain);
+    let mut sent =
+        ask.namespace().map(|namespace| in_namespace(Side::Destination, namespace)).unwrap_or_default();
+    sent.extend(in_plaintext_only());
+    let sent = Flow::outbound(sent);
     let of_outside = async {
-        let by = [own];
-        futures::try_join!(app.figures.http(span, &plain, &by), app.figures.tcp(span, &plain, &by))
+        let (by, far) = ([own], [ask.grouping(Side::Destination, Level::Workload)]);
+        futures::try_join!(
+            app.figures.http(span, &plain, &by),
+            app.figures.tcp(span, &plain, &by),
+            app.figures.http(span, &sent, &far),
+            app.figures.tcp(span, &sent, &far),
+        )
     };
     let (links, between, outside) =
         futures::try_join!(links(app, ask, &scope), try_join_all(flows), of_outside)?;
@@ -116,13 +125,33 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
             }
         }
     }
-    let (http, tcp) = outside;
+    let (http, tcp, http_sent, tcp_sent) = outside;
     for (pair, traffic) in pairs.iter_mut().filter(|((source, _), _)| source.is_none()) {
         let ends = vec![pair.1.clone()];
-        traffic.http = http.get(&ends).cloned();
-        traffic.tcp = tcp.get(&ends).copied().unwrap_or_default();
+        let seconds = span.seconds as f64;
+        traffic.http = http.get(&ends).and_then(|all| http_without(all, http_sent.get(&ends), seconds));
+        let sent = tcp_sent.get(&ends).copied().unwrap_or_default();
+        traffic.tcp = tcp_without(tcp.get(&ends).copied().unwrap_or_default(), sent);
     }
     Ok(pairs)
+}
+
+/// What a destination received in plaintext, without what meshed sources sent to it, which is another edge. Latencies stay
+/// those of all. Figures of Prometheus are estimates: less than half a request is none.
+fn http_without(all: &HttpStats, sent: Option<&HttpStats>, seconds: f64) -> Option<HttpStats> {
+    let Some(sent) = sent else { return Some(all.clone()) };
+    let requests = all.requests - sent.requests;
+    let failures = (all.failures - sent.failures).clamp(0.0, requests.max(0.0));
+    (requests >= 0.5).then(|| HttpStats::of(requests, failures, seconds, all.latency_ms))
+}
+
+/// What the destination reads is what sources write.
+fn tcp_without(all: TcpStats, sent: TcpStats) -> TcpStats {
+    TcpStats {
+        open_connections: (all.open_connections - sent.open_connections).max(0.0),
+        read_bytes_per_second: (all.read_bytes_per_second - sent.write_bytes_per_second).max(0.0),
+        write_bytes_per_second: (all.write_bytes_per_second - sent.read_bytes_per_second).max(0.0),
+    }
 }
 
 fn id(end: &Option<ResourceRef>) -> String {
@@ -163,5 +192,26 @@ fn edge((source, target): Pair, traffic: Traffic) -> TopologyEdge {
         http: traffic.http,
         tcp: traffic.tcp,
         secured: traffic.secured.unwrap_or(Secured::Mtls),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_api::viz::LatencyMs;
+
+    use super::*;
+
+    #[test]
+    fn figures_of_the_outside_are_without_those_of_meshed_sources() {
+        let stats = |requests, failures| HttpStats::of(requests, failures, 60.0, LatencyMs::default());
+        assert_eq!(http_without(&stats(100.0, 10.0), Some(&stats(60.0, 10.0)), 60.0), Some(stats(40.0, 0.0)));
+        assert_eq!(http_without(&stats(60.0, 0.0), Some(&stats(60.2, 1.0)), 60.0), None);
+        assert_eq!(http_without(&stats(5.0, 1.0), None, 60.0), Some(stats(5.0, 1.0)));
+        let tcp = |open_connections, read_bytes_per_second, write_bytes_per_second| TcpStats {
+            open_connections,
+            read_bytes_per_second,
+            write_bytes_per_second,
+        };
+        assert_eq!(tcp_without(tcp(5.0, 10.0, 100.0), tcp(1.0, 70.0, 10.0)), tcp(4.0, 0.0, 30.0));
     }
 }
