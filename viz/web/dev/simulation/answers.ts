@@ -160,7 +160,6 @@ export function resource(query: Query, ref: ResourceRef): ResourceDetail {
 export function extensions(): ExtensionItem[] {
   return [
     { name: "viz", description: "Metrics, tap and this dashboard", installed: true, namespace: "linkerd-viz", version: "0.0.0-simulated", install: null },
-    { name: "multicluster", description: "Services of other clusters", installed: false, namespace: null, version: null, install: "weft multicluster install | kubectl apply -f -" },
   ];
 }
 

@@ -51,7 +51,7 @@ export async function handleApi(request: IncomingMessage, response: ServerRespon
   }
 }
 
-function dispatch(url: URL): unknown {
+export function dispatch(url: URL): unknown {
   const path = url.pathname.slice("/api/".length);
   const query = answers.readQuery(url.searchParams);
   const detail = /^resource\/([^/]+)\/([^/]+)\/([^/]+)$/.exec(path);
