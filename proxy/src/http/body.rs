@@ -183,8 +183,7 @@ impl Body for ResponseBody {
                 }
             }
             Some(Err(error)) => {
-                let failure = StreamFailure::of(error);
-                this.end(Outcome::Broken(failure, reset_code(error)));
+                this.end(Outcome::Broken(error.failure(), reset_code(error)));
             }
             None => this.end(Outcome::Complete(None)),
         }

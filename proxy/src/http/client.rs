@@ -59,8 +59,10 @@ pub(super) struct SendError {
     pub(super) error: Broken,
     /// The request, if it has certainly not been sent.
     pub(super) unsent: Option<Request<RequestBody>>,
-    /// The connection had carried requests before: the other side may have closed it while it was idle.
+    /// The connection had carried requests before.
     pub(super) reused: bool,
+    /// The other side has most likely closed the connection while it was idle.
+    pub(super) idle_closed: bool,
 }
 
 impl Origin {
@@ -127,8 +129,29 @@ impl Client {
 }
 
 impl SendError {
-    pub(super) fn new(mut error: TrySendError<Request<RequestBody>>, reused: bool) -> Self {
+    pub(super) fn of_http1(
+        mut error: TrySendError<Request<RequestBody>>,
+        reused: bool,
+        idle_closed: bool,
+    ) -> Self {
         let unsent = error.take_message();
-        Self { error: error.into_error().into(), unsent, reused }
+        let error = Broken::from(error.into_error());
+        let idle_closed = idle_closed && error.is_closed();
+        Self { error, unsent, reused, idle_closed }
+    }
+
+    /// Whether the other side has ended a connection in order that had served before.
+    fn is_orderly(&self) -> bool {
+        self.reused && (self.unsent.is_some() || self.error.is_graceful())
+    }
+
+    /// Whether the other side does not take requests at this moment.
+    pub(super) fn is_to_pause(&self) -> bool {
+        (self.unsent.is_some() || self.error.is_refusal()) && !self.is_orderly()
+    }
+
+    /// Whether this speaks against the endpoint: others are better.
+    pub(super) fn is_endpoints_fault(&self) -> bool {
+        !self.idle_closed && !self.is_orderly() && self.error.is_by_peer()
     }
 }

@@ -5,10 +5,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -22,18 +18,11 @@ const LIMIT: usize = 32 * 1024;
 pub(super) struct Coalesced<S> {
     io: S,
     collected: BytesMut,
-    /// Told when something was read.
-    heard: Option<Arc<AtomicBool>>,
 }
 
 impl<S: AsyncWrite + Unpin> Coalesced<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, collected: BytesMut::new(), heard: None }
-    }
-
-    /// Sets `heard` when something was read.
-    pub(super) fn heard_by(io: S, heard: Arc<AtomicBool>) -> Self {
-        Self { heard: Some(heard), ..Self::new(io) }
+        Self { io, collected: BytesMut::new() }
     }
 
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -72,11 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if let Some(heard) = self.heard.as_ref().filter(|_| read.is_ready()) {
-            heard.store(true, Ordering::Relaxed);
-        }
-        read
+        Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 

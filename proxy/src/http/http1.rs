@@ -13,6 +13,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 
 use super::{
+    activity::Activity,
     body::RequestBody,
     client::{Origin, SendError},
     driven::Driven,
@@ -27,6 +28,7 @@ pub(super) struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     connection: Driven,
     pub(super) origin: Arc<Origin>,
+    activity: Arc<Activity>,
     /// It has carried a request before.
     pub(super) reused: bool,
     /// Since when it has been idle.
@@ -35,17 +37,20 @@ pub(super) struct Http1 {
 
 impl Http1 {
     pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
+        let activity = Arc::new(Activity::new());
+        let io = io.with_budget(BUDGET_READ_HTTP1).heard_by(activity.clone());
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(io.with_budget(BUDGET_READ_HTTP1)))
+            .handshake(TokioIo::new(io))
             .await?;
         let connection = Driven::new(async move {
             // The request or its response learns of an error.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Self { sender, connection, origin: Arc::new(origin), reused: false, idle_since: Instant::now() })
+        let (origin, reused, idle_since) = (Arc::new(origin), false, Instant::now());
+        Ok(Self { sender, connection, origin, activity, reused, idle_since })
     }
 
     /// Gives it a task of its own: the requests on it do not come from one connection, whose task looks after it while
@@ -89,6 +94,7 @@ impl Http1 {
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let reused = std::mem::replace(&mut self.reused, true);
+        self.activity.idle_ends();
         let body = request.body_mut().watch_end();
         let Self { sender, connection, .. } = &mut self;
         let mut response = pin!(connection.before_poll(|| sender.try_send_request(request)));
@@ -100,7 +106,10 @@ impl Http1 {
                 }
                 Ok((response, self))
             }
-            Err(error) => Err(SendError::new(error, reused)),
+            Err(error) => {
+                let idle_closed = reused && self.activity.broke_while_idle();
+                Err(SendError::of_http1(error, reused, idle_closed))
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
     original_protocol::OriginalProtocol,
     pool::{ConnectionLease, LeasedFrom, Shared},
     received::Received,
-    replay::Replay,
+    replay::{Replay, Resends},
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
     upgrade::{self, Upgrade},
@@ -121,22 +121,24 @@ impl InboundConnection {
         &self,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Received>, Used), ProxyError> {
+        let mut resends = Resends::at_destination();
         loop {
-            let client = self.client(HttpVersion::of(request.version())).await?;
+            let fresh = resends.wants_new_connection();
+            let client = self.client(HttpVersion::of(request.version()), fresh).await?;
             let replay = Replay::of(&request, client.is_reused());
             match client.send(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => request = replay.after(error).map_err(ProxyError::Stream)?,
+                Err(error) => request = resends.after(replay, error).await?,
             }
         }
     }
 
-    /// The idle connection to the application, or a new one.
-    async fn client(&self, version: HttpVersion) -> Result<Client, ProxyError> {
+    /// The idle connection to the application, or a new one. `fresh`: idle ones are not good enough.
+    async fn client(&self, version: HttpVersion, fresh: bool) -> Result<Client, ProxyError> {
         match version {
             HttpVersion::Http1 => {
                 while let Some(mut idle) = { self.http1.lock().pop() } {
-                    if idle.is_usable() {
+                    if idle.is_usable() && !fresh {
                         return Ok(Client::Http1(idle));
                     }
                 }
@@ -156,8 +158,7 @@ impl InboundConnection {
                     return Ok(Client::Http2(open));
                 }
                 let io = self.context.open().await?;
-                let opened =
-                    Http2::open(io, Origin::application(), &HTTP2).await.map_err(Broken::from)?;
+                let opened = Http2::open(io, Origin::application(), &HTTP2).await.map_err(Broken::from)?;
                 self.http2.add(&opened);
                 Ok(Client::Http2(opened))
             }
@@ -184,7 +185,7 @@ impl Handler for InboundConnection {
             Ok(response) => Ok(response),
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
-                let error = StreamError::of_peer(error)?;
+                let error = StreamError::of_peer(error, version)?;
                 self.context.log_error(&error);
                 Ok(error.respond(version, grpc))
             }

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    activity::Activity,
     connection::Connection,
     guard::Guard,
     link::Answer,
@@ -40,6 +41,8 @@ pub struct HttpIo {
     budget: Option<Budget>,
     /// For connections of HTTP/1 clients.
     client: Option<Box<ClientSide>>,
+    /// For connections to the other side: told when bytes were read.
+    activity: Option<Arc<Activity>>,
 }
 
 /// What may still be read and written before the task yields, as tokio's own budget counts operations.
@@ -89,7 +92,7 @@ impl<S: OverTcp + Send> Stream for Metered<S> {
 impl HttpIo {
     /// Readers get `prefix` first, then what `io` holds.
     pub fn new<S: OverTcp + Send + 'static>(prefix: Bytes, io: Metered<S>) -> Self {
-        Self { prefix, io: Box::new(io), ends_orderly: true, budget: None, client: None }
+        Self { prefix, io: Box::new(io), ends_orderly: true, budget: None, client: None, activity: None }
     }
 
     /// Guards the requests of an HTTP/1 client.
@@ -109,6 +112,11 @@ impl HttpIo {
     /// Yields to other connections after about `size` bytes. hyper and h2 would read small messages on and on.
     pub(super) fn with_budget(self, size: usize) -> Self {
         Self { budget: Some(Budget::new(size)), ..self }
+    }
+
+    /// Tells `activity` when bytes were read.
+    pub(super) fn heard_by(self, activity: Arc<Activity>) -> Self {
+        Self { activity: Some(activity), ..self }
     }
 
     /// From now on the stream carries something else than HTTP, after `unread`: a shutdown ends one direction only.
@@ -308,7 +316,13 @@ impl AsyncRead for HttpIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().poll_read_client(cx, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = this.poll_read_client(cx, buffer);
+        if let Some(activity) = this.activity.as_ref().filter(|_| buffer.filled().len() > before) {
+            activity.hear();
+        }
+        read
     }
 }
 

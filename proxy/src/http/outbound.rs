@@ -17,9 +17,9 @@ use super::{
     headers, interim,
     link::Answer,
     pool::{ConnectionLease, Key, LeasedFrom},
-    record,
     received::Received,
-    replay::Replay,
+    record,
+    replay::{Replay, Resends},
     route::Route,
     server::{Handler, HttpVersion, StreamError},
     tapped::Tapped,
@@ -79,8 +79,10 @@ impl OutboundConnection {
         let version = HttpVersion::of(request.version());
         let route = self.route();
         let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut resends = Resends::at_source();
         loop {
-            let reached = self.source.reach(&route, version, &mut tried).await;
+            let fresh = resends.wants_new_connection();
+            let reached = self.source.reach(&route, version, &mut tried, fresh).await;
             let Reached { client, picked, key } = match reached {
                 Ok(reached) => reached,
                 Err(error) => return Err(self.not_reached(&route, error, &mut request, grpc, started)),
@@ -116,8 +118,12 @@ impl OutboundConnection {
             match client.send(request).await {
                 Ok((response, used)) => {
                     if let Some(picked) = &picked {
-                        picked.answered(sent.elapsed());
-                        route.answered();
+                        if is_peers_failure(&response) {
+                            picked.failed();
+                        } else {
+                            picked.answered(sent.elapsed());
+                            route.answered();
+                        }
                     }
                     let connection =
                         ConnectionLease::new(used, LeasedFrom::Pool(self.http.pools.clone(), key));
@@ -126,14 +132,13 @@ impl OutboundConnection {
                     return Ok(Answered { response, connection, hold, request: counted, admitted, local });
                 }
                 Err(error) => {
-                    // An idle connection that was closed says nothing against its endpoint.
-                    if !error.reused
+                    if error.is_endpoints_fault()
                         && let Some(picked) = &picked
                     {
                         picked.failed();
                         tried.push(picked.endpoint().addr);
                     }
-                    request = match replay.after(error) {
+                    request = match resends.after(replay, error).await {
                         Ok(again) => {
                             counted.repeated();
                             if let Some(admitted) = admitted {
@@ -142,7 +147,6 @@ impl OutboundConnection {
                             again
                         }
                         Err(error) => {
-                            let error = ProxyError::Stream(error);
                             counted.failed(error.recorded());
                             if let Some(admitted) = admitted {
                                 admitted.failed(&error);
@@ -249,6 +253,11 @@ impl OutboundConnection {
     }
 }
 
+/// Whether the proxy at the destination has answered because the application did not.
+fn is_peers_failure(response: &Response<Received>) -> bool {
+    response.headers().contains_key(PROXY_CONNECTION) && response.headers().contains_key(PROXY_ERROR)
+}
+
 impl Handler for OutboundConnection {
     async fn handle(
         self: Arc<Self>,
@@ -259,7 +268,7 @@ impl Handler for OutboundConnection {
             Ok(response) => Ok(response),
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
-                let error = StreamError::of_peer(error)?;
+                let error = StreamError::of_peer(error, version)?;
                 let (workload, original) = (&self.source.workload, self.source.original);
                 self.http.log_error(Direction::Outbound, workload, original, &error);
                 Ok(error.respond(version, grpc))

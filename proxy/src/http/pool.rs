@@ -137,11 +137,18 @@ impl Shared {
         let mut current = self.current.lock();
         // Requests in flight keep a connection open until they are complete.
         current.retain(|(connection, _)| connection.is_usable() && valid(&connection.origin));
-        let found = current.iter().position(|(connection, _)| connection.has_room()).or_else(|| {
-            // As many as may be: requests wait for each other.
-            let least = current.iter().enumerate().min_by_key(|(_, (connection, _))| connection.in_flight());
-            least.filter(|_| current.len() >= MAX_HTTP2).map(|(at, _)| at)
-        })?;
+        let found = loop {
+            let found = current.iter().position(|(connection, _)| connection.has_room()).or_else(|| {
+                // As many as may be: requests wait for each other.
+                let least =
+                    current.iter().enumerate().min_by_key(|(_, (connection, _))| connection.in_flight());
+                least.filter(|_| current.len() >= MAX_HTTP2).map(|(at, _)| at)
+            })?;
+            if current[found].0.is_open() {
+                break found;
+            }
+            current.remove(found);
+        };
         let (connection, used) = &mut current[found];
         *used = Instant::now();
         Some(connection.share())

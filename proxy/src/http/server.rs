@@ -36,7 +36,7 @@ pub(super) trait Handler: Send + Sync + 'static {
     fn tend(&self, _: &mut Context<'_>) {}
 }
 
-/// The other side has reset the stream: it is reset here with the same code.
+/// The other side has reset or refused the stream: it is reset here with the same code.
 #[derive(Debug)]
 pub(super) struct StreamError(Broken);
 
@@ -47,10 +47,15 @@ impl HttpVersion {
 }
 
 impl StreamError {
-    /// Takes out the errors that are not to be answered but passed on.
-    pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
+    /// Takes out the errors that are not to be answered but passed on, to a client that speaks `version`.
+    pub(super) fn of_peer(error: ProxyError, version: Version) -> Result<ProxyError, Self> {
         match error {
-            ProxyError::Stream(error) if error.is_reset_by_peer() => Err(Self(error)),
+            ProxyError::Stream(error) if version == Version::HTTP_2 && error.is_reset_by_peer() => {
+                Err(Self(error))
+            }
+            ProxyError::Refused(Broken::Http2(_)) if version == Version::HTTP_2 => {
+                Err(Self(Broken::Http2(h2::Reason::REFUSED_STREAM.into())))
+            }
             other => Ok(other),
         }
     }

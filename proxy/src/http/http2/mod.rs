@@ -15,6 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use hyper::body::Body;
 pub(super) use self::{body::Http2Body, tunnel::Http2Tunnel};
 use self::{keep_alive::KeepAlive, upload::Upload};
 use super::{
+    activity::Activity,
     body::RequestBody,
     broken::Broken,
     client::{Origin, SendError},
@@ -55,6 +57,7 @@ pub(super) struct Http2 {
 
 /// The streams of a connection.
 struct Streams {
+    activity: Arc<Activity>,
     in_flight: AtomicUsize,
     /// How many the other side takes.
     max: AtomicUsize,
@@ -74,9 +77,13 @@ pub(super) struct Answer {
 }
 
 impl Http2 {
-    pub(super) async fn open(io: HttpIo, origin: Origin, settings: &Http2Settings) -> Result<Self, h2::Error> {
-        let heard = Arc::new(AtomicBool::new(false));
-        let io = Coalesced::heard_by(io.with_budget(BUDGET_READ_HTTP2), heard.clone());
+    pub(super) async fn open(
+        io: HttpIo,
+        origin: Origin,
+        settings: &Http2Settings,
+    ) -> Result<Self, h2::Error> {
+        let activity = Arc::new(Activity::new());
+        let io = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2).heard_by(activity.clone()));
         let (sender, mut connection) = Builder::new()
             .initial_max_send_streams(INITIAL_STREAMS)
             .initial_window_size(settings.stream_window)
@@ -91,8 +98,9 @@ impl Http2 {
             .handshake::<_, Bytes>(io)
             .await?;
         let (interval, timeout) = (settings.keep_alive_interval, settings.keep_alive_timeout);
-        let keep_alive = KeepAlive::new(connection.ping_pong(), heard, interval, timeout);
+        let keep_alive = KeepAlive::new(connection.ping_pong(), activity.clone(), interval, timeout);
         let streams = Arc::new(Streams {
+            activity,
             in_flight: AtomicUsize::new(0),
             max: AtomicUsize::new(connection.max_concurrent_send_streams()),
             closed: AtomicBool::new(false),
@@ -103,6 +111,11 @@ impl Http2 {
 
     pub(super) fn is_usable(&self) -> bool {
         !self.streams.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the other side has not said that it takes no more requests.
+    pub(super) fn is_open(&mut self) -> bool {
+        !matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -126,17 +139,16 @@ impl Http2 {
     pub(super) async fn send(self, request: Request<RequestBody>) -> Result<Answer, SendError> {
         let Self { mut sender, reused, streams, .. } = self;
         let counted = Stream::begin(streams);
-        let failed = |error: h2::Error| SendError { error: Broken::Http2(error), unsent: None, reused };
         if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
-            // It takes no more requests. The pool is told, so that the next ones go elsewhere.
+            // It takes no more requests.
             counted.0.closed.store(true, Ordering::Relaxed);
-            return Err(SendError { unsent: Some(request), ..failed(error) });
+            return Err(SendError { unsent: Some(request), ..counted.0.failed(error, reused) });
         }
+        let failed = |error| counted.0.failed(error, reused);
         let (head, body) = prepare(request);
         let is_connect = head.method() == Method::CONNECT;
         let is_complete = body.is_end_stream();
-        let (mut response, stream) =
-            sender.send_request(head, is_complete && !is_connect).map_err(failed)?;
+        let (mut response, stream) = sender.send_request(head, is_complete && !is_connect).map_err(failed)?;
         let (mut upload, tunnel) = match (is_connect, is_complete) {
             (true, _) => (None, Some(stream)),
             (false, true) => (None, None),
@@ -161,9 +173,23 @@ impl Http2 {
     }
 }
 
+impl Streams {
+    fn failed(&self, error: h2::Error, reused: bool) -> SendError {
+        let error = Broken::Http2(error);
+        let idle_closed = reused && error.is_closed() && self.activity.broke_while_idle();
+        if error.ends_connection() {
+            // The pool learns so at once: the next requests go elsewhere.
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        SendError { error, unsent: None, reused, idle_closed }
+    }
+}
+
 impl Stream {
     fn begin(streams: Arc<Streams>) -> Self {
-        streams.in_flight.fetch_add(1, Ordering::Relaxed);
+        if streams.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            streams.activity.idle_ends();
+        }
         Self(streams)
     }
 }
@@ -207,7 +233,8 @@ fn prepare(request: Request<RequestBody>) -> (Request<()>, RequestBody) {
     let mut head = Request::from_parts(head, ());
     *head.version_mut() = Version::HTTP_2;
     if let Some(length) = body.size_hint().exact()
-        && (length > 0 || !matches!(*head.method(), Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT))
+        && (length > 0
+            || !matches!(*head.method(), Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT))
     {
         head.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
