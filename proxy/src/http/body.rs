@@ -50,9 +50,12 @@ pub(super) trait Release: Send {
     fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame;
 
     fn release(self: Box<Self>);
+
+    /// What remains while a tunnel uses the connection; `None`: the tunnel has it alone.
+    fn for_tunnel(self: Box<Self>) -> Option<Box<dyn Release>>;
 }
 
-/// What a response keeps until it ends.
+/// What a response keeps until it ends, or a tunnel until it is closed.
 #[derive(Default)]
 pub(super) struct Hold {
     /// Counts as load of its endpoint.

@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::{
-    body::{RequestBody, ResponseBody},
+    body::{Release, RequestBody, ResponseBody},
     broken::Broken,
     client::{Client, Origin, Used},
     connection::Connection,
-    context::InboundContext,
+    context::{Admitted, InboundContext},
     error::ProxyError,
     headers,
     http1::Http1,
@@ -85,11 +85,10 @@ impl InboundConnection {
         match interims.until(self.forward(request)).await {
             Ok((response, used)) => {
                 let connection = ConnectionLease::new(used, LeasedFrom::Client(self.http1.clone()));
-                let mut response = self.respond(response, upgrade);
+                let mut response = self.respond(response, connection, admitted, upgrade);
                 if let Some(original) = original {
                     original.mark(&mut response);
                 }
-                admitted.responded(&mut response, Some(connection));
                 Ok(response)
             }
             Err(error) => {
@@ -99,16 +98,26 @@ impl InboundConnection {
         }
     }
 
-    fn respond(&self, response: Response<Received>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+    fn respond(
+        &self,
+        response: Response<Received>,
+        connection: Box<dyn Release>,
+        admitted: Admitted,
+        upgrade: Option<Upgrade>,
+    ) -> Response<ResponseBody> {
         let (mut response, tunnel) = upgrade::accepted(upgrade, response, &self.connection);
         headers::strip_response(response.headers_mut(), tunnel.is_some());
-        let response = response.map(ResponseBody::of);
+        let mut response = response.map(ResponseBody::of);
         let Some(tunnel) = tunnel else {
             self.connection.link().answer(Answer::Declined);
+            admitted.responded(&mut response, Some(connection));
             return response;
         };
+        // An open tunnel counts as a request in flight.
+        let hold = (admitted.upgraded(&mut response), connection.for_tunnel());
         let context = self.context.clone();
         self.connection.spawn(async move {
+            let _hold = hold;
             tokio::select! {
                 () = tunnel.run() => {}
                 () = context.revoked() => {}

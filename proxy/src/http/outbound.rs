@@ -223,32 +223,34 @@ impl OutboundConnection {
             headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
         }
         hold.permits.push(permit);
-        match tunnel {
-            None => {
-                self.connection.link().answer(Answer::Declined);
-                hold.connection = Some(connection);
-            }
-            Some(tunnel) => {
-                self.connection.spawn(async move {
-                    let revoked = async {
-                        match local {
-                            Some(local) => local.revoked().await,
-                            None => std::future::pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        () = tunnel.run() => {}
-                        () = revoked => {}
-                    }
-                });
-            }
-        }
         let mut response = response.map(ResponseBody::of);
-        if let Some(admitted) = admitted {
-            admitted.responded(&mut response, None);
-        }
         let record = request.responded(&response);
-        watch(&mut response, Some(record), hold);
+        let Some(tunnel) = tunnel else {
+            self.connection.link().answer(Answer::Declined);
+            if let Some(admitted) = admitted {
+                admitted.responded(&mut response, None);
+            }
+            hold.connection = Some(connection);
+            watch(&mut response, Some(record), hold);
+            return response;
+        };
+        // An open tunnel counts as a request in flight, and as load of its endpoint.
+        hold.permits.extend(admitted.map(|admitted| admitted.upgraded(&mut response)));
+        hold.connection = connection.for_tunnel();
+        watch(&mut response, Some(record), Hold::default());
+        self.connection.spawn(async move {
+            let _hold = hold;
+            let revoked = async {
+                match local {
+                    Some(local) => local.revoked().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = tunnel.run() => {}
+                () = revoked => {}
+            }
+        });
         response
     }
 }

@@ -198,6 +198,13 @@ impl Release for ConnectionLease {
         }
     }
 
+    fn for_tunnel(self: Box<Self>) -> Option<Box<dyn Release>> {
+        match self.connection {
+            Used::Http1(_) => None,
+            Used::Http2 { .. } => Some(self),
+        }
+    }
+
     fn release(self: Box<Self>) {
         let Self { connection: Used::Http1(mut connection), to } = *self else { return };
         if connection.is_usable() {
