@@ -76,6 +76,10 @@ impl InboundConnection {
             Some(_) => OriginalProtocol::restore(&mut request).map_err(ProxyError::BadRequest)?,
             None => None,
         };
+        if original.is_some() {
+            // It is a request of HTTP/1 now.
+            headers::check(&request).map_err(ProxyError::BadRequest)?;
+        }
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());

@@ -11,12 +11,13 @@ mod messages;
 mod paths;
 mod programs;
 mod smuggling;
+mod smuggling_http2;
 mod streaming;
 mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 9] {
+pub(crate) fn areas() -> [Area; 10] {
     [
         messages::area(),
         headers::area(),
@@ -24,6 +25,7 @@ pub(crate) fn areas() -> [Area; 9] {
         tunnels::area(),
         streaming::area(),
         smuggling::area(),
+        smuggling_http2::area(),
         programs::area(),
         grpc::area(),
         conformance::area(),

@@ -34,6 +34,7 @@ use super::{
     broken::Broken,
     client::{Origin, SendError},
     coalesced::Coalesced,
+    headers,
     io::HttpIo,
     settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
 };
@@ -165,6 +166,10 @@ impl Http2 {
         // The application has answered early. The rest of the request goes on also while nobody reads the answer.
         if let Some(upload) = upload {
             tokio::spawn(upload);
+        }
+        if let Err(why) = headers::check_response(&response) {
+            let error = Broken::Malformed(why);
+            return Err(SendError { error, unsent: None, reused, idle_closed: false });
         }
         let (head, stream) = response.into_parts();
         let body = Http2Body::new(stream, &head.headers);
