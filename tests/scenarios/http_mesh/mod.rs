@@ -12,6 +12,7 @@ mod load;
 mod opaque;
 mod policy;
 mod pool;
+mod replay;
 mod series;
 mod shares;
 pub(crate) mod ways;
@@ -19,7 +20,7 @@ pub(crate) mod ways;
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 10] {
+pub(crate) fn areas() -> [Area; 11] {
     [
         access_log::area(),
         policy::area(),
@@ -27,6 +28,7 @@ pub(crate) fn areas() -> [Area; 10] {
         series::area(),
         balance::area(),
         pool::area(),
+        replay::area(),
         lifecycle::area(),
         errors::area(),
         detection::area(),
