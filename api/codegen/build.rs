@@ -4,7 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=../proto");
     println!("cargo::rerun-if-changed=../../demo/proto");
     let files = protox::compile(["../proto/node.proto"], ["../proto"])?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    tonic_prost_build::configure().codec_path("crate::codec::CompactCodec").compile_fds(files)?;
 
     let mut files = protox::compile(["../../demo/proto/emojivoto.proto"], ["../../demo/proto"])?;
     for file in &mut files.file {

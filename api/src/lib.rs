@@ -1,16 +1,19 @@
 //! The gRPC APIs between weft's processes.
 //!
 //! Linkerd's proxy API for what it covers, and weft's own node API for the rest. With the feature
-//! `viz`, the JSON of the dashboard's API too.
+//! `viz`, the JSON of the dashboard's API too, and with `process` the metrics that every process has.
 #![forbid(unsafe_code)]
 
 pub use linkerd2_proxy_api as linkerd;
 
+#[cfg(feature = "process")]
+pub mod process;
 #[cfg(feature = "secure")]
 pub mod secure;
 #[cfg(feature = "viz")]
 pub mod viz;
 
+pub mod codec;
 pub mod grpc;
 pub mod tap;
 

@@ -38,8 +38,6 @@ struct Open<T, F> {
     stop: CancellationToken,
     update: F,
     queue: VecDeque<T>,
-    /// The message before belongs to the same change.
-    is_continued: bool,
     is_first: bool,
     call: Call,
     _permit: OwnedSemaphorePermit,
@@ -111,7 +109,6 @@ impl Streams {
             stop: self.stop.clone(),
             update,
             queue: VecDeque::new(),
-            is_continued: false,
             is_first: true,
             call,
             _permit: permit,
@@ -126,10 +123,6 @@ where
 {
     loop {
         if let Some(message) = open.queue.pop_front() {
-            // The encoder gathers what is ready in one buffer, whose size it keeps. This lets it send the message before.
-            if std::mem::replace(&mut open.is_continued, !open.queue.is_empty()) {
-                tokio::task::yield_now().await;
-            }
             return Some((Ok(message), Some(open)));
         }
         let goes_on = match open.is_first {

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const NAME: &str = "runs";
 const FOLDER: &str = "/var/lib/weft-kubernetes/runs";
 /// The name of its cgroups, and what is started beside them.
-const PROCESSES: [&str; 2] = ["weft-kubernetes-runs", "-n emojivoto port-forward svc/web-svc"];
+const PROCESSES: [&str; 2] = ["weft-kubernetes-runs", "--namespace emojivoto port-forward svc/web-svc"];
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::run")

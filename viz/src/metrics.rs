@@ -16,6 +16,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use weft_api::process::ProcessMetrics;
 
 /// All clones share the same metrics.
 #[derive(Clone, Debug)]
@@ -42,7 +43,9 @@ struct Reason {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("weft_viz");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(ProcessMetrics::new()));
+        let registry = all.sub_registry_with_prefix("weft_viz");
         registry.register(
             "build",
             "Version of weft-viz",
@@ -70,15 +73,7 @@ impl Metrics {
         let started = Gauge::<f64, AtomicU64>::default();
         started.set(crate::clock::now());
         registry.register("start_time_seconds", "When weft-viz started", started.clone());
-        Self {
-            registry: Arc::new(registry),
-            requests,
-            questions,
-            question_errors,
-            taps,
-            connections,
-            started,
-        }
+        Self { registry: Arc::new(all), requests, questions, question_errors, taps, connections, started }
     }
 
     pub(crate) fn answered(&self, call: &'static str, code: u16) {

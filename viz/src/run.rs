@@ -136,7 +136,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     });
 
     let listen = |name: &'static str, address| async move {
-        TcpListener::bind(address).await.with_context(|| format!("{name} {address}"))
+        weft_control::listen(address).await.with_context(|| format!("{name} {address}"))
     };
     let admin = listen("--admin", web.admin).await?;
     let listener = listen("--listen", web.listen).await?;

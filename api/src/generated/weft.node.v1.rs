@@ -541,7 +541,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::CompactCodec::default();
             let path = http::uri::PathAndQuery::from_static("/weft.node.v1.Node/Watch");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("weft.node.v1.Node", "Watch"));
@@ -561,7 +561,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::CompactCodec::default();
             let path = http::uri::PathAndQuery::from_static("/weft.node.v1.Node/Report");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("weft.node.v1.Node", "Report"));
@@ -708,7 +708,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::CompactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -751,7 +751,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::CompactCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -11,11 +11,11 @@ use weft_api::linkerd::destination::{AddrSet, NoEndpoints, Update, WeightedAddr,
 use super::{address::Describer, authority::ServiceName};
 use crate::index::{Cluster, Endpoint, Place, Service, Topic};
 
-/// The limit of one message, some kilobytes: the encoder keeps a buffer of the size of a stream's largest message as long
+/// The limit of one message, about 2 KiB: the encoder keeps a buffer of the size of a stream's largest message as long
 /// as the stream lives, and there are thousands of streams.
-const MAX_ADDED: usize = 12;
+const MAX_ADDED: usize = 6;
 /// An address alone has few bytes.
-const MAX_REMOVED: usize = 128;
+const MAX_REMOVED: usize = 100;
 
 /// The endpoints of one port of a service, for one client.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod authority;
 mod context;
 mod get;
 mod profile;
+mod server;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use weft_api::linkerd::destination::{
     DestinationProfile, GetDestination, Update, destination_server::Destination,
 };
 
+pub(crate) use self::server::DestinationServer;
 use self::{address::Describer, authority::Authority, context::Context, get::Endpoints, profile::Profile};
 use crate::{
     mesh::Mesh,

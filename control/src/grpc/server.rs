@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use weft_api::{
     linkerd::{
-        destination::destination_server::DestinationServer, identity::identity_server::IdentityServer,
+        identity::identity_server::IdentityServer,
         inbound::inbound_server_policies_server::InboundServerPoliciesServer,
     },
     node::node_server::NodeServer,
@@ -15,7 +15,7 @@ use weft_api::{
 
 use super::{connections, tls::Handshakes};
 use crate::{
-    destination::Destinations,
+    destination::{DestinationServer, Destinations},
     identity::{Identities, OwnCertificate},
     metrics::Metrics,
     node::Nodes,
@@ -67,9 +67,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_service(
-            DestinationServer::new(services.destinations).max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
+        .add_service(DestinationServer::new(services.destinations, MAX_REQUEST_BYTES))
         .add_service(IdentityServer::new(services.identities).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(
             InboundServerPoliciesServer::new(services.policies).max_decoding_message_size(MAX_REQUEST_BYTES),

@@ -10,6 +10,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 use tonic::Code;
+use weft_api::process::ProcessMetrics;
 
 pub(crate) use self::watches::WatchMetrics;
 use self::watches::Watches;
@@ -84,10 +85,11 @@ pub(crate) struct Call {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("weft_control");
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics::new()));
+        let r = registry.sub_registry_with_prefix("weft_control");
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "Version of weft-control", info);
-        let r = &mut registry;
+        r.register("build", "Version of weft-control", info);
         Self {
             requests: new(r, "grpc_requests", "gRPC calls that have ended, by method and status code"),
             streams: new(r, "grpc_streams_open", "gRPC streams that are open, by method"),

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use weft_api::node::{Snapshot, Splice, Update, Workload, WorkloadRef, update::Kind};
+use weft_api::node::{Snapshot, Splice, Update, WorkloadRef, update::Kind};
 
 use super::{splice::splice, workload::workload};
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
 pub(super) struct Deltas {
     node: String,
     mesh: Arc<Mesh>,
-    /// The pods as they were in a snapshot, with what the proxy was told about them.
-    sent: Option<BTreeMap<Name, (Arc<Pod>, Workload)>>,
+    /// The pods as they were in a snapshot, which all streams share. What the proxy was told follows from them.
+    sent: Option<Pods>,
     unmeshed: BTreeSet<Instance>,
     splicing: Arc<Splicing>,
     splice: Splice,
@@ -53,18 +53,13 @@ impl Deltas {
                 unmeshed.insert(pod.instance());
                 continue;
             }
-            let same = before
-                .as_ref()
-                .and_then(|sent| sent.get(&pod.name))
-                .filter(|(old, _)| Arc::ptr_eq(old, &pod));
-            let workload = same.map_or_else(|| workload(&pod, &self.mesh), |(_, workload)| workload.clone());
-            now.insert(pod.name.clone(), (pod, workload));
+            now.insert(pod.name.clone(), pod);
         }
         let splice = is_splice_new.then(|| self.splice.clone());
         let messages = match &before {
-            Some(before) => changes((before, &self.unmeshed), (&now, &unmeshed), splice),
+            Some(before) => changes((before, &self.unmeshed), (&now, &unmeshed), splice, &self.mesh),
             None => {
-                let workloads = now.values().map(|(_, workload)| workload.clone()).collect();
+                let workloads = now.values().map(|pod| workload(pod, &self.mesh)).collect();
                 let splice = Some(self.splice.clone());
                 let unmeshed = unmeshed.iter().map(reference).collect();
                 vec![Update { kind: Some(Kind::Snapshot(Snapshot { workloads, splice, unmeshed })) }]
@@ -92,27 +87,30 @@ fn is_sent(pod: &Pod) -> bool {
     pod.inject && pod.obstacle() != Some(Obstacle::LinkerdSidecar)
 }
 
-type Workloads = BTreeMap<Name, (Arc<Pod>, Workload)>;
+type Pods = BTreeMap<Name, Arc<Pod>>;
 
 fn changes(
-    (before, unmeshed_before): (&Workloads, &BTreeSet<Instance>),
-    (now, unmeshed): (&Workloads, &BTreeSet<Instance>),
+    (before, unmeshed_before): (&Pods, &BTreeSet<Instance>),
+    (now, unmeshed): (&Pods, &BTreeSet<Instance>),
     splice: Option<Splice>,
+    mesh: &Mesh,
 ) -> Vec<Update> {
-    let is_removed =
-        |name: &Name, old: &Workload| now.get(name).is_none_or(|(_, new)| new.r#ref != old.r#ref);
     // Removed first: a pod may have the name of one that replaces it.
-    let removed = before.iter().filter(|(name, (_, old))| is_removed(name, old));
-    let removed = removed.filter_map(|(_, (_, old))| old.r#ref.clone()).map(remove);
+    let removed = before.values().filter(|old| now.get(&old.name).is_none_or(|new| new.uid != old.uid));
+    let removed = removed.map(|old| remove(reference(&old.instance())));
     // A pod that joins the mesh is upserted: that says it all.
-    let is_meshed = |pod: &Instance| now.get(&pod.name).is_some_and(|(new, _)| new.uid == pod.uid);
+    let is_meshed = |pod: &Instance| now.get(&pod.name).is_some_and(|new| new.uid == pod.uid);
     let ended = unmeshed_before.difference(unmeshed).filter(|pod| !is_meshed(pod));
     let ended = ended.map(|pod| remove(reference(pod)));
-    let is_new = |name: &Name, pod: &Arc<Pod>, new: &Workload| {
-        before.get(name).is_none_or(|(old_pod, old)| !Arc::ptr_eq(old_pod, pod) && old != new)
+    let upsert = |new: &Arc<Pod>| {
+        let before = before.get(&new.name);
+        if before.is_some_and(|old| Arc::ptr_eq(old, new)) {
+            return None;
+        }
+        let (before, new) = (before.map(|old| workload(old, mesh)), workload(new, mesh));
+        (before.as_ref() != Some(&new)).then(|| Update { kind: Some(Kind::Upsert(new)) })
     };
-    let upserts = now.iter().filter(|(name, (pod, new))| is_new(name, pod, new));
-    let upserts = upserts.map(|(_, (_, new))| Update { kind: Some(Kind::Upsert(new.clone())) });
+    let upserts = now.values().filter_map(upsert);
     let unmeshed = unmeshed.difference(unmeshed_before);
     let unmeshed = unmeshed.map(|pod| Update { kind: Some(Kind::Unmeshed(reference(pod))) });
     let splice = splice.map(|splice| Update { kind: Some(Kind::Splice(splice)) });

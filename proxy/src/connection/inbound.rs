@@ -120,11 +120,11 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
                     _ => Hint::Unknown,
                 },
             };
-            interpret(data_path, accepted, (stream, tls), application, hint).await
+            interpret(data_path, accepted, (stream, tls), application, (hint, inner.is_some())).await
         }
         Protocol::Tls { sni } => {
             let tls = Tls::Opaque { sni };
-            interpret(data_path, accepted, (stream, tls), application, Hint::Opaque).await
+            interpret(data_path, accepted, (stream, tls), application, (Hint::Opaque, false)).await
         }
         Protocol::Nothing if is_tcp_probe(components, accepted) => {
             net::end_orderly(stream.tcp());
@@ -140,7 +140,7 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
                 DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Hint::Http(HttpVersion::Http2),
                 _ => Hint::Unknown,
             };
-            interpret(data_path, accepted, (stream, refuse::plaintext()), application, hint).await
+            interpret(data_path, accepted, (stream, refuse::plaintext()), application, (hint, false)).await
         }
     }
 }
@@ -167,7 +167,7 @@ async fn interpret<S: OverTcp + Send + 'static>(
     accepted: &Accepted,
     (mut stream, tls): (Prefixed<S>, Tls),
     application: Option<TcpStream>,
-    hint: Hint,
+    (hint, from_weft): (Hint, bool),
 ) -> Option<Served> {
     let components = &Inbound::of(data_path);
     let (version, application) = match hint {
@@ -185,7 +185,8 @@ async fn interpret<S: OverTcp + Send + 'static>(
     let server = workload.config().policies.port(ends.target.port()).labels;
     let counter = components.authorizer.open_counter(&workload, ends.target, server, &tls, Peer::Src);
     let io = HttpIo::new(Bytes::new(), Metered::new(stream, ConnectionRecord::new(counter)));
-    let incoming = Incoming { workload, target: ends.target, client: ends.client, tls, application };
+    let incoming =
+        Incoming { workload, target: ends.target, client: ends.client, tls, from_weft, application };
     let (http, connection) = (data_path.http.clone(), data_path.http_connection(accepted));
     Some(Served::Http(Box::pin(async move { http.serve_inbound(io, version, incoming, connection).await })))
 }

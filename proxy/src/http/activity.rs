@@ -23,6 +23,12 @@ pub(super) struct Activity {
 /// be in process. Within a cluster, a close arrives much sooner.
 const SOON: Duration = Duration::from_millis(500);
 
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Activity {
     pub(super) fn new() -> Self {
         Self {

@@ -3,7 +3,6 @@
 use std::{
     error::Error,
     pin::Pin,
-    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +11,8 @@ use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
-    received::{NextFrame, Received},
+    kept_body::{KeptBody, Rereader},
+    received::Received,
     record::{Outcome, Record, RequestTimer},
 };
 use crate::{
@@ -23,12 +23,15 @@ use crate::{
 
 /// The body of a request on its way to the application.
 pub(super) struct RequestBody {
-    /// `None`: it has none.
-    inner: Option<Incoming>,
+    inner: Content,
     /// At the source, and at the destination if that is on this node.
     timers: [Option<RequestTimer>; 2],
-    /// Gone when the body has been sent.
-    alive: Option<Arc<()>>,
+}
+
+enum Content {
+    None,
+    Once(Incoming),
+    Kept(KeptBody),
 }
 
 /// The body of a response on its way to the client.
@@ -45,10 +48,7 @@ struct State {
 }
 
 /// A connection that can be used again when its response is complete. Dropped, it is not.
-pub(super) trait Release: Send {
-    /// Reads the response's body.
-    fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame;
-
+pub(super) trait Release: Send + Sync {
     fn release(self: Box<Self>);
 
     /// What remains while a tunnel uses the connection; `None`: the tunnel has it alone.
@@ -68,17 +68,28 @@ pub(super) struct Hold {
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, timers: [None, None], alive: None }
+        Self { inner: Content::None, timers: [None, None] }
     }
 
     pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), timers: [None, None], alive: None }
+        Self { inner: Content::Once(inner), timers: [None, None] }
     }
 
-    /// What is gone when the body has been sent; `None`: there is nothing to be sent.
-    pub(super) fn watch_end(&mut self) -> Option<Weak<()>> {
-        self.alive = (!self.is_end_stream()).then(Arc::default);
-        self.alive.as_ref().map(Arc::downgrade)
+    /// Read once more.
+    pub(super) fn again(body: KeptBody) -> Self {
+        Self { inner: Content::Kept(body), timers: [None, None] }
+    }
+
+    /// Keeps what is read of it from now on, so that it can be read again; `None` if there is nothing to read.
+    pub(super) fn keep(&mut self) -> Option<Rereader> {
+        let kept = match std::mem::replace(&mut self.inner, Content::None) {
+            Content::None => return None,
+            Content::Once(body) => KeptBody::new(body),
+            Content::Kept(body) => body,
+        };
+        let rereader = kept.rereader();
+        self.inner = Content::Kept(kept);
+        Some(rereader)
     }
 
     /// Records when the body ends.
@@ -93,14 +104,19 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(inner).poll_frame(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = match &mut self.inner {
+            Content::None => return Poll::Ready(None),
+            Content::Once(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
+            Content::Kept(body) => ready!(Pin::new(body).poll_frame(cx)),
+        };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
@@ -113,11 +129,19 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &self.inner {
+            Content::None => true,
+            Content::Once(body) => body.is_end_stream(),
+            Content::Kept(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        match &self.inner {
+            Content::None => SizeHint::with_exact(0),
+            Content::Once(body) => body.size_hint(),
+            Content::Kept(body) => body.size_hint(),
+        }
     }
 }
 
@@ -169,11 +193,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        let connection = this.state.as_mut().and_then(|state| state.hold.connection.as_mut());
-        let frame = ready!(match connection {
-            Some(connection) => connection.poll_frame(inner, cx),
-            None => inner.poll_frame(cx),
-        });
+        let frame = ready!(inner.poll_frame(cx));
         let at_end = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
@@ -204,8 +224,7 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // Nobody reads the rest: the client has gone away or does not want it. The connection, if it is kept, learns so.
-        self.inner = None;
+        // Nobody reads the rest: the client has gone away or does not want it.
         self.end(Outcome::Broken(StreamFailure::Canceled, Some(h2::Reason::CANCEL.into())));
     }
 }

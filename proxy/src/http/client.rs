@@ -32,6 +32,8 @@ pub(super) struct Origin {
     pub(super) endpoint: Option<(Arc<Balancer>, Endpoint)>,
     /// Where it leads; `None` on the way to an application.
     pub(super) target: Option<Target>,
+    /// The other side is a weft proxy.
+    pub(super) to_weft: bool,
 }
 
 /// The other end of a connection to an endpoint.
@@ -68,7 +70,7 @@ pub(super) struct SendError {
 impl Origin {
     /// Of a connection from the proxy to an application on this node.
     pub(super) fn application() -> Self {
-        Self { leg: None, local: None, credential: None, endpoint: None, target: None }
+        Self { leg: None, local: None, credential: None, endpoint: None, target: None, to_weft: false }
     }
 
     /// Whether it was opened with this certificate, if it needs one, and leads to this workload, if that is on this node.
@@ -143,6 +145,11 @@ impl SendError {
     /// Whether the other side has ended a connection in order that had served before.
     fn is_orderly(&self) -> bool {
         self.reused && (self.unsent.is_some() || self.error.is_graceful())
+    }
+
+    /// Whether the request has certainly not been processed.
+    pub(super) fn is_unprocessed(&self) -> bool {
+        self.unsent.is_some() || self.error.is_refusal()
     }
 
     /// Whether the other side does not take requests at this moment.

@@ -188,7 +188,7 @@ impl InboundContext {
     pub(super) async fn open(&self) -> Result<HttpIo, ProxyError> {
         let stream = connect_application(&self.http.capture, &self.workload, self.target, self.client, false)
             .await
-            .map_err(ProxyError::Application)?;
+            .map_err(|failure| ProxyError::Application { failure, unsent: true })?;
         Ok(self.application_io(stream))
     }
 

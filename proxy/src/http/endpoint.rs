@@ -266,7 +266,7 @@ impl Source {
         endpoint: &Endpoint,
         balancer: Option<&Arc<Balancer>>,
     ) -> (HttpIo, Origin) {
-        let Upstream { mut io, addr, tls, local, .. } = upstream;
+        let Upstream { mut io, addr, tls, to_weft, local, .. } = upstream;
         let local = local.map(|local| {
             // The destination would have accepted it from its client.
             io.add_mirrored(local.authorization.open_counter(Peer::Src));
@@ -279,7 +279,7 @@ impl Source {
         let target = Target { addr, tls, labels: Some(endpoint.labels.clone()) };
         let leg = Some(self.series(&target));
         let endpoint = balancer.map(|balancer| (balancer.clone(), endpoint.clone()));
-        let origin = Origin { leg, local, credential, endpoint, target: Some(target) };
+        let origin = Origin { leg, local, credential, endpoint, target: Some(target), to_weft };
         (HttpIo::new(Bytes::new(), io), origin)
     }
 

@@ -32,8 +32,9 @@ pub(super) enum ProxyError {
     FailFast(Box<ConnectError>),
     #[error("{0}")]
     Connect(Box<ConnectError>),
-    #[error("connecting to the application: {0}")]
-    Application(crate::net::ConnectFailure),
+    /// `unsent`: no attempt has sent anything of the request.
+    #[error("connecting to the application: {failure}")]
+    Application { failure: crate::net::ConnectFailure, unsent: bool },
     /// What the application sends is not an answer.
     #[error("{0}")]
     BadResponse(&'static str),
@@ -46,6 +47,19 @@ pub(super) enum ProxyError {
 }
 
 impl ProxyError {
+    /// Whether the request has certainly not reached the application of this node.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Application { unsent: true, .. })
+    }
+
+    /// The error of a later attempt, after one that may have reached the application.
+    pub(super) fn after_sent(self) -> Self {
+        match self {
+            Self::Application { failure, .. } => Self::Application { failure, unsent: false },
+            other => other,
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
@@ -53,7 +67,7 @@ impl ProxyError {
             Self::LoadShed | Self::QueueFull | Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FailFast(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Stream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
-            Self::Application(failure) => match failure.reason() {
+            Self::Application { failure, .. } => match failure.reason() {
                 Reason::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
             },
@@ -78,7 +92,7 @@ impl ProxyError {
             Self::BadResponse(_) => Some(PROTOCOL_ERROR),
             Self::Stream(error) if error.is_protocol_error() => Some(PROTOCOL_ERROR),
             Self::Stream(_) | Self::Refused(_) => Some("i/o"),
-            Self::Application(failure) => Some(failure.reason().as_str()),
+            Self::Application { failure, .. } => Some(failure.reason().as_str()),
             Self::FailFast(_) => Some("failfast"),
             Self::Connect(error) => match error.reason() {
                 Reason::DeniedByPolicy => None,
@@ -94,7 +108,7 @@ impl ProxyError {
             Self::LoadShed | Self::QueueFull => Some(StreamFailure::LoadShed),
             Self::Stream(error) => Some(error.failure()),
             Self::Refused(_) => Some(StreamFailure::Refused),
-            Self::Application(_) | Self::BadResponse(_) => Some(StreamFailure::Io),
+            Self::Application { .. } | Self::BadResponse(_) => Some(StreamFailure::Io),
             Self::FailFast(_) => Some(StreamFailure::FailFast),
             Self::Connect(error) => match error.reason() {
                 Reason::DeniedByPolicy => None,

@@ -181,7 +181,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a comma-separated header has `token`.
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

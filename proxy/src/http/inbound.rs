@@ -2,7 +2,7 @@
 //!
 //! Requests from other nodes and from this one take these steps alike.
 
-use std::{sync::Arc, task::Context, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -27,6 +27,7 @@ use super::{
     replay::{Replay, Resends},
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
+    unsent,
     upgrade::{self, Upgrade},
 };
 
@@ -34,28 +35,24 @@ use super::{
 pub(super) struct InboundConnection {
     context: Arc<InboundContext>,
     connection: Arc<Connection>,
+    /// The client is a weft proxy.
+    from_weft: bool,
     /// Idle connections to the application: one, or more if the client is a sidecar that sends HTTP/1 over HTTP/2.
     http1: Arc<Mutex<Vec<Http1>>>,
     http2: Shared,
-    /// What the client speaks.
-    version: HttpVersion,
 }
 
 impl InboundConnection {
     /// `application` is connected already, if the client was silent for a while.
-    pub(super) fn new(
-        context: InboundContext,
-        connection: Arc<Connection>,
-        version: HttpVersion,
-    ) -> Arc<Self> {
+    pub(super) fn new(context: InboundContext, connection: Arc<Connection>, from_weft: bool) -> Arc<Self> {
         let (http1, http2) = (Arc::default(), Shared::new());
-        Arc::new(Self { context: Arc::new(context), connection, http1, http2, version })
+        Arc::new(Self { context: Arc::new(context), connection, from_weft, http1, http2 })
     }
 
     /// Uses a connection to the application that exists already for the first request.
-    pub(super) async fn adopt(&self, application: TcpStream) -> Result<(), Broken> {
+    pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> Result<(), Broken> {
         let io = self.context.application_io(application);
-        match self.version {
+        match version {
             HttpVersion::Http1 => {
                 let mut opened = Http1::open(io, Origin::application()).await?;
                 opened.ready().await?;
@@ -134,14 +131,19 @@ impl InboundConnection {
         &self,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Received>, Used), ProxyError> {
+        let mut may_have_arrived = false;
         let mut resends = Resends::at_destination();
         loop {
             let fresh = resends.wants_new_connection();
-            let client = self.client(HttpVersion::of(request.version()), fresh).await?;
-            let replay = Replay::of(&request, client.is_reused());
+            let client = self.client(HttpVersion::of(request.version()), fresh).await;
+            let client = client.map_err(|error| if may_have_arrived { error.after_sent() } else { error })?;
+            let replay = Replay::of(&mut request, client.is_reused(), false);
             match client.send(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => request = resends.after(replay, error).await?,
+                Err(error) => {
+                    may_have_arrived |= !error.is_unprocessed();
+                    request = resends.after(replay, error, false).await?;
+                }
             }
         }
     }
@@ -150,17 +152,14 @@ impl InboundConnection {
     async fn client(&self, version: HttpVersion, fresh: bool) -> Result<Client, ProxyError> {
         match version {
             HttpVersion::Http1 => {
-                while let Some(mut idle) = { self.http1.lock().pop() } {
+                while let Some(idle) = { self.http1.lock().pop() } {
                     if idle.is_usable() && !fresh {
                         return Ok(Client::Http1(idle));
                     }
                 }
                 let io = self.context.open().await?;
                 let opened = Http1::open(io, Origin::application()).await.map_err(Broken::from)?;
-                Ok(Client::Http1(match self.version {
-                    HttpVersion::Http1 => opened,
-                    HttpVersion::Http2 => opened.with_task(),
-                }))
+                Ok(Client::Http1(opened))
             }
             HttpVersion::Http2 => {
                 if let Some(open) = self.http2.get(|_| true) {
@@ -180,15 +179,6 @@ impl InboundConnection {
 }
 
 impl Handler for InboundConnection {
-    fn tend(&self, cx: &mut Context<'_>) {
-        if self.version == HttpVersion::Http1 {
-            self.http1.lock().retain_mut(|idle| {
-                idle.tend(cx);
-                !idle.is_closed()
-            });
-        }
-    }
-
     async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -200,6 +190,9 @@ impl Handler for InboundConnection {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error, version)?;
                 self.context.log_error(&error);
+                if self.from_weft && error.is_unsent() {
+                    return unsent::answer(&error, version, grpc);
+                }
                 Ok(error.respond(version, grpc))
             }
         }

@@ -14,7 +14,6 @@ mod client;
 mod coalesced;
 mod connection;
 mod context;
-mod driven;
 mod endpoint;
 mod error;
 mod guard;
@@ -24,6 +23,7 @@ mod http2;
 mod inbound;
 mod interim;
 mod io;
+mod kept_body;
 mod link;
 mod original_protocol;
 mod outbound;
@@ -35,6 +35,7 @@ mod route;
 mod server;
 mod settings;
 mod tapped;
+mod unsent;
 mod upgrade;
 mod worst;
 
@@ -103,6 +104,8 @@ pub struct Incoming {
     pub target: SocketAddr,
     pub client: SocketAddr,
     pub tls: Tls,
+    /// The client is a weft proxy.
+    pub from_weft: bool,
     /// The application, if it was connected before the client sent anything.
     pub application: Option<tokio::net::TcpStream>,
 }
@@ -178,11 +181,11 @@ impl Http {
         incoming: Incoming,
         connection: Arc<Connection>,
     ) {
-        let Incoming { workload, target, client, tls, application } = incoming;
+        let Incoming { workload, target, client, tls, from_weft, application } = incoming;
         let context = InboundContext::new(self, &workload, target, client, tls);
-        let handler = InboundConnection::new(context, connection.clone(), version);
+        let handler = InboundConnection::new(context, connection.clone(), from_weft);
         if let Some(application) = application
-            && let Err(error) = handler.adopt(application).await
+            && let Err(error) = handler.adopt(application, version).await
         {
             debug!(destination = %workload.key, %error, "the application closed the connection");
         }

@@ -23,6 +23,7 @@ use super::{
     route::Route,
     server::{Handler, HttpVersion, StreamError},
     tapped::Tapped,
+    unsent,
     upgrade::{self, Upgrade},
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
@@ -113,17 +114,33 @@ impl OutboundConnection {
                     }
                 },
             };
-            let replay = Replay::of(&request, client.is_reused());
+            let to_weft = resends.may_go_on() && origin.to_weft && picked.is_some();
+            let replay = Replay::of(&mut request, client.is_reused(), to_weft);
             let sent = Instant::now();
             match client.send(request).await {
                 Ok((response, used)) => {
-                    if let Some(picked) = &picked {
-                        if is_peers_failure(&response) {
+                    let again = if to_weft && unsent::is_told(response.headers()) {
+                        if let Some(picked) = &picked {
                             picked.failed();
-                        } else {
-                            picked.answered(sent.elapsed());
-                            route.answered();
+                            tried.push(picked.endpoint().addr);
                         }
+                        if resends.count(route.has_others(&tried)) { replay.again() } else { None }
+                    } else {
+                        if let Some(picked) = &picked {
+                            if is_peers_failure(&response) {
+                                picked.failed();
+                            } else {
+                                picked.answered(sent.elapsed());
+                                route.answered();
+                            }
+                        }
+                        replay.answered();
+                        None
+                    };
+                    if let Some(again) = again {
+                        counted.repeated();
+                        request = again;
+                        continue;
                     }
                     let connection =
                         ConnectionLease::new(used, LeasedFrom::Pool(self.http.pools.clone(), key));
@@ -132,13 +149,13 @@ impl OutboundConnection {
                     return Ok(Answered { response, connection, hold, request: counted, admitted, local });
                 }
                 Err(error) => {
-                    if error.is_endpoints_fault()
-                        && let Some(picked) = &picked
-                    {
+                    let fault = error.is_endpoints_fault();
+                    if fault && let Some(picked) = &picked {
                         picked.failed();
                         tried.push(picked.endpoint().addr);
                     }
-                    request = match resends.after(replay, error).await {
+                    let others = fault && route.has_others(&tried);
+                    request = match resends.after(replay, error, others).await {
                         Ok(again) => {
                             counted.repeated();
                             if let Some(admitted) = admitted {

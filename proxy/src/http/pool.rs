@@ -8,7 +8,6 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Weak},
-    task::Context,
     time::{Duration, Instant},
 };
 
@@ -20,7 +19,6 @@ use super::{
     client::{Origin, Used},
     http1::Http1,
     http2::Http2,
-    received::{NextFrame, Received},
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{balance::EndpointTls, threads::current_worker, tls::Identity};
@@ -70,7 +68,7 @@ impl Pools {
     pub(super) fn take(&self, key: &Key, valid: impl Fn(&Origin) -> bool) -> Option<Http1> {
         let mut pool = self.http1.get(current_worker())?.lock();
         let idle = pool.get_mut(key)?;
-        while let Some(mut connection) = idle.pop() {
+        while let Some(connection) = idle.pop() {
             if connection.is_usable() && valid(&connection.origin) {
                 return Some(connection);
             }
@@ -112,12 +110,12 @@ impl Pools {
     fn sweep(&self, now: Instant) {
         for pool in &self.http1 {
             pool.lock().retain(|_, idle| {
-                let is_kept = |connection: &mut Http1| {
+                let is_kept = |connection: &Http1| {
                     connection.is_usable()
                         && !connection.origin.has_left()
                         && now.saturating_duration_since(connection.idle_since) < HTTP1_IDLE
                 };
-                idle.retain_mut(is_kept);
+                idle.retain(is_kept);
                 !idle.is_empty()
             });
         }
@@ -191,13 +189,6 @@ impl ConnectionLease {
 }
 
 impl Release for ConnectionLease {
-    fn poll_frame(&mut self, body: &mut Received, cx: &mut Context<'_>) -> NextFrame {
-        match &mut self.connection {
-            Used::Http1(connection) => connection.poll_frame(body, cx),
-            Used::Http2 { .. } => body.poll_frame(cx),
-        }
-    }
-
     fn for_tunnel(self: Box<Self>) -> Option<Box<dyn Release>> {
         match self.connection {
             Used::Http1(_) => None,

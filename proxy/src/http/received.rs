@@ -24,11 +24,8 @@ pub(super) enum Received {
     },
 }
 
-/// The next part of a body.
-pub(super) type NextFrame = Poll<Option<Result<Frame<Bytes>, Broken>>>;
-
 impl Received {
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> NextFrame {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self {
             Self::Http1(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Broken::from)))

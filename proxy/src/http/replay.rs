@@ -7,14 +7,22 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::{body::RequestBody, client::SendError, error::ProxyError};
+use super::{body::RequestBody, client::SendError, error::ProxyError, kept_body::Rereader};
 use crate::net::Backoff;
 
-/// The head of a request without a body, in case that it must be sent again.
-pub(super) struct Replay(Option<Request<()>>);
+/// What is needed to send a request again.
+pub(super) struct Replay {
+    /// `None`: it is not sent again.
+    head: Option<Request<()>>,
+    /// `None`: it has no body.
+    body: Option<Rereader>,
+}
 
 /// How often one request may still be sent again.
 pub(super) struct Resends {
+    /// In all.
+    total: u32,
+    /// To endpoints that have failed it before.
     left: u32,
     /// It was sent again although it may have been received.
     raced: bool,
@@ -26,62 +34,90 @@ const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 impl Replay {
-    /// `reused`: the connection has carried requests before.
-    pub(super) fn of(request: &Request<RequestBody>, reused: bool) -> Self {
+    /// `reused`: the connection has carried requests before. `to_weft`: it leads to another weft proxy, which may say
+    /// that the request has not reached the application; only for that are bodies kept.
+    pub(super) fn of(request: &mut Request<RequestBody>, reused: bool, to_weft: bool) -> Self {
         use hyper::body::Body as _;
-        let is_wanted = (reused || request.version() == http::Version::HTTP_2)
-            && request.body().is_end_stream()
-            && !super::headers::is_upgrade(request);
-        Self(is_wanted.then(|| head(request)))
+        let has_body = !request.body().is_end_stream();
+        let is_wanted = to_weft || (!has_body && (reused || request.version() == http::Version::HTTP_2));
+        if !is_wanted || super::headers::is_upgrade(request) {
+            return Self { head: None, body: None };
+        }
+        let body = if has_body { request.body_mut().keep() } else { None };
+        Self { head: Some(head(request)), body }
+    }
+
+    /// Whether it may be sent again although it may have arrived (RFC 9110, section 9.2.2).
+    fn is_safe(&self) -> bool {
+        self.body.is_none() && self.head.as_ref().is_some_and(|head| head.method().is_safe())
+    }
+
+    /// The request to send again, after the other side has said that it was not processed.
+    pub(super) fn again(self) -> Option<Request<RequestBody>> {
+        let body = match &self.body {
+            Some(body) => RequestBody::again(body.begin()?),
+            None => RequestBody::empty(),
+        };
+        Some(self.head?.map(|()| body))
+    }
+
+    /// The request was answered.
+    pub(super) fn answered(self) {
+        if let Some(body) = self.body {
+            body.forget();
+        }
     }
 }
 
 impl Resends {
-    /// A request at its source: other endpoints may take it.
+    /// A request at its source: other endpoints may take it, each of which may be about to stop.
     pub(super) fn at_source() -> Self {
-        Self::new(2)
+        Self::new(5, 2)
     }
 
     /// A request at its destination: there is one application.
     pub(super) fn at_destination() -> Self {
-        Self::new(1)
+        Self::new(1, 1)
     }
 
-    fn new(left: u32) -> Self {
-        Self { left, raced: false, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
+    fn new(total: u32, left: u32) -> Self {
+        Self { total, left, raced: false, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
     }
 
     /// The request to send again after an error. Pauses if it was refused.
     ///
     /// # Errors
-    /// It must not be sent again, or was often enough.
+    /// It must not be sent again, or was often enough. `others`: there are endpoints that have not been tried.
     pub(super) async fn after(
         &mut self,
         replay: Replay,
         error: SendError,
+        others: bool,
     ) -> Result<Request<RequestBody>, ProxyError> {
-        let pauses = error.is_to_pause();
-        let again = self.take(replay, error)?;
+        let pauses = error.is_to_pause() && !others;
+        let again = self.take(replay, error, others)?;
         if pauses {
             tokio::time::sleep(self.backoff.next_pause()).await;
         }
         Ok(again)
     }
 
-    fn take(&mut self, replay: Replay, error: SendError) -> Result<Request<RequestBody>, ProxyError> {
+    fn take(
+        &mut self,
+        replay: Replay,
+        error: SendError,
+        others: bool,
+    ) -> Result<Request<RequestBody>, ProxyError> {
+        let refused = error.error.is_refusal();
+        let not_processed = error.is_unprocessed();
         let SendError { error, unsent, idle_closed, .. } = error;
-        let refused = error.is_refusal();
-        let not_processed = refused || unsent.is_some();
-        let again = match (unsent, replay.0) {
-            (Some(unsent), _) => Some(unsent),
-            (None, Some(head)) if refused || (idle_closed && !self.raced && head.method().is_safe()) => {
-                Some(head.map(|()| RequestBody::empty()))
-            }
-            _ => None,
+        let again = match unsent {
+            Some(unsent) => Some(unsent),
+            None if refused || (idle_closed && !self.raced && replay.is_safe()) => replay.again(),
+            None => None,
         };
         match again {
-            Some(again) if self.left > 0 => {
-                self.left -= 1;
+            Some(again) if self.count(others) => {
                 self.raced |= !not_processed;
                 Ok(again)
             }
@@ -90,9 +126,24 @@ impl Resends {
         }
     }
 
+    /// Counts one more attempt; false if there were enough.
+    pub(super) fn count(&mut self, others: bool) -> bool {
+        if self.total == 0 || (self.left == 0 && !others) {
+            return false;
+        }
+        self.total -= 1;
+        self.left -= u32::from(!others);
+        true
+    }
+
+    /// Whether there may be one more attempt.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.total > 0
+    }
+
     /// Whether the next attempt must not use an idle connection: those of before were closed.
     pub(super) fn wants_new_connection(&self) -> bool {
-        self.left == 0
+        self.left == 0 || self.total == 0
     }
 }
 
@@ -127,7 +178,7 @@ mod tests {
     }
 
     fn after(resends: &mut Resends, method: Method, error: SendError) -> bool {
-        resends.take(Replay::of(&request(method), true), error).is_ok()
+        resends.take(Replay::of(&mut request(method), true, false), error, false).is_ok()
     }
 
     #[test]
@@ -152,8 +203,15 @@ mod tests {
                 assert!(after(&mut resends, Method::POST, unsent()));
             }
             assert!(resends.wants_new_connection());
-            let replay = Replay::of(&request(Method::POST), true);
-            assert!(matches!(resends.take(replay, unsent()), Err(ProxyError::Refused(_))));
+            let replay = Replay::of(&mut request(Method::POST), true, false);
+            assert!(matches!(resends.take(replay, unsent(), false), Err(ProxyError::Refused(_))));
         }
+    }
+
+    #[test]
+    fn a_request_goes_to_five_other_endpoints_at_most() {
+        let mut resends = Resends::at_source();
+        assert_eq!((0..9).filter(|_| resends.count(true)).count(), 5);
+        assert!(!resends.may_go_on() && !resends.count(false));
     }
 }

@@ -1,6 +1,6 @@
 //! Serves HTTP on an accepted connection.
 
-use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Context};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 
 use super::{
     body::ResponseBody,
@@ -31,14 +31,16 @@ pub(super) trait Handler: Send + Sync + 'static {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, StreamError>> + Send;
-
-    /// Looks after connections to the other side that are idle; called whenever the client's connection is polled.
-    fn tend(&self, _: &mut Context<'_>) {}
 }
 
-/// The other side has reset or refused the stream: it is reset here with the same code.
+/// The stream is reset instead of an answer.
 #[derive(Debug)]
-pub(super) struct StreamError(Broken);
+pub(super) enum StreamError {
+    /// The other side has reset its stream: the code is the same.
+    Peer(Broken),
+    /// The request has not been processed.
+    Refused(h2::Error),
+}
 
 impl HttpVersion {
     pub(super) fn of(version: Version) -> Self {
@@ -51,25 +53,34 @@ impl StreamError {
     pub(super) fn of_peer(error: ProxyError, version: Version) -> Result<ProxyError, Self> {
         match error {
             ProxyError::Stream(error) if version == Version::HTTP_2 && error.is_reset_by_peer() => {
-                Err(Self(error))
+                Err(Self::Peer(error))
             }
-            ProxyError::Refused(Broken::Http2(_)) if version == Version::HTTP_2 => {
-                Err(Self(Broken::Http2(h2::Reason::REFUSED_STREAM.into())))
-            }
+            ProxyError::Refused(Broken::Http2(_)) if version == Version::HTTP_2 => Err(Self::refused()),
             other => Ok(other),
         }
+    }
+
+    /// Says that another server may be asked (RFC 9113, section 8.7).
+    pub(super) fn refused() -> Self {
+        Self::Refused(h2::Reason::REFUSED_STREAM.into())
     }
 }
 
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the other side has reset the stream")
+        f.write_str(match self {
+            Self::Peer(_) => "the other side has reset the stream",
+            Self::Refused(_) => "the request has not reached the application",
+        })
     }
 }
 
 impl std::error::Error for StreamError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
+        Some(match self {
+            Self::Peer(error) => error,
+            Self::Refused(error) => error,
+        })
     }
 }
 
@@ -85,7 +96,6 @@ pub(super) async fn serve<H: Handler>(
     handler: Arc<H>,
 ) -> hyper::Result<()> {
     let draining = connection.draining();
-    let tended = handler.clone();
     let service = service_fn(move |request| answer(handler.clone(), connection.clone(), request));
     match version {
         HttpVersion::Http1 => {
@@ -105,19 +115,14 @@ pub(super) async fn serve<H: Handler>(
                 // Responses tell the client to close. One that is idle may be about to send a request.
                 tokio::time::sleep(IDLE_WHILE_DRAINING).await;
             };
-            let mut close = pin!(close);
-            let mut is_closing = false;
-            poll_fn(|cx| {
-                tended.tend(cx);
-                if !is_closing && close.as_mut().poll(cx).is_ready() {
-                    is_closing = true;
-                    serving.as_mut().graceful_shutdown();
-                }
-                serving.as_mut().poll(cx)
-            })
-            .await
+            tokio::select! {
+                result = &mut serving => return result,
+                () = close => serving.as_mut().graceful_shutdown(),
+            }
+            serving.await
         }
         HttpVersion::Http2 => {
+            let (io, outgoing) = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2));
             let mut serving = pin!(
                 http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
@@ -131,16 +136,24 @@ pub(super) async fn serve<H: Handler>(
                     .max_header_list_size(MAX_HEADER_LIST)
                     .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
                     .max_local_error_reset_streams(HTTP2.max_error_resets)
-                    .serve_connection(
-                        TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))),
-                        service
-                    )
+                    .serve_connection(TokioIo::new(io), service)
             );
-            tokio::select! {
-                result = &mut serving => return result,
-                () = draining.cancelled() => serving.as_mut().graceful_shutdown(),
-            }
-            serving.await
+            let mut drain = pin!(draining.cancelled());
+            let mut is_draining = false;
+            poll_fn(|cx| {
+                if !is_draining && drain.as_mut().poll(cx).is_ready() {
+                    is_draining = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                let ended = serving.as_mut().poll(cx);
+                if ended.is_ready() {
+                    outgoing.end(cx)
+                } else {
+                    outgoing.poll(cx)
+                }
+                ended
+            })
+            .await
         }
     }
 }

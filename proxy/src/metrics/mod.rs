@@ -4,6 +4,7 @@
 //! looks up its counters once; counting is an atomic operation.
 #![forbid(unsafe_code)]
 
+mod build;
 mod events;
 mod histogram;
 mod http;
@@ -11,7 +12,6 @@ mod identity;
 mod intern;
 mod labels;
 mod metered;
-mod process;
 mod transport;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -23,11 +23,12 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter},
     registry::Registry,
 };
+use weft_api::process::ProcessMetrics;
 
 use self::{
+    build::Build,
     events::Events,
     http::{Detections, Legs, Routes},
-    process::Process,
     transport::Transports,
 };
 pub use self::{
@@ -103,7 +104,8 @@ impl Metrics {
         registry.register_collector(Box::new(http.routes.clone()));
         registry.register_collector(Box::new(http.detections.clone()));
         registry.register_collector(Box::new(identity.clone()));
-        registry.register_collector(Box::new(Process::new(rustls)));
+        registry.register_collector(Box::new(Build::new(rustls)));
+        registry.register_collector(Box::new(ProcessMetrics::new()));
         registry.register_collector(Box::new(Overflow(transports.clone(), events.clone(), http.clone())));
         let before_scrape = RwLock::default();
         Self(Arc::new(Inner {

@@ -90,12 +90,14 @@ impl Connector {
     ) -> Upstream {
         let latency = started.elapsed();
         let counter = self.counter(request.source, addr, endpoint, tls.clone());
+        let to_weft = stream.is_to_weft();
         let io = Metered::new(Prefixed::new(Bytes::new(), stream), ConnectionRecord::new(counter));
         Upstream {
             io,
             addr,
             endpoint: endpoint.cloned(),
             tls,
+            to_weft,
             picked: None,
             local: None,
             splice: false,

@@ -48,6 +48,8 @@ pub struct Upstream {
     /// `None`: not one of the mesh's.
     pub endpoint: Option<Endpoint>,
     pub tls: Tls,
+    /// The other side is a weft proxy.
+    pub to_weft: bool,
     /// Counts as load of the endpoint until it is dropped.
     pub picked: Option<Picked>,
     /// What belongs to a destination on this node.

@@ -11,12 +11,25 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{net::OverTcp, tls::TlsStream};
+use crate::{
+    net::OverTcp,
+    tls::{Inner, TlsStream},
+};
 
 /// Plain where the destination is on this node or outside the mesh, TLS to another node.
 pub enum Stream {
     Plain(TcpStream),
     Mtls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the other side is a weft proxy: it has agreed on what the connection carries.
+    pub fn is_to_weft(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Mtls(stream) => stream.alpn().and_then(Inner::from_alpn).is_some(),
+        }
+    }
 }
 
 impl OverTcp for Stream {

@@ -6,10 +6,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
-    kubernetes::{Cluster, NODES, Namespace, PortForward, on_cluster},
+    kubernetes::{Cluster, NODES, Namespace, on_cluster},
     suite::Area,
     wait,
 };
+use weft_vm::KubectlForward;
 
 /// The first one starts the cluster.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -144,7 +145,7 @@ fn commands_reach_pods() -> Result<()> {
         pods(&namespace)?;
         for node in NODES {
             ensure!(namespace.exec(node, &["hostname"])?.trim() == node, "exec reaches another pod");
-            let forward = PortForward::start(cluster, namespace.name(), &format!("pod/{node}"), 8080)?;
+            let forward = cluster.forward(namespace.name(), &format!("pod/{node}"), 8080)?;
             let answer = get(&forward)?;
             ensure!(answer.contains(&format!("{node} ")), "port-forward: {answer}");
             wait::until_ok("the log", || {
@@ -160,7 +161,7 @@ fn commands_reach_pods() -> Result<()> {
     })
 }
 
-fn get(forward: &PortForward) -> Result<String> {
+fn get(forward: &KubectlForward) -> Result<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(forward.address())?;
     stream.set_read_timeout(Some(wait::EVENTUALLY))?;

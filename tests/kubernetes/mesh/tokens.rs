@@ -17,7 +17,8 @@ use weft_api::{
     node::{WatchRequest, node_client::NodeClient},
     secure,
 };
-use weft_tests::kubernetes::{Cluster, NODES, Namespace, PortForward};
+use weft_tests::kubernetes::{Cluster, NODES, Namespace};
+use weft_vm::KubectlForward;
 
 use super::manifests::{clients, meshed};
 use crate::installed::{self, NAMESPACE, with_weft};
@@ -186,14 +187,14 @@ fn signed(token: &str, key: &str, change: impl FnOnce(&mut Value)) -> Result<Str
 
 /// weft-control, as a program outside of the cluster reaches it.
 struct ControlPlane {
-    forward: PortForward,
+    forward: KubectlForward,
     anchors: String,
     runtime: tokio::runtime::Runtime,
 }
 
 impl ControlPlane {
     fn find(cluster: &Cluster) -> Result<Self> {
-        let forward = PortForward::start(cluster, NAMESPACE, "deployment/weft-control", 8086)?;
+        let forward = cluster.forward(NAMESPACE, "deployment/weft-control", 8086)?;
         let path = r"jsonpath={.data.ca-bundle\.crt}";
         let anchors =
             cluster.kubectl(&["-n", NAMESPACE, "get", "configmap/weft-identity-trust-roots", "-o", path])?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use weft_tests::{
     capture::{Capture, Packet},
     http::{Message, To, Wire},
-    kubernetes::{Cluster, NODES, PortForward},
+    kubernetes::{Cluster, NODES},
     metrics::Metrics,
     netns::Netns,
     wait,
@@ -133,7 +133,7 @@ fn is_tls(bytes: &[u8]) -> bool {
 
 /// The doughnut cannot be voted for; any other emoji can.
 pub(crate) fn doughnut_fails(cluster: &Cluster) -> Result<()> {
-    let forward = PortForward::start(cluster, NAMESPACE, "svc/web-svc", 80).context("the page")?;
+    let forward = cluster.forward(NAMESPACE, "svc/web-svc", 80).context("the page")?;
     let vote = |choice: &str| status(forward.address(), &format!("/api/vote?choice=:{choice}:"));
     ensure!(status(forward.address(), "/")? == 200, "the page");
     let (doughnut, taco) = (vote("doughnut")?, vote("taco")?);

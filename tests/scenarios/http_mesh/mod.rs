@@ -15,6 +15,7 @@ mod pool;
 mod replay;
 mod series;
 mod shares;
+mod unsent;
 pub(crate) mod ways;
 
 pub(crate) use self::ways::{ask, ok, until_status};
@@ -33,5 +34,6 @@ pub(crate) fn areas() -> [Area; 11] {
         errors::area(),
         detection::area(),
         shares::area(),
+        unsent::area(),
     ]
 }

@@ -29,7 +29,7 @@ pub(crate) fn area() -> Area {
         .scenario(
             "always_refused",
             "A server that refuses each stream is asked a few times; then the client learns that its request was \
-             refused. A request with a body is not sent again.",
+             refused. A request with a body is sent again only from its source, which keeps a short one.",
             always_refused,
         )
         .scenario(
@@ -137,7 +137,7 @@ fn always_refused(mesh: &Mesh) -> Result<()> {
         ensure!((2..=MOST).contains(&count), "GET arrived {count} times");
         let ended = reset(client.start(http2::post(&host, "/post", "body"))).context("POST")?;
         ensure!(ended == Reason::REFUSED_STREAM, "POST was reset with {ended:?}");
-        ensure!(seen.count("/post") == 1, "POST arrived {} times", seen.count("/post"));
+        ensure!((1..=MOST / 2).contains(&seen.count("/post")), "POST arrived {} times", seen.count("/post"));
         Ok(())
     })
 }

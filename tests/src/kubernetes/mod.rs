@@ -5,7 +5,6 @@
 
 mod cluster;
 mod diagnose;
-mod forward;
 mod namespace;
 mod tools;
 
@@ -13,7 +12,6 @@ use anyhow::{Result, anyhow};
 
 pub use self::{
     cluster::{Cluster, NODES, end, output, programs, weft_cluster, weft_images},
-    forward::PortForward,
     namespace::Namespace,
     tools::feed,
 };

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use weft_vm::KubectlForward;
 
 use super::cluster::{Cluster, output};
 use crate::mesh::artefacts;
@@ -14,6 +15,11 @@ impl Cluster {
     /// kubectl, to be given more arguments.
     pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
         self.command(Command::new(self.program("kubectl")), arguments)
+    }
+
+    /// Forwards a free port of this machine to the target's, for example that of `svc/web-svc` and 80.
+    pub fn forward(&self, namespace: &str, target: &str, port: u16) -> Result<KubectlForward> {
+        KubectlForward::start(self.kubectl_command(&[]), namespace, target, port)
     }
 
     /// kubectl's output.

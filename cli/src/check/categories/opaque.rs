@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort},
+    api::core::v1::{ContainerPort, Pod, Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
+use serde_json::Value;
 
 use super::data_plane;
 use crate::check::{
@@ -33,38 +34,59 @@ pub(super) fn category() -> Category {
 async fn annotated(cluster: &Cluster) -> Result<()> {
     let owners = Owners::read(cluster).await?;
     let pods = data_plane::running(cluster, &owners).await?;
+    let default = default_ports(&cluster.values().await?)?;
     let mut problems = Vec::new();
     for service in cluster.services().await? {
         let selector =
             service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|all| !all.is_empty());
         let Some(selector) = selector else { continue };
-        let Some(own) = service.metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION)) else {
-            continue;
-        };
         let selected = pods.iter().find(|pod| {
             pod.metadata.namespace == service.metadata.namespace
                 && selects(selector, pod.metadata.labels.as_ref())
         });
         let Some(pod) = selected else { continue };
-        let of_pod = owners.annotation(pod, ANNOTATION).unwrap_or_default();
+        let of_service = owners.annotation_of(&service.metadata, ANNOTATION);
+        let of_pod = owners.annotation(pod, ANNOTATION);
+        if of_service.is_none() && of_pod.is_none() {
+            // Nobody has chosen anything.
+            continue;
+        }
+        let (of_service, of_pod) = (of_service.unwrap_or(&default), of_pod.unwrap_or(&default));
         for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
-            problems.extend(difference(service, port, own, pod, of_pod));
+            problems.extend(difference(service, port, of_service, pod, of_pod));
         }
     }
     none(&problems, "the annotation config.linkerd.io/opaque-ports differs:")
 }
 
-fn difference(service: &Service, port: &ServicePort, own: &str, pod: &Pod, of_pod: &str) -> Option<String> {
+/// The opaque ports of what has no annotation.
+fn default_ports(values: &Value) -> Result<String> {
+    match &values["proxy"]["opaquePorts"] {
+        Value::String(ports) => Ok(ports.clone()),
+        Value::Number(port) => Ok(port.to_string()),
+        _ => bail!("the installation's values have no list of ports `proxy.opaquePorts`; run `weft upgrade`"),
+    }
+}
+
+fn difference(
+    service: &Service,
+    port: &ServicePort,
+    of_service: &str,
+    pod: &Pod,
+    of_pod: &str,
+) -> Option<String> {
     let target = target(port, pod)?;
-    let name = port.name.as_deref().unwrap_or_default();
-    let in_service = contains(own, port.port, name);
+    let in_service = contains(of_service, port.port, port.name.as_deref().unwrap_or_default());
+    let in_pod = contains(of_pod, target, name_of(target, pod).unwrap_or_default());
     let (service, pod) = (full_name(&service.metadata), full_name(&pod.metadata));
-    match (in_service, contains(of_pod, target, name)) {
+    match (in_service, in_pod) {
         (true, false) => Some(format!(
             "service {service} has the opaque port {}, which is {target} of pod {pod}: add {target} to the annotation of \
              the pod's workload",
             port.port
         )),
+        // Its own protocol says so, too.
+        (false, true) if port.app_protocol.is_some() => None,
         (false, true) => Some(format!(
             "pod {pod} has the opaque port {target}, which is {} of service {service}: add {} to the annotation of the \
              service",
@@ -83,14 +105,20 @@ fn target(port: &ServicePort, pod: &Pod) -> Option<i32> {
     match &port.target_port {
         None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
-        Some(IntOrString::String(name)) => pod
-            .spec
-            .iter()
-            .flat_map(|spec| &spec.containers)
-            .flat_map(|container| container.ports.iter().flatten())
-            .find(|port| port.name.as_deref() == Some(name))
-            .map(|port| port.container_port),
+        Some(IntOrString::String(name)) => {
+            container_ports(pod).find(|port| port.name.as_ref() == Some(name)).map(|port| port.container_port)
+        }
     }
+}
+
+/// What the pod calls its port.
+fn name_of(port: i32, pod: &Pod) -> Option<&str> {
+    container_ports(pod).find(|declared| declared.container_port == port)?.name.as_deref()
+}
+
+fn container_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.flat_map(|container| container.ports.iter().flatten())
 }
 
 /// Whether ports such as `3306,8000-8099,mysql` contain one.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, PROXY};
+use super::{Failure, PROXY, value, values};
 use crate::{lab::Lab, objects};
 
 pub(crate) const FAILURES: &[Failure] = &[
@@ -75,23 +75,35 @@ pub(crate) const FAILURES: &[Failure] = &[
         "a_pod_with_a_kernel_of_its_own",
         "meshed pods share their node's kernel",
         "warning",
-        &["demo/sandbox has the runtime class sandboxed (runsc)"],
+        &["demo/sandbox: the pod has a kernel of its own (handler runsc)"],
         "weft-data-plane-runtime-class",
         |lab| {
-            lab.apply(&json!({
-                "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "sandboxed" }, "handler": "runsc",
-            }));
-            let mut pod = objects::pod("demo", "sandbox", "n1", "10.244.1.9", &json!({}));
-            pod["spec"]["runtimeClassName"] = json!("sandboxed");
-            lab.apply(&pod);
+            lab.apply(&objects::pod("demo", "sandbox", "n1", "10.244.1.9", &json!({})));
             let mut config = objects::config("web");
-            config["workloads"]["demo/sandbox"] = json!({ "state": "SERVED", "reason": "" });
+            config["workloads"]["demo/sandbox"] = json!({
+                "state": "REFUSED",
+                "reason": "the pod has a kernel of its own (handler runsc): its connections cannot be seen from the node",
+            });
             lab.page(0, &config, objects::METRICS);
         },
         |lab| {
             delete(lab, "pod", "sandbox");
             objects::healthy_pages(lab);
         },
+    ),
+    failure(
+        "a_pod_with_linkerds_sidecar",
+        "meshed pods have no proxy of their own",
+        "warning",
+        &["demo/linkerds"],
+        "weft-data-plane-sidecars",
+        |lab| {
+            let mut pod = objects::pod("demo", "linkerds", "n1", "10.244.1.9", &json!({}));
+            let sidecar = json!({ "name": "linkerd-proxy", "image": "proxy" });
+            pod["spec"]["containers"].as_array_mut().expect("containers").push(sidecar);
+            lab.apply(&pod);
+        },
+        |lab| delete(lab, "pod", "linkerds"),
     ),
     failure(
         "plaintext_between_meshed_pods",
@@ -129,7 +141,35 @@ pub(crate) const FAILURES: &[Failure] = &[
         |lab| service(lab, json!({}), json!({ "config.linkerd.io/opaque-ports": "80" })),
         |lab| delete(lab, "service", "web"),
     ),
+    failure(
+        "a_port_that_is_opaque_for_the_pods_only_by_default",
+        "opaque ports are properly annotated",
+        "warning",
+        &["pod demo/web has the opaque port 3306, which is 3306 of service demo/web: add 3306"],
+        "weft-opaque-ports-definition",
+        // Not one of 9999, but one of the installation's default for what has no annotation.
+        |lab| database(lab, json!({ "config.linkerd.io/opaque-ports": "9999" })),
+        // The annotation says what applies to the pods anyway.
+        |lab| database(lab, json!({ "config.linkerd.io/opaque-ports": "3306" })),
+    ),
+    failure(
+        "a_port_that_only_another_default_makes_opaque",
+        "opaque ports are properly annotated",
+        "warning",
+        &["service demo/web has the opaque port 3306, which is 3306 of pod demo/web: add 3306"],
+        "weft-opaque-ports-definition",
+        |lab| {
+            database(lab, json!({ "config.linkerd.io/opaque-ports": "3306" }));
+            default_opaque_ports(lab, "25");
+        },
+        |lab| {
+            default_opaque_ports(lab, DEFAULT_OPAQUE_PORTS);
+            delete(lab, "service", "web");
+        },
+    ),
 ];
+
+const DEFAULT_OPAQUE_PORTS: &str = "25,587,3306,4444,5432,6379,9300,11211";
 
 /// Only a connection of a meshed pod to a meshed pod in plaintext counts.
 const PLAINTEXT: &str = r#"# TYPE tcp_open_connections gauge
@@ -164,6 +204,22 @@ fn service(lab: &Lab, labels: Value, annotations: Value) {
         "metadata": { "name": "web", "namespace": "demo", "labels": labels, "annotations": annotations },
         "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
     }));
+}
+
+fn database(lab: &Lab, annotations: Value) {
+    lab.apply(&json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "web", "namespace": "demo", "annotations": annotations },
+        "spec": { "selector": { "app": "web" }, "ports": [{ "port": 3306 }] },
+    }));
+}
+
+/// Changes the installation's value.
+fn default_opaque_ports(lab: &Lab, ports: &str) {
+    let mut proxy = values(lab)["proxy"].clone();
+    proxy["opaquePorts"] = json!(ports);
+    value(lab, "proxy", proxy);
 }
 
 fn delete(lab: &Lab, kind: &str, name: &str) {

@@ -71,10 +71,15 @@ pub(crate) fn ready(lab: &Lab, namespace: &str, pod: &str, ready: bool) {
     conditions(lab, namespace, pod, &json!([{ "type": "Ready", "status": status }]));
 }
 
+/// The values of the installation.
+pub(crate) fn values(lab: &Lab) -> Value {
+    let text = lab.kubectl(&["-n", "weft", "get", "cm", "weft-config", "-o", "jsonpath={.data.values}"], "");
+    serde_yaml_ng::from_str(&text).unwrap()
+}
+
 /// Changes a value in the ConfigMap of the installation.
 pub(crate) fn value(lab: &Lab, name: &str, value: Value) {
-    let text = lab.kubectl(&["-n", "weft", "get", "cm", "weft-config", "-o", "jsonpath={.data.values}"], "");
-    let mut values: Value = serde_yaml_ng::from_str(&text).unwrap();
+    let mut values = values(lab);
     values[name] = value;
     lab.patch(
         &["-n", "weft", "configmap/weft-config"],

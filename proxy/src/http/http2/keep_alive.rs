@@ -68,3 +68,65 @@ impl KeepAlive {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(10);
+
+    /// A connection that has one request, which nobody answers, and what came first: its end or the end of a while.
+    async fn is_given_up(io: DuplexStream, activity: Arc<Activity>) -> bool {
+        let (mut sender, mut connection) =
+            h2::client::Builder::new().handshake::<_, Bytes>(io).await.unwrap();
+        let mut keep_alive = KeepAlive::new(connection.ping_pong(), activity, SHORT, SHORT * 10);
+        let (response, _) = sender.send_request(http::Request::new(()), true).unwrap();
+        let given_up = poll_fn(|cx| {
+            let _ = Pin::new(&mut connection).poll(cx);
+            keep_alive.poll(cx, true)
+        });
+        tokio::select! {
+            () = given_up => true,
+            _ = response => panic!("an answer"),
+            () = sleep(SHORT * 50) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_is_given_up() {
+        let (near, _far) = tokio::io::duplex(1 << 16);
+        assert!(is_given_up(near, Arc::default()).await);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_pings_is_waited_for() {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            let mut requests = Vec::new();
+            while let Some(request) = connection.accept().await {
+                requests.push(request.unwrap());
+            }
+        });
+        // Only its answers to PING count as a sign of life here.
+        assert!(!is_given_up(near, Arc::default()).await);
+    }
+
+    #[tokio::test]
+    async fn nothing_happens_while_no_request_waits() {
+        let (near, _far) = tokio::io::duplex(1 << 16);
+        let (_sender, mut connection) = h2::client::Builder::new().handshake::<_, Bytes>(near).await.unwrap();
+        let mut keep_alive = KeepAlive::new(connection.ping_pong(), Arc::default(), SHORT, SHORT);
+        poll_fn(|cx| {
+            assert!(keep_alive.poll(cx, false).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert!(keep_alive.timer.is_none());
+    }
+}

@@ -27,13 +27,16 @@ use http::{HeaderValue, Method, Request, Response, Version, header::CONTENT_LENG
 use hyper::body::Body;
 
 pub(super) use self::{body::Http2Body, tunnel::Http2Tunnel};
-use self::{keep_alive::KeepAlive, upload::Upload};
+use self::{
+    keep_alive::KeepAlive,
+    upload::{Stopped, Upload},
+};
 use super::{
     activity::Activity,
     body::RequestBody,
     broken::Broken,
     client::{Origin, SendError},
-    coalesced::Coalesced,
+    coalesced::{Coalesced, Outgoing},
     headers,
     io::HttpIo,
     settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
@@ -84,7 +87,8 @@ impl Http2 {
         settings: &Http2Settings,
     ) -> Result<Self, h2::Error> {
         let activity = Arc::new(Activity::new());
-        let io = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2).heard_by(activity.clone()));
+        let io = io.with_budget(BUDGET_READ_HTTP2).heard_by(activity.clone());
+        let (io, outgoing) = Coalesced::new(io);
         let (sender, mut connection) = Builder::new()
             .initial_max_send_streams(INITIAL_STREAMS)
             .initial_window_size(settings.stream_window)
@@ -106,7 +110,7 @@ impl Http2 {
             max: AtomicUsize::new(connection.max_concurrent_send_streams()),
             closed: AtomicBool::new(false),
         });
-        tokio::spawn(run(connection, keep_alive, streams.clone()));
+        tokio::spawn(run(connection, outgoing, keep_alive, streams.clone()));
         Ok(Self { sender, origin: Arc::new(origin), reused: false, streams })
     }
 
@@ -156,8 +160,15 @@ impl Http2 {
             (false, false) => (Some(Upload::new(stream, body)), None),
         };
         let response = poll_fn(|cx| {
-            if upload.as_mut().is_some_and(|upload| Pin::new(upload).poll(cx).is_ready()) {
+            if let Some(body) = &mut upload
+                && let Poll::Ready(ended) = Pin::new(body).poll(cx)
+            {
                 upload = None;
+                if matches!(ended, Err(Stopped::BrokenOff)) {
+                    // With the client's stream, this request ends too, before the next turn: it needs no answer.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             Pin::new(&mut response).poll(cx)
         })
@@ -215,6 +226,7 @@ impl Answer {
 /// Reads and writes until the connection ends.
 async fn run(
     mut connection: Connection<Coalesced<HttpIo>, Bytes>,
+    outgoing: Outgoing<HttpIo>,
     mut keep_alive: KeepAlive,
     streams: Arc<Streams>,
 ) {
@@ -224,8 +236,10 @@ async fn run(
         // The other side may say so at any time.
         streams.max.store(connection.max_concurrent_send_streams(), Ordering::Relaxed);
         if ended.is_ready() {
+            outgoing.end(cx);
             return ended;
         }
+        outgoing.poll(cx);
         keep_alive.poll(cx, streams.in_flight.load(Ordering::Relaxed) > 0)
     })
     .await;

@@ -20,8 +20,13 @@ pub(super) struct Upload {
     waiting: Option<(Bytes, bool)>,
 }
 
-/// The other side does not want the rest.
-struct Stopped;
+/// Why a body was not sent to its end.
+pub(super) enum Stopped {
+    /// The other side does not want the rest.
+    Unwanted,
+    /// The client has broken it off.
+    BrokenOff,
+}
 
 impl Upload {
     pub(super) fn new(stream: SendStream<Bytes>, body: RequestBody) -> Self {
@@ -33,13 +38,13 @@ impl Upload {
         loop {
             // Wakes this task also when the stream is reset.
             if self.stream.poll_reset(cx).is_ready() {
-                return Poll::Ready(Err(Stopped));
+                return Poll::Ready(Err(Stopped::Unwanted));
             }
             if let Some((data, last)) = self.waiting.take() {
                 while self.stream.capacity() == 0 {
                     match self.stream.poll_capacity(cx) {
                         Poll::Ready(Some(Ok(_))) => {}
-                        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Stopped)),
+                        Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Stopped::Unwanted)),
                         Poll::Pending => {
                             self.waiting = Some((data, last));
                             return Poll::Pending;
@@ -70,14 +75,16 @@ impl Upload {
                     Err(frame) => {
                         let Ok(trailers) = frame.into_trailers() else { continue };
                         self.stream.reserve_capacity(0);
-                        return Poll::Ready(self.stream.send_trailers(trailers).map_err(|_| Stopped));
+                        return Poll::Ready(
+                            self.stream.send_trailers(trailers).map_err(|_| Stopped::Unwanted),
+                        );
                     }
                 },
                 Some(Err(error)) => {
                     debug!(%error, "the client broke a request's body off");
-                    let reason = broken::cause(&error).and_then(h2::Error::reason);
+                    let reason = broken::cause(&*error).and_then(h2::Error::reason);
                     self.stream.send_reset(reason.unwrap_or(Reason::INTERNAL_ERROR));
-                    return Poll::Ready(Err(Stopped));
+                    return Poll::Ready(Err(Stopped::BrokenOff));
                 }
                 None => return Poll::Ready(self.send(Bytes::new(), true)),
             }
@@ -85,14 +92,14 @@ impl Upload {
     }
 
     fn send(&mut self, data: Bytes, last: bool) -> Result<(), Stopped> {
-        self.stream.send_data(data, last).map_err(|_| Stopped)
+        self.stream.send_data(data, last).map_err(|_| Stopped::Unwanted)
     }
 }
 
 impl Future for Upload {
-    type Output = ();
+    type Output = Result<(), Stopped>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_send(cx).map(drop)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_send(cx)
     }
 }

@@ -4,7 +4,6 @@
 //! installed is removed again.
 
 mod api;
-mod forward;
 mod guard;
 mod proof;
 mod quick_start;
@@ -13,13 +12,20 @@ mod view;
 
 use std::{
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{ExitCode, Stdio},
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use weft_vm::KubectlForward;
 
-use self::{api::Api, forward::Forward, guard::Guard, quick_start::QuickStart, tools::Tools, view::View};
+use self::{
+    api::Api,
+    guard::Guard,
+    quick_start::QuickStart,
+    tools::{Tool, Tools},
+    view::View,
+};
 use crate::{
     down, images,
     layout::{Layout, NODES},
@@ -28,6 +34,9 @@ use crate::{
 };
 
 pub(crate) use self::guard::wait_for_the_end;
+
+/// The demo's page.
+const SERVICE: &str = "web-svc";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -120,12 +129,15 @@ fn on_users_cluster(kubeconfig: &Path, args: &Args) -> Result<ExitCode> {
 fn view(tools: &Tools, about: &str, once: bool) -> Result<ExitCode> {
     let begun = Instant::now();
     let api = Api::connect(tools.kubeconfig())?;
-    let forward = Forward::start(tools)?;
+    // What kubectl complains about would be in the middle of the screen.
+    let mut kubectl = tools.program(Tool::Kubectl);
+    kubectl.stderr(Stdio::null());
+    let forward = KubectlForward::start(kubectl, quick_start::NAMESPACE, &format!("svc/{SERVICE}"), 80)?;
     let header = format!(
         "weft on Kubernetes\n  browser  http://{}   ({}/{})\n{about}  Ctrl-C stops it and removes what it has made.\n",
         forward.address(),
         quick_start::NAMESPACE,
-        forward::SERVICE,
+        SERVICE,
     );
     let mut view = View::new(api, header);
     if once { view.once(begun) } else { view.until_signal() }

@@ -47,13 +47,20 @@ impl Tools {
         &self.kubeconfig
     }
 
-    /// A command line with words that are separated by spaces.
-    pub(super) fn command(&self, tool: Tool, words: &str) -> Command {
+    /// A program, for this cluster.
+    pub(super) fn program(&self, tool: Tool) -> Command {
         let mut command = Command::new(match tool {
             Tool::Kubectl => &self.kubectl,
             Tool::Weft => &self.weft,
         });
-        command.args(words.split(' ')).env("KUBECONFIG", &self.kubeconfig).env("NO_COLOR", "1");
+        command.env("KUBECONFIG", &self.kubeconfig).env("NO_COLOR", "1");
+        command
+    }
+
+    /// A command line with words that are separated by spaces.
+    pub(super) fn command(&self, tool: Tool, words: &str) -> Command {
+        let mut command = self.program(tool);
+        command.args(words.split(' '));
         command
     }
 

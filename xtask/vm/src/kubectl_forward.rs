@@ -1,33 +1,28 @@
-//! `kubectl port-forward` of the demo's page, until it is dropped.
+//! `kubectl port-forward`, until it is dropped.
 
 use std::{
     io::{self, BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
 use anyhow::{Context, Result};
 
-use super::{
-    quick_start::NAMESPACE,
-    tools::{Tool, Tools},
-};
-
-pub(super) const SERVICE: &str = "web-svc";
-
-pub(super) struct Forward {
+/// A port of this machine that leads to a pod of a Kubernetes cluster.
+#[derive(Debug)]
+pub struct KubectlForward {
     child: Child,
     address: SocketAddr,
 }
 
-impl Forward {
-    /// Chooses a free port of this machine.
-    pub(super) fn start(tools: &Tools) -> Result<Self> {
-        let words = format!("-n {NAMESPACE} port-forward svc/{SERVICE} :80");
-        let mut command = tools.command(Tool::Kubectl, &words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().context("kubectl port-forward")?;
+impl KubectlForward {
+    /// Forwards a free port of this machine to the target's, for example that of `svc/web-svc` and 80. `kubectl` is a
+    /// command that runs kubectl with this cluster's configuration.
+    pub fn start(mut kubectl: Command, namespace: &str, target: &str, port: u16) -> Result<Self> {
+        kubectl.args(["--namespace", namespace, "port-forward", target, &format!(":{port}")]);
+        kubectl.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = kubectl.spawn().context("kubectl")?;
         let output = child.stdout.take().context("a pipe was asked for")?;
         // Dropped, and so ended, if what follows fails.
         let mut forward = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into() };
@@ -35,17 +30,17 @@ impl Forward {
         output.read_line(&mut line)?;
         // kubectl writes a line for each connection, and ends if nobody can read it. The thread ends with kubectl.
         thread::spawn(move || io::copy(&mut output, &mut io::sink()));
-        let port = parse(&line).with_context(|| format!("kubectl port-forward said {line:?}"))?;
+        let port = parse(&line).with_context(|| format!("kubectl port-forward {target} said {line:?}"))?;
         forward.address.set_port(port);
         Ok(forward)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for Forward {
+impl Drop for KubectlForward {
     fn drop(&mut self) {
         // Fails only if it has ended.
         let _ = self.child.kill();

@@ -1,4 +1,4 @@
-//! Metrics of the process and its build.
+//! The metrics that every process of weft has: `process_*`, with the names and meanings that Prometheus' clients use.
 
 use std::{fmt, fs};
 
@@ -6,47 +6,40 @@ use nix::sys::resource::{UsageWho, getrusage};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use super::transport::describe;
-
-/// The families `process_*`, `proxy_build_info` and `rustls_info`.
+/// Reads the metrics of its own process from the kernel when they are asked for. It belongs into a registry without a
+/// prefix.
 #[derive(Debug)]
-pub(super) struct Process {
-    rustls: Info<Vec<(&'static str, String)>>,
-    build: Info<Vec<(&'static str, String)>>,
+pub struct ProcessMetrics {
     start_time: Option<f64>,
 }
 
-impl Process {
-    pub(super) fn new(rustls: &[(&'static str, String)]) -> Self {
-        let build = vec![
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned()),
-            ("vendor", "weft".to_owned()),
-        ];
-        Self { rustls: Info::new(rustls.to_vec()), build: Info::new(build), start_time: start_time() }
+impl ProcessMetrics {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { start_time: start_time() }
     }
 }
 
-impl Collector for Process {
+impl Default for ProcessMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.build.encode(describe(
-            &mut encoder,
-            "proxy_build",
-            "The build of the proxy.",
-            MetricType::Info,
-        )?)?;
-        self.rustls.encode(describe(&mut encoder, "rustls", "The TLS configuration.", MetricType::Info)?)?;
         if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
             let seconds: f64 = [usage.user_time(), usage.system_time()]
                 .iter()
                 .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
                 .sum();
-            let name = "process_cpu_seconds";
             let help = "Total user and system CPU time spent in seconds.";
-            ConstCounter::new(seconds).encode(describe(&mut encoder, name, help, MetricType::Counter)?)?;
+            let encoder =
+                encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
+            ConstCounter::new(seconds).encode(encoder)?;
         }
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let kib = |key| field(&status, key).map(|kib: f64| kib * 1024.0);
@@ -63,7 +56,8 @@ impl Collector for Process {
         ] {
             // Values that cannot be read are left out, not shown as 0.
             if let Some(value) = value {
-                ConstGauge::new(value).encode(describe(&mut encoder, name, help, MetricType::Gauge)?)?;
+                let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+                ConstGauge::new(value).encode(encoder)?;
             }
         }
         Ok(())
@@ -85,3 +79,30 @@ fn start_time() -> Option<f64> {
 
 /// Ticks per second in /proc. Fixed in Linux's ABI on all architectures that weft supports.
 const USER_HZ: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    use super::*;
+
+    #[test]
+    fn the_metrics_are_those_of_this_process() {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessMetrics::new()));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("encoded");
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+        };
+        assert!(value("process_resident_memory_bytes") > 100_000.0);
+        assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+        assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_threads") >= 1.0 && value("process_cpu_seconds_total") >= 0.0);
+        // After the machine's start, and not in the future.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+        let started = value("process_start_time_seconds");
+        assert!(started > 1.7e9 && started <= now.as_secs_f64() + 1.0, "{started}");
+    }
+}
