@@ -9,6 +9,7 @@ use super::{
     body::RequestBody,
     broken::Broken,
     context::InboundContext,
+    headers,
     http1::Http1,
     http2::{Answer, Http2, Stream},
     received::Received,
@@ -105,6 +106,16 @@ impl Client {
         match self {
             Self::Http1(connection) => connection.reused,
             Self::Http2(connection) => connection.reused,
+        }
+    }
+
+    /// Whether the other side takes this request. Extended CONNECT needs its consent (RFC 8441, section 3).
+    pub(super) async fn takes<B>(&self, request: &Request<B>) -> bool {
+        match self {
+            Self::Http2(connection) if headers::is_extended_connect(request) => {
+                connection.extended_connect().await
+            }
+            _ => true,
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
     client::{Client, Origin, Target},
     context::InboundContext,
     error::ProxyError,
+    headers,
     http1::Http1,
     http2::Http2,
     io::HttpIo,
@@ -44,12 +45,33 @@ pub(super) struct Source {
     early: Mutex<Option<Upstream>>,
 }
 
+/// What a connection is needed for.
+#[derive(Clone, Copy)]
+pub(super) struct Need {
+    version: HttpVersion,
+    upgrade: bool,
+}
+
 /// A connection to an endpoint.
 pub(super) struct Reached {
     pub(super) client: Client,
     pub(super) picked: Option<Picked>,
     /// Its place in the pool.
     pub(super) key: Key,
+}
+
+impl Need {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        Self { version: HttpVersion::of(request.version()), upgrade: headers::is_upgrade(request) }
+    }
+
+    /// What is spoken with this endpoint. HTTP/2 has no way to carry an upgrade of HTTP/1.
+    fn spoken_with(self, endpoint: &Endpoint) -> HttpVersion {
+        match self.version {
+            HttpVersion::Http1 if !self.upgrade && endpoint.wants_http1_in_http2() => HttpVersion::Http2,
+            version => version,
+        }
+    }
 }
 
 impl Source {
@@ -87,20 +109,20 @@ impl Source {
     pub(super) async fn reach(
         &self,
         route: &Route,
-        version: HttpVersion,
+        need: Need,
         tried: &mut Vec<SocketAddr>,
         fresh: bool,
     ) -> Result<Reached, ProxyError> {
         match &*route.destination {
             Destination::Service { authority, endpoints, .. } => {
-                self.reach_service(authority, endpoints, version, tried, fresh).await
+                self.reach_service(authority, endpoints, need, tried, fresh).await
             }
             Destination::Endpoint(endpoint) => {
                 let key = self.key(endpoint);
-                let client = match self.pooled(endpoint, version, &key, fresh) {
+                let client = match self.pooled(endpoint, need, &key, fresh) {
                     Some(client) => client,
                     None => self
-                        .open(endpoint, None, version, &key)
+                        .open(endpoint, None, need, &key)
                         .await
                         .map_err(|error| ProxyError::Connect(Box::new(error)))?,
                 };
@@ -116,7 +138,7 @@ impl Source {
         &self,
         authority: &str,
         endpoints: &ServiceEndpoints,
-        version: HttpVersion,
+        need: Need,
         tried: &mut Vec<SocketAddr>,
         fresh: bool,
     ) -> Result<Reached, ProxyError> {
@@ -155,11 +177,11 @@ impl Source {
             };
             let endpoint = picked.endpoint().clone();
             let key = self.key(&endpoint);
-            if let Some(client) = self.pooled(&endpoint, version, &key, fresh) {
+            if let Some(client) = self.pooled(&endpoint, need, &key, fresh) {
                 return Ok(Reached { client, picked: Some(picked), key });
             }
             self.queue(same, &mut place)?;
-            match self.open(&endpoint, Some(balancer), version, &key).await {
+            match self.open(&endpoint, Some(balancer), need, &key).await {
                 Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
                 Err(failed) if failed.is_final() => return Err(ProxyError::Connect(Box::new(failed))),
                 Err(failed) => {
@@ -195,9 +217,9 @@ impl Source {
     }
 
     /// A connection of the pool.
-    fn pooled(&self, endpoint: &Endpoint, version: HttpVersion, key: &Key, fresh: bool) -> Option<Client> {
+    fn pooled(&self, endpoint: &Endpoint, need: Need, key: &Key, fresh: bool) -> Option<Client> {
         let (valid, pools) = (self.valid(endpoint), &self.http.pools);
-        match version {
+        match need.spoken_with(endpoint) {
             HttpVersion::Http1 if fresh => None,
             HttpVersion::Http1 => pools.take(key, valid).map(Client::Http1),
             HttpVersion::Http2 => pools.shared(key).get(valid).map(Client::Http2),
@@ -209,10 +231,10 @@ impl Source {
         &self,
         endpoint: &Endpoint,
         balancer: Option<&Arc<Balancer>>,
-        version: HttpVersion,
+        need: Need,
         key: &Key,
     ) -> Result<Client, ConnectError> {
-        match version {
+        match need.spoken_with(endpoint) {
             HttpVersion::Http1 => {
                 let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
                 let (io, origin) = self.adopt(upstream, endpoint, balancer);
@@ -241,7 +263,9 @@ impl Source {
         inner: Inner,
     ) -> Result<Upstream, ConnectError> {
         let early = self.early.lock().take();
+        // A sidecar was told that the early one carries no HTTP.
         if let Some(early) = early
+            && endpoint.opaque_transport_port.is_none()
             && early.endpoint.as_ref().is_some_and(|open| open.is_reached_like(endpoint))
         {
             return Ok(early);

@@ -1,6 +1,13 @@
 //! Connections of HTTP/1 to applications and endpoints: they carry one request at a time.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, client::conn::http1};
@@ -21,14 +28,17 @@ pub(super) struct Http1 {
     activity: Arc<Activity>,
     /// It has carried a request before.
     pub(super) reused: bool,
+    /// The client of its request does not wait for the response any more.
+    is_abandoned: Arc<AtomicBool>,
     /// Since when it has been idle.
     pub(super) idle_since: Instant,
 }
 
 impl Http1 {
     pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
-        let activity = Arc::new(Activity::new());
-        let io = io.with_budget(BUDGET_READ_HTTP1).heard_by(activity.clone());
+        let (activity, is_abandoned) = (Arc::new(Activity::new()), Arc::default());
+        let io =
+            io.with_budget(BUDGET_READ_HTTP1).heard_by(activity.clone()).abandoned_by(&is_abandoned);
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)
@@ -39,7 +49,8 @@ impl Http1 {
             // The request or its response learns of an error.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Self { sender, origin: Arc::new(origin), activity, reused: false, idle_since: Instant::now() })
+        let (origin, idle_since) = (Arc::new(origin), Instant::now());
+        Ok(Self { sender, origin, activity, reused: false, is_abandoned, idle_since })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -70,12 +81,35 @@ impl Http1 {
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let reused = std::mem::replace(&mut self.reused, true);
         self.activity.idle_ends();
-        match self.sender.try_send_request(request).await {
+        let answered = {
+            let sending = pin!(self.sender.try_send_request(request));
+            // Dropped before the request, whose end wakes the connection's task.
+            let abandoned = AbandonOnDrop(&self.is_abandoned);
+            let answered = sending.await;
+            abandoned.defuse();
+            answered
+        };
+        match answered {
             Ok(response) => Ok((response, self)),
             Err(error) => {
                 let idle_closed = reused && self.activity.broke_while_idle();
                 Err(SendError::of_http1(error, reused, idle_closed))
             }
         }
+    }
+}
+
+/// Marks a connection whose request is dropped before it is answered.
+struct AbandonOnDrop<'a>(&'a AtomicBool);
+
+impl AbandonOnDrop<'_> {
+    fn defuse(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

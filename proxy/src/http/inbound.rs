@@ -15,7 +15,7 @@ use super::{
     client::{Client, Origin, Used},
     connection::Connection,
     context::{Admitted, InboundContext},
-    error::ProxyError,
+    error::{NO_EXTENDED_CONNECT, ProxyError},
     headers,
     http1::Http1,
     http2::Http2,
@@ -111,7 +111,7 @@ impl InboundConnection {
         let mut response = response.map(ResponseBody::of);
         let Some(tunnel) = tunnel else {
             self.connection.link().answer(Answer::Declined);
-            admitted.responded(&mut response, Some(connection));
+            admitted.responded(&mut response, Some(connection), Some(self.connection.clone()));
             return response;
         };
         // An open tunnel counts as a request in flight.
@@ -137,6 +137,9 @@ impl InboundConnection {
             let fresh = resends.wants_new_connection();
             let client = self.client(HttpVersion::of(request.version()), fresh).await;
             let client = client.map_err(|error| if may_have_arrived { error.after_sent() } else { error })?;
+            if !client.takes(&request).await {
+                return Err(NO_EXTENDED_CONNECT);
+            }
             let replay = Replay::of(&mut request, client.is_reused(), false);
             match client.send(request).await {
                 Ok(answer) => return Ok(answer),
@@ -190,10 +193,11 @@ impl Handler for InboundConnection {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error, version)?;
                 self.context.log_error(&error);
+                let meshed = self.context.tls.identity().is_some();
                 if self.from_weft && error.is_unsent() {
-                    return unsent::answer(&error, version, grpc);
+                    return unsent::answer(&error, version, grpc, meshed);
                 }
-                Ok(error.respond(version, grpc))
+                Ok(error.respond(version, grpc, meshed))
             }
         }
     }

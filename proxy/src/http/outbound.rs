@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use http::{Request, Response, header};
+use http::{Request, Response, Version, header};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
@@ -12,10 +12,11 @@ use super::{
     client::{Client, Used},
     connection::Connection,
     context::{Admitted, InboundContext},
-    endpoint::{Reached, Source},
-    error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
+    endpoint::{Need, Reached, Source},
+    error::{NO_EXTENDED_CONNECT, PROXY_CONNECTION, PROXY_ERROR, ProxyError},
     headers, interim,
     link::Answer,
+    original_protocol::{CarriedProtocol, OriginalProtocol},
     pool::{ConnectionLease, Key, LeasedFrom},
     received::Received,
     record,
@@ -77,17 +78,20 @@ impl OutboundConnection {
         started: Instant,
     ) -> Result<Answered, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
-        let version = HttpVersion::of(request.version());
+        let need = Need::of(&request);
         let route = self.route();
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut resends = Resends::at_source();
         loop {
             let fresh = resends.wants_new_connection();
-            let reached = self.source.reach(&route, version, &mut tried, fresh).await;
+            let reached = self.source.reach(&route, need, &mut tried, fresh).await;
             let Reached { client, picked, key } = match reached {
                 Ok(reached) => reached,
                 Err(error) => return Err(self.not_reached(&route, error, &mut request, grpc, started)),
             };
+            if !client.takes(&request).await {
+                return Err(self.not_reached(&route, NO_EXTENDED_CONNECT, &mut request, grpc, started));
+            }
             let origin = client.origin().clone();
             let leg = origin.leg.clone().unwrap_or_else(|| self.source.leg(&route));
             let mut counted = record::Request::begin(
@@ -114,11 +118,21 @@ impl OutboundConnection {
                     }
                 },
             };
+            let carried = match self.carry(&client, &mut request) {
+                Ok(carried) => carried,
+                Err(error) => {
+                    counted.failed(error.recorded());
+                    return Err(error);
+                }
+            };
             let to_weft = resends.may_go_on() && origin.to_weft && picked.is_some();
             let replay = Replay::of(&mut request, client.is_reused(), to_weft);
             let sent = Instant::now();
             match client.send(request).await {
-                Ok((response, used)) => {
+                Ok((mut response, used)) => {
+                    if let Some(carried) = carried {
+                        carried.restore(&mut response);
+                    }
                     let again = if to_weft && unsent::is_told(response.headers()) {
                         if let Some(picked) = &picked {
                             picked.failed();
@@ -156,7 +170,11 @@ impl OutboundConnection {
                     }
                     let others = fault && route.has_others(&tried);
                     request = match resends.after(replay, error, others).await {
-                        Ok(again) => {
+                        Ok(mut again) => {
+                            if carried.is_some() {
+                                // The next endpoint may want it as it was.
+                                OriginalProtocol::restore(&mut again).map_err(ProxyError::BadRequest)?;
+                            }
                             counted.repeated();
                             if let Some(admitted) = admitted {
                                 admitted.repeated();
@@ -174,6 +192,18 @@ impl OutboundConnection {
                 }
             }
         }
+    }
+
+    /// Makes a request of HTTP/1 one of HTTP/2, if that is spoken on the connection.
+    fn carry(
+        &self,
+        client: &Client,
+        request: &mut Request<RequestBody>,
+    ) -> Result<Option<CarriedProtocol>, ProxyError> {
+        if request.version() == Version::HTTP_2 || !matches!(client, Client::Http2(_)) {
+            return Ok(None);
+        }
+        CarriedProtocol::carry(request, self.source.original).map(Some).map_err(ProxyError::BadRequest)
     }
 
     /// What the dialled address stands for now.
@@ -240,12 +270,13 @@ impl OutboundConnection {
             headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
         }
         hold.permits.push(permit);
+        hold.client = Some(self.connection.clone());
         let mut response = response.map(ResponseBody::of);
         let record = request.responded(&response);
         let Some(tunnel) = tunnel else {
             self.connection.link().answer(Answer::Declined);
             if let Some(admitted) = admitted {
-                admitted.responded(&mut response, None);
+                admitted.responded(&mut response, None, None);
             }
             hold.connection = Some(connection);
             watch(&mut response, Some(record), hold);
@@ -287,10 +318,11 @@ impl Handler for OutboundConnection {
             Ok(response) => Ok(response),
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
+                // A client of HTTP/1 has no streams: it gets an answer.
                 let error = StreamError::of_peer(error, version)?;
                 let (workload, original) = (&self.source.workload, self.source.original);
                 self.http.log_error(Direction::Outbound, workload, original, &error);
-                Ok(error.respond(version, grpc))
+                Ok(error.respond(version, grpc, true))
             }
         }
     }

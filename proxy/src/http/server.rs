@@ -5,11 +5,13 @@ use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 use super::{
     body::ResponseBody,
     broken::Broken,
+    client_side::HeadLimits,
     coalesced::Coalesced,
     connection::Connection,
     error::ProxyError,
-    io::{HeadLimits, HttpIo},
+    io::HttpIo,
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    trailers,
 };
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{
@@ -122,7 +124,8 @@ pub(super) async fn serve<H: Handler>(
             serving.await
         }
         HttpVersion::Http2 => {
-            let (io, outgoing) = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2));
+            let (io, outgoing) =
+                Coalesced::new(io.with_frames_watched(connection).with_budget(BUDGET_READ_HTTP2));
             let mut serving = pin!(
                 http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
@@ -165,7 +168,15 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, StreamError> {
     let version = HttpVersion::of(request.version());
+    let asked = (request.method().clone(), request.version());
+    if version == HttpVersion::Http1 {
+        // Those of the last response were written, unless hyper had not ended it when this request came.
+        connection.link().set_trailers(Vec::new());
+    }
     let mut response = handler.handle(request).await?;
+    if version == HttpVersion::Http1 {
+        trailers::pass_on((&asked.0, asked.1), &mut response, &connection);
+    }
     if version == HttpVersion::Http1
         && connection.is_draining()
         && response.status() != StatusCode::SWITCHING_PROTOCOLS

@@ -15,21 +15,25 @@ mod pool;
 mod replay;
 mod series;
 mod shares;
+mod sidecar;
 mod unsent;
 pub(crate) mod ways;
+mod zones;
 
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 11] {
+pub(crate) fn areas() -> [Area; 14] {
     [
         access_log::area(),
         policy::area(),
         golden::area(),
         series::area(),
         balance::area(),
+        zones::area(),
         pool::area(),
         replay::area(),
+        sidecar::area(),
         lifecycle::area(),
         errors::area(),
         detection::area(),

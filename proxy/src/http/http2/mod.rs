@@ -16,6 +16,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use h2::{
 };
 use http::{HeaderValue, Method, Request, Response, Version, header::CONTENT_LENGTH};
 use hyper::body::Body;
+use tokio::time::sleep;
 
 pub(super) use self::{body::Http2Body, tunnel::Http2Tunnel};
 use self::{
@@ -44,6 +46,10 @@ use super::{
 
 /// The streams that may be opened before the other side has said how many.
 const INITIAL_STREAMS: usize = 100;
+/// How long SETTINGS that allow extended CONNECT are waited for on a new connection. Servers send them first of all.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to look meanwhile.
+const SETTINGS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// The largest frame that is taken.
 const MAX_FRAME: u32 = 16 * 1024;
 /// What may wait to be sent, per stream.
@@ -57,6 +63,7 @@ pub(super) struct Http2 {
     /// It has carried a request before.
     pub(super) reused: bool,
     streams: Arc<Streams>,
+    opened: Instant,
 }
 
 /// The streams of a connection.
@@ -111,7 +118,7 @@ impl Http2 {
             closed: AtomicBool::new(false),
         });
         tokio::spawn(run(connection, outgoing, keep_alive, streams.clone()));
-        Ok(Self { sender, origin: Arc::new(origin), reused: false, streams })
+        Ok(Self { sender, origin: Arc::new(origin), reused: false, streams, opened: Instant::now() })
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -130,6 +137,17 @@ impl Http2 {
     /// Whether the other side takes one more stream.
     pub(super) fn has_room(&self) -> bool {
         self.in_flight() < self.streams.max.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Whether the other side allows extended CONNECT (RFC 8441, section 3). Waits for the SETTINGS of a new connection.
+    pub(super) async fn extended_connect(&self) -> bool {
+        while !self.sender.is_extended_connect_protocol_enabled() {
+            if !self.is_usable() || self.opened.elapsed() > SETTINGS_TIMEOUT {
+                return false;
+            }
+            sleep(SETTINGS_CHECK_INTERVAL).await;
+        }
+        true
     }
 
     /// For the next request.
