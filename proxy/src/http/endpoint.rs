@@ -180,7 +180,10 @@ impl Source {
             if let Some(client) = self.pooled(&endpoint, need, &key, fresh) {
                 return Ok(Reached { client, picked: Some(picked), key });
             }
-            self.queue(same, &mut place)?;
+            // A burst of requests to a service that answers is not bounded here: it waits for its first connection.
+            if error.is_some() || picked.had_failed() {
+                self.queue(same, &mut place)?;
+            }
             match self.open(&endpoint, Some(balancer), need, &key).await {
                 Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
                 Err(failed) if failed.is_final() => return Err(ProxyError::Connect(Box::new(failed))),

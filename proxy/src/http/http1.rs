@@ -37,8 +37,7 @@ pub(super) struct Http1 {
 impl Http1 {
     pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
         let (activity, is_abandoned) = (Arc::new(Activity::new()), Arc::default());
-        let io =
-            io.with_budget(BUDGET_READ_HTTP1).heard_by(activity.clone()).abandoned_by(&is_abandoned);
+        let io = io.with_budget(BUDGET_READ_HTTP1).heard_by(activity.clone()).abandoned_by(&is_abandoned);
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)

@@ -138,7 +138,7 @@ impl OutboundConnection {
                             picked.failed();
                             tried.push(picked.endpoint().addr);
                         }
-                        if resends.count(route.has_others(&tried)) { replay.again() } else { None }
+                        resends.after_unsent(replay, route.has_others(&tried)).await
                     } else {
                         if let Some(picked) = &picked {
                             if is_peers_failure(&response) {

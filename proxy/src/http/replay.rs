@@ -102,6 +102,23 @@ impl Resends {
         Ok(again)
     }
 
+    /// The same after the proxy of the destination has said that the application does not listen. `None`: its answer is
+    /// passed on.
+    pub(super) async fn after_unsent(
+        &mut self,
+        replay: Replay,
+        others: bool,
+    ) -> Option<Request<RequestBody>> {
+        let again = replay.again()?;
+        if !self.count(others) {
+            return None;
+        }
+        if !others {
+            tokio::time::sleep(self.backoff.next_pause()).await;
+        }
+        Some(again)
+    }
+
     fn take(
         &mut self,
         replay: Replay,
@@ -127,7 +144,7 @@ impl Resends {
     }
 
     /// Counts one more attempt; false if there were enough.
-    pub(super) fn count(&mut self, others: bool) -> bool {
+    fn count(&mut self, others: bool) -> bool {
         if self.total == 0 || (self.left == 0 && !others) {
             return false;
         }
