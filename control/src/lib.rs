@@ -14,6 +14,7 @@ mod grpc;
 mod identity;
 pub mod index;
 pub mod kubernetes;
+mod listen;
 pub mod manifests;
 mod mesh;
 mod metrics;
@@ -38,6 +39,7 @@ pub use self::{
     follow::{FollowedSource, Follower},
     grpc::GrpcError,
     identity::{AuthorityConfig, CertificateAuthorityError, IssuerError, TokenError},
+    listen::listen,
     manifests::SourceError,
     mesh::Mesh,
     run::Control,

@@ -12,6 +12,7 @@ use crate::{
     admin,
     config::{Config, Error, SourceConfig},
     index::Index,
+    listen::listen,
     mesh::PROXY_ACCOUNT,
     metrics::Metrics,
     parts::{Ended, Listeners, Parts},
@@ -44,7 +45,7 @@ impl Control {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         // First, so that the wait for the API server shows. If the start fails, the set ends the task.
-        let (admin_listener, admin_address) = listen(config.admin).await?;
+        let (admin_listener, admin_address) = bind(config.admin).await?;
         let admin = admin::serve(admin_listener, metrics.clone(), readiness.clone(), stop.clone());
         tasks.spawn(async {
             admin.await;
@@ -54,10 +55,10 @@ impl Control {
         let parts = Parts::build(&config, metrics, readiness).await?;
         // Clients connect only after the index has all objects: an answer from half of them could send traffic past
         // the mesh.
-        let (grpc, address) = listen(config.listen).await?;
+        let (grpc, address) = bind(config.listen).await?;
         let (webhook, webhook_address) = match webhook {
             Some(address) => {
-                let (listener, address) = listen(address).await?;
+                let (listener, address) = bind(address).await?;
                 (Some(listener), Some(address))
             }
             None => (None, None),
@@ -123,9 +124,9 @@ fn unwrap_panic(ended: Result<Ended, JoinError>) -> Ended {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let bind = async {
-        let listener = TcpListener::bind(address).await?;
+        let listener = listen(address).await?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };

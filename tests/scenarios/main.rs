@@ -37,6 +37,7 @@ mod supervision;
 mod tap;
 mod viz_dashboard;
 mod viz_grafana;
+mod viz_numbers;
 mod wire;
 
 fn main() -> ExitCode {
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         run::area(),
         viz_dashboard::area(),
         viz_grafana::area(),
+        viz_numbers::area(),
         tap::area(),
     ];
     areas.extend(policy::areas());

@@ -62,6 +62,12 @@ impl Metrics {
         self.matching(name, labels).filter_map(|(key, _)| key.labels.get(label).cloned()).collect()
     }
 
+    /// The series that `before` does not have, as they are written in the text format.
+    pub fn added_since(&self, before: &Self) -> Vec<String> {
+        let added = self.series.keys().filter(|key| !before.series.contains_key(key));
+        added.map(|Series { name, labels }| format!("{name}{labels:?}")).collect()
+    }
+
     /// The number of series.
     pub fn len(&self) -> usize {
         self.series.len()

@@ -16,9 +16,10 @@ mod metrics;
 mod prometheus;
 mod proxies;
 mod query;
+pub mod rights;
 mod run;
 pub mod tap;
 mod taps;
 mod web;
 
-pub use self::{args::Args, cluster::rights, run::run, taps::Taps};
+pub use self::{args::Args, run::run, taps::Taps};

@@ -23,7 +23,7 @@ use crate::{
     logging,
     metrics::Metrics,
     prometheus::{Client, Prometheus},
-    proxies::{Proxies, Scrapes},
+    proxies::{Proxies, Scrapes, WorstHistory},
     tap::{self, FanOut, FanOutConfig, TapRole},
     taps::{NoTaps, Taps},
     web,
@@ -125,10 +125,13 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
             Figures::Proxies(scrapes)
         }
     };
+    let worst = Arc::<WorstHistory>::default();
+    tasks.spawn(worst.clone().run(proxies.clone(), cluster.clone()));
     let app = Arc::new(App {
         figures,
         cluster,
         proxies,
+        worst,
         settings,
         history: Mutex::new(History::default()),
         taps,
@@ -136,7 +139,7 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     });
 
     let listen = |name: &'static str, address| async move {
-        TcpListener::bind(address).await.with_context(|| format!("{name} {address}"))
+        weft_control::listen(address).await.with_context(|| format!("{name} {address}"))
     };
     let admin = listen("--admin", web.admin).await?;
     let listener = listen("--listen", web.listen).await?;

@@ -149,14 +149,13 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
         let what = "real sockets, programs and kernel, as root; Kubernetes";
         steps.step("scenarios", what, || {
             let suite = scenarios_of(&scenarios)?;
-            let start = if options.list {
-                process::Command::new(&suite.program)
-            } else {
-                host::privileged(&suite.program, "the scenarios")?
-            };
-            let start = command(suite, start, options);
+            let mut start = scenario_command(suite, options)?;
             if is_whole {
-                // Both mostly wait. Those on Kubernetes are shown when the scenarios have ended.
+                // They mostly wait. What runs beside the first is shown when that has ended.
+                start.args(["--skip", BESIDE]);
+                let mut others = scenario_command(suite, options)?;
+                others.arg(BESIDE);
+                beside.push((format!("{} of {BESIDE}", suite.name), others));
                 tally.run_beside((&suite.name, start), beside)?;
             } else {
                 tally.run(&suite.name, start)?;
@@ -197,6 +196,18 @@ fn on_kernels(extent: Extent<'_>, steps: &mut Steps, tally: &mut Tally, suites: 
 fn scenarios_of(suites: &[Suite]) -> Result<&Suite> {
     let scenarios = suites.iter().find(|suite| suite.name == "scenarios");
     scenarios.context("the package weft-tests has no target scenarios")
+}
+
+/// Scenarios with this in their name run beside the others, after those on Kubernetes.
+const BESIDE: &str = "http";
+
+fn scenario_command(suite: &Suite, options: &Options) -> Result<process::Command> {
+    let start = if options.list {
+        process::Command::new(&suite.program)
+    } else {
+        host::privileged(&suite.program, "the scenarios")?
+    };
+    Ok(command(suite, start, options))
 }
 
 /// Files that root wrote below target/ would make the user's next `cargo clean` fail.

@@ -11,8 +11,10 @@ mod figures;
 mod nodes;
 mod overview;
 mod pods;
+mod policy;
 mod reference;
 mod rows;
+mod selector;
 mod tap;
 mod topology;
 mod version;
@@ -32,8 +34,10 @@ pub use self::{
     },
     overview::{CertificateKind, NodeCount, Overview, Problem, ProblemKind, SecuredCount, Severity, Totals},
     pods::{PodItem, PodProxy, PodProxyState, ServiceItem, ServicePort, TapState},
+    policy::{PolicyRow, PolicyType},
     reference::{ResourceRef, ResourceType, UnknownType},
     rows::{ActualStats, AuthzRow, PathStats, RouteRow, Split, StatRow},
+    selector::Selector,
     tap::{Direction, SkippedPod, TapEnd, TapEvent, TapEventKind, TapMessage, TapQuery, Tls},
     topology::{NodeKind, OUTSIDE, Topology, TopologyEdge, TopologyNode},
     version::{ExtensionItem, GatewayItem, Grafana, ObjectSource, PrometheusInfo, ResourceItem, VersionInfo},

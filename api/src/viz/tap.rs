@@ -93,6 +93,9 @@ pub enum TapEventKind {
         scheme: Option<String>,
         authority: String,
         path: String,
+        /// The route that it matched; `None` if it matched none.
+        #[serde(default)]
+        route: Option<String>,
         headers: Vec<(String, String)>,
     },
     Response {

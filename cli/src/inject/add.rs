@@ -37,7 +37,7 @@ pub(crate) struct InjectArgs {
     /// Annotate the pods instead, which replaces them when it is applied
     #[arg(long)]
     pod_template: bool,
-    /// The workloads are ingress controllers: requests go where their Host header says
+    /// Write Linkerd's annotation for ingress controllers; weft treats it as enabled
     #[arg(long)]
     ingress: bool,
     /// Print this format, rather than that of the input; comments are lost

@@ -18,7 +18,7 @@ pub(crate) use self::{
     objects::{KINDS, Kind, labelled},
     output::{documents as print_documents, objects as print_objects},
     prune::{PruneArgs, prune},
-    refuse::crd_names,
+    refuse::{needed_crds, serves},
     set_flags::{SetFlags, lay_over},
     uninstall::{UninstallArgs, uninstall},
     upgrade::{UpgradeArgs, upgrade},

@@ -49,6 +49,9 @@ pub(crate) struct InstallArgs {
 
 pub(crate) async fn install(global: &Global, args: &InstallArgs) -> Result<()> {
     if args.crds {
+        if !args.ignore_cluster {
+            refuse::foreign_crds(&connect(global).await?).await?;
+        }
         return crds(global, args.output, false);
     }
     let namespace = &global.control_plane_namespace;

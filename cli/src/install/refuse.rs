@@ -14,6 +14,8 @@ use crate::{
     kubernetes::{CONFIG, ISSUER, TRUST_ROOTS, explain},
 };
 
+const PART_OF: &str = "app.kubernetes.io/part-of";
+
 /// Two control planes in one cluster would share their cluster-wide objects.
 pub(super) async fn if_installed(client: &Client, namespace: &str) -> Result<()> {
     let query = ListParams::default().fields(&format!("metadata.name={CONFIG}"));
@@ -36,39 +38,81 @@ pub(super) async fn if_installed(client: &Client, namespace: &str) -> Result<()>
 }
 
 pub(super) async fn without_crds(client: &Client) -> Result<()> {
-    let missing = missing_crds(client).await?;
-    if !missing.is_empty() {
+    let problems = crd_problems(client).await?;
+    if !problems.is_empty() {
         bail!(
-            "the custom resource definitions must be installed first: {} {} missing. Run\n\n  \
+            "the custom resource definitions must be installed first:\n{}\nRun\n\n  \
              weft install --crds | kubectl apply -f -",
-            missing.join(", "),
-            if missing.len() == 1 { "is" } else { "are" }
+            problems.iter().map(|one| format!("  {one}\n")).collect::<String>()
         );
     }
     Ok(())
 }
 
-/// The names of the custom resource definitions that the cluster does not have.
-pub(crate) async fn missing_crds(client: &Client) -> Result<Vec<String>> {
-    let mut missing = Vec::new();
-    for name in crd_names()? {
-        let found = Api::<CustomResourceDefinition>::all(client.clone())
-            .get_metadata_opt(&name)
-            .await
-            .map_err(|error| explain(error, "see which custom resource definitions exist"))?;
-        if found.is_none() {
-            missing.push(name);
+/// Definitions of the same names that another mesh has made are not replaced: they may have kinds and versions that
+/// its own programs need.
+pub(super) async fn foreign_crds(client: &Client) -> Result<()> {
+    let mut foreign = Vec::new();
+    for (name, version) in needed_crds()? {
+        let Some(found) = crd(client, &name).await? else { continue };
+        if found.metadata.labels.as_ref().and_then(|all| all.get(PART_OF)).map(String::as_str) != Some("weft")
+        {
+            let fits = if serves(&found, &version) {
+                format!("it serves {version}, which is what weft reads")
+            } else {
+                format!("it does not serve {version}, which weft reads")
+            };
+            foreign.push(format!("  {name}: {fits}\n"));
         }
     }
-    Ok(missing)
+    if !foreign.is_empty() {
+        bail!(
+            "these custom resource definitions exist, and are not weft's:\n{}\nIf Linkerd runs in this cluster, keep \
+             them where they serve what weft reads, update Linkerd's where they do not, and continue with\n\n  \
+             weft install | kubectl apply -f -\n\nTo replace them anyway: weft install --crds --ignore-cluster",
+            foreign.concat()
+        );
+    }
+    Ok(())
 }
 
-/// The names of the custom resource definitions that weft needs.
-pub(crate) fn crd_names() -> Result<Vec<String>> {
+/// Which custom resource definitions are missing, or do not serve the version that weft reads.
+pub(crate) async fn crd_problems(client: &Client) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for (name, version) in needed_crds()? {
+        match crd(client, &name).await? {
+            None => problems.push(name),
+            Some(found) if !serves(&found, &version) => {
+                problems
+                    .push(format!("{name} (it exists, but without the version {version} that weft reads)"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(problems)
+}
+
+async fn crd(client: &Client, name: &str) -> Result<Option<CustomResourceDefinition>> {
+    let found = Api::<CustomResourceDefinition>::all(client.clone()).get_opt(name).await;
+    found.map_err(|error| explain(error, "see which custom resource definitions exist"))
+}
+
+pub(crate) fn serves(crd: &CustomResourceDefinition, version: &str) -> bool {
+    crd.spec.versions.iter().any(|found| found.name == version && found.served)
+}
+
+/// The custom resource definitions that weft needs: their names, and the version of each that weft reads, which is the
+/// one that its own definitions store.
+pub(crate) fn needed_crds() -> Result<Vec<(String, String)>> {
     let release = Release { namespace: "weft".to_owned(), upgrade: false };
     let documents = CRDS.render(&Value::Object(Map::new()), &release)?;
     let crds = documents.iter().filter(|document| document.kind() == "CustomResourceDefinition");
-    Ok(crds.filter_map(|document| document.object["metadata"]["name"].as_str().map(str::to_owned)).collect())
+    let needed = crds.filter_map(|document| {
+        let versions = document.object["spec"]["versions"].as_array()?;
+        let stored = versions.iter().find(|version| version["storage"] == json!(true))?;
+        Some((document.object["metadata"]["name"].as_str()?.to_owned(), stored["name"].as_str()?.to_owned()))
+    });
+    Ok(needed.collect())
 }
 
 /// What something else makes must be there, or the control plane's pods would wait for it.

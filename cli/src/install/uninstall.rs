@@ -2,7 +2,11 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use k8s_openapi::api::{apps::v1, batch::v1 as batch, core::v1::Namespace};
+use k8s_openapi::api::{
+    apps::v1,
+    batch::v1 as batch,
+    core::v1::{Namespace, Pod},
+};
 use kube::{Api, Client, Resource, api::ListParams, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -37,11 +41,11 @@ pub(crate) struct UninstallArgs {
 pub(crate) async fn uninstall(global: &Global, args: &UninstallArgs) -> Result<()> {
     let client = connect(global).await?;
     if args.crds {
-        let names = refuse::crd_names()?;
+        let needed = refuse::needed_crds()?;
         let all = objects::labelled(&client, &objects::CRDS, "").await?;
         let ours: Vec<_> = all
             .into_iter()
-            .filter(|crd| names.iter().any(|name| crd["metadata"]["name"] == json!(name)))
+            .filter(|crd| needed.iter().any(|(name, _)| crd["metadata"]["name"] == json!(name)))
             .collect();
         if ours.is_empty() {
             bail!("none of weft's custom resource definitions is installed");
@@ -70,7 +74,7 @@ pub(crate) async fn uninstall(global: &Global, args: &UninstallArgs) -> Result<(
     output::objects(&found, args.output)
 }
 
-/// The namespaces and workloads whose own metadata puts them into the mesh.
+/// The namespaces, workloads and pods whose own metadata puts them into the mesh.
 async fn meshed(client: &Client) -> Result<Vec<String>> {
     let mut meshed = Vec::new();
     let namespaces = Api::<Namespace>::all(client.clone()).list_metadata(&ListParams::default()).await;
@@ -83,6 +87,9 @@ async fn meshed(client: &Client) -> Result<Vec<String>> {
     workloads::<v1::StatefulSet>(client, "statefulset", &mut meshed).await?;
     workloads::<v1::DaemonSet>(client, "daemonset", &mut meshed).await?;
     workloads::<batch::CronJob>(client, "cronjob", &mut meshed).await?;
+    workloads::<batch::Job>(client, "job", &mut meshed).await?;
+    // Those of a pod template that is annotated, and pods without an owner.
+    workloads::<Pod>(client, "pod", &mut meshed).await?;
     Ok(meshed)
 }
 

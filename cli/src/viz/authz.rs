@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use weft_api::viz::AuthzRow;
+use weft_api::viz::{AuthzRow, Selector};
 
 use super::{
     access::Viz,
@@ -11,7 +11,7 @@ use super::{
     notes,
     options::{Output, OutputOption, VizOptions, WindowOption},
     resource::Target,
-    selector::{Selector, resources},
+    selector::resources,
     table::{Align, Table},
 };
 use crate::{global::Global, terminal::print};

@@ -10,6 +10,8 @@ mod list;
 mod notes;
 mod options;
 mod resource;
+#[cfg(test)]
+mod rights;
 mod routes;
 mod selector;
 mod sides;

@@ -1,9 +1,9 @@
 //! Says on stderr what an answer lacks, and why it is empty.
 
 use anyhow::Result;
-use weft_api::viz::{ErrorCode, Meta, PodItem, PodProxyState, ResourceItem, Source, Window};
+use weft_api::viz::{Meta, PodItem, PodProxyState, ResourceItem, Source, Window};
 
-use super::access::{Route, Viz, VizError, printable};
+use super::access::{Route, Viz, printable};
 
 /// Says something beside the output.
 pub(super) fn say(text: &str) {
@@ -72,8 +72,4 @@ pub(super) fn no_traffic(source: Option<Source>, window: Window, what: &str) -> 
         _ => " A longer range of time, such as -t 1h, may show some.",
     };
     format!("No {what} in the last {window}.{further}")
-}
-
-pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<VizError>().is_some_and(|error| error.code == Some(ErrorCode::NotFound))
 }

@@ -80,7 +80,7 @@ fn parse_kind(word: &str) -> Result<Kind> {
     kind(word).ok_or_else(|| match word.to_ascii_lowercase().as_str() {
         "srv" | "server" | "servers" | "saz" | "serverauthorization" | "serverauthorizations" | "authzpolicy"
         | "authorizationpolicy" | "authorizationpolicies" => {
-            anyhow!("{word:?} has no figures here; `weft viz authz` shows those of servers and authorizations")
+            anyhow!("only `weft viz stat` and `weft viz authz` have figures of servers and authorizations, not of {word:?} here")
         }
         "au" | "authority" | "authorities" => anyhow!(
             "{word:?} has no figures here; `weft viz stat svc` shows those of services, `weft viz routes` those of \

@@ -3,7 +3,7 @@
 use std::{process::Output, sync::Arc};
 
 use libtest_mimic::Trial;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{api_server::kubeconfig_text, lab::Lab, lazy::Lazy, objects};
 
@@ -19,6 +19,7 @@ const TESTS: &[Test] = &[
     ("install_refuses_without_the_crds", without_crds),
     ("install_gives_manifests_that_the_api_server_accepts", install),
     ("install_refuses_where_weft_is_installed", installed),
+    ("install_does_not_replace_definitions_of_another_mesh", foreign_definitions),
     ("version_says_the_installed_version", version_after),
     ("upgrade_keeps_certificates_and_values", upgrade),
     ("prune_prints_what_this_version_no_longer_has", prune),
@@ -105,6 +106,24 @@ fn installed(lab: &Lab) {
     );
     let text = refusal(&lab.weft(&["-L", "other", "install"], ""));
     assert!(text.contains("a cluster can have only one") && text.contains("weft -L weft upgrade"), "{text}");
+}
+
+/// As where Linkerd has installed its own definitions of the same kinds.
+fn foreign_definitions(lab: &Lab) {
+    let label = |label: &str| {
+        lab.kubectl(&["label", "--overwrite", "crd", "servers.policy.linkerd.io", label], "");
+    };
+    label("app.kubernetes.io/part-of=linkerd");
+    let text = refusal(&lab.weft(&["install", "--crds"], ""));
+    assert!(
+        text.contains("servers.policy.linkerd.io: it serves v1beta3, which is what weft reads")
+            && !text.contains("serverauthorizations")
+            && text.contains("weft install --crds --ignore-cluster"),
+        "{text}"
+    );
+    stdout(&lab.weft(&["install", "--crds", "--ignore-cluster"], ""));
+    label("app.kubernetes.io/part-of=weft");
+    stdout(&lab.weft(&["install", "--crds"], ""));
 }
 
 fn version_after(lab: &Lab) {
@@ -215,8 +234,17 @@ fn uninject(lab: &Lab) {
 
 fn uninstall_refuses(lab: &Lab) {
     objects::demo(lab);
+    let mut alone = objects::pod("default", "alone", "n1", "10.244.1.9", &json!({}));
+    alone["metadata"]["annotations"] = json!({ "linkerd.io/inject": "enabled" });
+    lab.apply(&alone);
     let text = refusal(&lab.weft(&["uninstall"], ""));
-    assert!(text.contains("namespace/demo") && text.contains("weft uninject"), "{text}");
+    assert!(
+        text.contains("namespace/demo")
+            && text.contains("pod/alone in default")
+            && text.contains("weft uninject"),
+        "{text}"
+    );
+    lab.kubectl(&["delete", "pod", "alone", "--wait=false"], "");
     let all = stdout(&lab.weft(&["uninstall", "--force"], ""));
     for name in ["kind: Namespace\n", "name: weft-control\n", "name: weft-proxy\n", "kind: ClusterRole\n"] {
         assert!(all.contains(name), "{name} is missing in {all}");

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     model::{Key, Kind, Object},
+    settings::{BadAnnotation, NETNS},
     validation::{self, Finding},
 };
 
@@ -22,6 +23,11 @@ pub(super) trait Arrival: DeserializeOwned + Clone + Send + 'static {
 
     fn key(&self, kind: Kind) -> Key;
     fn version(&self) -> Option<&str>;
+    /// Removes the annotations that nobody may set on an object of the API server.
+    fn refuse_annotations(&mut self) -> Vec<BadAnnotation> {
+        Vec::new()
+    }
+
     /// What the index keeps.
     fn object(self, kind: Kind) -> Result<Object, Vec<Finding>>;
 }
@@ -41,8 +47,14 @@ pub(super) struct Custom(Value);
 
 /// Kinds of Kubernetes itself: the API server has checked them.
 macro_rules! arrives_as_it_is {
-    ($($kind:ident),*) => {$(
+    ($($kind:ident $($refuse:ident)?),*) => {$(
         impl Arrival for $kind {
+            $(
+                fn refuse_annotations(&mut self) -> Vec<BadAnnotation> {
+                    $refuse(&mut self.metadata)
+                }
+            )?
+
             fn key(&self, kind: Kind) -> Key {
                 key(kind, &self.metadata)
             }
@@ -58,7 +70,19 @@ macro_rules! arrives_as_it_is {
     )*};
 }
 
-arrives_as_it_is!(Namespace, Service, EndpointSlice, Pod);
+arrives_as_it_is!(Namespace, Service, EndpointSlice, Pod refuse_netns);
+
+/// Whoever may create pods in one namespace could name the network namespace of a pod in another one, and would get its
+/// traffic. On Kubernetes the container runtime says where a pod's network namespace is.
+fn refuse_netns(pod: &mut ObjectMeta) -> Vec<BadAnnotation> {
+    let found = pod.annotations.as_mut().and_then(|annotations| annotations.remove(NETNS));
+    let refused = found.map(|_| BadAnnotation {
+        name: NETNS.to_owned(),
+        reason: "it is for machines without Kubernetes".to_owned(),
+        advice: "remove it: the container runtime says where the pod's network namespace is".to_owned(),
+    });
+    refused.into_iter().collect()
+}
 
 impl Arrival for Metadata {
     fn key(&self, kind: Kind) -> Key {
@@ -100,4 +124,30 @@ impl Arrival for Custom {
 
 fn key(kind: Kind, metadata: &ObjectMeta) -> Key {
     Key::new(kind, metadata.namespace.as_deref(), metadata.name.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_cannot_choose_its_network_namespace() {
+        let annotation = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let annotations = BTreeMap::from([
+            annotation("linkerd.io/inject", "enabled"),
+            annotation("config.weft.dev/netns", "/run/netns/of-another-pod"),
+        ]);
+        let mut pod = Pod {
+            metadata: ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() },
+            ..Pod::default()
+        };
+        let refused = pod.refuse_annotations();
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].advice.contains("container runtime"), "{refused:?}");
+        let object = pod.object(Kind::Pod).expect("a pod");
+        let kept = object.metadata().annotations.clone().unwrap_or_default();
+        assert_eq!(kept.into_keys().collect::<Vec<_>>(), ["linkerd.io/inject"]);
+    }
 }

@@ -4,7 +4,7 @@
 //! life, and a watch that is connected again shows at once, even if nothing changes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     marker::PhantomData,
     sync::Arc,
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use super::{arrival::Arrival, backoff::Backoff, failure::Failure, resource::Reso
 use crate::{
     metrics::WatchMetrics,
     model::{Event, Key, Kind, Object},
-    settings::Annotations,
+    settings::{Annotations, BadAnnotation},
 };
 
 /// Objects of one page of a list.
@@ -36,7 +36,7 @@ const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 60..=90;
 const GRACE: Duration = Duration::from_secs(10);
 /// A watch that ends earlier than this counts as a failure.
 const SHORT: Duration = Duration::from_secs(1);
-/// Annotations with mistakes that are remembered, so that each is logged once.
+/// Objects with mistaken annotations that are remembered, so that each mistake is logged once.
 const MAX_MISTAKES: usize = 1000;
 /// How often a kind that the cluster does not have is looked for.
 const ABSENT_INTERVAL: Duration = Duration::from_secs(5);
@@ -61,8 +61,8 @@ pub(super) struct Watch<T> {
     is_metadata: bool,
     /// The last valid state of objects that are checked.
     valid: HashMap<Key, Arc<Object>>,
-    /// Annotations with mistakes, by object and name.
-    mistakes: HashSet<(Key, String)>,
+    /// The names of the annotations with mistakes that have been logged, by object.
+    mistakes: HashMap<Key, BTreeSet<String>>,
     has_listed: bool,
     failing: Option<Failing>,
     arrival: PhantomData<fn() -> T>,
@@ -92,7 +92,7 @@ impl<T: Arrival> Watch<T> {
             metrics,
             is_metadata: false,
             valid: HashMap::new(),
-            mistakes: HashSet::new(),
+            mistakes: HashMap::new(),
             has_listed: false,
             failing: None,
             arrival: PhantomData,
@@ -220,7 +220,7 @@ impl<T: Arrival> Watch<T> {
                     item.version().unwrap_or_default().clone_into(version);
                     let key = item.key(self.kind);
                     self.valid.remove(&key);
-                    self.mistakes.retain(|(object, _)| *object != key);
+                    self.mistakes.remove(&key);
                     self.send(Message::Change(Event::Deleted(key))).await?;
                 }
                 WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
@@ -230,11 +230,12 @@ impl<T: Arrival> Watch<T> {
     }
 
     /// What the index keeps of an object. One with a mistake stays as it was.
-    fn decode(&mut self, item: T) -> Option<Arc<Object>> {
+    fn decode(&mut self, mut item: T) -> Option<Arc<Object>> {
         let key = item.key(self.kind);
+        let refused = item.refuse_annotations();
         match item.object(self.kind) {
             Ok(object) => {
-                self.report_annotations(&key, &object);
+                self.report_annotations(&key, &object, refused);
                 Some(Arc::new(object))
             }
             Err(findings) => {
@@ -249,15 +250,17 @@ impl<T: Arrival> Watch<T> {
     }
 
     /// An annotation with a mistake does not count; nobody else says so.
-    fn report_annotations(&mut self, key: &Key, object: &Object) {
-        let (_, mistakes) = Annotations::parse(object.metadata().annotations.as_ref());
-        for mistake in mistakes {
-            let is_new = self.mistakes.len() < MAX_MISTAKES
-                && self.mistakes.insert((key.clone(), mistake.name.clone()));
-            if is_new {
-                let (name, reason, advice) = (mistake.name, mistake.reason, mistake.advice);
+    fn report_annotations(&mut self, key: &Key, object: &Object, refused: Vec<BadAnnotation>) {
+        let (_, mut mistakes) = Annotations::parse(object.metadata().annotations.as_ref());
+        mistakes.extend(refused);
+        let logged = self.mistakes.remove(key).unwrap_or_default();
+        for BadAnnotation { name, reason, advice } in &mistakes {
+            if !logged.contains(name) {
                 tracing::warn!("{key}: annotation {name}: {reason}; {advice}; until then it does not count");
             }
+        }
+        if !mistakes.is_empty() && self.mistakes.len() < MAX_MISTAKES {
+            self.mistakes.insert(key.clone(), mistakes.into_iter().map(|mistake| mistake.name).collect());
         }
     }
 

@@ -10,6 +10,8 @@ use super::{
     ports::{PortNames, PortSet},
 };
 
+/// Where a pod's network namespace is, on a machine without Kubernetes.
+pub const NETNS: &str = "config.weft.dev/netns";
 /// The kernel programs keep this many ranges for each workload or address.
 const MAX_SPLICE_RANGES: usize = 16;
 
@@ -153,12 +155,12 @@ impl Annotations {
                 self.keep_earlier_connections = Some(keeps_earlier_connections(value)?);
             }
             "config.weft.dev/splice-ports" => self.splice_ports = Some(splice_ports(value)?),
-            "config.weft.dev/netns" => self.netns = Some(netns(value)?),
+            NETNS => self.netns = Some(netns(value)?),
             unknown if unknown.starts_with("config.weft.dev/") => {
                 return Err((
                     "weft has no such annotation".into(),
-                    "weft's own are config.weft.dev/direct-pass, config.weft.dev/fail-mode, \
-                     config.weft.dev/netns and config.weft.dev/splice-ports"
+                    "weft's own are config.weft.dev/direct-pass, config.weft.dev/earlier-connections, \
+                     config.weft.dev/fail-mode, config.weft.dev/netns and config.weft.dev/splice-ports"
                         .into(),
                 ));
             }

@@ -9,7 +9,7 @@ mod protocol;
 
 pub(crate) use self::ports::is_port_name;
 pub use self::{
-    annotations::{AccessLog, Annotations, BadAnnotation, FailMode},
+    annotations::{AccessLog, Annotations, BadAnnotation, FailMode, NETNS},
     duration::{BadDuration, parse_duration},
     identity::{IdentityMatch, parse_network},
     policy::Policy,

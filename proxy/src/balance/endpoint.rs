@@ -16,14 +16,24 @@ pub struct Endpoint {
     pub weight: u32,
     /// The port of a Linkerd sidecar that accepts connections with a transport header.
     pub opaque_transport_port: Option<u16>,
+    /// Its proxy takes requests of HTTP/1 within HTTP/2.
+    pub takes_http2: bool,
     /// Its bytes are forwarded without protocol detection.
     pub opaque: bool,
 }
 
 impl Endpoint {
-    /// Whether a connection to one endpoint can also be used for the other: same address and identity.
+    /// Whether a connection to one endpoint can also be used for the other: same address, identity and proxy.
     pub fn is_reached_like(&self, other: &Endpoint) -> bool {
-        self.addr == other.addr && self.tls == other.tls
+        self.addr == other.addr
+            && self.tls == other.tls
+            && self.opaque_transport_port == other.opaque_transport_port
+    }
+
+    /// Whether its pod has a Linkerd sidecar that wants requests of HTTP/1 within HTTP/2. A weft proxy does not: HTTP/1
+    /// kept alive measures better.
+    pub fn wants_http1_in_http2(&self) -> bool {
+        self.opaque_transport_port.is_some() && self.takes_http2
     }
 
     /// Whether both are addresses of one pod.

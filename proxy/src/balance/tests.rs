@@ -11,6 +11,7 @@ fn endpoint(last: u8) -> Endpoint {
         labels: Arc::default(),
         weight: 10_000,
         opaque_transport_port: None,
+        takes_http2: false,
         opaque: false,
     }
 }

@@ -129,10 +129,11 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
         Protocol::Nothing if is_tcp_probe(components, accepted) => {
             net::end_orderly(stream.tcp());
             let (workload, target) = (&accepted.workload, accepted.ends.target);
-            refuse::count_closed(components.metrics, workload, target, refuse::plaintext(), None);
+            refuse::count_closed(components.metrics, workload, target, refuse::plaintext_of_node(), None);
             None
         }
         Protocol::Nothing | Protocol::Plain { .. } => {
+            let tls = plaintext(components, accepted, &protocol);
             let server_first = matches!(protocol, Protocol::Plain { server_first: true });
             let hint = match declared {
                 _ if server_first || !interprets => Hint::Opaque,
@@ -140,8 +141,20 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
                 DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Hint::Http(HttpVersion::Http2),
                 _ => Hint::Unknown,
             };
-            interpret(data_path, accepted, (stream, refuse::plaintext()), application, (hint, false)).await
+            interpret(data_path, accepted, (stream, tls), application, (hint, false)).await
         }
+    }
+}
+
+/// How a connection in plaintext is counted. Health checks are told apart from other clients without an identity. The
+/// kernel is asked only where there may be one: the port has a check, or the client says nothing.
+fn plaintext(components: &Inbound<'_>, accepted: &Accepted, protocol: &Protocol) -> Tls {
+    let (target, client) = (accepted.ends.target, accepted.ends.client);
+    let may_be_check = matches!(protocol, Protocol::Nothing)
+        || accepted.workload.config().policies.probes().has_port(target.port());
+    match may_be_check && components.authorizer.is_from_node(target, client) {
+        true => refuse::plaintext_of_node(),
+        false => refuse::plaintext(),
     }
 }
 

@@ -66,3 +66,8 @@ pub(super) fn count_closed(
 pub(super) const fn plaintext() -> Tls {
     Tls::NoIdentity(reason::NO_TLS_FROM_REMOTE)
 }
+
+/// The same for a client that is a process of the node.
+pub(super) const fn plaintext_of_node() -> Tls {
+    Tls::NoIdentity(reason::FROM_NODE)
+}

@@ -70,6 +70,7 @@ pub(super) fn endpoint(
         labels: Arc::new(labels),
         weight: message.weight,
         opaque_transport_port: opaque_transport_port(&hint)?,
+        takes_http2: matches!(hint.protocol, Some(Protocol::H2(_))),
         opaque: matches!(hint.protocol, Some(Protocol::Opaque(_))),
     })
 }

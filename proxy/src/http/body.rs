@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,8 +12,12 @@ use http::{HeaderMap, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
+    connection::Connection,
     kept_body::{KeptBody, Rereader},
+    received::Received,
     record::{Outcome, Record, RequestTimer},
+    slow_reader::Unread,
+    trailers,
 };
 use crate::{
     balance::Picked,
@@ -35,8 +40,10 @@ enum Content {
 
 /// The body of a response on its way to the client.
 pub(super) struct ResponseBody {
-    inner: Option<Incoming>,
+    inner: Option<Received>,
     state: Option<Box<State>>,
+    /// Where trailers are written that hyper would drop.
+    trailers_to: Option<Arc<Connection>>,
 }
 
 /// What ends with a response.
@@ -44,6 +51,7 @@ pub(super) struct ResponseBody {
 struct State {
     records: Vec<Record>,
     hold: Hold,
+    unread: Unread,
 }
 
 /// A connection that can be used again when its response is complete. Dropped, it is not.
@@ -60,6 +68,17 @@ pub(super) struct Hold {
     pub(super) permits: Vec<RequestPermit>,
     /// The connection, which can be used again when the response is complete.
     pub(super) connection: Option<Box<dyn Release>>,
+    /// The client's connection, to which it is told if the response stays unread.
+    pub(super) client: Option<Arc<Connection>>,
+}
+
+impl State {
+    /// The client has taken the last part.
+    fn is_asked_for_more(&mut self) {
+        if let Some(client) = &self.hold.client {
+            self.unread.end(client);
+        }
+    }
 }
 
 impl RequestBody {
@@ -143,16 +162,24 @@ impl Body for RequestBody {
 
 impl ResponseBody {
     pub(super) fn empty() -> Self {
-        Self { inner: None, state: None }
+        Self { inner: None, state: None, trailers_to: None }
     }
 
-    pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Some(inner), state: None }
+    pub(super) fn of(inner: Option<Received>) -> Self {
+        Self { inner, state: None, trailers_to: None }
+    }
+
+    /// Trailers are written to the client's stream instead of being shown to hyper.
+    pub(super) fn write_trailers_to(&mut self, connection: &Arc<Connection>) {
+        self.trailers_to = Some(connection.clone());
     }
 
     fn end(&mut self, outcome: Outcome<'_>) {
         let Some(state) = self.state.take() else { return };
-        let State { records, hold } = *state;
+        let State { records, hold, mut unread } = *state;
+        if let Some(client) = &hold.client {
+            unread.end(client);
+        }
         records.into_iter().for_each(|record| record.end(outcome));
         if let Some(connection) = hold.connection {
             match outcome {
@@ -171,7 +198,11 @@ pub(super) fn watch(response: &mut Response<ResponseBody>, record: Option<Record
     state.hold.picked = hold.picked.or(state.hold.picked.take());
     state.hold.connection = hold.connection.or(state.hold.connection.take());
     state.hold.permits.extend(hold.permits);
-    if ended {
+    state.hold.client = hold.client.or(state.hold.client.take());
+    if !ended {
+        // HTTP/2 asks for a body only when the client has opened a window.
+        state.unread.begin();
+    } else {
         // A gRPC response without messages has its status among the headers.
         let headers = std::mem::take(response.headers_mut());
         response.body_mut().end(Outcome::Complete(Some(&headers)));
@@ -184,37 +215,50 @@ impl Body for ResponseBody {
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let this = self.get_mut();
+        if let Some(state) = &mut this.state {
+            state.is_asked_for_more();
+        }
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let frame = ready!(inner.poll_frame(cx));
         let at_end = inner.is_end_stream();
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(state)) = (frame.data_ref(), &mut self.state) {
+                if let (Some(data), Some(state)) = (frame.data_ref(), &mut this.state) {
                     state.records.iter_mut().for_each(|record| record.frame(data.len()));
+                    if !at_end {
+                        state.unread.begin();
+                    }
                 }
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
                 if trailers.is_some() || at_end {
-                    self.end(Outcome::Complete(trailers));
+                    this.end(Outcome::Complete(trailers));
                 }
             }
             Some(Err(error)) => {
                 let failure = StreamFailure::of(error);
-                self.end(Outcome::Broken(failure, reset_code(error)));
+                this.end(Outcome::Broken(failure, reset_code(error)));
             }
-            None => self.end(Outcome::Complete(None)),
+            None => this.end(Outcome::Complete(None)),
+        }
+        if let (Some(Ok(frame)), Some(client)) = (&frame, &this.trailers_to)
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            client.link().set_trailers(trailers::encode(trailers));
+            return Poll::Ready(None);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.inner.as_ref().is_none_or(Received::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Received::size_hint)
     }
 }
 

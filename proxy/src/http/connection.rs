@@ -1,10 +1,13 @@
 //! An accepted connection, for what outlives its requests.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::link::Link;
+use super::{link::Link, slow_reader::Report};
 
 /// An accepted connection, for what outlives its requests.
 pub struct Connection {
@@ -15,6 +18,7 @@ pub struct Connection {
     /// Cancelled when the proxy stops serving.
     draining: CancellationToken,
     link: Link,
+    slow_reader: OnceLock<Report>,
     /// The connection's place in the limits.
     _keep: Box<dyn Send + Sync>,
 }
@@ -26,7 +30,25 @@ impl Connection {
         draining: CancellationToken,
         keep: impl Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { open, terminated, draining, link: Link::default(), _keep: Box::new(keep) })
+        Arc::new(Self {
+            open,
+            terminated,
+            draining,
+            link: Link::default(),
+            slow_reader: OnceLock::new(),
+            _keep: Box::new(keep),
+        })
+    }
+
+    /// What to do when the client has left bytes unread for long.
+    pub(super) fn on_slow_reader(&self, report: Report) {
+        let _ = self.slow_reader.set(report);
+    }
+
+    pub(super) fn report_slow_reader(&self, waited: Duration) {
+        if let Some(report) = self.slow_reader.get() {
+            report(waited);
+        }
     }
 
     pub(super) fn link(&self) -> &Link {

@@ -17,6 +17,7 @@ use super::{
     Http,
     access_log::Entry,
     body::{Hold, Release, RequestBody, ResponseBody, watch},
+    connection::Connection,
     error::ProxyError,
     headers,
     io::HttpIo,
@@ -212,9 +213,10 @@ impl Admitted {
         self,
         response: &mut Response<ResponseBody>,
         connection: Option<Box<dyn Release>>,
+        client: Option<Arc<Connection>>,
     ) {
         let record = self.request.responded(response);
-        watch(response, Some(record), Hold { permits: vec![self.permit], connection, picked: None });
+        watch(response, Some(record), Hold { permits: vec![self.permit], connection, client, picked: None });
     }
 
     /// The request is sent again.

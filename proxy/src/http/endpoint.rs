@@ -9,9 +9,12 @@ use tracing::debug;
 
 use super::{
     Http,
-    client::{Client, Http1, Http2, Origin, Target},
+    client::{Client, Origin, Target},
     context::InboundContext,
     error::ProxyError,
+    headers,
+    http1::Http1,
+    http2::Http2,
     io::HttpIo,
     pool::Key,
     route::Route,
@@ -42,12 +45,33 @@ pub(super) struct Source {
     early: Mutex<Option<Upstream>>,
 }
 
+/// What a connection is needed for.
+#[derive(Clone, Copy)]
+pub(super) struct Need {
+    version: HttpVersion,
+    upgrade: bool,
+}
+
 /// A connection to an endpoint.
 pub(super) struct Reached {
     pub(super) client: Client,
     pub(super) picked: Option<Picked>,
     /// Its place in the pool.
     pub(super) key: Key,
+}
+
+impl Need {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        Self { version: HttpVersion::of(request.version()), upgrade: headers::is_upgrade(request) }
+    }
+
+    /// What is spoken with this endpoint. HTTP/2 has no way to carry an upgrade of HTTP/1.
+    fn spoken_with(self, endpoint: &Endpoint) -> HttpVersion {
+        match self.version {
+            HttpVersion::Http1 if !self.upgrade && endpoint.wants_http1_in_http2() => HttpVersion::Http2,
+            version => version,
+        }
+    }
 }
 
 impl Source {
@@ -84,17 +108,17 @@ impl Source {
     pub(super) async fn reach(
         &self,
         route: &Route,
-        version: HttpVersion,
+        need: Need,
         tried: &mut Vec<SocketAddr>,
     ) -> Result<Reached, ProxyError> {
         match &*route.destination {
             Destination::Service { authority, endpoints, .. } => {
-                self.reach_service(authority, endpoints, version, tried).await
+                self.reach_service(authority, endpoints, need, tried).await
             }
             Destination::Endpoint(endpoint) => {
                 let key = self.key(endpoint);
                 let client = self
-                    .client(endpoint, None, version, &key)
+                    .client(endpoint, None, need, &key)
                     .await
                     .map_err(|error| ProxyError::Connect(Box::new(error)))?;
                 Ok(Reached { client, picked: None, key })
@@ -109,7 +133,7 @@ impl Source {
         &self,
         authority: &str,
         endpoints: &ServiceEndpoints,
-        version: HttpVersion,
+        need: Need,
         tried: &mut Vec<SocketAddr>,
     ) -> Result<Reached, ProxyError> {
         let mut attempts = Attempts::new();
@@ -141,7 +165,7 @@ impl Source {
             };
             let endpoint = picked.endpoint().clone();
             let key = self.key(&endpoint);
-            match self.client(&endpoint, Some(balancer), version, &key).await {
+            match self.client(&endpoint, Some(balancer), need, &key).await {
                 Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
                 Err(failed) if failed.is_final() => return Err(ProxyError::Connect(Box::new(failed))),
                 Err(failed) => {
@@ -165,7 +189,7 @@ impl Source {
         &self,
         endpoint: &Endpoint,
         balancer: Option<&Arc<Balancer>>,
-        version: HttpVersion,
+        need: Need,
         key: &Key,
     ) -> Result<Client, ConnectError> {
         let credential = self.workload.lease.current();
@@ -173,7 +197,7 @@ impl Source {
         // Opened with the certificate of now, and authorized by the workload that is served now.
         let valid = |origin: &Origin| origin.is_of(credential.as_ref(), local.as_ref());
         let pools = &self.http.pools;
-        match version {
+        match need.spoken_with(endpoint) {
             HttpVersion::Http1 => {
                 if let Some(idle) = pools.take(key, valid) {
                     return Ok(Client::Http1(idle));
@@ -208,7 +232,9 @@ impl Source {
         inner: Inner,
     ) -> Result<Upstream, ConnectError> {
         let early = self.early.lock().take();
+        // A sidecar was told that the early one carries no HTTP.
         if let Some(early) = early
+            && endpoint.opaque_transport_port.is_none()
             && early.endpoint.as_ref().is_some_and(|open| open.is_reached_like(endpoint))
         {
             return Ok(early);
@@ -320,8 +346,8 @@ async fn may_wait(balancer: &Balancer, attempts: &mut Attempts) -> bool {
     goes_on
 }
 
-/// hyper could not begin to speak on a new connection.
-fn broken(endpoint: &Endpoint, error: &hyper::Error) -> ConnectError {
+/// HTTP could not begin to speak on a new connection.
+fn broken(endpoint: &Endpoint, error: &dyn std::error::Error) -> ConnectError {
     let failure = std::io::Error::other(error.to_string()).into();
     ConnectError::Connect { to: endpoint.addr, failure }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
-use super::{body::ResponseBody, record::Failure};
+use super::{body::ResponseBody, broken::Broken, record::Failure};
 use crate::{
     metrics::{StreamFailure, reset_code},
     policy::DenyReason,
@@ -12,8 +12,15 @@ use crate::{
 };
 
 pub(super) const PROXY_ERROR: HeaderName = HeaderName::from_static("l5d-proxy-error");
+/// Why an extended CONNECT is not sent on.
+pub(super) const NO_EXTENDED_CONNECT: ProxyError =
+    ProxyError::NotSupported("the server does not allow extended CONNECT (RFC 8441)");
 /// The label `error` of peers that break the protocol.
 pub(super) const PROTOCOL_ERROR: &str = "protocol error";
+/// The label `error` of clients that do not read for a while.
+pub(super) const SLOW_READER: &str = "slow reader";
+/// The label `error` of clients that send HTTP/2 frames without end.
+pub(super) const FLOOD: &str = "flood";
 pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("l5d-proxy-connection");
 
 /// Why a request gets an answer from the proxy and not from the application.
@@ -36,9 +43,12 @@ pub(super) enum ProxyError {
     /// What the application sends is not an answer.
     #[error("{0}")]
     BadResponse(&'static str),
+    /// The other side does not speak what the request needs.
+    #[error("{0}")]
+    NotSupported(&'static str),
     /// The connection broke before the response's head.
     #[error("{}", with_causes(.0))]
-    Stream(hyper::Error),
+    Stream(#[from] Broken),
 }
 
 impl ProxyError {
@@ -61,6 +71,7 @@ impl ProxyError {
             Self::Denied(_) => StatusCode::FORBIDDEN,
             Self::LoadShed => StatusCode::SERVICE_UNAVAILABLE,
             Self::FailFast(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Stream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
             Self::Application { failure, .. } => match failure.reason() {
                 Reason::EndpointUnreachable => StatusCode::GATEWAY_TIMEOUT,
@@ -85,7 +96,8 @@ impl ProxyError {
             Self::Denied(_) => None,
             Self::LoadShed => Some("loadshed"),
             Self::BadResponse(_) => Some(PROTOCOL_ERROR),
-            Self::Stream(error) if is_protocol_error(error) => Some(PROTOCOL_ERROR),
+            Self::NotSupported(_) => Some("not supported"),
+            Self::Stream(error) if error.is_protocol_error() => Some(PROTOCOL_ERROR),
             Self::Stream(_) => Some("i/o"),
             Self::Application { failure, .. } => Some(failure.reason().as_str()),
             Self::FailFast(_) => Some("failfast"),
@@ -99,7 +111,7 @@ impl ProxyError {
     /// For the metrics of responses.
     fn failure(&self) -> Option<StreamFailure> {
         match self {
-            Self::BadRequest(_) | Self::Denied(_) => None,
+            Self::BadRequest(_) | Self::Denied(_) | Self::NotSupported(_) => None,
             Self::LoadShed => Some(StreamFailure::LoadShed),
             Self::Stream(error) => Some(StreamFailure::of(error)),
             Self::Application { .. } | Self::BadResponse(_) => Some(StreamFailure::Io),
@@ -115,31 +127,38 @@ impl ProxyError {
     pub(super) fn recorded(&self) -> Failure {
         let reset = match self {
             // Passed on to the client as it came: see `server::StreamError`.
-            Self::Stream(error) if is_reset_by_peer(error) => reset_code(error),
+            Self::Stream(error) if error.is_reset_by_peer() => reset_code(error),
             _ => None,
         };
         Failure { status: self.status(), stream: self.failure(), reset }
     }
 
-    /// The answer. The client's connection ends after a 400, 502, 503 or 504, as with Linkerd.
-    pub(super) fn respond(&self, version: Version, grpc: bool) -> Response<ResponseBody> {
+    /// The answer. The client's connection ends after a 400, 502, 503 or 504, as with Linkerd. Only a client of the mesh
+    /// (`meshed`) is told the reason, which may name addresses and policies.
+    pub(super) fn respond(&self, version: Version, grpc: bool, meshed: bool) -> Response<ResponseBody> {
         let text: Bytes = self.to_string().into();
         let message = HeaderValue::from_maybe_shared(text.clone())
             .unwrap_or(HeaderValue::from_static("see the proxy's log"));
         let mut response = Response::new(ResponseBody::empty());
-        let closes = !matches!(self.status(), StatusCode::FORBIDDEN);
+        let closes = !matches!(self.status(), StatusCode::FORBIDDEN | StatusCode::NOT_IMPLEMENTED);
         if grpc {
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert("grpc-status", grpc_code(self.status()).into());
-            headers.insert("grpc-message", percent_encoded(&text));
+            if meshed {
+                headers.insert("grpc-message", percent_encoded(&text));
+            }
         } else {
             *response.status_mut() = self.status();
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        response.headers_mut().insert(PROXY_ERROR, message);
+        if meshed {
+            response.headers_mut().insert(PROXY_ERROR, message);
+        }
         if closes {
-            response.headers_mut().insert(PROXY_CONNECTION, HeaderValue::from_static("close"));
+            if meshed {
+                response.headers_mut().insert(PROXY_CONNECTION, HeaderValue::from_static("close"));
+            }
             if version != Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -154,15 +173,9 @@ pub(super) fn grpc_code(status: StatusCode) -> u16 {
         StatusCode::BAD_REQUEST => 13,
         StatusCode::FORBIDDEN => 7,
         StatusCode::GATEWAY_TIMEOUT => 4,
+        StatusCode::NOT_IMPLEMENTED => 12,
         _ => 14,
     }
-}
-
-/// Whether the other side has reset the stream.
-pub(super) fn is_reset_by_peer(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    reset.is_some_and(|reset| reset.is_reset() && reset.is_remote())
 }
 
 /// gRPC's encoding of messages: bytes outside of printable ASCII, and the percent sign, as %XX.

@@ -71,6 +71,11 @@ pub(super) fn is_upgrade<B>(request: &Request<B>) -> bool {
             && !lists(headers, &UPGRADE, "h2c"))
 }
 
+/// Whether a request is one of RFC 8441: a tunnel for a protocol that it names.
+pub(super) fn is_extended_connect<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT && request.extensions().get::<hyper::ext::Protocol>().is_some()
+}
+
 /// Takes off what concerns the client's connection. `upgrade`: the request asks for another protocol.
 pub(super) fn strip_request(headers: &mut HeaderMap, upgrade: bool) {
     let wants_trailers = lists(headers, &TE, "trailers");

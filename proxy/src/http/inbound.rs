@@ -11,19 +11,24 @@ use tokio::net::TcpStream;
 
 use super::{
     body::{RequestBody, ResponseBody},
-    client::{Client, Http1, Http2, Origin, Used},
+    broken::Broken,
+    client::{Client, Origin, Used},
     connection::Connection,
     context::InboundContext,
-    error::ProxyError,
-    headers, interim,
+    error::{NO_EXTENDED_CONNECT, ProxyError},
+    headers,
+    http1::Http1,
+    http2::Http2,
+    interim,
     link::Answer,
     original_protocol::OriginalProtocol,
     pool::{ConnectionLease, LeasedFrom, Shared},
+    received::Received,
     replay::Replay,
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
     unsent,
-    upgrade::Upgrade,
+    upgrade::{self, Upgrade},
 };
 
 /// Serves the requests on one connection to a workload of this node.
@@ -45,7 +50,7 @@ impl InboundConnection {
     }
 
     /// Uses a connection to the application that exists already for the first request.
-    pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> hyper::Result<()> {
+    pub(super) async fn adopt(&self, application: TcpStream, version: HttpVersion) -> Result<(), Broken> {
         let io = self.context.application_io(application);
         match version {
             HttpVersion::Http1 => {
@@ -81,7 +86,7 @@ impl InboundConnection {
                 if let Some(original) = original {
                     original.mark(&mut response);
                 }
-                admitted.responded(&mut response, Some(connection));
+                admitted.responded(&mut response, Some(connection), Some(self.connection.clone()));
                 Ok(response)
             }
             Err(error) => {
@@ -91,12 +96,13 @@ impl InboundConnection {
         }
     }
 
-    fn respond(&self, mut response: Response<Incoming>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
-        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
+    fn respond(&self, response: Response<Received>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+        let (mut response, tunnel) = upgrade::accepted(upgrade, response, &self.connection);
         headers::strip_response(response.headers_mut(), tunnel.is_some());
+        let response = response.map(ResponseBody::of);
         let Some(tunnel) = tunnel else {
             self.connection.link().answer(Answer::Declined);
-            return response.map(ResponseBody::incoming);
+            return response;
         };
         let context = self.context.clone();
         self.connection.spawn(async move {
@@ -105,17 +111,20 @@ impl InboundConnection {
                 () = context.revoked() => {}
             }
         });
-        response.map(|_| ResponseBody::empty())
+        response
     }
 
     async fn forward(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Used), ProxyError> {
+    ) -> Result<(Response<Received>, Used), ProxyError> {
         let mut may_have_arrived = false;
         loop {
             let client = self.client(HttpVersion::of(request.version())).await;
             let client = client.map_err(|error| if may_have_arrived { error.after_sent() } else { error })?;
+            if !client.takes(&request).await {
+                return Err(NO_EXTENDED_CONNECT);
+            }
             let replay = Replay::of(&mut request, client.is_reused(), false);
             match client.send(request).await {
                 Ok(answer) => return Ok(answer),
@@ -137,7 +146,8 @@ impl InboundConnection {
                     }
                 }
                 let io = self.context.open().await?;
-                Http1::open(io, Origin::application()).await.map(Client::Http1).map_err(ProxyError::Stream)
+                let opened = Http1::open(io, Origin::application()).await.map_err(Broken::from)?;
+                Ok(Client::Http1(opened))
             }
             HttpVersion::Http2 => {
                 if let Some(open) = self.http2.get(|_| true) {
@@ -148,8 +158,7 @@ impl InboundConnection {
                     return Ok(Client::Http2(open));
                 }
                 let io = self.context.open().await?;
-                let opened =
-                    Http2::open(io, Origin::application(), &HTTP2).await.map_err(ProxyError::Stream)?;
+                let opened = Http2::open(io, Origin::application(), &HTTP2).await.map_err(Broken::from)?;
                 self.http2.add(&opened);
                 Ok(Client::Http2(opened))
             }
@@ -169,10 +178,11 @@ impl Handler for InboundConnection {
                 self.connection.link().answer(Answer::Declined);
                 let error = StreamError::of_peer(error)?;
                 self.context.log_error(&error);
+                let meshed = self.context.tls.identity().is_some();
                 if self.from_weft && error.is_unsent() {
-                    return unsent::answer(&error, version, grpc);
+                    return unsent::answer(&error, version, grpc, meshed);
                 }
-                Ok(error.respond(version, grpc))
+                Ok(error.respond(version, grpc, meshed))
             }
         }
     }

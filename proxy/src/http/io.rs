@@ -3,28 +3,29 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Sleep,
 };
 
 use super::{
+    budget::Budget,
+    client_side::{ClientSide, HeadLimits},
     connection::Connection,
-    guard::Guard,
-    link::Answer,
-    settings::{BUDGET_WRITES, MAX_HEAD},
+    frames::FrameWatch,
+    trailers::{self, Next},
 };
 use crate::{
-    limits::{RequestLimiter, RequestPermit},
     metrics::Metered,
-    net::{self, Direction, OverTcp},
+    net::{self, OverTcp},
 };
 
 /// A connection whose bytes are counted; the type of its stream does not matter any more.
@@ -40,39 +41,10 @@ pub struct HttpIo {
     budget: Option<Budget>,
     /// For connections of HTTP/1 clients.
     client: Option<Box<ClientSide>>,
-}
-
-/// What may still be read and written before the task yields, as tokio's own budget counts operations.
-#[derive(Clone, Copy)]
-struct Budget {
-    /// The bytes of a whole budget.
-    size: usize,
-    bytes: usize,
-    writes: usize,
-}
-
-/// Bounds of heads that are still arriving.
-pub(super) struct HeadLimits {
-    /// How long a head may take, from its first byte on.
-    pub(super) timeout: Duration,
-    /// The workload's requests, among which large heads count.
-    pub(super) requests: Arc<RequestLimiter>,
-    pub(super) direction: Direction,
-}
-
-/// Guards what an HTTP/1 client sends, and writes informational responses to it.
-struct ClientSide {
-    guard: Guard,
-    connection: Arc<Connection>,
-    /// The rest of an informational response that is being written.
-    interim: BytesMut,
-    /// hyper's last write was accepted in part: its message goes on.
-    within_message: bool,
-    limits: HeadLimits,
-    /// Permission to keep the head that has begun.
-    held: Option<RequestPermit>,
-    /// When the head that has begun must be complete.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Set when the client of a request does not wait for its response any more.
+    is_abandoned: Option<Arc<AtomicBool>>,
+    /// For connections of HTTP/2 clients.
+    frames: Option<Box<FrameWatch>>,
 }
 
 /// A stream over one TCP connection.
@@ -89,26 +61,36 @@ impl<S: OverTcp + Send> Stream for Metered<S> {
 impl HttpIo {
     /// Readers get `prefix` first, then what `io` holds.
     pub fn new<S: OverTcp + Send + 'static>(prefix: Bytes, io: Metered<S>) -> Self {
-        Self { prefix, io: Box::new(io), ends_orderly: true, budget: None, client: None }
+        Self {
+            prefix,
+            io: Box::new(io),
+            ends_orderly: true,
+            budget: None,
+            client: None,
+            is_abandoned: None,
+            frames: None,
+        }
     }
 
     /// Guards the requests of an HTTP/1 client.
     pub(super) fn guarded(mut self, connection: &Arc<Connection>, limits: HeadLimits) -> Self {
-        self.client = Some(Box::new(ClientSide {
-            guard: Guard::new(MAX_HEAD),
-            connection: connection.clone(),
-            interim: BytesMut::new(),
-            within_message: false,
-            limits,
-            held: None,
-            deadline: None,
-        }));
+        self.client = Some(Box::new(ClientSide::new(connection, limits)));
         self
+    }
+
+    /// Ends the connection of an HTTP/2 client that floods it with frames.
+    pub(super) fn with_frames_watched(self, connection: &Arc<Connection>) -> Self {
+        Self { frames: Some(Box::new(FrameWatch::new(connection))), ..self }
     }
 
     /// Yields to other connections after about `size` bytes. hyper and h2 would read small messages on and on.
     pub(super) fn with_budget(self, size: usize) -> Self {
         Self { budget: Some(Budget::new(size)), ..self }
+    }
+
+    /// Ends by a reset instead of a shutdown if `abandoned` is set: the other side learns that nobody wants its response.
+    pub(super) fn abandoned_by(self, abandoned: &Arc<AtomicBool>) -> Self {
+        Self { is_abandoned: Some(abandoned.clone()), ..self }
     }
 
     /// From now on the stream carries something else than HTTP, after `unread`: a shutdown ends one direction only.
@@ -123,105 +105,6 @@ impl HttpIo {
     /// Both directions have ended: the close is an ordinary one.
     pub(super) fn end_orderly(&self) {
         net::end_orderly(self.io.tcp());
-    }
-}
-
-impl Budget {
-    fn new(size: usize) -> Self {
-        Self { size, bytes: size, writes: BUDGET_WRITES }
-    }
-
-    /// Yields; the next poll has a new budget.
-    fn exhausted<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        *self = Self::new(self.size);
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-impl ClientSide {
-    /// Gives out what was checked and kept, if there is any.
-    fn read_waiting(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        let waiting = self.guard.waiting();
-        let n = waiting.len().min(buffer.remaining());
-        buffer.put_slice(&waiting[..n]);
-        self.guard.consume(n);
-        n > 0
-    }
-
-    /// Checks what was read after the first `before` bytes of `buffer`, and leaves what may be passed on.
-    fn check(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let link = self.connection.link();
-        match link.take_answer() {
-            Some(Answer::Accepted) => self.guard.becomes_tunnel(),
-            Some(Answer::Declined) if !self.guard.stays_http() => {
-                let why = "a request that came before the answer to CONNECT or Upgrade";
-                link.refuse(why);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            }
-            Some(Answer::Declined) | None => {}
-        }
-        match self.guard.check(&mut buffer.filled_mut()[before..]) {
-            Ok((passed, refused)) => {
-                buffer.set_filled(before + passed);
-                if let Some(why) = refused {
-                    link.refuse(why);
-                }
-                self.hold()
-            }
-            Err(why) => {
-                link.refuse(why);
-                Err(io::Error::new(io::ErrorKind::InvalidData, why))
-            }
-        }
-    }
-
-    /// What a workload's clients may make the proxy keep is bounded.
-    fn hold(&mut self) -> io::Result<()> {
-        let kept = self.guard.within_head();
-        if kept == 0 {
-            self.held = None;
-            return Ok(());
-        }
-        let HeadLimits { requests, direction, .. } = &self.limits;
-        if requests.hold(*direction, kept, &mut self.held) {
-            return Ok(());
-        }
-        let why = "too many large request heads at once";
-        self.connection.link().refuse(why);
-        Err(io::Error::new(io::ErrorKind::QuotaExceeded, why))
-    }
-
-    /// A head that has begun must be complete in time.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.guard.within_head() == 0 {
-            self.deadline = None;
-            return Poll::Pending;
-        }
-        let timeout = self.limits.timeout;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        ready!(deadline.as_mut().poll(cx));
-        let why = "a request head that takes too long";
-        self.connection.link().refuse(why);
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why))
-    }
-
-    /// Writes informational responses, if a message may begin here.
-    fn poll_interim(&mut self, io: &mut Box<dyn Stream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.interim.is_empty()
-            && !self.within_message
-            && let Some(interim) = self.connection.link().take_interim()
-        {
-            self.interim.extend_from_slice(&interim);
-        }
-        while !self.interim.is_empty() {
-            let written = ready!(Pin::new(&mut *io).poll_write(cx, &self.interim))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.interim.advance(written);
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -245,6 +128,7 @@ impl HttpIo {
                 Poll::Pending => break client.poll_deadline(cx).map(Err),
             }
         };
+        client.is_read = result.is_pending();
         self.client = Some(client);
         result
     }
@@ -256,6 +140,10 @@ impl HttpIo {
         }
         let before = buffer.filled().len();
         let read = self.poll_read_stream(cx, buffer);
+        if let Some(instead) = self.frames.as_mut().and_then(|watch| watch.received(buffer, before)) {
+            self.prefix = instead;
+            self.frames = None;
+        }
         if let Some(budget) = &mut self.budget {
             budget.bytes = budget.bytes.saturating_sub(buffer.filled().len() - before);
             if read.is_pending() {
@@ -295,6 +183,37 @@ impl HttpIo {
         }
     }
 
+    /// Looks for a reset while nobody reads.
+    fn check_reset(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(client) = &mut self.client else { return Ok(()) };
+        if !client.is_read && client.reset.poll(self.io.tcp(), cx).is_ready() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+
+    /// Whether trailers wait for the end of the response's body.
+    fn has_trailers(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.connection.link().has_trailers())
+    }
+
+    /// Writes some of hyper's bytes, and the trailers before the last two.
+    fn poll_write_trailers(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Next::Bytes(bytes) = trailers::next(slices) else {
+            let Some(client) = &mut self.client else { return Poll::Ready(Ok(0)) };
+            client.end_body();
+            ready!(client.poll_interim(&mut self.io, cx))?;
+            return Poll::Ready(Ok(2));
+        };
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.wrote(written, usize::MAX);
+        Poll::Ready(Ok(written))
+    }
+
     fn wrote(&mut self, written: usize, of: usize) {
         if let Some(client) = &mut self.client {
             client.within_message = written < of;
@@ -316,8 +235,14 @@ impl AsyncWrite for HttpIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_write_budget(cx));
         ready!(self.poll_before_write(cx))?;
+        if self.has_trailers() {
+            return self.poll_write_trailers(cx, &[io::IoSlice::new(bytes)]);
+        }
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         self.wrote(written, bytes.len());
+        if let Some(watch) = &mut self.frames {
+            watch.sent(bytes, written);
+        }
         Poll::Ready(Ok(written))
     }
 
@@ -328,8 +253,14 @@ impl AsyncWrite for HttpIo {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_write_budget(cx));
         ready!(self.poll_before_write(cx))?;
+        if self.has_trailers() {
+            return self.poll_write_trailers(cx, slices);
+        }
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
         self.wrote(written, slices.iter().map(|slice| slice.len()).sum());
+        if let Some(watch) = &mut self.frames {
+            slices.iter().fold(written, |left, slice| left - watch.sent(slice, left));
+        }
         Poll::Ready(Ok(written))
     }
 
@@ -339,10 +270,15 @@ impl AsyncWrite for HttpIo {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_before_write(cx))?;
+        self.check_reset(cx)?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_abandoned.as_ref().is_some_and(|abandoned| abandoned.load(Ordering::Relaxed)) {
+            // Dropped without a shutdown, the socket ends by a reset.
+            return Poll::Ready(Ok(()));
+        }
         if self.ends_orderly {
             self.end_orderly();
         }

@@ -5,7 +5,10 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
     task::Waker,
 };
 
@@ -22,12 +25,17 @@ pub(super) struct Link {
     /// Informational responses, to be written before the next message.
     interim: Mutex<Vec<u8>>,
     has_interim: AtomicBool,
+    /// Trailers, to be written before the end of the body.
+    trailers: Mutex<Vec<u8>>,
+    has_trailers: AtomicBool,
     /// The task of the connection.
     waker: AtomicWaker,
     /// What came of a request for another protocol.
     answer: AtomicU8,
     /// Why a request was refused.
     refused: Mutex<Option<&'static str>>,
+    /// What the client has flooded the connection with.
+    flooded: OnceLock<&'static str>,
 }
 
 /// What came of a request for another protocol.
@@ -77,6 +85,20 @@ impl Link {
         }
     }
 
+    /// Has trailers written at the end of the body that hyper is about to end. Empty: there are none.
+    pub(super) fn set_trailers(&self, trailers: Vec<u8>) {
+        self.has_trailers.store(!trailers.is_empty(), Ordering::Release);
+        *self.trailers.lock() = trailers;
+    }
+
+    pub(super) fn has_trailers(&self) -> bool {
+        self.has_trailers.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_trailers(&self) -> Option<Vec<u8>> {
+        self.has_trailers.swap(false, Ordering::AcqRel).then(|| std::mem::take(&mut *self.trailers.lock()))
+    }
+
     pub(super) fn answer(&self, answer: Answer) {
         self.answer.store(answer as u8, Ordering::Release);
     }
@@ -94,6 +116,16 @@ impl Link {
 
     pub(super) fn refuse(&self, why: &'static str) {
         self.refused.lock().get_or_insert(why);
+    }
+
+    /// The client sends frames without end that carry nothing.
+    pub(super) fn flood(&self, what: &'static str) {
+        let _ = self.flooded.set(what);
+    }
+
+    /// What the client has flooded the connection with, if it has.
+    pub(super) fn flooded(&self) -> Option<&'static str> {
+        self.flooded.get().copied()
     }
 
     /// Why a request was refused, if one was.

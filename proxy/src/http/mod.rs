@@ -8,14 +8,20 @@
 mod access_log;
 mod balancers;
 mod body;
+mod broken;
+mod budget;
 mod client;
+mod client_side;
 mod coalesced;
 mod connection;
 mod context;
 mod endpoint;
 mod error;
+mod frames;
 mod guard;
 mod headers;
+mod http1;
+mod http2;
 mod inbound;
 mod interim;
 mod io;
@@ -24,12 +30,16 @@ mod link;
 mod original_protocol;
 mod outbound;
 mod pool;
+mod received;
 mod record;
 mod replay;
+mod reset;
 mod route;
 mod server;
 mod settings;
+mod slow_reader;
 mod tapped;
+mod trailers;
 mod unsent;
 mod upgrade;
 mod worst;
@@ -38,15 +48,15 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tracing::{debug, warn};
 
+use self::{
+    client_side::HeadLimits, context::InboundContext, error::ProxyError, inbound::InboundConnection,
+    outbound::OutboundConnection, pool::Pools,
+};
 pub use self::{
     connection::Connection,
     io::HttpIo,
     server::HttpVersion,
     worst::{Row, Worst},
-};
-use self::{
-    context::InboundContext, error::ProxyError, inbound::InboundConnection, io::HeadLimits,
-    outbound::OutboundConnection, pool::Pools,
 };
 use crate::{
     authorize::Authorizer,
@@ -163,6 +173,7 @@ impl Http {
     ) {
         let (source, client) = (outgoing.source.clone(), outgoing.client);
         let handler = OutboundConnection::new(self, outgoing, connection.clone());
+        self.report_slow_reader(Direction::Outbound, &source, client, &connection);
         let limits = self.head_limits(Direction::Outbound, &source);
         let ended = server::serve(io, version, &connection, limits, handler).await;
         self.log_end(Direction::Outbound, &source, client, &connection, ended);
@@ -184,6 +195,7 @@ impl Http {
         {
             debug!(destination = %workload.key, %error, "the application closed the connection");
         }
+        self.report_slow_reader(Direction::Inbound, &workload, client, &connection);
         let limits = self.head_limits(Direction::Inbound, &workload);
         let ended = server::serve(io, version, &connection, limits, handler).await;
         self.log_end(Direction::Inbound, &workload, client, &connection, ended);
@@ -191,6 +203,24 @@ impl Http {
 
     fn head_limits(&self, direction: Direction, workload: &Workload) -> HeadLimits {
         HeadLimits { timeout: self.head_timeout, requests: workload.requests.clone(), direction }
+    }
+
+    /// Counts and logs when a client leaves its responses unread.
+    fn report_slow_reader(
+        self: &Arc<Self>,
+        direction: Direction,
+        workload: &Arc<Workload>,
+        peer: SocketAddr,
+        connection: &Connection,
+    ) {
+        let (http, workload) = (self.clone(), workload.clone());
+        connection.on_slow_reader(Box::new(move |waited| {
+            http.metrics.http_error(direction, &workload.labels, error::SLOW_READER);
+            if workload.log_limiter.allow(error::SLOW_READER) {
+                let seconds = waited.as_secs();
+                warn!(workload = %workload.key, %direction, %peer, seconds, reason = error::SLOW_READER, "the client left its response unread");
+            }
+        }));
     }
 
     /// Counts and logs the end of a connection whose client has broken the protocol, or its bounds.
@@ -202,6 +232,13 @@ impl Http {
         connection: &Connection,
         ended: hyper::Result<()>,
     ) {
+        if let Some(what) = connection.link().flooded() {
+            self.metrics.http_error(direction, &workload.labels, error::FLOOD);
+            if workload.log_limiter.allow(what) {
+                warn!(workload = %workload.key, %direction, %peer, reason = what, "HTTP/2 flood; the connection is closed");
+            }
+            return;
+        }
         if let Some(why) = connection.link().refused() {
             self.metrics.http_error(direction, &workload.labels, "bad request");
             if workload.log_limiter.allow(why) {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use http::{Request, Response, header};
+use http::{Request, Response, Version, header};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
@@ -12,18 +12,20 @@ use super::{
     client::{Client, Used},
     connection::Connection,
     context::{Admitted, InboundContext},
-    endpoint::{Reached, Source},
-    error::{PROXY_CONNECTION, PROXY_ERROR, ProxyError},
+    endpoint::{Need, Reached, Source},
+    error::{NO_EXTENDED_CONNECT, PROXY_CONNECTION, PROXY_ERROR, ProxyError},
     headers, interim,
     link::Answer,
+    original_protocol::{CarriedProtocol, OriginalProtocol},
     pool::{ConnectionLease, Key, LeasedFrom},
+    received::Received,
     record,
     replay::Replay,
     route::Route,
     server::{Handler, HttpVersion, StreamError},
     tapped::Tapped,
     unsent,
-    upgrade::Upgrade,
+    upgrade::{self, Upgrade},
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
 
@@ -41,7 +43,7 @@ pub(super) struct OutboundConnection {
 
 /// A response, and what goes with it.
 struct Answered {
-    response: Response<Incoming>,
+    response: Response<Received>,
     /// The connection, to be returned.
     connection: Box<dyn Release>,
     hold: Hold,
@@ -79,16 +81,19 @@ impl OutboundConnection {
         started: Instant,
     ) -> Result<Answered, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
-        let version = HttpVersion::of(request.version());
+        let need = Need::of(&request);
         let route = self.route();
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut sends = 0;
         loop {
-            let reached = self.source.reach(&route, version, &mut tried).await;
+            let reached = self.source.reach(&route, need, &mut tried).await;
             let Reached { client, picked, key } = match reached {
                 Ok(reached) => reached,
                 Err(error) => return Err(self.not_reached(&route, error, &mut request, grpc, started)),
             };
+            if !client.takes(&request).await {
+                return Err(self.not_reached(&route, NO_EXTENDED_CONNECT, &mut request, grpc, started));
+            }
             let origin = client.origin().clone();
             let leg = origin.leg.clone().unwrap_or_else(|| self.source.leg(&route));
             let mut counted = record::Request::begin(
@@ -115,13 +120,23 @@ impl OutboundConnection {
                     }
                 },
             };
+            let carried = match self.carry(&client, &mut request) {
+                Ok(carried) => carried,
+                Err(error) => {
+                    counted.failed(error.recorded());
+                    return Err(error);
+                }
+            };
             sends += 1;
             let may_repeat = sends < MAX_SENDS;
             let to_weft = may_repeat && origin.to_weft && picked.is_some();
             let replay = Replay::of(&mut request, client.is_reused(), to_weft);
             let sent = Instant::now();
             match client.send(request).await {
-                Ok((response, used)) => {
+                Ok((mut response, used)) => {
+                    if let Some(carried) = carried {
+                        carried.restore(&mut response);
+                    }
                     let again = if to_weft && unsent::is_told(response.headers()) {
                         if let Some(picked) = &picked {
                             picked.failed();
@@ -157,7 +172,11 @@ impl OutboundConnection {
                     }
                     let repeated = if may_repeat { replay.after(error) } else { Err(error.error) };
                     request = match repeated {
-                        Ok(again) => {
+                        Ok(mut again) => {
+                            if carried.is_some() {
+                                // The next endpoint may want it as it was.
+                                OriginalProtocol::restore(&mut again).map_err(ProxyError::BadRequest)?;
+                            }
                             counted.repeated();
                             if let Some(admitted) = admitted {
                                 admitted.repeated();
@@ -176,6 +195,18 @@ impl OutboundConnection {
                 }
             }
         }
+    }
+
+    /// Makes a request of HTTP/1 one of HTTP/2, if that is spoken on the connection.
+    fn carry(
+        &self,
+        client: &Client,
+        request: &mut Request<RequestBody>,
+    ) -> Result<Option<CarriedProtocol>, ProxyError> {
+        if request.version() == Version::HTTP_2 || !matches!(client, Client::Http2(_)) {
+            return Ok(None);
+        }
+        CarriedProtocol::carry(request, self.source.original).map(Some).map_err(ProxyError::BadRequest)
     }
 
     /// What the dialled address stands for now.
@@ -232,8 +263,8 @@ impl OutboundConnection {
         permit: RequestPermit,
         upgrade: Option<Upgrade>,
     ) -> Response<ResponseBody> {
-        let Answered { mut response, connection, mut hold, request, admitted, local } = answer;
-        let tunnel = upgrade.and_then(|upgrade| upgrade.accept(&mut response, &self.connection));
+        let Answered { response, connection, mut hold, request, admitted, local } = answer;
+        let (mut response, tunnel) = upgrade::accepted(upgrade, response, &self.connection);
         let version = response.version();
         let headers = response.headers_mut();
         headers::strip_response(headers, tunnel.is_some());
@@ -242,11 +273,11 @@ impl OutboundConnection {
             headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
         }
         hold.permits.push(permit);
-        let mut response = match tunnel {
+        hold.client = Some(self.connection.clone());
+        match tunnel {
             None => {
                 self.connection.link().answer(Answer::Declined);
                 hold.connection = Some(connection);
-                response.map(ResponseBody::incoming)
             }
             Some(tunnel) => {
                 self.connection.spawn(async move {
@@ -261,11 +292,11 @@ impl OutboundConnection {
                         () = revoked => {}
                     }
                 });
-                response.map(|_| ResponseBody::empty())
             }
-        };
+        }
+        let mut response = response.map(ResponseBody::of);
         if let Some(admitted) = admitted {
-            admitted.responded(&mut response, None);
+            admitted.responded(&mut response, None, None);
         }
         let record = request.responded(&response);
         watch(&mut response, Some(record), hold);
@@ -283,10 +314,14 @@ impl Handler for OutboundConnection {
             Ok(response) => Ok(response),
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
-                let error = StreamError::of_peer(error)?;
+                // A client of HTTP/1 has no streams: it gets an answer.
+                let error = match version {
+                    Version::HTTP_2 => StreamError::of_peer(error)?,
+                    _ => error,
+                };
                 let (workload, original) = (&self.source.workload, self.source.original);
                 self.http.log_error(Direction::Outbound, workload, original, &error);
-                Ok(error.respond(version, grpc))
+                Ok(error.respond(version, grpc, true))
             }
         }
     }

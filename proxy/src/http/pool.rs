@@ -16,7 +16,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     body::Release,
-    client::{Http1, Http2, Origin, Used},
+    client::{Origin, Used},
+    http1::Http1,
+    http2::Http2,
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{balance::EndpointTls, threads::current_worker, tls::Identity};

@@ -5,7 +5,7 @@
 
 use http::Request;
 
-use super::{body::RequestBody, client::SendError, kept_body::Rereader};
+use super::{body::RequestBody, broken::Broken, client::SendError, kept_body::Rereader};
 
 /// What is needed to send a request again.
 pub(super) struct Replay {
@@ -33,11 +33,11 @@ impl Replay {
     ///
     /// # Errors
     /// It must not be sent again.
-    pub(super) fn after(self, error: SendError) -> Result<Request<RequestBody>, hyper::Error> {
+    pub(super) fn after(self, error: SendError) -> Result<Request<RequestBody>, Broken> {
         let may_repeat = self.body.is_none()
             && error.reused
             && self.head.as_ref().is_some_and(|head| head.method().is_safe())
-            && is_closed(&error.error);
+            && error.error.is_closed();
         if !error.was_refused() && !may_repeat {
             return error.unsent.ok_or(error.error);
         }
@@ -62,22 +62,6 @@ impl Replay {
             body.forget();
         }
     }
-}
-
-/// Whether the connection ended without a byte of a response.
-fn is_closed(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    use std::{error::Error as _, io};
-    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    io.is_some_and(|io| {
-        matches!(
-            io.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
-        )
-    })
 }
 
 fn head<B>(request: &Request<B>) -> Request<()> {

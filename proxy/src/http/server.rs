@@ -1,14 +1,17 @@
 //! Serves HTTP on an accepted connection.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 
 use super::{
     body::ResponseBody,
+    broken::Broken,
+    client_side::HeadLimits,
     coalesced::Coalesced,
     connection::Connection,
-    error::{ProxyError, is_reset_by_peer},
-    io::{HeadLimits, HttpIo},
+    error::ProxyError,
+    io::HttpIo,
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
+    trailers,
 };
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use hyper::{
@@ -36,7 +39,7 @@ pub(super) trait Handler: Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) enum StreamError {
     /// The other side has reset its stream: the code is the same.
-    Peer(hyper::Error),
+    Peer(Broken),
     /// The request has not been processed.
     Refused(h2::Error),
 }
@@ -51,7 +54,7 @@ impl StreamError {
     /// Takes out the errors that are not to be answered but passed on.
     pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
         match error {
-            ProxyError::Stream(error) if is_reset_by_peer(&error) => Err(Self::Peer(error)),
+            ProxyError::Stream(error) if error.is_reset_by_peer() => Err(Self::Peer(error)),
             other => Ok(other),
         }
     }
@@ -118,6 +121,8 @@ pub(super) async fn serve<H: Handler>(
             serving.await
         }
         HttpVersion::Http2 => {
+            let (io, outgoing) =
+                Coalesced::new(io.with_frames_watched(connection).with_budget(BUDGET_READ_HTTP2));
             let mut serving = pin!(
                 http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
@@ -131,16 +136,24 @@ pub(super) async fn serve<H: Handler>(
                     .max_header_list_size(MAX_HEADER_LIST)
                     .max_pending_accept_reset_streams(HTTP2.max_pending_resets)
                     .max_local_error_reset_streams(HTTP2.max_error_resets)
-                    .serve_connection(
-                        TokioIo::new(Coalesced::new(io.with_budget(BUDGET_READ_HTTP2))),
-                        service
-                    )
+                    .serve_connection(TokioIo::new(io), service)
             );
-            tokio::select! {
-                result = &mut serving => return result,
-                () = draining.cancelled() => serving.as_mut().graceful_shutdown(),
-            }
-            serving.await
+            let mut drain = pin!(draining.cancelled());
+            let mut is_draining = false;
+            poll_fn(|cx| {
+                if !is_draining && drain.as_mut().poll(cx).is_ready() {
+                    is_draining = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                let ended = serving.as_mut().poll(cx);
+                if ended.is_ready() {
+                    outgoing.end(cx)
+                } else {
+                    outgoing.poll(cx)
+                }
+                ended
+            })
+            .await
         }
     }
 }
@@ -152,7 +165,15 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, StreamError> {
     let version = HttpVersion::of(request.version());
+    let asked = (request.method().clone(), request.version());
+    if version == HttpVersion::Http1 {
+        // Those of the last response were written, unless hyper had not ended it when this request came.
+        connection.link().set_trailers(Vec::new());
+    }
     let mut response = handler.handle(request).await?;
+    if version == HttpVersion::Http1 {
+        trailers::pass_on((&asked.0, asked.1), &mut response, &connection);
+    }
     if version == HttpVersion::Http1
         && connection.is_draining()
         && response.status() != StatusCode::SWITCHING_PROTOCOLS

@@ -26,11 +26,12 @@ pub(super) fn answer(
     error: &ProxyError,
     version: Version,
     grpc: bool,
+    meshed: bool,
 ) -> Result<Response<ResponseBody>, StreamError> {
     if HttpVersion::of(version) == HttpVersion::Http2 {
         return Err(StreamError::refused());
     }
-    let mut response = error.respond(version, grpc);
+    let mut response = error.respond(version, grpc, meshed);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static(ANSWER));
     Ok(response)
 }

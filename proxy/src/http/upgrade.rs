@@ -12,7 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
-use super::{connection::Connection, headers, io::HttpIo, link::Answer};
+use super::{
+    connection::Connection, headers, http2::Http2Tunnel, io::HttpIo, link::Answer, received::Received,
+};
 use crate::net::{self, Peer};
 
 /// The client's side of an upgrade that the application has not accepted yet.
@@ -24,7 +26,13 @@ pub(super) struct Upgrade {
 /// Both sides of an upgrade that the application has accepted.
 pub(super) struct Tunnel {
     client: OnUpgrade,
-    server: OnUpgrade,
+    server: ServerSide,
+}
+
+enum ServerSide {
+    /// It has an HTTP/1 connection of its own.
+    Connection(OnUpgrade),
+    Stream(Http2Tunnel),
 }
 
 impl Upgrade {
@@ -37,26 +45,51 @@ impl Upgrade {
         Some(Self { client: hyper::upgrade::on(request), connect })
     }
 
-    /// `None`: the application has not accepted it. The client's stream is told.
-    pub(super) fn accept<B>(self, response: &mut Response<B>, connection: &Connection) -> Option<Tunnel> {
+    /// The response, and both sides if the application has accepted it. The client's stream is told.
+    fn accept(
+        self,
+        mut response: Response<Received>,
+        connection: &Connection,
+    ) -> (Response<Option<Received>>, Option<Tunnel>) {
         let status = response.status();
         let accepted =
             if self.connect { status.is_success() } else { status == StatusCode::SWITCHING_PROTOCOLS };
-        if accepted {
-            connection.link().answer(Answer::Accepted);
+        if !accepted {
+            return (response.map(Some), None);
         }
-        accepted.then(|| Tunnel { client: self.client, server: hyper::upgrade::on(response) })
+        connection.link().answer(Answer::Accepted);
+        let on_upgrade = hyper::upgrade::on(&mut response);
+        let (head, body) = response.into_parts();
+        let server = body.into_tunnel().map_or(ServerSide::Connection(on_upgrade), ServerSide::Stream);
+        (Response::from_parts(head, None), Some(Tunnel { client: self.client, server }))
+    }
+}
+
+/// The response, and both sides of the upgrade that was asked for, if the application has accepted it.
+pub(super) fn accepted(
+    upgrade: Option<Upgrade>,
+    response: Response<Received>,
+    connection: &Connection,
+) -> (Response<Option<Received>>, Option<Tunnel>) {
+    match upgrade {
+        Some(upgrade) => upgrade.accept(response, connection),
+        None => (response.map(Some), None),
     }
 }
 
 impl Tunnel {
     /// Copies bytes until both directions have ended or one connection breaks.
     pub(super) async fn run(self) {
-        let (client, server) = match tokio::try_join!(self.client, self.server) {
-            Ok((client, server)) => (client, server),
+        let server = async {
+            match self.server {
+                ServerSide::Connection(upgrade) => upgrade.await.map(TunnelIo::of),
+                ServerSide::Stream(stream) => Ok(TunnelIo::Http2(stream)),
+            }
+        };
+        let (mut client, mut server) = match tokio::try_join!(self.client, server) {
+            Ok((client, server)) => (TunnelIo::of(client), server),
             Err(error) => return debug!(%error, "an upgrade did not come about"),
         };
-        let (mut client, mut server) = (TunnelIo::of(client), TunnelIo::of(server));
         match net::copy(&mut client, &mut server, &Unobserved).await {
             Ok(()) => {
                 client.end_orderly();
@@ -71,8 +104,10 @@ impl Tunnel {
 enum TunnelIo {
     /// The whole connection.
     Connection(HttpIo),
-    /// A stream of HTTP/2.
+    /// A stream of a client's HTTP/2.
     Stream(TokioIo<Upgraded>),
+    /// A stream of HTTP/2 to the other side.
+    Http2(Http2Tunnel),
 }
 
 impl TunnelIo {
@@ -106,6 +141,7 @@ impl AsyncRead for TunnelIo {
         match self.get_mut() {
             Self::Connection(io) => Pin::new(io).poll_read(cx, buffer),
             Self::Stream(io) => Pin::new(io).poll_read(cx, buffer),
+            Self::Http2(io) => Pin::new(io).poll_read(cx, buffer),
         }
     }
 }
@@ -115,6 +151,7 @@ impl AsyncWrite for TunnelIo {
         match self.get_mut() {
             Self::Connection(io) => Pin::new(io).poll_write(cx, bytes),
             Self::Stream(io) => Pin::new(io).poll_write(cx, bytes),
+            Self::Http2(io) => Pin::new(io).poll_write(cx, bytes),
         }
     }
 
@@ -122,6 +159,7 @@ impl AsyncWrite for TunnelIo {
         match self.get_mut() {
             Self::Connection(io) => Pin::new(io).poll_flush(cx),
             Self::Stream(io) => Pin::new(io).poll_flush(cx),
+            Self::Http2(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -129,6 +167,7 @@ impl AsyncWrite for TunnelIo {
         match self.get_mut() {
             Self::Connection(io) => Pin::new(io).poll_shutdown(cx),
             Self::Stream(io) => Pin::new(io).poll_shutdown(cx),
+            Self::Http2(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

@@ -28,6 +28,8 @@ pub mod reason {
     pub const NOT_PROVIDED_BY_SERVICE_DISCOVERY: &str = "not_provided_by_service_discovery";
     /// The client sent no TLS that the proxy terminates.
     pub const NO_TLS_FROM_REMOTE: &str = "no_tls_from_remote";
+    /// The same of a client that is a process of the node, as the kubelet with its health checks.
+    pub const FROM_NODE: &str = "from_node";
 }
 
 /// The workload of a series.

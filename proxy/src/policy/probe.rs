@@ -41,6 +41,11 @@ impl Probes {
         Self(all)
     }
 
+    /// Whether health checks of this port are declared.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.0.contains_key(&port)
+    }
+
     /// Whether a request to `port` is such a check; `path` is without its query.
     pub fn is_request(&self, port: u16, method: &str, path: &str) -> bool {
         let is_method_of_probes = method == "GET" || method == "POST" && path == GRPC_HEALTH;

@@ -62,7 +62,7 @@ pub struct ClientHello<'a> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// For a connection to the identity `server`, with `server_name` as SNI, that carries `inner`.
+    /// For a connection to the identity `server`, with `server_name` as SNI, that carries what `alpn` names.
     ///
     /// `endpoint` is the address that will be dialled: sessions are resumed with the same endpoint only.
     pub fn new(
@@ -70,10 +70,10 @@ impl<'a> ClientHello<'a> {
         server: &Identity,
         server_name: &str,
         endpoint: SocketAddr,
-        inner: Inner,
+        alpn: &[u8],
     ) -> Result<Self, TlsError> {
         let mut config = (*credential.client).clone();
-        config.alpn_protocols = vec![inner.alpn().to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         if server.as_str() == server_name {
             config.resumption = credential.sessions().at(endpoint);
         } else {

@@ -12,6 +12,7 @@ mod local;
 mod mtls;
 mod service;
 mod stream;
+mod transport_header;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -24,6 +24,11 @@ pub(crate) fn area() -> Area {
             chunked_with_trailers,
         )
         .scenario(
+            "unannounced_trailers",
+            "Trailers of a response arrive although nobody has announced them or asked for them.",
+            unannounced_trailers,
+        )
+        .scenario(
             "without_body",
             "Responses to HEAD, 204 and 304 have no body, and the connection is usable after each.",
             without_body,
@@ -92,6 +97,45 @@ fn chunked_with_trailers(mesh: &Mesh) -> Result<()> {
             ensure!(request.text() == "hello, world", "the origin received {request:?}");
             ensure!(lower(&request.trailers) == lower(&[("x-sum", "12")]), "trailers {:?}", request.trailers);
         }
+        origin.no_failures()
+    })
+}
+
+fn unannounced_trailers(mesh: &Mesh) -> Result<()> {
+    const HEAD: &str = "Transfer-Encoding: chunked\r\n\r\n";
+    each_path(mesh, |path| {
+        let origin = path.answering(|request| {
+            let rest = match request.head.target() {
+                "/none" => "4\r\nnone\r\n0\r\n\r\n".to_owned(),
+                // A body that looks like the end of one.
+                target => {
+                    format!("5\r\n0\r\n\r\n\r\n0\r\nX-Sum: {target}\r\nX-More: 1\r\nX-More: 2\r\n\r\n")
+                }
+            };
+            format!("HTTP/1.1 200 OK\r\nDate: {DATE}\r\n{HEAD}{rest}").into()
+        })?;
+        let mut client = path.connect(&origin)?;
+        let host = path.host(origin.port());
+        for target in ["/a", "/none", "/b", "/c", "/none"] {
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))?;
+            let response = Message::response(&mut client, To::Other)?;
+            let expected = [("x-sum", target), ("x-more", "1"), ("x-more", "2")];
+            let (body, trailers) = match target {
+                "/none" => ("none", &expected[..0]),
+                _ => ("0\r\n\r\n", &expected[..]),
+            };
+            ensure!(response.text() == body, "the client received {response:?}");
+            ensure!(lower(&response.trailers) == lower(trailers), "{target}: {:?}", response.trailers);
+        }
+        // Pipelined, they stay with their response.
+        let pipelined =
+            ["/x", "/none", "/y"].map(|target| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.send(pipelined.concat())?;
+        for trailers in [3, 0, 3] {
+            let response = Message::response(&mut client, To::Other)?;
+            ensure!(response.trailers.len() == trailers, "{:?}", response.trailers);
+        }
+        ensure!(origin.connections() <= 2, "{} connections", origin.connections());
         origin.no_failures()
     })
 }

@@ -4,6 +4,7 @@
 //! the scenario. [`paths`] has the cluster and the ways through it.
 
 mod conformance;
+mod extended_connect;
 mod grpc;
 mod headers;
 mod interim;
@@ -16,12 +17,13 @@ mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 9] {
+pub(crate) fn areas() -> [Area; 10] {
     [
         messages::area(),
         headers::area(),
         interim::area(),
         tunnels::area(),
+        extended_connect::area(),
         streaming::area(),
         smuggling::area(),
         programs::area(),

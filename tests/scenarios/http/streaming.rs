@@ -13,6 +13,7 @@ use weft_tests::{
     load::Pattern,
     mesh::Mesh,
     suite::Area,
+    wait,
 };
 
 use super::paths::{DATE, cluster, each_path, ok};
@@ -42,6 +43,11 @@ pub(crate) fn area() -> Area {
             "half_closed_client",
             "A client that closes its half after its request receives the response.",
             half_closed_client,
+        )
+        .scenario(
+            "reset_client",
+            "A client that resets its connection while the application thinks resets the application's connection at once.",
+            reset_client,
         )
         .scenario(
             "truncated",
@@ -209,6 +215,34 @@ fn long_poll(mesh: &Mesh) -> Result<()> {
         let begun = Instant::now();
         let body = curl(&path.client, &[&path.url(origin.port(), "/poll")])?.text()?;
         ensure!(body == "/poll" && begun.elapsed() >= WAIT, "{body:?} after {:?}", begun.elapsed());
+        origin.no_failures()
+    })
+}
+
+fn reset_client(mesh: &Mesh) -> Result<()> {
+    each_path(mesh, |path| {
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let origin = path.origin(move |session| {
+            let Some(head) = session.head()? else { return Ok(()) };
+            let tell = tell.lock().unwrap_or_else(PoisonError::into_inner);
+            tell.send(format!("{head:?}"))?;
+            // It thinks, without end.
+            let end = match session.wire.some() {
+                Ok(more) if more.is_empty() => "an end".to_owned(),
+                Ok(more) => format!("{} bytes", more.len()),
+                Err(e) => e.kind().to_string(),
+            };
+            Ok(tell.send(end)?)
+        })?;
+        let next = || told.recv_timeout(wait::here(Duration::from_secs(3)));
+        let client = path.connect(&origin)?;
+        client.send(format!("GET /think HTTP/1.1\r\nHost: {}\r\n\r\n", path.host(origin.port())))?;
+        next().context("the request has not arrived")?;
+        client.reset()?;
+        drop(client);
+        let end = next().context("the origin is not told that its client has left")?;
+        ensure!(end == "connection reset", "the origin saw {end}");
         origin.no_failures()
     })
 }

@@ -12,7 +12,7 @@ use weft_tests::{
     wait,
 };
 
-use super::ways::{Way, ask, cluster, each_way, ok};
+use super::ways::{Way, ask, cluster, each_way, ok, only_l5d};
 
 pub(crate) fn area() -> Area {
     Area::new("http_errors", cluster)
@@ -38,6 +38,11 @@ pub(crate) fn area() -> Area {
             "An application's own 502, 503 and 504 pass unchanged and keep the connection; what it says in l5d-proxy-* \
              does not.",
             own_errors_only,
+        )
+        .scenario(
+            "strangers",
+            "A client outside the mesh gets the status of an error, and no header that tells what is inside the mesh.",
+            strangers,
         )
 }
 
@@ -126,6 +131,36 @@ fn bad_request(mesh: &Mesh) -> Result<()> {
         proxy.expect("outbound_http_errors_total", &[("pod", "client"), ("error", "bad request")], 3.0)?;
         mesh.proxy("a").log().expect_line(&["request failed", "client", "more than one Host header"])?;
         origin.no_failures()
+    })
+}
+
+fn strangers(mesh: &Mesh) -> Result<()> {
+    let plain = mesh.pod("plain-client");
+    each_way(mesh, |way| {
+        let server = way.serve(std::sync::Arc::new(|accepted| {
+            let _ = RetryingReader(&accepted.stream).read(&mut [0; 4096]);
+            Ok(())
+        }))?;
+        let mut client = way.connect_from(&plain, server.port())?;
+        let broken = ask(&mut client, "/", "")?;
+        ensure!(broken.head.status() == 502, "{broken:?}");
+        only_l5d(&broken.head, &[])?;
+        ensure!(broken.head.values("connection") == ["close"], "{:?}", broken.head);
+
+        let origin = way.answering(|request| ok(request.head.target()))?;
+        let mut client = way.connect_from(&plain, origin.port())?;
+        let bad = ask(&mut client, "/", "Host: another.test\r\n")?;
+        ensure!(bad.head.status() == 400, "{bad:?}");
+        only_l5d(&bad.head, &[])?;
+
+        let target = mesh.service(way.server.name()).at(server.port());
+        let client = http2::Client::over(plain.connect(target)?)?;
+        let call = client.send(http2::grpc("origin.test", "/test.Service/Call"))?;
+        ensure!(call.status == 200 && call.grpc_status() == Some(14), "the call got {call:?}");
+        let named: Vec<_> = call.headers.keys().map(http::HeaderName::as_str).collect();
+        let inside = named.iter().any(|name| name.starts_with("l5d-") || *name == "grpc-message");
+        ensure!(!inside, "the call got {:?}", call.headers);
+        Ok(())
     })
 }
 

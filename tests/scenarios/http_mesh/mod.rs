@@ -14,20 +14,24 @@ mod policy;
 mod pool;
 mod series;
 mod shares;
+mod sidecar;
 mod unsent;
 pub(crate) mod ways;
+mod zones;
 
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 11] {
+pub(crate) fn areas() -> [Area; 13] {
     [
         access_log::area(),
         policy::area(),
         golden::area(),
         series::area(),
         balance::area(),
+        zones::area(),
         pool::area(),
+        sidecar::area(),
         lifecycle::area(),
         errors::area(),
         detection::area(),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use weft_tests::{
     backends::{self, Server},
-    census::{Memory, ResourceCensus, low_memory},
+    census::{Memory, ResourceCensus, SERIES, low_memory},
     load::CloseMode,
     mesh::{Description, Mesh, Pod, mesh},
     wait,
@@ -17,6 +17,9 @@ const ROUNDS: usize = 1_000 / CLIENTS;
 /// Rounds after which everything exists that is created only once: connections to the control plane, series of metrics,
 /// worker threads.
 const WARM_UP: usize = 4;
+/// Whether a connection meets a pod that is about to leave is chance, and its end is a few series of that pod's. A leak
+/// would be a series for each join.
+const SERIES_BY_CHANCE: u64 = 4 * CLIENTS as u64;
 /// Less than a key with its certificates, or the task of a listener.
 const BYTES_PER_JOIN: u64 = 8 << 10;
 
@@ -49,7 +52,8 @@ pub(super) fn a_thousand(mesh: &Mesh) -> Result<()> {
         round(mesh, &clients, &servers)?;
         memory.sample(mesh)?;
     }
-    ResourceCensus::until_no_increase(mesh, &before, KEEPALIVE * 2, &[])?;
+    let most = before.allowing(SERIES, SERIES_BY_CHANCE);
+    ResourceCensus::until_no_increase(mesh, &most, KEEPALIVE * 2, &[])?;
     println!("{}", memory.show());
     memory.grows_at_most(CLIENTS as u64 / 2 * BYTES_PER_JOIN)
 }

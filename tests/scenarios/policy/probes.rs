@@ -123,6 +123,7 @@ fn only_the_node(mesh: &Mesh) -> Result<()> {
     proxy.eventually(|now| {
         now.expect(ALLOWED, &PROBE, 4.0)?;
         now.expect(DENIED, &[("pod", "strict")], 8.0)?;
+        now.expect("tcp_open_total", &[("pod", "strict"), ("no_tls_reason", "from_node")], 2.0)?;
         now.expect("inbound_http_requests_total", &requests, 4.0)
     })?;
     ensure!(origin.requests().len() == 4, "the application received {}", origin.requests().len());
@@ -218,7 +219,7 @@ fn tcp(mesh: &Mesh) -> Result<()> {
     let server = pod.serve(mesh.unused_port(), backends::echo())?;
     let target = pod.at(server.port());
     let proxy = mesh.proxy("b").watch()?;
-    let opened = [("pod", "strict"), ("direction", "inbound"), ("peer", "src")];
+    let opened = [("pod", "strict"), ("peer", "src"), ("no_tls_reason", "from_node")];
     let denied = [("pod", "strict")];
     for _ in 0..3 {
         drop(dial::from(&node(mesh), target)?);

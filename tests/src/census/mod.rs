@@ -21,11 +21,15 @@ use anyhow::{Context, Result, ensure};
 
 use self::{bpf::Map, process::THREADS};
 pub use self::{full::Full, memory::Memory, memory::low_memory, process::memory as memory_of};
-use crate::{mesh::Mesh, wait};
+use crate::{mesh::Mesh, metrics::Metrics, wait};
 
 /// Counts by name, for example `node a: entries of ORIGINAL_DST_BY_TUPLE`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ResourceCensus(BTreeMap<String, u64>);
+#[derive(Clone, Debug, Default)]
+pub struct ResourceCensus {
+    counts: BTreeMap<String, u64>,
+    /// The series behind the counts of series, by the same names.
+    series: BTreeMap<String, Metrics>,
+}
 
 impl ResourceCensus {
     /// Counts now.
@@ -40,14 +44,13 @@ impl ResourceCensus {
             all.add(&node, kernel(&mesh.pins(proxy.node())?, proxy.pid()?)?);
             all.add(&node, mesh.node(proxy.node()).run(interfaces)??);
             let metrics = proxy.metrics()?;
-            all.add(&format!("{proxy}"), [(SERIES.to_owned(), metrics.len() as u64)]);
             all.add(&format!("{proxy}"), OPEN.map(|name| (name.to_owned(), metrics.value(name, &[]) as u64)));
+            all.add_series(&format!("{proxy}"), metrics);
         }
         for name in mesh.pod_names() {
             all.add(&format!("pod {name}"), mesh.pod(&name).netns().run(sockets)??);
         }
-        let series = mesh.control().metrics()?.len() as u64;
-        all.add("control", [(SERIES.to_owned(), series)]);
+        all.add_series("control", mesh.control().metrics()?);
         Ok(all)
     }
 
@@ -57,7 +60,7 @@ impl ResourceCensus {
         let mut since = Instant::now();
         wait::until_ok("the resources in use stop changing", || {
             let now = Self::of(mesh)?;
-            if now != last {
+            if now.counts != last.counts {
                 since = Instant::now();
                 last = now;
             }
@@ -69,7 +72,7 @@ impl ResourceCensus {
 
     /// Raises the counts whose names end with `what` by an increase that is expected.
     pub fn allowing(mut self, what: &str, more: u64) -> Self {
-        self.0.iter_mut().filter(|(name, _)| name.ends_with(what)).for_each(|(_, count)| *count += more);
+        self.counts.iter_mut().filter(|(name, _)| name.ends_with(what)).for_each(|(_, count)| *count += more);
         self
     }
 
@@ -82,13 +85,15 @@ impl ResourceCensus {
             } else {
                 0
             };
-            before.0.get(what).copied().unwrap_or_default() + spare
+            before.counts.get(what).copied().unwrap_or_default() + spare
         };
         let more: Vec<_> = self
-            .0
+            .counts
             .iter()
             .filter(|(what, now)| **now > limit(what))
-            .map(|(what, now)| format!("{what}: {now}, at most {} expected", limit(what)))
+            .map(|(what, now)| {
+                format!("{what}: {now}, at most {} expected{}", limit(what), self.added(before, what))
+            })
             .collect();
         ensure!(more.is_empty(), "{}", more.join("; "));
         Ok(())
@@ -103,14 +108,28 @@ impl ResourceCensus {
                 ensure!(proxy.draining()? == 0, "an old process of {proxy} still runs");
             }
             let mut now = Self::of(mesh)?;
-            now.0.retain(|what, _| !exempt.iter().any(|exempt| what.ends_with(exempt)));
+            now.counts.retain(|what, _| !exempt.iter().any(|exempt| what.ends_with(exempt)));
             now.no_increase(before)
         })
     }
 
+    /// Some of the series that are behind an increase.
+    fn added(&self, before: &Self, what: &str) -> String {
+        let (Some(now), Some(then)) = (self.series.get(what), before.series.get(what)) else {
+            return String::new();
+        };
+        let added = now.added_since(then);
+        format!("; added: {}", added[..added.len().min(SHOWN_SERIES)].join(", "))
+    }
+
+    fn add_series(&mut self, whose: &str, metrics: Metrics) {
+        self.add(whose, [(SERIES.to_owned(), metrics.len() as u64)]);
+        self.series.insert(format!("{whose}: {SERIES}"), metrics);
+    }
+
     fn add(&mut self, whose: &str, counts: impl IntoIterator<Item = (String, u64)>) {
         for (what, count) in counts {
-            *self.0.entry(format!("{whose}: {what}")).or_default() += count;
+            *self.counts.entry(format!("{whose}: {what}")).or_default() += count;
         }
     }
 }
@@ -127,6 +146,8 @@ const OPEN: [&str; 5] = [
 pub const SERIES: &str = "series of metrics";
 /// A connection that ends in a new way creates a series, and there are few such ways.
 const RARE_SERIES: u64 = 20;
+/// Added series that an error names.
+const SHOWN_SERIES: usize = 40;
 
 /// Threads for blocking work are started when needed, on a busy machine one for each pod that joins at the same time,
 /// and periodic work keeps them alive. A leak would be one for each of a thousand pods.

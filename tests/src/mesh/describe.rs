@@ -28,6 +28,7 @@ pub struct Description {
     pub(super) control_args: Vec<String>,
     pub(super) proxy_args: Vec<String>,
     pub(super) env: Vec<(String, String)>,
+    pub(super) taps: bool,
     pub(super) links: Links,
 }
 
@@ -37,6 +38,7 @@ pub struct PodSpec {
     pub(super) app: String,
     pub(super) account: String,
     pub(super) node: String,
+    pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) host_network: bool,
     pub(super) ports: Vec<u16>,
@@ -65,6 +67,7 @@ pub fn mesh(name: &str) -> Description {
         control_args: Vec::new(),
         proxy_args: Vec::new(),
         env: Vec::new(),
+        taps: false,
         links: Links::Own,
     }
 }
@@ -106,6 +109,12 @@ impl Description {
         self
     }
 
+    /// Lets weft-viz tap the proxies.
+    pub fn taps(mut self) -> Self {
+        self.taps = true;
+        self
+    }
+
     /// Connects all pods to a bridge, on which they can intercept each other's packets.
     pub fn bridged(mut self) -> Self {
         self.links = Links::Bridge;
@@ -125,6 +134,7 @@ impl PodSpec {
             app: name.to_owned(),
             account: name.to_owned(),
             node: "a".to_owned(),
+            labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             host_network: false,
             ports: Vec::new(),
@@ -153,6 +163,12 @@ impl PodSpec {
     /// The service account, of which another pod has the name.
     pub fn account(mut self, name: &str) -> Self {
         self.account = name.to_owned();
+        self
+    }
+
+    /// The workload that it belongs to: its kind (`deployment`) and name.
+    pub fn owner(mut self, kind: &str, name: &str) -> Self {
+        self.labels.insert(format!("linkerd.io/proxy-{kind}"), name.to_owned());
         self
     }
 

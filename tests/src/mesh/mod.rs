@@ -78,6 +78,7 @@ impl Mesh {
         config.links = description.links;
         config.control_args = description.control_args;
         config.proxy_args = description.proxy_args;
+        config.taps = description.taps;
         config.ready_timeout = wait::here(config.ready_timeout);
         config.env.extend(description.env);
         let cluster = Arc::new(Cluster::start(config).with_context(|| description.name.clone())?);
@@ -225,7 +226,8 @@ impl Mesh {
         Ok(Service { v4, v6 })
     }
 
-    fn cluster(&self) -> Result<Arc<Cluster>> {
+    /// What runs it. A scenario must not keep it: the cluster could not be stopped.
+    pub fn cluster(&self) -> Result<Arc<Cluster>> {
         let running = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map(|running| running.cluster.clone()).context("the cluster has been stopped")
     }

@@ -10,8 +10,9 @@ pub(super) fn namespace() -> String {
 
 /// With its service account, unless it uses that of another pod.
 pub(super) fn pod(spec: &PodSpec) -> String {
-    let PodSpec { name, app, account, node, annotations, host_network, ports, ip, probes } = spec;
+    let PodSpec { name, app, account, node, labels, annotations, host_network, ports, ip, probes } = spec;
     let annotations = block("annotations", annotations);
+    let labels: String = labels.iter().map(|(key, value)| format!("    {key}: {value:?}\n")).collect();
     let ports: String = ports
         .iter()
         .map(|port| format!("        - name: p{port}\n          containerPort: {port}\n"))
@@ -35,7 +36,7 @@ metadata:
   namespace: {NAMESPACE}
   labels:
     app: {app}
-{annotations}spec:
+{labels}{annotations}spec:
   nodeName: {node}
   serviceAccountName: {account}
   hostNetwork: {host_network}

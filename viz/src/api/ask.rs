@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use weft_api::viz::{
-    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Source, UnknownType, Warning, Window,
+    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, UnknownType, Warning, Window,
 };
 
 use super::App;
@@ -27,6 +27,7 @@ pub(crate) struct Params {
     pub(crate) name: Option<String>,
     pub(crate) node: Option<String>,
     pub(crate) spark: Option<bool>,
+    selector: Option<String>,
     to_namespace: Option<String>,
     to_type: Option<String>,
     to_name: Option<String>,
@@ -133,6 +134,14 @@ impl Ask {
             .hint("It may have been deleted, or its name is misspelt."))
     }
 
+    /// The labels that resources have to have.
+    pub(crate) fn selector(&self) -> Result<Selector, Failure> {
+        match given(&self.params.selector) {
+            None => Ok(Selector::default()),
+            Some(text) => text.parse().map_err(|error| bad_request(format!("selector: {error}."))),
+        }
+    }
+
     /// The filters of what a resource itself sends or receives. A service stands for its pods.
     pub(crate) fn own_filters(&self, resource: &ResourceRef) -> Vec<Filter> {
         if resource.kind != ResourceType::Service {
@@ -146,6 +155,11 @@ impl Ask {
     }
 }
 
+/// A parameter that is not empty.
+pub(super) fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
 /// Reads `namespace`, `type` and `name`. A namespace alone is the namespace itself.
 fn resource(
     prefix: &str,
@@ -153,7 +167,6 @@ fn resource(
     kind: &Option<String>,
     name: &Option<String>,
 ) -> Result<Option<ResourceRef>, Failure> {
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let kind = given(kind).map(|kind| parse_type(prefix, &kind)).transpose()?;
     let (namespace, name) = (given(namespace), given(name));
     match (namespace, kind, name) {

@@ -11,7 +11,7 @@ use weft_api::viz::{
 
 use super::{App, Ask, authz, edges, pods, rows::RowFigures, stats::level_of};
 use crate::{
-    cluster::PodView,
+    cluster::{PodView, common_labels},
     figures::{Flow, MAX_SPARK_VALUES},
     query::{Grouping, Level, Side, filters_of},
 };
@@ -38,7 +38,8 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
         }
     };
     let edge_level = if level == Level::Pod { Level::Pod } else { Level::Workload };
-    let worst = async { Ok(worst_of(&app, &ask, &members).await) };
+    let seconds = ask.window.length().as_secs_f64();
+    let worst = async { Ok(worst_of(&app, &ask, &members, seconds).await) };
     let (row, inbound, outbound, pods, edges, authorizations, worst) = futures::try_join!(
         row,
         sources,
@@ -51,7 +52,7 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
     Ok(ResourceDetail {
         row,
         identities: app.cluster.identities(&ask.view, &resource),
-        labels: common_labels(&members),
+        labels: shown_labels(&members),
         inbound,
         outbound,
         split: Vec::new(),
@@ -103,23 +104,19 @@ async fn neighbours(app: &App, ask: &Ask, flow: Flow, side: Side) -> Result<Vec<
     Ok(rows.filter(is_active).collect())
 }
 
-/// The methods and paths with the most failures, of all pods together.
-pub(super) async fn worst_of(app: &App, ask: &Ask, pods: &[Arc<PodView>]) -> Vec<PathStats> {
+/// The methods and paths with the most failures in the last `seconds`, of all pods together.
+pub(super) async fn worst_of(app: &App, ask: &Ask, pods: &[Arc<PodView>], seconds: f64) -> Vec<PathStats> {
     let table = app.proxies.worst(&ask.view).await;
-    let mut sums: HashMap<(&str, &str), (u64, u64)> = HashMap::new();
+    let mut sums: HashMap<(String, String), (u64, u64)> = HashMap::new();
     for pod in pods {
-        for row in table.get(&(pod.namespace.clone(), pod.name.clone())).into_iter().flatten() {
-            let sum = sums.entry((&row.method, &row.path)).or_default();
+        let Some(rows) = table.get(&(pod.namespace.clone(), pod.name.clone())) else { continue };
+        for row in app.worst.within(seconds, rows) {
+            let sum = sums.entry((row.method, row.path)).or_default();
             sum.0 += row.requests;
             sum.1 += row.failures;
         }
     }
-    let stats = |((method, path), (requests, failures)): ((&str, &str), (u64, u64))| PathStats {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        requests,
-        failures,
-    };
+    let stats = |((method, path), (requests, failures))| PathStats { method, path, requests, failures };
     let mut all: Vec<_> = sums.into_iter().map(stats).collect();
     all.sort_by(|a, b| b.failures.cmp(&a.failures).then_with(|| a.path.cmp(&b.path)));
     all.truncate(MAX_WORST);
@@ -127,14 +124,12 @@ pub(super) async fn worst_of(app: &App, ask: &Ask, pods: &[Arc<PodView>]) -> Vec
 }
 
 /// Labels that all pods have in common, without those that only tell generations of a workload apart.
-fn common_labels(pods: &[Arc<PodView>]) -> BTreeMap<String, String> {
-    let Some((first, others)) = pods.split_first() else { return BTreeMap::new() };
-    let is_common =
-        |(name, value): &(&String, &String)| others.iter().all(|pod| pod.labels.get(*name) == Some(value));
-    let labels = first.labels.iter().filter(is_common).filter(|(name, _)| {
+fn shown_labels(pods: &[Arc<PodView>]) -> BTreeMap<String, String> {
+    let mut labels = common_labels(pods);
+    labels.retain(|name, _| {
         !matches!(name.as_str(), "pod-template-hash" | "controller-revision-hash" | "pod-template-generation")
     });
-    labels.map(|(name, value)| (name.clone(), value.clone())).collect()
+    labels
 }
 
 /// Live calls can be seen if one pod allows it.

@@ -59,11 +59,12 @@ fn scope(resource: Option<&ResourceRef>, level: Level) -> Scope {
 }
 
 fn edge(app: &App, ask: &Ask, key: LinkKey, counts: Counts) -> Edge {
+    let outside = if key.is_from_node() { "the node" } else { "not meshed" };
     let has_identities = matches!(key.secured, Secured::Mtls | Secured::SameNode);
     let client = key.source.as_ref().filter(|_| has_identities);
     let client = client.and_then(|source| app.cluster.identities(&ask.view, source).into_iter().next());
     Edge {
-        source_label: key.source.is_none().then(|| "not meshed".to_owned()),
+        source_label: key.source.is_none().then(|| outside.to_owned()),
         destination_label: key.destination.is_none().then(|| key.address.unwrap_or_else(|| "outside".into())),
         source: key.source,
         destination: key.destination,

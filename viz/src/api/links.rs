@@ -12,6 +12,8 @@ const OPEN: &str = "tcp_open_connections";
 const OPENED: &str = "tcp_open_total";
 const TLS: &str = "tls";
 const REASON: &str = "no_tls_reason";
+/// Of connections that processes of a node opened: the kubelet's health checks.
+const FROM_NODE: &str = "from_node";
 const SERVER_ID: &str = "server_id";
 /// Counts of Prometheus are estimates. Less than this is nothing.
 const LEAST: f64 = 0.5;
@@ -19,7 +21,8 @@ const LEAST: f64 = 0.5;
 /// Connections of the same kind between two resources.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkKey {
-    /// `None` is everything that is not meshed: it does not say who it is.
+    /// `None` is everything that is not meshed: it does not say who it is, unless it is [from the
+    /// node](Self::is_from_node).
     pub(super) source: Option<ResourceRef>,
     /// `None` is everything without a pod.
     pub(super) destination: Option<ResourceRef>,
@@ -27,6 +30,13 @@ pub(super) struct LinkKey {
     pub(super) address: Option<String>,
     pub(super) secured: Secured,
     pub(super) server_id: Option<String>,
+}
+
+impl LinkKey {
+    /// A process of the node opened it, as the kubelet does for health checks.
+    pub(super) fn is_from_node(&self) -> bool {
+        self.source.is_none() && matches!(&self.secured, Secured::Plaintext { reason } if reason == FROM_NODE)
+    }
 }
 
 /// Open now, open at some time within the window, and opened within the window.
@@ -121,7 +131,8 @@ async fn from_outside(
     let mut filters = filters.to_vec();
     filters.push(Filter::In(TLS, vec!["no_identity".into(), "opaque".into()]));
     let mut found = counts(app, ask, Direction::Inbound, &filters, &by, key).await?;
-    for (link, counts) in &mut found {
+    // The node is not in the mesh, so no source accounts for it.
+    for (link, counts) in found.iter_mut().filter(|(link, _)| !link.is_from_node()) {
         let same = |other: &LinkKey| {
             other.destination == link.destination
                 && std::mem::discriminant(&other.secured) == std::mem::discriminant(&link.secured)
@@ -134,6 +145,12 @@ async fn from_outside(
         counts.open = counts.open.max(0.0);
     }
     Ok(found)
+}
+
+/// The filters of what was received from clients outside of the mesh, the node left out.
+pub(super) fn from_outside_only() -> [Filter; 2] {
+    let reasons = ["", "no_tls_from_remote"].map(str::to_owned);
+    [Filter::In(TLS, vec!["no_identity".into(), "opaque".into()]), Filter::In(REASON, reasons.into())]
 }
 
 async fn counts(

@@ -10,6 +10,7 @@ mod links;
 mod nodes;
 mod overview;
 mod pods;
+mod policy;
 mod problems;
 mod resources;
 mod routes;
@@ -18,6 +19,7 @@ mod stats;
 mod timeseries;
 mod topology;
 mod version;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ pub(crate) use self::{
     nodes::nodes,
     overview::overview,
     pods::{pods, services},
+    policy::policy_reports,
     problems::History,
     resources::resources,
     routes::routes,
@@ -40,9 +43,15 @@ pub(crate) use self::{
     timeseries::timeseries,
     topology::topology,
     version::{extensions, gateways, version},
+    warnings::warn,
 };
 use crate::{
-    cluster::Cluster, config::Settings, figures::Figures, metrics::Metrics, proxies::Proxies, taps::Taps,
+    cluster::Cluster,
+    config::Settings,
+    figures::Figures,
+    metrics::Metrics,
+    proxies::{Proxies, WorstHistory},
+    taps::Taps,
 };
 
 /// What answers come from.
@@ -51,6 +60,7 @@ pub(crate) struct App {
     pub(crate) figures: Figures,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) proxies: Arc<Proxies>,
+    pub(crate) worst: Arc<WorstHistory>,
     pub(crate) settings: Settings,
     pub(crate) history: Mutex<History>,
     pub(crate) taps: Arc<dyn Taps>,

@@ -8,6 +8,7 @@ use super::{App, Ask};
 
 pub(crate) async fn resources(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<ResourceItem>, Failure> {
     let view = &ask.view;
+    let selector = ask.selector()?;
     let workloads = view.workloads.iter().filter(|(resource, _)| resource.kind != ResourceType::Pod).map(
         |(resource, pods)| ResourceItem {
             resource: resource.clone(),
@@ -22,5 +23,6 @@ pub(crate) async fn resources(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<Resource
         resource: ResourceRef::new(namespace, ResourceType::Service, name),
         meshed: service.pods.iter().any(|pod| pod.meshed),
     });
-    Ok(workloads.chain(pods).chain(services).collect())
+    let all = workloads.chain(pods).chain(services);
+    Ok(all.filter(|item| selector.matches(&view.labels_of(&item.resource))).collect())
 }

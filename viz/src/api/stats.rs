@@ -45,7 +45,7 @@ async fn table(
     level: Level,
     kind: Option<ResourceType>,
 ) -> Result<Vec<StatRow>, Failure> {
-    let (to, from) = (ask.to()?, ask.from()?);
+    let (to, from, selector) = (ask.to()?, ask.from()?, ask.selector()?);
     let (flow, side) = match (&to, &from) {
         (Some(_), Some(_)) => return Err(bad_request("Give to_… or from_…, not both.")),
         // A service receives traffic, and sends none.
@@ -74,6 +74,7 @@ async fn table(
         is_of_kind
             && ask.namespace().is_none_or(|namespace| resource.namespace == namespace)
             && ask.params.name.as_deref().is_none_or(|name| name.is_empty() || resource.name == name)
+            && selector.matches(&ask.view.labels_of(resource))
     };
     let resources: Vec<_> = resources.into_iter().filter(wanted).collect();
     if ask.params.spark == Some(true) {

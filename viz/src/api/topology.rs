@@ -14,11 +14,11 @@ use weft_api::viz::{
 use super::{
     App, Ask,
     edges::in_namespace,
-    links::{Scope, links},
+    links::{Scope, from_outside_only, links},
 };
 use crate::{
     figures::{ByEnds, Flow},
-    query::{Filter, Level, Side},
+    query::{Level, Side},
 };
 
 /// The two ends of an edge. `None` is outside.
@@ -70,7 +70,7 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
         futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by))
     });
     let mut plain = inbound;
-    plain.push(Filter::In("tls", vec!["no_identity".into(), "opaque".into()]));
+    plain.extend(from_outside_only());
     let plain = Flow::inbound(plain);
     let of_outside = async {
         let by = [own];
@@ -80,7 +80,8 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
         futures::try_join!(links(app, ask, &scope), try_join_all(flows), of_outside)?;
 
     let mut pairs: BTreeMap<Pair, Traffic> = BTreeMap::new();
-    for (key, counts) in links {
+    // Health checks are no traffic of the application: they would join every pod to its node.
+    for (key, counts) in links.into_iter().filter(|(key, _)| !key.is_from_node()) {
         let traffic = pairs.entry((key.source, key.destination)).or_default();
         let is_open = counts.open >= 0.5;
         // The worst of the open connections counts, and of others only if none is open.

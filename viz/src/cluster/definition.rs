@@ -12,7 +12,7 @@ use serde_json::Value;
 use weft_api::viz::{ErrorCode, Failure, ResourceRef, ResourceType};
 
 /// The objects that can be read, by group and resource.
-pub(super) const READ: [(&str, &str); 10] = [
+pub(crate) const READ: [(&str, &str); 10] = [
     ("", "namespaces"),
     ("", "pods"),
     ("", "services"),

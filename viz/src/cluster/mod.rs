@@ -6,7 +6,7 @@ mod redact;
 mod view;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,9 +18,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weft_api::viz::{ComponentItem, ErrorCode, Failure, ObjectSource, ResourceRef};
-use weft_control::{FollowedSource, Follower, Mesh, SourceError, index, kubernetes::Right, model::Kind};
+use weft_control::{FollowedSource, Follower, Mesh, SourceError, index, model::Kind};
 
-pub(crate) use self::view::{ClusterView, PodView, ServiceView, count};
+pub(crate) use self::{
+    definition::READ,
+    view::{ClusterView, PodView, ServiceView, common_labels, count},
+};
 use crate::prometheus::Cache;
 
 /// How long a view is used.
@@ -191,20 +194,6 @@ impl std::fmt::Debug for Objects {
             Self::Manifests(folders) => f.debug_tuple("Manifests").field(folders).finish(),
         }
     }
-}
-
-/// What the role `web` asks the Kubernetes API for.
-pub fn rights() -> Vec<Right> {
-    let mut verbs: BTreeMap<(String, String), Vec<String>> = weft_control::kubernetes::watch_rights(&KINDS)
-        .into_iter()
-        .map(|right| ((right.group, right.resource), right.verbs))
-        .collect();
-    for (group, resource) in definition::READ {
-        let all = verbs.entry((group.to_owned(), resource.to_owned())).or_default();
-        all.insert(0, "get".into());
-    }
-    let right = |((group, resource), verbs)| Right { group, resource, names: Vec::new(), verbs };
-    verbs.into_iter().map(right).collect()
 }
 
 /// The answer of the API server, within a time.

@@ -35,6 +35,8 @@ pub(crate) struct ClusterView {
     pub(crate) services: BTreeMap<(String, String), ServiceView>,
     /// There are pods without an owner.
     pub(crate) has_bare_pods: bool,
+    /// Of namespaces, and of workloads that are objects of their own.
+    labels: BTreeMap<ResourceRef, BTreeMap<String, String>>,
 }
 
 /// A pod that has not ended.
@@ -61,6 +63,7 @@ pub(crate) struct PodView {
 pub(crate) struct ServiceView {
     pub(crate) cluster_ip: Option<String>,
     pub(crate) ports: Vec<ServicePort>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// The pods behind it, in its own namespace.
     pub(crate) pods: Vec<Arc<PodView>>,
 }
@@ -70,14 +73,19 @@ impl ClusterView {
         let cluster = index.snapshot();
         let mut view = Self::default();
         for object in index.objects(Kind::Namespace) {
-            view.namespaces.extend(object.metadata().name.clone());
+            let metadata = object.metadata();
+            let Some(name) = &metadata.name else { continue };
+            view.namespaces.insert(name.clone());
+            view.labels.insert(ResourceRef::namespace(name), metadata.labels.clone().unwrap_or_default());
         }
         for (kind, typ) in OWNERS {
             for object in index.objects(kind) {
                 let metadata = object.metadata();
                 // A ReplicaSet of a Deployment and a Job of a CronJob are no workloads of their own.
                 if !metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true)) {
-                    view.workloads.insert(resource_of(metadata, typ), Vec::new());
+                    let resource = resource_of(metadata, typ);
+                    view.labels.insert(resource.clone(), metadata.labels.clone().unwrap_or_default());
+                    view.workloads.insert(resource, Vec::new());
                 }
             }
         }
@@ -131,6 +139,21 @@ impl ClusterView {
         self.pods.range(start..).take_while(move |((of, _), _)| *of == namespace).map(|(_, pod)| pod)
     }
 
+    /// The labels of a resource. A workload of which only pods are known has those that all of them have.
+    pub(crate) fn labels_of(&self, resource: &ResourceRef) -> BTreeMap<String, String> {
+        let key = || (resource.namespace.clone(), resource.name.clone());
+        match resource.kind {
+            ResourceType::Pod => self.pods.get(&key()).map(|pod| pod.labels.clone()).unwrap_or_default(),
+            ResourceType::Service => {
+                self.services.get(&key()).map(|service| service.labels.clone()).unwrap_or_default()
+            }
+            _ => match self.labels.get(resource) {
+                Some(labels) => labels.clone(),
+                None => common_labels(self.workloads.get(resource).map(Vec::as_slice).unwrap_or_default()),
+            },
+        }
+    }
+
     pub(crate) fn exists(&self, resource: &ResourceRef) -> bool {
         let key = || (resource.namespace.clone(), resource.name.clone());
         match resource.kind {
@@ -179,6 +202,7 @@ impl ClusterView {
             endpoints.filter_map(|endpoint| Some(&endpoint.pod.as_ref()?.name)).collect();
         let pod = |name: &Name| self.pods.get(&(name.namespace.clone(), name.name.clone())).cloned();
         ServiceView {
+            labels: object.metadata.labels.clone().unwrap_or_default(),
             cluster_ip: spec.and_then(|spec| spec.cluster_ip.clone()),
             ports: spec.into_iter().flat_map(|spec| spec.ports.iter().flatten()).filter_map(port).collect(),
             pods: names.into_iter().filter_map(pod).collect(),
@@ -190,6 +214,14 @@ impl PodView {
     pub(crate) fn is_running(&self) -> bool {
         self.phase == "Running"
     }
+}
+
+/// Labels that all pods have in common.
+pub(crate) fn common_labels(pods: &[Arc<PodView>]) -> BTreeMap<String, String> {
+    let Some((first, others)) = pods.split_first() else { return BTreeMap::new() };
+    let is_common =
+        |(name, value): &(&String, &String)| others.iter().all(|pod| pod.labels.get(*name) == Some(value));
+    first.labels.iter().filter(is_common).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 pub(crate) fn count(pods: &[Arc<PodView>]) -> PodCount {

@@ -48,7 +48,7 @@ fn groups(query: &Query, series: Vec<Series<'_>>, with_bound: bool) -> BTreeMap<
         found
             .entry(labels)
             .and_modify(|sum: &mut f64| match query.kind {
-                Kind::Min => *sum = sum.min(value),
+                Kind::Min | Kind::FirstSeen(_) => *sum = sum.min(value),
                 Kind::Max | Kind::LastSeen(_) => *sum = sum.max(value),
                 _ => *sum += value,
             })
@@ -70,6 +70,7 @@ fn value(kind: Kind, series: &Series<'_>) -> Option<f64> {
         Kind::Sum | Kind::Min | Kind::Max => Some(series.now),
         Kind::Peak(_) => Some(series.now.max(series.before.unwrap_or_default())),
         Kind::LastSeen(_) => Some(series.at),
+        Kind::FirstSeen(_) => Some(series.at - series.seconds),
     }
 }
 

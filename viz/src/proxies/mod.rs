@@ -5,9 +5,11 @@ mod directory;
 mod evaluate;
 mod parse;
 mod scrapes;
+mod worst;
 
 pub(crate) use self::{
     admin::{Proxies, ProxyConfig},
     directory::Directory,
     scrapes::Scrapes,
+    worst::WorstHistory,
 };

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Peak(u64),
     /// The latest time at which a gauge had a value, within this many seconds.
     LastSeen(u64),
+    /// The earliest time at which a gauge had a value, within this many seconds, in steps of [`Kind::seen_step`].
+    FirstSeen(u64),
     /// A quantile in percent of the increase of a histogram within this many seconds. `metric` is the histogram's name
     /// without `_bucket`.
     Quantile(u8, u64),
@@ -67,6 +69,13 @@ pub(crate) struct Times {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) step: u64,
+}
+
+impl Kind {
+    /// The seconds between two times at which a gauge is looked at, in a range.
+    pub(crate) fn seen_step(range: u64) -> u64 {
+        (range / 60).max(15)
+    }
 }
 
 impl Query {

@@ -18,11 +18,15 @@ impl Display for Query {
             Kind::LastSeen(seconds) => {
                 format!("max_over_time(timestamp({metric}{filters}{offset})[{seconds}s:15s])")
             }
+            Kind::FirstSeen(seconds) => {
+                let step = Kind::seen_step(seconds);
+                format!("min_over_time(timestamp({metric}{filters}{offset})[{seconds}s:{step}s])")
+            }
             Kind::Quantile(_, seconds) => format!("increase({metric}_bucket{filters}[{seconds}s]{offset})"),
         };
         let raw = self.with_bare(raw);
         let aggregate = match self.kind {
-            Kind::Min => "min",
+            Kind::Min | Kind::FirstSeen(_) => "min",
             Kind::Max | Kind::LastSeen(_) => "max",
             _ => "sum",
         };

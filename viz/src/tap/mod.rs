@@ -16,6 +16,7 @@ mod server;
 mod shares;
 mod translate;
 
+pub(crate) use self::server::{API_SERVICE, FRONT_PROXY, TRUST_ANCHORS};
 pub use self::{
     args::{SECRET_HEADERS, TapArgs, TapRole},
     credentials::{Credentials, CredentialsConfig},

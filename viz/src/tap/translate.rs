@@ -33,6 +33,9 @@ pub(super) enum Told {
     Nothing,
 }
 
+/// The label of a request's route, as in Linkerd.
+const ROUTE: &str = "route";
+
 type Labels = HashMap<String, String>;
 
 pub(super) fn translate(event: ProxyEvent, cluster: &Cluster) -> Told {
@@ -62,6 +65,9 @@ pub(super) fn translate(event: ProxyEvent, cluster: &Cluster) -> Told {
                 scheme: init.scheme.and_then(scheme_name),
                 authority: init.authority,
                 path: init.path,
+                route: route_meta
+                    .and_then(|mut meta| meta.labels.remove(ROUTE))
+                    .filter(|name| !name.is_empty()),
                 headers: headers(init.headers),
             };
             (init.id, kind)

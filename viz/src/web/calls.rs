@@ -1,6 +1,9 @@
 //! The routes of the API.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -38,6 +41,7 @@ pub(super) fn router(app: Arc<App>, stop: CancellationToken) -> Router {
         .route("/api/edges", call("edges", api::edges))
         .route("/api/routes", call("routes", api::routes))
         .route("/api/authz", call("authz", api::authz))
+        .route("/api/policy-reports", call("policy-reports", api::policy_reports))
         .route("/api/nodes", call("nodes", api::nodes))
         .route("/api/control-plane", call("control-plane", api::control_plane))
         .route("/api/check", call("check", api::check))
@@ -97,8 +101,12 @@ where
         Ok(ask) => {
             let ask = Arc::new(ask);
             let limit = if name == "check" { CHECK_TIMEOUT } else { TIMEOUT };
+            let begun = Instant::now();
             match tokio::time::timeout(limit, Box::pin(run(app.clone(), ask.clone()))).await {
-                Ok(Ok(data)) => answer::success(ask.meta(), data),
+                Ok(Ok(data)) => {
+                    api::warn(&app, &ask, name, begun.elapsed()).await;
+                    answer::success(ask.meta(), data)
+                }
                 Ok(Err(failure)) => answer::failure(failure),
                 Err(_) => answer::failure(
                     Failure::new(

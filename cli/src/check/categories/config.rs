@@ -17,7 +17,7 @@ use crate::{
         cluster::{Cluster, none},
         model::{Category, Check},
     },
-    install::{crd_names, lay_over},
+    install::{lay_over, needed_crds, serves},
 };
 
 pub(super) fn category() -> Category {
@@ -90,14 +90,18 @@ where
     none(&missing, &format!("missing {}s:", K::kind(&())))
 }
 
-/// They exist, and the API server serves them.
+/// They exist, and the API server serves them in the version that weft reads.
 async fn crds(cluster: &Cluster) -> Result<()> {
     let mut missing = Vec::new();
-    for name in crd_names()? {
+    for (name, version) in needed_crds()? {
         let Some(crd) = cluster.get_global::<CustomResourceDefinition>(&name).await? else {
             missing.push(name);
             continue;
         };
+        if !serves(&crd, &version) {
+            missing.push(format!("{name} (it exists, but without the version {version} that weft reads)"));
+            continue;
+        }
         let conditions = crd.status.and_then(|status| status.conditions).unwrap_or_default();
         if !conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
         {

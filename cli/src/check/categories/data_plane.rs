@@ -4,12 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use serde_json::Value;
 
 use crate::check::{
     cluster::{Cluster, full_name, none},
     model::{Category, Check},
     owners::Owners,
 };
+
+/// Part of the reason for which proxies refuse pods in virtual machines and sandboxes.
+const OWN_KERNEL: &str = "a kernel of its own";
 
 pub(super) fn category(in_namespace: bool) -> Category {
     let mut checks = Vec::new();
@@ -32,6 +36,9 @@ pub(super) fn category(in_namespace: bool) -> Category {
         ),
         Check::warning("meshed pods share their node's kernel", "weft-data-plane-runtime-class", |c| {
             Box::pin(own_kernel(c))
+        }),
+        Check::warning("meshed pods have no proxy of their own", "weft-data-plane-sidecars", |c| {
+            Box::pin(sidecars(c))
         }),
         Check::warning("no plaintext between meshed pods", "weft-data-plane-plaintext", |c| {
             Box::pin(plaintext(c))
@@ -59,7 +66,7 @@ async fn namespace(cluster: &Cluster) -> Result<()> {
 /// The running pods that should be in the mesh, in the namespace that is checked; not those that cannot be.
 pub(super) async fn running<'a>(cluster: &'a Cluster, owners: &Owners) -> Result<Vec<&'a Pod>> {
     let mut pods = wanted(cluster, owners).await?;
-    pods.retain(|pod| !uses_host_network(pod));
+    pods.retain(|pod| !uses_host_network(pod) && !has_sidecar(pod));
     Ok(pods)
 }
 
@@ -127,6 +134,8 @@ async fn captured(cluster: &Cluster) -> Result<()> {
             (page["workloads"][&name]["state"].as_str(), page["workloads"][&name]["reason"].as_str())
         }) {
             Ok((Some("SERVED"), _)) => {}
+            // Another check says so.
+            Ok((Some("REFUSED"), Some(reason))) if reason.contains(OWN_KERNEL) => {}
             Ok((Some(state), reason)) => {
                 let reason = reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
                 problems.push(format!("{name} is {state}{}", reason.unwrap_or_default()));
@@ -146,21 +155,46 @@ async fn host_network(cluster: &Cluster) -> Result<()> {
     none(&problems, "these pods share their node's network (hostNetwork), so they cannot be in the mesh:")
 }
 
-/// In a virtual machine of its own, a pod has a kernel that weft cannot reach.
+/// In a virtual machine of its own, a pod has a kernel that weft cannot reach. The node's proxy finds this out.
 async fn own_kernel(cluster: &Cluster) -> Result<()> {
-    const HANDLERS: &[&str] = &["kata", "runsc", "gvisor", "firecracker", "kuasar", "wasm", "spin"];
     let owners = Owners::read(cluster).await?;
+    let proxies = cluster.proxies().await?;
     let mut problems = Vec::new();
     for pod in running(cluster, &owners).await? {
-        let class = pod.spec.as_ref().and_then(|spec| spec.runtime_class_name.as_deref());
-        let Some(class) = class else { continue };
-        let found = cluster.get_global::<k8s_openapi::api::node::v1::RuntimeClass>(class).await?;
-        let handler = found.map_or_else(|| class.to_owned(), |class| class.handler);
-        if HANDLERS.iter().any(|known| handler.contains(known)) {
-            problems.push(format!("{} has the runtime class {class} ({handler})", full_name(&pod.metadata)));
+        let name = full_name(&pod.metadata);
+        // A proxy that does not answer fails other checks.
+        let Some(Ok(page)) = node(pod).and_then(|node| proxies.get(node)).map(|proxy| proxy.config()) else {
+            continue;
+        };
+        if let Some(reason) = kernel_of_its_own(&page["workloads"][&name]) {
+            problems.push(format!("{name}: {reason}"));
         }
     }
     none(&problems, "these pods do not share their node's kernel, so they cannot be in the mesh:")
+}
+
+/// The reason for which the node's proxy has refused a workload, if it is this one.
+pub(super) fn kernel_of_its_own(workload: &Value) -> Option<&str> {
+    let reason = workload["reason"].as_str().filter(|reason| reason.contains(OWN_KERNEL))?;
+    (workload["state"] == "REFUSED").then_some(reason)
+}
+
+/// Pods with Linkerd's proxy are in Linkerd's mesh, with which weft's pods speak mTLS.
+async fn sidecars(cluster: &Cluster) -> Result<()> {
+    let owners = Owners::read(cluster).await?;
+    let pods = wanted(cluster, &owners).await?;
+    let problems: Vec<_> =
+        pods.into_iter().filter(|pod| has_sidecar(pod)).map(|pod| full_name(&pod.metadata)).collect();
+    none(
+        &problems,
+        "these pods have Linkerd's sidecar and stay with it until they are started again without:",
+    )
+}
+
+fn has_sidecar(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    containers.into_iter().any(|container| container.name == "linkerd-proxy")
 }
 
 /// Open connections from meshed pods to meshed pods that the proxies could not encrypt.

@@ -1,18 +1,18 @@
 //! `weft viz stat`: success rate, requests, latency and connections of resources.
 
+mod policy;
 mod rows;
 
 use anyhow::Result;
 use clap::Args;
-use weft_api::viz::{Meta, ResourceType, StatRow};
+use weft_api::viz::{Meta, ResourceType, Selector, StatRow};
 
-use self::rows::Tables;
+use self::{policy::PolicyTarget, rows::Tables};
 use super::{
     access::Viz,
     notes,
     options::{Output, OutputOption, VizOptions, WindowOption},
     resource::{Kind, Target},
-    selector::Selector,
 };
 use crate::{global::Global, terminal::print};
 
@@ -35,10 +35,15 @@ Examples:
   # What every namespace sends to one service
   weft viz stat ns --to svc/voting-svc --to-namespace emojivoto
 
+  # What the Servers of a namespace let in and refuse, and what each policy let in
+  weft viz stat server -n emojivoto
+  weft viz stat authorizationpolicy -n emojivoto
+
   # All pods, with bytes per second
   weft viz stat po -A -o wide
 
-Types: deploy, sts, ds, rs, rc, job, cj, po, svc, ns, and `all`.
+Types: deploy, sts, ds, rs, rc, job, cj, po, svc, ns, and `all`; of policies server, serverauthorization and
+authorizationpolicy.
 Figures are of what was received; with --to or --from, of what the source sent.
 Resources that are not in the mesh have no figures; --unmeshed lists them too.")]
 pub(crate) struct StatArgs {
@@ -73,6 +78,9 @@ pub(crate) struct StatArgs {
 }
 
 pub(crate) async fn stat(global: &Global, options: &VizOptions, args: &StatArgs) -> Result<()> {
+    if let Some(policies) = PolicyTarget::parse(&args.resources)? {
+        return policy::stat(&Viz::connect(global, options).await?, args, &policies).await;
+    }
     let targets = Target::parse_all(&args.resources)?;
     let other = other_end(args)?;
     let viz = Viz::connect(global, options).await?;
@@ -144,6 +152,7 @@ async fn read(
         }
         query.extend(target.name.clone().map(|name| ("name", name)));
     }
+    query.extend(args.selector.as_ref().map(|selector| ("selector", selector.to_string())));
     if let Some(other) = other {
         let names = match other.prefix {
             "to" => ["to_namespace", "to_type", "to_name"],
@@ -175,24 +184,15 @@ async fn kept(
     };
     let namespace = (!args.all_namespaces && target.kind != Kind::One(ResourceType::Namespace))
         .then_some(viz.namespace.as_str());
+    if rows.is_empty() && args.selector.is_some() {
+        hints.push(format!("None of the {plural} has the labels that -l asks for, or there are none."));
+        return Ok(rows);
+    }
     if rows.is_empty() {
         hints.push(notes::no_such(viz, namespace, plural).await?);
         return Ok(rows);
     }
-    let mut chosen = Vec::new();
-    let found = rows.len();
-    for row in rows {
-        let wanted = match &args.selector {
-            Some(selector) => selector.chooses(viz, &row.resource).await?,
-            None => true,
-        };
-        if wanted {
-            chosen.push(row);
-        }
-    }
-    if chosen.is_empty() {
-        hints.push(format!("None of the {found} {plural} has the labels that -l asks for."));
-    }
+    let mut chosen = rows;
     let unmeshed = |row: &StatRow| row.pods.is_some_and(|pods| pods.meshed == 0);
     let before = chosen.len();
     if !args.unmeshed && target.name.is_none() {

@@ -156,6 +156,7 @@ pub(crate) mod tests {
                 scheme: Some("http".to_owned()),
                 authority: "voting-svc.emojivoto:8080".to_owned(),
                 path: "/emojivoto.v1.VotingService/VoteDoughnut".to_owned(),
+                route: None,
                 headers: Vec::new(),
             }),
             event(TapEventKind::Response { status: 200, latency_ms: 0.123, headers: Vec::new() }),

@@ -2,14 +2,9 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use weft_api::viz::{ResourceRef, ResourceType};
+use weft_api::viz::{ResourceRef, ResourceType, Selector};
 
-use crate::viz::{
-    access::Viz,
-    notes,
-    resource::Target,
-    selector::{Selector, resources},
-};
+use crate::viz::{access::Viz, notes, resource::Target, selector::resources};
 
 /// Which calls are seen.
 #[derive(Debug, Args)]

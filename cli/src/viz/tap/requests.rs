@@ -15,6 +15,7 @@ pub(crate) struct Request {
     pub(crate) tls: Tls,
     pub(crate) method: String,
     pub(crate) path: String,
+    pub(crate) route: Option<String>,
     /// Of the response, once it came.
     pub(crate) status: Option<u16>,
 }
@@ -30,13 +31,14 @@ impl Requests {
     /// The request that an event belongs to, if it was seen. It is forgotten after its end.
     pub(crate) fn of(&mut self, event: &TapEvent) -> Option<Request> {
         match &event.event {
-            TapEventKind::Request { source, destination, tls, method, path, .. } => {
+            TapEventKind::Request { source, destination, tls, method, path, route, .. } => {
                 let request = Request {
                     source: source.clone(),
                     destination: destination.clone(),
                     tls: *tls,
                     method: method.clone(),
                     path: path.clone(),
+                    route: route.clone(),
                     status: None,
                 };
                 self.remember(event.id.clone(), request.clone());

@@ -9,12 +9,26 @@ use crate::viz::{access::printable, tap::Requests};
 /// Rows beyond so many replace the one that was quiet for longest.
 const MOST: usize = 1000;
 
+/// What a request that no route matches has instead of one.
+const NO_ROUTE: &str = "[DEFAULT]";
+
+/// Which calls are one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Summing {
+    /// Those of all sources.
+    pub(super) hide_sources: bool,
+    /// Those of a route, whatever their methods and paths.
+    pub(super) routes: bool,
+}
+
 /// What the calls of a row have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) source: String,
     pub(super) destination: String,
+    /// Empty if calls are summed up by route.
     pub(super) method: String,
+    /// The path, or the route.
     pub(super) path: String,
 }
 
@@ -39,15 +53,15 @@ impl Sums {
 
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    hide_sources: bool,
+    by: Summing,
     requests: Requests,
     rows: HashMap<Key, Sums>,
     total: u64,
 }
 
 impl Calls {
-    pub(super) fn new(hide_sources: bool) -> Self {
-        Self { hide_sources, ..Self::default() }
+    pub(super) fn new(by: Summing) -> Self {
+        Self { by, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, event: &TapEvent) {
@@ -57,13 +71,12 @@ impl Calls {
         let failed = reset.is_some()
             || grpc_status.as_ref().is_some_and(|status| status != "OK")
             || request.status.is_none_or(|status| status >= 500);
-        let source = if self.hide_sources { String::new() } else { name(&request.source) };
-        let key = Key {
-            source,
-            destination: name(&request.destination),
-            method: printable(&request.method),
-            path: printable(&request.path),
+        let source = if self.by.hide_sources { String::new() } else { name(&request.source) };
+        let (method, path) = match self.by.routes {
+            true => (String::new(), printable(request.route.as_deref().unwrap_or(NO_ROUTE))),
+            false => (printable(&request.method), printable(&request.path)),
         };
+        let key = Key { source, destination: name(&request.destination), method, path };
         self.count(key, *duration_ms, failed);
     }
 
@@ -123,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_call_counts_when_it_ends() {
-        let mut calls = Calls::new(false);
+        let mut calls = Calls::new(Summing::default());
         let events = events();
         for event in &events[..2] {
             calls.add(event);
@@ -141,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_row_that_was_quiet_for_longest_makes_room() {
-        let mut calls = Calls::new(false);
+        let mut calls = Calls::new(Summing::default());
         let key = |n: usize| Key {
             source: String::new(),
             destination: String::new(),
@@ -160,10 +173,31 @@ mod tests {
 
     #[test]
     fn hidden_sources_are_one_row() {
-        let mut calls = Calls::new(true);
+        let mut calls = Calls::new(Summing { hide_sources: true, routes: false });
         for event in events() {
             calls.add(&event);
         }
         assert_eq!(calls.rows()[0].0.source, "");
+    }
+
+    #[test]
+    fn calls_of_a_route_are_one_row_whatever_their_paths() {
+        let mut calls = Calls::new(Summing { hide_sources: false, routes: true });
+        for (id, name, to) in
+            [("a", None, "/list"), ("b", Some("vote"), "/vote/1"), ("c", Some("vote"), "/vote/2")]
+        {
+            for mut event in events() {
+                event.id = id.to_owned();
+                if let TapEventKind::Request { path, route, .. } = &mut event.event {
+                    *path = to.to_owned();
+                    *route = name.map(str::to_owned);
+                }
+                calls.add(&event);
+            }
+        }
+        let mut rows: Vec<_> =
+            calls.rows().into_iter().map(|(key, sums)| (key.path, key.method, sums.count)).collect();
+        rows.sort();
+        assert_eq!(rows, [("[DEFAULT]".to_owned(), String::new(), 1), ("vote".to_owned(), String::new(), 2)]);
     }
 }

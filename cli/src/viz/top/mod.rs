@@ -17,7 +17,10 @@ use crossterm::event::{Event, EventStream, KeyEventKind};
 use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::state::{Action, State};
+use self::{
+    calls::Summing,
+    state::{Action, State},
+};
 use super::{
     access::Viz,
     notes::say,
@@ -49,6 +52,9 @@ pub(crate) struct TopArgs {
     /// Sum up the calls of all sources
     #[arg(long)]
     hide_sources: bool,
+    /// Sum up calls by route rather than by method and path
+    #[arg(long)]
+    routes: bool,
     /// Print rather than show: a table, or a line of JSON, every ten seconds
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<TopOutput>,
@@ -69,7 +75,7 @@ pub(crate) async fn top(global: &Global, options: &VizOptions, args: &TopArgs) -
     let viz = Arc::new(Viz::connect(global, options).await?);
     let paths = args.calls.paths(&viz, &targets).await?;
     let title = format!("weft viz top {} -n {}", args.calls.words(), viz.namespace);
-    let mut state = State::new(title, args.hide_sources);
+    let mut state = State::new(title, Summing { hide_sources: args.hide_sources, routes: args.routes });
     let mut session = Session::open(&viz, paths);
     match args.output {
         None if stdout().is_terminal() && stdin().is_terminal() => {

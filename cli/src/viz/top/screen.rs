@@ -55,7 +55,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows: &[(Key
             (true, false) => "▲",
             (false, _) => "",
         };
-        align(*column, format!("{}{mark}", column.title()))
+        align(*column, format!("{}{mark}", state.title_of(*column)))
     });
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED));
     let shown = rows.iter().skip(state.offset).take(room).map(|(key, sums)| {
@@ -208,7 +208,10 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::viz::{tap::tests::events, top::tests::call};
+    use crate::viz::{
+        tap::tests::events,
+        top::{calls::Summing, tests::call},
+    };
 
     fn screen(state: &mut State, width: u16, height: u16) -> Vec<String> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn calls_are_a_table_with_the_sorted_column_marked() {
-        let mut state = State::new("deploy/web -n emojivoto".to_owned(), false);
+        let mut state = State::new("deploy/web -n emojivoto".to_owned(), Summing::default());
         for event in events() {
             state.calls.add(&event);
         }
@@ -241,7 +244,7 @@ mod tests {
 
     #[test]
     fn on_a_narrow_terminal_the_end_of_the_path_and_the_figures_stay() {
-        let mut state = State::new("deploy/web".to_owned(), false);
+        let mut state = State::new("deploy/web".to_owned(), Summing::default());
         for event in events() {
             state.calls.add(&event);
         }
@@ -256,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_filter_is_shown_while_one_types() {
-        let mut state = State::new("deploy/web".to_owned(), true);
+        let mut state = State::new("deploy/web".to_owned(), Summing { hide_sources: true, routes: false });
         state.typing = true;
         state.filter = "vote".to_owned();
         let lines = screen(&mut state, 80, 5);
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn help_and_small_terminals_do_not_break_the_screen() {
-        let mut state = State::new("deploy/web".to_owned(), false);
+        let mut state = State::new("deploy/web".to_owned(), Summing::default());
         state.help = true;
         state.offset = usize::MAX;
         assert!(screen(&mut state, 80, 24).iter().any(|line| line.contains("Keys")));

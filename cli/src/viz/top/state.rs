@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::calls::{Calls, Key, Sums};
+use super::calls::{Calls, Key, Summing, Sums};
 
 /// The columns that rows can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Column {
 pub(super) struct State {
     /// What is tapped, for the title.
     pub(super) title: String,
-    pub(super) hide_sources: bool,
+    pub(super) by: Summing,
     pub(super) sort: Column,
     pub(super) descending: bool,
     pub(super) filter: String,
@@ -95,10 +95,10 @@ pub(super) enum Action {
 }
 
 impl State {
-    pub(super) fn new(title: String, hide_sources: bool) -> Self {
+    pub(super) fn new(title: String, by: Summing) -> Self {
         Self {
             title,
-            hide_sources,
+            by,
             sort: Column::Count,
             descending: true,
             filter: String::new(),
@@ -108,16 +108,25 @@ impl State {
             offset: 0,
             dropped: 0,
             note: String::new(),
-            calls: Calls::new(hide_sources),
+            calls: Calls::new(by),
         }
     }
 
     pub(super) fn columns(&self) -> Vec<Column> {
         let mut columns = Column::ALL.to_vec();
-        if self.hide_sources {
-            columns.retain(|column| *column != Column::Source);
-        }
+        columns.retain(|column| match column {
+            Column::Source => !self.by.hide_sources,
+            Column::Method => !self.by.routes,
+            _ => true,
+        });
         columns
+    }
+
+    pub(super) fn title_of(&self, column: Column) -> &'static str {
+        match column {
+            Column::Path if self.by.routes => "Route",
+            column => column.title(),
+        }
     }
 
     /// The rows that the filter leaves, in order.
@@ -230,7 +239,7 @@ mod tests {
     use crate::viz::{tap::tests::events, top::tests::call};
 
     fn state() -> State {
-        let mut state = State::new("deploy/web".to_owned(), false);
+        let mut state = State::new("deploy/web".to_owned(), Summing::default());
         for (path, count, ms) in [("/api/list", 3, 2.0), ("/api/vote", 1, 9.0)] {
             for at in 0..count {
                 call(&mut state.calls, &format!("{path}{at}"), path, ms);

@@ -24,6 +24,17 @@ pub(crate) const FAILURES: &[Failure] = &[
         },
     },
     Failure {
+        name: "a_definition_without_the_version_that_is_read",
+        options: DEFAULT,
+        description: "control plane CustomResourceDefinitions exist",
+        result: "error",
+        says: &["servers.policy.linkerd.io (it exists, but without the version v1beta3 that weft reads)"],
+        anchor: "weft-existence-crd",
+        healthy: None,
+        break_it: |lab| serve_servers(lab, false),
+        mend_it: |lab| serve_servers(lab, true),
+    },
+    Failure {
         name: "no_namespace",
         options: &["-L", "elsewhere"],
         description: "control plane Namespace exists",
@@ -282,4 +293,14 @@ fn deployment(lab: &Lab, available: u32) {
 
 fn networks(lab: &Lab, networks: &str) {
     value(lab, "clusterNetworks", json!(networks));
+}
+
+fn serve_servers(lab: &Lab, served: bool) {
+    let path = "/spec/versions/3";
+    let patch = json!([
+        { "op": "test", "path": format!("{path}/name"), "value": "v1beta3" },
+        { "op": "replace", "path": format!("{path}/served"), "value": served },
+    ]);
+    let crd = "crd/servers.policy.linkerd.io";
+    lab.kubectl(&["patch", crd, "--type=json", "-p", &patch.to_string()], "");
 }

@@ -75,23 +75,35 @@ pub(crate) const FAILURES: &[Failure] = &[
         "a_pod_with_a_kernel_of_its_own",
         "meshed pods share their node's kernel",
         "warning",
-        &["demo/sandbox has the runtime class sandboxed (runsc)"],
+        &["demo/sandbox: the pod has a kernel of its own (handler runsc)"],
         "weft-data-plane-runtime-class",
         |lab| {
-            lab.apply(&json!({
-                "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": { "name": "sandboxed" }, "handler": "runsc",
-            }));
-            let mut pod = objects::pod("demo", "sandbox", "n1", "10.244.1.9", &json!({}));
-            pod["spec"]["runtimeClassName"] = json!("sandboxed");
-            lab.apply(&pod);
+            lab.apply(&objects::pod("demo", "sandbox", "n1", "10.244.1.9", &json!({})));
             let mut config = objects::config("web");
-            config["workloads"]["demo/sandbox"] = json!({ "state": "SERVED", "reason": "" });
+            config["workloads"]["demo/sandbox"] = json!({
+                "state": "REFUSED",
+                "reason": "the pod has a kernel of its own (handler runsc): its connections cannot be seen from the node",
+            });
             lab.page(0, &config, objects::METRICS);
         },
         |lab| {
             delete(lab, "pod", "sandbox");
             objects::healthy_pages(lab);
         },
+    ),
+    failure(
+        "a_pod_with_linkerds_sidecar",
+        "meshed pods have no proxy of their own",
+        "warning",
+        &["demo/linkerds"],
+        "weft-data-plane-sidecars",
+        |lab| {
+            let mut pod = objects::pod("demo", "linkerds", "n1", "10.244.1.9", &json!({}));
+            let sidecar = json!({ "name": "linkerd-proxy", "image": "proxy" });
+            pod["spec"]["containers"].as_array_mut().expect("containers").push(sidecar);
+            lab.apply(&pod);
+        },
+        |lab| delete(lab, "pod", "linkerds"),
     ),
     failure(
         "plaintext_between_meshed_pods",

@@ -102,6 +102,8 @@ fn bad_chunks_break_the_connection() {
         "1\r\nab\r\n",
         "ffffffffffffffff\r\n",
         "1;\0\r\n",
+        "1\x0c\r\na\r\n",
+        "0\x0c\r\n\r\n",
         &format!("1;{}\r\na\r\n", "x".repeat(3000)).repeat(6),
         &"\r\n".repeat(2),
         "0\r\nX : y\r\n\r\n",

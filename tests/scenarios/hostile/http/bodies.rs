@@ -31,13 +31,15 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "zero_window_http1",
-            "Clients that do not read 100 large responses make the application wait, and the proxies buffer little.",
+            "Clients that do not read 100 large responses make the application wait, the proxies buffer little, and it is \
+             counted.",
             readers::zero_window_http1,
         )
         .within(Duration::from_secs(120))
         .scenario(
             "zero_window_http2",
-            "HTTP/2 streams that are given no window make the application wait, and the proxies buffer little.",
+            "HTTP/2 streams that are given no window make the application wait, the proxies buffer little, and it \
+             is counted.",
             readers::zero_window_http2,
         )
         .within(Duration::from_secs(120))

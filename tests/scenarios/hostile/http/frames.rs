@@ -34,7 +34,7 @@ pub(super) fn area() -> Area {
         )
         .scenario(
             "control_floods",
-            "SETTINGS, PING, PRIORITY and WINDOW_UPDATE without end cost no memory, whether the answers are read.",
+            "SETTINGS, PING, PRIORITY and WINDOW_UPDATE without end are counted, and end the connection with GOAWAY.",
             control_floods,
         )
         .within(Duration::from_secs(150))
@@ -48,9 +48,13 @@ struct Frequent<'a> {
     next: &'a (dyn Fn(u32) -> Frames + Sync),
     /// The reason in the log; `None`: the connections are not ended.
     reason: Option<&'a str>,
+    /// The label `error` of the metric.
+    error: &'a str,
 }
 
-/// How h2 calls ENHANCE_YOUR_CALM.
+const PROTOCOL: &str = "protocol error";
+const ENHANCE_YOUR_CALM: u32 = 11;
+/// How h2 calls it.
 const EXCESSIVE: &str = "excessive load";
 
 /// Floods an application that answers, from both attackers.
@@ -72,7 +76,11 @@ fn flood(mesh: &Mesh, frames: &Frequent<'_>) -> Result<()> {
         match frames.reason {
             Some(reason) => {
                 ensure!(flooded.ended > 0, "{what}: no connection was ended");
-                attacker.noticed(mesh, &watch, "protocol error", reason)
+                if frames.error == "flood" {
+                    let calm = flooded.goaways.get(&ENHANCE_YOUR_CALM).copied().unwrap_or_default();
+                    ensure!(calm > 0, "{what}: nobody asked for calm: {flooded}");
+                }
+                attacker.noticed(mesh, &watch, frames.error, reason)
             }
             None => {
                 ensure!(flooded.ended == 0, "{what}: connections were ended");
@@ -100,6 +108,7 @@ fn rapid_reset(mesh: &Mesh) -> Result<()> {
                 })
             },
             reason: Some(EXCESSIVE),
+            error: PROTOCOL,
         },
     )
 }
@@ -121,6 +130,7 @@ fn slow_reset(mesh: &Mesh) -> Result<()> {
                 })
             },
             reason: None,
+            error: PROTOCOL,
         },
     )
 }
@@ -130,7 +140,10 @@ fn continuation_flood(mesh: &Mesh) -> Result<()> {
     for (what, payload) in [("empty CONTINUATION", Vec::new()), ("full CONTINUATION", field().repeat(15))] {
         let next =
             |_| (0..16).fold(Frames::default(), |all, _| all.frame(kind::CONTINUATION, 0, 1, &payload));
-        flood(mesh, &Frequent { what, first: first.clone(), next: &next, reason: Some(EXCESSIVE) })?;
+        flood(
+            mesh,
+            &Frequent { what, first: first.clone(), next: &next, reason: Some(EXCESSIVE), error: PROTOCOL },
+        )?;
     }
     Ok(())
 }
@@ -152,7 +165,7 @@ fn header_bombs(mesh: &Mesh) -> Result<()> {
         ("a header of 1 MB", large, Some("connection error")),
     ] {
         let next = |n: u32| Frames::default().request(flag::END_STREAM, 2 * n + 1, &block);
-        flood(mesh, &Frequent { what, first: Frames::client(65_535), next: &next, reason })?;
+        flood(mesh, &Frequent { what, first: Frames::client(65_535), next: &next, reason, error: PROTOCOL })?;
     }
     Ok(())
 }
@@ -171,7 +184,9 @@ fn control_floods(mesh: &Mesh) -> Result<()> {
     let floods: [(&str, &(dyn Fn(u32) -> Frames + Sync)); 4] =
         [("SETTINGS", &settings), ("PING", &pings), ("WINDOW_UPDATE", &windows), ("PRIORITY", &priorities)];
     for (what, next) in floods {
-        flood(mesh, &Frequent { what, first: Frames::client(65_535), next, reason: None })?;
+        let reason = format!("a flood of {what}");
+        let first = Frames::client(65_535);
+        flood(mesh, &Frequent { what, first, next, reason: Some(&reason), error: "flood" })?;
     }
     Ok(())
 }
@@ -179,5 +194,8 @@ fn control_floods(mesh: &Mesh) -> Result<()> {
 fn empty_data(mesh: &Mesh) -> Result<()> {
     let next = |_| (0..500).fold(Frames::default(), |all, _| all.frame(kind::DATA, 0, 1, &[]));
     let first = Frames::client(65_535).request(0, 1, &[]);
-    flood(mesh, &Frequent { what: "empty DATA", first, next: &next, reason: Some(EXCESSIVE) })
+    flood(
+        mesh,
+        &Frequent { what: "empty DATA", first, next: &next, reason: Some(EXCESSIVE), error: PROTOCOL },
+    )
 }

@@ -22,11 +22,15 @@ use super::{by_each, survive};
 /// What the application would send to each request.
 const RESPONSE: usize = 100 << 20;
 
+/// After 10 s, a client counts as one that does not read.
+const SLOW: Duration = Duration::from_secs(12);
+
 pub(super) fn zero_window_http1(mesh: &Mesh) -> Result<()> {
     const CLIENTS: usize = 100;
     by_each(mesh, |attacker| {
         let sent = Arc::new(AtomicU64::new(0));
         let server = mesh.pod("victim").serve(mesh.unused_port(), large_responses(&sent))?;
+        let watch = mesh.proxy(attacker.node).watch()?;
         let target = mesh.pod("victim").at(server.port());
         // 64 KiB per connection and direction, and what TLS needs.
         survive(mesh, "100 clients that do not read", 60, || {
@@ -40,8 +44,10 @@ pub(super) fn zero_window_http1(mesh: &Mesh) -> Result<()> {
                 before = sent.load(Ordering::Relaxed);
                 thread::sleep(Duration::from_secs(1));
             }
+            thread::sleep(SLOW);
             Ok(())
         })?;
+        attacker.noticed(mesh, &watch, "slow reader", "slow reader")?;
         let sent = sent.load(Ordering::Relaxed);
         println!("    the application could send {} MiB of {}", sent >> 20, (RESPONSE * CLIENTS) >> 20);
         ensure!(sent < (RESPONSE * CLIENTS / 2) as u64, "the application did not have to wait");
@@ -83,6 +89,7 @@ pub(super) fn zero_window_http2(mesh: &Mesh) -> Result<()> {
             }),
         )?;
         let target = mesh.pod("victim").at(server.port());
+        let watch = mesh.proxy(attacker.node).watch()?;
         // At most the 64 KiB of each stream's window; how much of it is there at a time depends on the load.
         survive(mesh, "4 000 streams without a window", 260, || {
             let streams = attacker.pod.connect_many(target, CONNECTIONS)?;
@@ -91,8 +98,9 @@ pub(super) fn zero_window_http2(mesh: &Mesh) -> Result<()> {
                     .fold(Frames::client(0), |frames, n| frames.request(flag::END_STREAM, 2 * n + 1, &[]));
                 stream.write_all(requests.bytes())?;
             }
-            thread::sleep(Duration::from_secs(4));
+            thread::sleep(SLOW);
             Ok(())
-        })
+        })?;
+        attacker.noticed(mesh, &watch, "slow reader", "slow reader")
     })
 }

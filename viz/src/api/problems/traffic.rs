@@ -49,7 +49,8 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
         let rate = success(*total);
         if rate < GOOD {
             let baseline = counts_before.get(ends).filter(|total| total.0 > 0.0).map(|total| success(*total));
-            let worst = worst_of(app, ask, &ask.view.pods_of(resource)).await.into_iter().next();
+            let worst =
+                worst_of(app, ask, &ask.view.pods_of(resource), WINDOW as f64).await.into_iter().next();
             let severity = if rate < CRITICAL { Severity::Critical } else { Severity::Warning };
             let percent = rate * 100.0;
             found.push(Found {

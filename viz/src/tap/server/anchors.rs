@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-const NAME: &str = "weft-identity-trust-roots";
+pub(crate) const NAME: &str = "weft-identity-trust-roots";
 const KEY: &str = "ca-bundle.crt";
 /// A rotation keeps the old anchors for much longer.
 const INTERVAL: Duration = Duration::from_secs(15);

@@ -17,7 +17,7 @@ use weft_api::viz::{ErrorCode, Failure};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const NAMESPACE: &str = "kube-system";
-const NAME: &str = "extension-apiserver-authentication";
+pub(crate) const NAME: &str = "extension-apiserver-authentication";
 const INTERVAL: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

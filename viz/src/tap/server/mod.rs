@@ -18,6 +18,9 @@ mod review;
 mod role;
 mod routes;
 
+pub(crate) use self::{
+    anchors::NAME as TRUST_ANCHORS, front_proxy::NAME as FRONT_PROXY, registration::API_SERVICE,
+};
 pub use self::{
     local::{local_router, make_token, serve_local},
     role::{Server, ServerError, run},

@@ -24,7 +24,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Current, ServingCertificate};
 
-const API_SERVICE: &str = "v1alpha1.tap.linkerd.io";
+pub(crate) const API_SERVICE: &str = "v1alpha1.tap.linkerd.io";
 /// How often the bundle is compared: somebody may have installed the APIService again.
 const INTERVAL: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(2);

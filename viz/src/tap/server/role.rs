@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::Client;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weft_control::index::Cluster;
 
@@ -48,8 +48,9 @@ pub enum ServerError {
 /// Why it does not start.
 pub async fn run(server: Server, stop: CancellationToken) -> Result<(), ServerError> {
     let Server { role, client, cluster, unsynced } = server;
-    let listen =
-        async |address| TcpListener::bind(address).await.map_err(|error| ServerError::Listen(address, error));
+    let listen = async |address| {
+        weft_control::listen(address).await.map_err(|error| ServerError::Listen(address, error))
+    };
     let (listener, admin_listener) = (listen(role.listen).await?, listen(role.admin).await?);
     let credentials = Arc::new(Credentials::start(role.tap.credentials()));
     let fan_out = Arc::new(FanOut::new(FanOutConfig {

@@ -38,6 +38,8 @@ export type TapEvent =
       scheme: string | null;
       authority: string;
       path: string;
+      /** The route that it matched; null if it matched none. */
+      route?: string | null;
       headers: TapHeaders;
     })
   | (TapEventBase & { event: "response"; status: number; latencyMs: number; headers: TapHeaders })

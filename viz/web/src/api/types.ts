@@ -265,6 +265,21 @@ export interface AuthzRow {
   http: HttpStats | null;
 }
 
+// === GET /api/policy-reports ===
+
+export interface PolicyRow {
+  type: "server" | "serverauthorization" | "authorizationpolicy";
+  namespace: string;
+  name: string;
+  /** The Server that an authorization let clients in to; null in the row of a Server. */
+  server: string | null;
+  /** What nothing allowed; null in the row of an authorization. */
+  deniedRps: number | null;
+  http: HttpStats | null;
+  /** null in the row of an authorization. */
+  openConnections: number | null;
+}
+
 // === GET /api/resource/NAMESPACE/TYPE/NAME ===
 
 export interface ResourceDetail {

@@ -4,6 +4,7 @@ import { Outlet, useLocation, useNavigation } from "react-router";
 import { ConnectionBanner } from "./ConnectionBanner";
 import styles from "./Layout.module.css";
 import { Navigation } from "./Navigation";
+import { Notices } from "./Notices";
 import { TopBar } from "./TopBar";
 
 export function Layout() {
@@ -43,6 +44,7 @@ export function Layout() {
         <TopBar onMenu={() => setMenuAt(pathname)} />
         <div className={loading ? styles.progress : styles.noProgress} aria-hidden />
         <ConnectionBanner />
+        <Notices />
         <main id="main" ref={main} tabIndex={-1} className={styles.main}>
           <Outlet />
         </main>

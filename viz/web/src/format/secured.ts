@@ -15,6 +15,7 @@ const REASONS: Record<string, string> = {
   loopback: "within the pod",
   not_provided_by_service_discovery: "the destination has no identity: not meshed, a skipped port, or outside the mesh",
   no_tls_from_remote: "the client sent no TLS: it is not meshed",
+  from_node: "the node itself, as for health checks, which is not meshed",
 };
 
 export function securedLabel(secured: Secured): string {

@@ -1,12 +1,12 @@
 // The map: pan, zoom, select. Places come from the layout and change only with it.
-import { Background, BackgroundVariant, MiniMap, ReactFlow, ReactFlowProvider, useReactFlow, useStore, type FitViewOptions } from "@xyflow/react";
+import { Background, BackgroundVariant, getViewportForBounds, MiniMap, ReactFlow, ReactFlowProvider, useReactFlow, useStore, useStoreApi, type FitViewOptions } from "@xyflow/react";
 import "@xyflow/react/dist/style.css";
 import { useEffect, useMemo, useRef } from "react";
 import { useIsDark } from "../theme/theme";
 import { Details } from "./Details";
 import { matches, toFlow, type FlowNode } from "./flow";
 import { GroupBox } from "./GroupBox";
-import type { Layout } from "./layout";
+import type { Box, Layout } from "./layout";
 import { MapActions } from "./MapActions";
 import { MapControls } from "./MapControls";
 import type { MapState } from "./state";
@@ -20,7 +20,10 @@ import { WorkloadNode } from "./WorkloadNode";
 const NODE_TYPES = { workload: WorkloadNode, "group-box": GroupBox };
 const EDGE_TYPES = { traffic: TrafficEdge };
 // The buttons at the left bottom cover nothing.
-const FIT: FitViewOptions = { padding: { y: "7%", left: "64px", right: "4%" }, maxZoom: 1.1, duration: 0 };
+type Fit = Required<Pick<FitViewOptions, "padding" | "maxZoom" | "duration">>;
+const FIT: Fit = { padding: { y: "7%", left: "64px", right: "4%" }, maxZoom: 1.1, duration: 0 };
+const FOUND: Fit = { padding: 0.3, maxZoom: 1, duration: 200 };
+const MIN_ZOOM = 0.05;
 /** Below these zooms, nodes show their name only, or only their mark. */
 const FAR = 0.55;
 const TINY = 0.24;
@@ -51,9 +54,8 @@ function Map({ view, state, hidden, scope }: Props) {
   const known = state.select !== null && [...view.nodes, ...view.edges].some((item) => item.id === state.select);
   const distance = useStore((store) => (store.transform[2] < TINY ? "map-far map-tiny" : store.transform[2] < FAR ? "map-far" : ""));
   const beside = !narrow && known;
-  useFit(layout?.key, `${scope} ${state.grouping} ${[...state.open].join()} ${narrow}`, beside);
+  useFit(busy ? null : layout, view, `${scope} ${state.grouping} ${[...state.open].join()} ${narrow}`, state.find, beside);
   useShowSelected(layout, state.select, beside);
-  useFind(view, state.find, layout !== null);
 
   return (
     <>
@@ -63,7 +65,7 @@ function Map({ view, state, hidden, scope }: Props) {
       {flow && (
         <MapActions.Provider value={actions}>
           <ReactFlow nodes={flow.nodes} edges={flow.edges} nodeTypes={NODE_TYPES} edgeTypes={EDGE_TYPES} colorMode={dark ? "dark" : "light"}
-            minZoom={0.05} maxZoom={2} fitView fitViewOptions={fitOptions(beside)} onlyRenderVisibleElements={flow.nodes.length > 300}
+            minZoom={MIN_ZOOM} maxZoom={2} fitView fitViewOptions={fitOptions(beside)} onlyRenderVisibleElements={flow.nodes.length > 300}
             nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} elementsSelectable={false}
             preventScrolling={false} zoomOnScroll={false} panOnScroll={false} zoomActivationKeyCode={["Control", "Meta"]} zoomOnDoubleClick={false}
             onPaneClick={() => state.setSelect(null)} onEdgeClick={(_, edge) => state.setSelect(edge.id)}
@@ -92,7 +94,7 @@ function frameSize({ width, height }: Layout): React.CSSProperties {
 }
 
 /** Room for the details of what is selected, which lie over the right of the map. */
-function fitOptions(details: boolean): FitViewOptions {
+function fitOptions(details: boolean): Fit {
   return details ? { ...FIT, padding: { y: "7%", left: "64px", right: "340px" } } : FIT;
 }
 
@@ -101,19 +103,40 @@ function minimapClass(node: FlowNode): string {
   return styles[`mini-${node.data.node.health}`] ?? "";
 }
 
-/** Fits the map into its frame when the reader changes what is shown, not when the cluster changes. */
-function useFit(layoutKey: string | undefined, choice: string, details: boolean): void {
-  const { fitView } = useReactFlow();
-  const fitted = useRef("");
+/**
+ * Fits everything into the frame when the reader chooses something else, and what is found while a name is typed.
+ * Nothing moves when the cluster changes, and nothing is fitted before it is laid out.
+ */
+function useFit(layout: Layout | null, view: View, choice: string, find: string, details: boolean): void {
+  const { setViewport, viewportInitialized } = useReactFlow();
+  const store = useStoreApi();
+  const text = find.trim().toLowerCase();
+  const fitted = useRef({ choice: "", text: "" });
+  const latest = useRef(view);
   useEffect(() => {
-    if (!layoutKey || fitted.current === choice) return;
-    // The new layout comes after the choice; the old one must not be fitted instead.
+    latest.current = view;
+  }, [view]);
+  useEffect(() => {
+    const chosen = fitted.current.choice !== choice;
+    if (!layout || !viewportInitialized || (!chosen && fitted.current.text === text)) return;
     const timer = setTimeout(() => {
-      fitted.current = choice;
-      void fitView(fitOptions(details));
-    }, 60);
+      fitted.current = { choice, text };
+      const found = text === "" ? [] : latest.current.nodes.filter((node) => matches(node, text)).flatMap(({ id }) => layout.nodes.get(id) ?? []);
+      if (found.length === 0 && !chosen) return;
+      const { padding, maxZoom, duration } = found.length > 0 ? FOUND : fitOptions(details);
+      // React Flow's own fitView waits until it has measured all nodes, and may never do it.
+      const { width, height } = store.getState();
+      void setViewport(getViewportForBounds(around(found.length > 0 ? found : [...layout.nodes.values(), ...layout.groups.values()]), width, height, MIN_ZOOM, maxZoom, padding), { duration });
+      // A new layout is first drawn; a name is first typed to its end.
+    }, chosen ? 60 : 250);
     return () => clearTimeout(timer);
-  }, [layoutKey, choice, fitView, details]);
+  }, [layout, viewportInitialized, choice, text, setViewport, store, details]);
+}
+
+function around(boxes: Box[]): Box {
+  const [x, y] = [Math.min(...boxes.map((box) => box.x)), Math.min(...boxes.map((box) => box.y))];
+  const [right, bottom] = [Math.max(...boxes.map((box) => box.x + box.width)), Math.max(...boxes.map((box) => box.y + box.height))];
+  return { x, y, width: right - x, height: bottom - y };
 }
 
 /** Moves the map only if its details would hide what was selected. */
@@ -130,22 +153,4 @@ function useShowSelected(layout: Layout | null, select: string | null, details: 
     // Once for each selection.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [select]);
-}
-
-/** Moves to what is found while a name is typed. */
-function useFind(view: View, find: string, ready: boolean): void {
-  const { fitView } = useReactFlow();
-  const text = find.trim().toLowerCase();
-  const latest = useRef(view);
-  useEffect(() => {
-    latest.current = view;
-  }, [view]);
-  useEffect(() => {
-    if (!ready || text === "") return;
-    const timer = setTimeout(() => {
-      const nodes = latest.current.nodes.filter((node) => matches(node, text)).map(({ id }) => ({ id }));
-      if (nodes.length > 0) void fitView({ nodes, padding: 0.3, maxZoom: 1, duration: 200 });
-    }, 250);
-    return () => clearTimeout(timer);
-  }, [text, ready, fitView]);
 }

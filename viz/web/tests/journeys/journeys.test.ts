@@ -28,6 +28,17 @@ describe("the doughnut", () => {
   });
 });
 
+describe("what figures lack", () => {
+  it("is said once, on every page", async () => {
+    const { page, context, complaints } = await visit(bed, "/namespaces/emojivoto/deployments/voting");
+    const notices = page.getByRole("status", { name: "What the figures lack" });
+    await notices.getByText("Figures of node-d are missing: no proxy runs there.").waitFor();
+    expect(await notices.getByRole("listitem").count()).toBe(1);
+    expectQuiet(complaints);
+    await context.close();
+  });
+});
+
 describe("the URL", () => {
   it("holds the whole view, and the time range goes along", async () => {
     const { page, context } = await visit(bed, "/namespaces/emojivoto/deployments?metrics=tcp&q=vo&sort=-connections&w=1h");

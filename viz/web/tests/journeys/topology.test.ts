@@ -12,6 +12,17 @@ afterAll(() => bed.close());
 const places = (page: Page) => page.evaluate(() => [...document.querySelectorAll<HTMLElement>(".react-flow__node")].map((node) => [node.dataset.id, node.style.transform].join(" ")).sort());
 const lines = (page: Page) => page.evaluate(() => [...document.querySelectorAll(".react-flow__edge path:first-child")].map((path) => path.getAttribute("d")).sort());
 const viewport = (page: Page) => page.evaluate(() => document.querySelector<HTMLElement>(".react-flow__viewport")?.style.transform);
+/** Waits until the map is laid out and has stopped moving. */
+async function settled(page: Page): Promise<void> {
+  await page.locator('[aria-busy="false"]:has(> .react-flow)').waitFor({ timeout: 60_000 });
+  let before: string | undefined;
+  await expect.poll(async () => {
+    const now = await viewport(page);
+    const same = now === before;
+    before = now;
+    return same;
+  }, { timeout: 30_000, interval: 400 }).toBe(true);
+}
 
 describe("200 workloads", () => {
   it("are folded at first, unfold, and are found by name", async () => {
@@ -27,16 +38,16 @@ describe("200 workloads", () => {
     await page.getByRole("searchbox", { name: "Find a workload" }).fill("fraud-quotes");
     const found = page.getByRole("button", { name: /^fraud-quotes *in shop-fraud/ });
     await found.waitFor({ timeout: 60_000 });
-    await page.waitForTimeout(1_500);
-    const box = await found.boundingBox();
-    expect((box?.width ?? 0) > 100, "what is found is large enough to read").toBe(true);
+    // The map is laid out again, then moves to what was found.
+    const width = async () => (await found.boundingBox())?.width ?? 0;
+    await expect.poll(width, { timeout: 30_000, message: "what is found is large enough to read" }).toBeGreaterThan(100);
     expectQuiet(complaints);
     await context.close();
   });
   it("stay where they are while figures change", async () => {
     const { page, context } = await visit(bed, "/topology?group=boxes");
     await page.locator(".react-flow__node").first().waitFor({ timeout: 60_000 });
-    await page.waitForTimeout(1_000);
+    await settled(page);
     const before = [await places(page), await lines(page), await viewport(page)];
     const figures = await page.locator(".react-flow__viewport").textContent();
     await page.waitForResponse(/api\/topology/, { timeout: 30_000 });

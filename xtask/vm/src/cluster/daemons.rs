@@ -14,6 +14,9 @@ use crate::daemon::{Daemon, Plan, Processes, Ready, tail};
 use crate::error::{Error, Result};
 use crate::http;
 
+/// As the chart sets it: docs/performance.md.
+const PROXY_MALLOC: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_max=16384");
+
 impl Cluster {
     /// Starts a daemon and waits until it is ready. If one runs already, a proxy takes over from it (the old one
     /// drains and ends by itself); see [`Cluster::restart`] for ending it first.
@@ -168,10 +171,12 @@ impl Cluster {
     }
 
     fn plan(&self, daemon: &Daemon) -> Result<Plan> {
+        let mut env = self.config.env.clone();
         let (program, args, state) = match daemon {
             Daemon::Control => ("weft-control", self.control_args(), self.layout.control_state()),
             Daemon::Proxy(node) => {
                 self.node_net(node)?;
+                env.insert(0, (PROXY_MALLOC.0.to_owned(), PROXY_MALLOC.1.to_owned()));
                 ("weft-proxy", self.proxy_args(node)?, self.layout.proxy_state(node))
             }
         };
@@ -179,7 +184,7 @@ impl Cluster {
             what: format!("{program} ({daemon})"),
             program: self.binary(program),
             args,
-            env: self.config.env.clone(),
+            env,
             log: self.log(daemon),
             cgroup: Cgroup::create(self.cgroup().path().join(daemon.to_string()))?,
             admin_address: state.join("admin-address"),

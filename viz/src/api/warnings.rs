@@ -1,0 +1,83 @@
+//! Warnings that concern every answer with figures: their source is slow, or knows less than the window.
+
+use std::time::Duration;
+
+use weft_api::viz::Source;
+
+use super::{App, Ask};
+use crate::query::{Filter, Kind, Query};
+
+/// The calls whose answers have figures of the window.
+const WITH_FIGURES: [&str; 10] = [
+    "authz",
+    "edges",
+    "overview",
+    "pods",
+    "policy-reports",
+    "resource",
+    "routes",
+    "timeseries",
+    "topology",
+    "tps-reports",
+];
+/// An answer that takes longer tells so.
+const SLOW: Duration = Duration::from_secs(3);
+/// What the question for the beginning may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Adds them to an answer that took so long.
+pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
+    if !WITH_FIGURES.contains(&call) {
+        return;
+    }
+    let source = match app.figures.source() {
+        Source::Prometheus => "Prometheus",
+        Source::Proxies => "weft-viz",
+    };
+    if took > SLOW {
+        let seconds = took.as_secs_f64();
+        let message = format!("This answer took {seconds:.0} s: {source} or this machine is slow.");
+        ask.warn("source_slow", message);
+    }
+    // A failure to tell would be a failure of the answer, too.
+    let known = tokio::time::timeout(LIMIT, known(app, ask)).await.ok().flatten();
+    let (window, interval) = (ask.window.length().as_secs_f64(), app.settings.scrape_interval.as_secs_f64());
+    if let Some(known) = known.filter(|known| is_too_short(*known, window, interval)) {
+        let message = format!("The figures are of the last {}: {source} has none of before.", words(known));
+        ask.warn("history_too_short", message);
+    }
+}
+
+/// For how many seconds there are figures of the proxies.
+async fn known(app: &App, ask: &Ask) -> Option<f64> {
+    let query = Query::new("process_start_time_seconds", Kind::FirstSeen(ask.window.length().as_secs()))
+        .filter(Filter::is("job", "weft-proxy"));
+    let samples = app.figures.instant(&query, ask.at).await.ok()?;
+    samples.iter().map(|sample| ask.at as f64 - sample.value).max_by(f64::total_cmp)
+}
+
+/// Two scrapes, and the steps in which the beginning is looked for, make no difference.
+fn is_too_short(known: f64, window: f64, interval: f64) -> bool {
+    known + Kind::seen_step(window as u64) as f64 + 2.0 * interval < window
+}
+
+fn words(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{:.0} s", s.max(0.0)),
+        s if s < 5400.0 => format!("{:.0} minutes", s / 60.0),
+        s => format!("{:.1} hours", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_too_short_if_a_part_of_the_window_is_missing() {
+        assert!(is_too_short(20.0, 60.0, 5.0));
+        assert!(!is_too_short(45.0, 60.0, 10.0), "two scrapes later it is complete");
+        assert!(is_too_short(1800.0, 3600.0, 10.0) && !is_too_short(3560.0, 3600.0, 10.0));
+        assert_eq!([20.4, 600.0, 7200.0].map(words), ["20 s", "10 minutes", "2.0 hours"]);
+    }
+}
