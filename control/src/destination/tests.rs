@@ -343,5 +343,5 @@ async fn many_endpoints_come_in_small_messages() {
     while sizes.iter().sum::<usize>() < 40 {
         sizes.push(added(next(&mut stream).await).0.len());
     }
-    assert_eq!(sizes, [12, 12, 12, 4]);
+    assert_eq!(sizes, [6, 6, 6, 6, 6, 6, 4]);
 }

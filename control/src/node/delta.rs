@@ -108,7 +108,7 @@ fn changes(
             return None;
         }
         let (before, new) = (before.map(|old| workload(old, mesh)), workload(new, mesh));
-        (before.as_ref() != Some(&new)).then(|| Update { kind: Some(Kind::Upsert(new)) })
+        (before.as_ref() != Some(&new)).then_some(Update { kind: Some(Kind::Upsert(new)) })
     };
     let upserts = now.values().filter_map(upsert);
     let unmeshed = unmeshed.difference(unmeshed_before);

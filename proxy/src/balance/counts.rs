@@ -40,11 +40,16 @@ impl Counts {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that waits.
-    pub fn wait(&self) -> Waiting<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// Counts a request that waits; `None`: `most` requests wait already.
+    pub fn wait(&self, most: usize) -> Option<Waiting<'_>> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        // Dropped if there is no room.
+        let waiting = Waiting(self);
+        if before >= most as u64 {
+            return None;
+        }
         self.waited.fetch_add(1, Ordering::Relaxed);
-        Waiting(self)
+        Some(waiting)
     }
 }
 

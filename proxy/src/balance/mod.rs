@@ -195,6 +195,11 @@ impl Picked {
         &self.node.endpoint
     }
 
+    /// Whether the endpoint had failed when it was picked.
+    pub fn had_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Records that the connection was established, or the response began, after `latency`.
     pub fn answered(&self, latency: Duration) {
         self.node.load(self.unit).answered(latency, self.base.elapsed(), &self.config);

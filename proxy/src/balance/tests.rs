@@ -181,3 +181,13 @@ fn picks_go_on_during_updates() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(balancer.set.load().nodes.iter().all(|node| node.connections.open() == 0));
 }
+
+#[test]
+fn only_so_many_requests_wait_for_an_endpoint() {
+    let balancer = Balancer::default();
+    let first = balancer.counts().wait(1);
+    assert!(first.is_some());
+    assert!(balancer.counts().wait(1).is_none(), "there is room for one");
+    drop(first);
+    assert!(balancer.counts().wait(1).is_some(), "its place is free again");
+}

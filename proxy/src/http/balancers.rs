@@ -140,13 +140,13 @@ const FAMILIES: [Family; 7] = [
     },
     Family {
         name: "outbound_http_balancer_queue_length",
-        help: "The number of requests that wait for an endpoint.",
+        help: "The number of requests that wait because no endpoint could be reached.",
         kind: MetricType::Gauge,
         series: |balancer| one(&counts(balancer).waiting),
     },
     Family {
         name: "outbound_http_balancer_queue_requests",
-        help: "The number of requests that had to wait for an endpoint.",
+        help: "The number of requests that had to wait because no endpoint could be reached.",
         kind: MetricType::Counter,
         series: |balancer| one(&counts(balancer).waited),
     },

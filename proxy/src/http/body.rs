@@ -57,9 +57,12 @@ struct State {
 /// A connection that can be used again when its response is complete. Dropped, it is not.
 pub(super) trait Release: Send + Sync {
     fn release(self: Box<Self>);
+
+    /// What remains while a tunnel uses the connection; `None`: the tunnel has it alone.
+    fn for_tunnel(self: Box<Self>) -> Option<Box<dyn Release>>;
 }
 
-/// What a response keeps until it ends.
+/// What a response keeps until it ends, or a tunnel until it is closed.
 #[derive(Default)]
 pub(super) struct Hold {
     /// Counts as load of its endpoint.
@@ -239,8 +242,7 @@ impl Body for ResponseBody {
                 }
             }
             Some(Err(error)) => {
-                let failure = StreamFailure::of(error);
-                this.end(Outcome::Broken(failure, reset_code(error)));
+                this.end(Outcome::Broken(error.failure(), reset_code(error)));
             }
             None => this.end(Outcome::Complete(None)),
         }

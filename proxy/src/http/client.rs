@@ -62,8 +62,10 @@ pub(super) struct SendError {
     pub(super) error: Broken,
     /// The request, if it has certainly not been sent.
     pub(super) unsent: Option<Request<RequestBody>>,
-    /// The connection had carried requests before: the other side may have closed it while it was idle.
+    /// The connection had carried requests before.
     pub(super) reused: bool,
+    /// The other side has most likely closed the connection while it was idle.
+    pub(super) idle_closed: bool,
 }
 
 impl Origin {
@@ -140,18 +142,34 @@ impl Client {
 }
 
 impl SendError {
-    pub(super) fn new(mut error: TrySendError<Request<RequestBody>>, reused: bool) -> Self {
+    pub(super) fn of_http1(
+        mut error: TrySendError<Request<RequestBody>>,
+        reused: bool,
+        idle_closed: bool,
+    ) -> Self {
         let unsent = error.take_message();
-        Self { error: error.into_error().into(), unsent, reused }
+        let error = Broken::from(error.into_error());
+        let idle_closed = idle_closed && error.is_closed();
+        Self { error, unsent, reused, idle_closed }
+    }
+
+    /// Whether the other side has ended a connection in order that had served before.
+    fn is_orderly(&self) -> bool {
+        self.reused && (self.unsent.is_some() || self.error.is_graceful())
     }
 
     /// Whether the request has certainly not been processed.
     pub(super) fn is_unprocessed(&self) -> bool {
-        self.unsent.is_some() || self.was_refused()
+        self.unsent.is_some() || self.error.is_refusal()
     }
 
-    /// Whether the other side has said that it did not process the request (RFC 9113, section 8.7).
-    pub(super) fn was_refused(&self) -> bool {
-        self.error.is_refusal()
+    /// Whether the other side does not take requests at this moment.
+    pub(super) fn is_to_pause(&self) -> bool {
+        (self.unsent.is_some() || self.error.is_refusal()) && !self.is_orderly()
+    }
+
+    /// Whether this speaks against the endpoint: others are better.
+    pub(super) fn is_endpoints_fault(&self) -> bool {
+        !self.idle_closed && !self.is_orderly() && self.error.is_by_peer()
     }
 }

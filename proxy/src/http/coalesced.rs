@@ -8,10 +8,7 @@ use std::{
     cell::Cell,
     io, mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -29,8 +26,6 @@ thread_local! {
 /// A stream whose writes are collected.
 pub(super) struct Coalesced<S> {
     shared: Arc<Mutex<Shared<S>>>,
-    /// Told when something was read.
-    heard: Option<Arc<AtomicBool>>,
 }
 
 /// Writes what was collected. The task of the connection polls it after the connection.
@@ -53,12 +48,7 @@ impl<S: AsyncWrite + Unpin> Coalesced<S> {
         let (collected, written) = (Vec::new(), 0);
         let shared = Shared { io, collected, written, unflushed: false, has_waited: false, failed: None };
         let shared = Arc::new(Mutex::new(shared));
-        (Self { shared: shared.clone(), heard: None }, Outgoing(shared))
-    }
-
-    /// Sets `heard` when something was read.
-    pub(super) fn heard_by(self, heard: Arc<AtomicBool>) -> Self {
-        Self { heard: Some(heard), ..self }
+        (Self { shared: shared.clone() }, Outgoing(shared))
     }
 }
 
@@ -153,11 +143,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesced<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.shared.lock().io).poll_read(cx, buffer);
-        if let Some(heard) = self.heard.as_ref().filter(|_| read.is_ready()) {
-            heard.store(true, Ordering::Relaxed);
-        }
-        read
+        Pin::new(&mut self.shared.lock().io).poll_read(cx, buffer)
     }
 }
 

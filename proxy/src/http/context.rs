@@ -219,6 +219,13 @@ impl Admitted {
         watch(response, Some(record), Hold { permits: vec![self.permit], connection, client, picked: None });
     }
 
+    /// The application has accepted a tunnel, which keeps the permit.
+    pub(super) fn upgraded(self, response: &mut Response<ResponseBody>) -> RequestPermit {
+        let record = self.request.responded(response);
+        watch(response, Some(record), Hold::default());
+        self.permit
+    }
+
     /// The request is sent again.
     pub(super) fn repeated(self) {
         self.request.repeated();

@@ -22,7 +22,7 @@ use super::{
     settings::HTTP2,
 };
 use crate::{
-    balance::{Balancer, Picked},
+    balance::{Balancer, Picked, Waiting},
     discovery::{Destination, Endpoint, ServiceEndpoints},
     metrics::{HttpLabels, HttpSeries, Tls, reason},
     net::{Direction, Peer},
@@ -101,7 +101,8 @@ impl Source {
         Target { addr: self.original, tls, labels }
     }
 
-    /// A connection for one request. `tried` are the endpoints that have failed it already.
+    /// A connection for one request. `tried` are the endpoints that have failed it already. `fresh`: an idle connection
+    /// of HTTP/1 is not good enough.
     ///
     /// # Errors
     /// The last attempt's, after all that is worth trying was tried for the failfast timeout.
@@ -110,17 +111,21 @@ impl Source {
         route: &Route,
         need: Need,
         tried: &mut Vec<SocketAddr>,
+        fresh: bool,
     ) -> Result<Reached, ProxyError> {
         match &*route.destination {
             Destination::Service { authority, endpoints, .. } => {
-                self.reach_service(authority, endpoints, need, tried).await
+                self.reach_service(authority, endpoints, need, tried, fresh).await
             }
             Destination::Endpoint(endpoint) => {
                 let key = self.key(endpoint);
-                let client = self
-                    .client(endpoint, None, need, &key)
-                    .await
-                    .map_err(|error| ProxyError::Connect(Box::new(error)))?;
+                let client = match self.pooled(endpoint, need, &key, fresh) {
+                    Some(client) => client,
+                    None => self
+                        .open(endpoint, None, need, &key)
+                        .await
+                        .map_err(|error| ProxyError::Connect(Box::new(error)))?,
+                };
                 Ok(Reached { client, picked: None, key })
             }
             Destination::External => {
@@ -135,10 +140,16 @@ impl Source {
         endpoints: &ServiceEndpoints,
         need: Need,
         tried: &mut Vec<SocketAddr>,
+        fresh: bool,
     ) -> Result<Reached, ProxyError> {
         let mut attempts = Attempts::new();
+        let mut place: Option<Waiting<'_>> = None;
         let mut error: Option<ConnectError> = None;
         let mut waited_in_vain = false;
+        if tried.len() >= endpoints.same_family.len() {
+            // All have failed the request: one of them is better than none.
+            tried.clear();
+        }
         loop {
             let (same, other) = (&endpoints.same_family, &endpoints.other_family);
             let picked = same
@@ -153,6 +164,7 @@ impl Source {
                 });
             let Some((picked, balancer)) = picked else {
                 let last = error.unwrap_or_else(|| ConnectError::NoEndpoint(authority.to_owned()));
+                self.queue(same, &mut place)?;
                 if may_wait(same, &mut attempts).await {
                     tried.clear();
                 } else if waited_in_vain || other.is_empty() {
@@ -165,7 +177,14 @@ impl Source {
             };
             let endpoint = picked.endpoint().clone();
             let key = self.key(&endpoint);
-            match self.client(&endpoint, Some(balancer), need, &key).await {
+            if let Some(client) = self.pooled(&endpoint, need, &key, fresh) {
+                return Ok(Reached { client, picked: Some(picked), key });
+            }
+            // A burst of requests to a service that answers is not bounded here: it waits for its first connection.
+            if error.is_some() || picked.had_failed() {
+                self.queue(same, &mut place)?;
+            }
+            match self.open(&endpoint, Some(balancer), need, &key).await {
                 Ok(client) => return Ok(Reached { client, picked: Some(picked), key }),
                 Err(failed) if failed.is_final() => return Err(ProxyError::Connect(Box::new(failed))),
                 Err(failed) => {
@@ -184,35 +203,50 @@ impl Source {
         }
     }
 
-    /// A connection of the pool, or a new one.
-    async fn client(
+    /// Takes a place among the requests that wait for a service.
+    fn queue<'b>(&self, service: &'b Balancer, place: &mut Option<Waiting<'b>>) -> Result<(), ProxyError> {
+        if place.is_none() {
+            let most = self.workload.requests.max_waiting();
+            *place = Some(service.counts().wait(most).ok_or(ProxyError::QueueFull)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a connection was opened with the certificate of now, and is authorized by the workload that is served now.
+    fn valid(&self, endpoint: &Endpoint) -> impl Fn(&Origin) -> bool + use<> {
+        let credential = self.workload.lease.current();
+        let local = self.http.registry.at(endpoint.addr);
+        move |origin| origin.is_of(credential.as_ref(), local.as_ref())
+    }
+
+    /// A connection of the pool.
+    fn pooled(&self, endpoint: &Endpoint, need: Need, key: &Key, fresh: bool) -> Option<Client> {
+        let (valid, pools) = (self.valid(endpoint), &self.http.pools);
+        match need.spoken_with(endpoint) {
+            HttpVersion::Http1 if fresh => None,
+            HttpVersion::Http1 => pools.take(key, valid).map(Client::Http1),
+            HttpVersion::Http2 => pools.shared(key).get(valid).map(Client::Http2),
+        }
+    }
+
+    /// A new connection.
+    async fn open(
         &self,
         endpoint: &Endpoint,
         balancer: Option<&Arc<Balancer>>,
         need: Need,
         key: &Key,
     ) -> Result<Client, ConnectError> {
-        let credential = self.workload.lease.current();
-        let local = self.http.registry.at(endpoint.addr);
-        // Opened with the certificate of now, and authorized by the workload that is served now.
-        let valid = |origin: &Origin| origin.is_of(credential.as_ref(), local.as_ref());
-        let pools = &self.http.pools;
         match need.spoken_with(endpoint) {
             HttpVersion::Http1 => {
-                if let Some(idle) = pools.take(key, valid) {
-                    return Ok(Client::Http1(idle));
-                }
                 let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
                 let (io, origin) = self.adopt(upstream, endpoint, balancer);
                 Http1::open(io, origin).await.map(Client::Http1).map_err(|error| broken(endpoint, &error))
             }
             HttpVersion::Http2 => {
-                let shared = pools.shared(key);
-                if let Some(open) = shared.get(valid) {
-                    return Ok(Client::Http2(open));
-                }
+                let shared = self.http.pools.shared(key);
                 let _one_at_a_time = shared.opening.lock().await;
-                if let Some(open) = shared.get(valid) {
+                if let Some(open) = shared.get(self.valid(endpoint)) {
                     return Ok(Client::Http2(open));
                 }
                 let upstream = self.connect(endpoint, balancer, Inner::Http2).await?;
@@ -336,10 +370,7 @@ async fn may_wait(balancer: &Balancer, attempts: &mut Attempts) -> bool {
     if balancer.is_failing_fast() {
         return false;
     }
-    let goes_on = {
-        let _waiting = balancer.counts().wait();
-        attempts.pause().await
-    };
+    let goes_on = attempts.pause().await;
     if !goes_on {
         balancer.set_failing_fast(true);
     }

@@ -32,6 +32,8 @@ pub(super) enum ProxyError {
     Denied(DenyReason),
     #[error("too many requests of this workload are in flight")]
     LoadShed,
+    #[error("too many requests wait for this service")]
+    QueueFull,
     /// No endpoint was ready for the failfast timeout; the last attempt's error.
     #[error("no endpoint was ready in time: {0}")]
     FailFast(Box<ConnectError>),
@@ -49,6 +51,9 @@ pub(super) enum ProxyError {
     /// The connection broke before the response's head.
     #[error("{}", with_causes(.0))]
     Stream(#[from] Broken),
+    /// No server has processed the request, and it was sent again as often as it may be.
+    #[error("the request was refused: {}", with_causes(.0))]
+    Refused(Broken),
 }
 
 impl ProxyError {
@@ -69,7 +74,7 @@ impl ProxyError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::LoadShed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LoadShed | Self::QueueFull | Self::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::FailFast(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::NotSupported(_) => StatusCode::NOT_IMPLEMENTED,
             Self::Stream(_) | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
@@ -94,11 +99,11 @@ impl ProxyError {
         match self {
             Self::BadRequest(_) => Some("bad request"),
             Self::Denied(_) => None,
-            Self::LoadShed => Some("loadshed"),
+            Self::LoadShed | Self::QueueFull => Some("loadshed"),
             Self::BadResponse(_) => Some(PROTOCOL_ERROR),
             Self::NotSupported(_) => Some("not supported"),
             Self::Stream(error) if error.is_protocol_error() => Some(PROTOCOL_ERROR),
-            Self::Stream(_) => Some("i/o"),
+            Self::Stream(_) | Self::Refused(_) => Some("i/o"),
             Self::Application { failure, .. } => Some(failure.reason().as_str()),
             Self::FailFast(_) => Some("failfast"),
             Self::Connect(error) => match error.reason() {
@@ -112,8 +117,9 @@ impl ProxyError {
     fn failure(&self) -> Option<StreamFailure> {
         match self {
             Self::BadRequest(_) | Self::Denied(_) | Self::NotSupported(_) => None,
-            Self::LoadShed => Some(StreamFailure::LoadShed),
-            Self::Stream(error) => Some(StreamFailure::of(error)),
+            Self::LoadShed | Self::QueueFull => Some(StreamFailure::LoadShed),
+            Self::Stream(error) => Some(error.failure()),
+            Self::Refused(_) => Some(StreamFailure::Refused),
             Self::Application { .. } | Self::BadResponse(_) => Some(StreamFailure::Io),
             Self::FailFast(_) => Some(StreamFailure::FailFast),
             Self::Connect(error) => match error.reason() {
@@ -128,6 +134,7 @@ impl ProxyError {
         let reset = match self {
             // Passed on to the client as it came: see `server::StreamError`.
             Self::Stream(error) if error.is_reset_by_peer() => reset_code(error),
+            Self::Refused(Broken::Http2(_)) => Some(h2::Reason::REFUSED_STREAM.into()),
             _ => None,
         };
         Failure { status: self.status(), stream: self.failure(), reset }

@@ -1,8 +1,9 @@
 //! Checks requests, and takes off the headers that concern one connection only (RFC 9110, section 7.6.1).
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{self, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    uri::PathAndQuery,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -36,6 +37,15 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
             {
                 return Err("Host and :authority differ");
             }
+            if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+                return Err("a user name in :authority");
+            }
+            let target = request.uri().path_and_query().map(PathAndQuery::as_str);
+            let is_all = |target| target == "*" && request.method() == Method::OPTIONS;
+            if target.is_some_and(|target| !target.starts_with('/') && !is_all(target)) {
+                return Err("a :path that begins without a slash");
+            }
+            check_http2_fields(headers)?;
         }
         version => {
             if host.is_none() && version == Version::HTTP_11 {
@@ -43,6 +53,34 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
             }
             check_framing(headers)?;
         }
+    }
+    Ok(())
+}
+
+/// Refuses what two clients could understand in two ways.
+///
+/// # Errors
+/// What is wrong.
+pub(super) fn check_response<B>(response: &Response<B>) -> Result<(), &'static str> {
+    if response.version() != Version::HTTP_2 {
+        return Ok(());
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("status 101 over HTTP/2");
+    }
+    check_http2_fields(response.headers())
+}
+
+/// What h2 does not check: RFC 9113, section 8.2.1, and RFC 9110, section 8.6.
+fn check_http2_fields(headers: &HeaderMap) -> Result<(), &'static str> {
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err("more than one Content-Length");
+    }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let has_blank_end =
+        |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
+    if headers.values().any(has_blank_end) {
+        return Err("a field value that begins or ends with a blank");
     }
     Ok(())
 }
@@ -183,6 +221,33 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn ambiguous_requests_of_http2_are_refused() {
+        let check = |uri: &str, headers: &[(&str, &str)]| {
+            let mut request = request(headers);
+            *request.version_mut() = Version::HTTP_2;
+            *request.uri_mut() = uri.parse().unwrap();
+            check(&request)
+        };
+        assert_eq!(check("http://a/b", &[("host", "A"), ("content-length", "1"), ("x", "a b")]), Ok(()));
+        assert!(check("http://a/b", &[("host", "b")]).is_err());
+        assert!(check("http://user@a/b", &[]).is_err());
+        assert!(check("http://a/b", &[("content-length", "1"), ("content-length", "1")]).is_err());
+        assert!(check("*", &[]).is_err());
+    }
+
+    #[test]
+    fn ambiguous_responses_of_http2_are_refused() {
+        let check = |version, name, value| {
+            let response = Response::builder().version(version).header(name, HeaderValue::from_static(value));
+            check_response(&response.body(()).unwrap())
+        };
+        assert_eq!(check(Version::HTTP_2, "x", "a b"), Ok(()));
+        assert_eq!(check(Version::HTTP_11, "x", "a "), Ok(()));
+        assert!(check(Version::HTTP_2, "x", "a ").is_err());
+        assert!(check(Version::HTTP_2, "x", "\ta").is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 
 use super::{
+    activity::Activity,
     body::RequestBody,
     client::{Origin, SendError},
     io::HttpIo,
@@ -24,6 +25,7 @@ use super::{
 pub(super) struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     pub(super) origin: Arc<Origin>,
+    activity: Arc<Activity>,
     /// It has carried a request before.
     pub(super) reused: bool,
     /// The client of its request does not wait for the response any more.
@@ -34,8 +36,8 @@ pub(super) struct Http1 {
 
 impl Http1 {
     pub(super) async fn open(io: HttpIo, origin: Origin) -> hyper::Result<Self> {
-        let is_abandoned = Arc::default();
-        let io = io.with_budget(BUDGET_READ_HTTP1).abandoned_by(&is_abandoned);
+        let (activity, is_abandoned) = (Arc::new(Activity::new()), Arc::default());
+        let io = io.with_budget(BUDGET_READ_HTTP1).heard_by(activity.clone()).abandoned_by(&is_abandoned);
         let (sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .max_buf_size(MAX_HEAD)
@@ -46,7 +48,8 @@ impl Http1 {
             // The request or its response learns of an error.
             let _ = connection.with_upgrades().await;
         });
-        Ok(Self { sender, origin: Arc::new(origin), reused: false, is_abandoned, idle_since: Instant::now() })
+        let (origin, idle_since) = (Arc::new(origin), Instant::now());
+        Ok(Self { sender, origin, activity, reused: false, is_abandoned, idle_since })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -76,6 +79,7 @@ impl Http1 {
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Self), SendError> {
         let reused = std::mem::replace(&mut self.reused, true);
+        self.activity.idle_ends();
         let answered = {
             let sending = pin!(self.sender.try_send_request(request));
             // Dropped before the request, whose end wakes the connection's task.
@@ -86,7 +90,10 @@ impl Http1 {
         };
         match answered {
             Ok(response) => Ok((response, self)),
-            Err(error) => Err(SendError::new(error, reused)),
+            Err(error) => {
+                let idle_closed = reused && self.activity.broke_while_idle();
+                Err(SendError::of_http1(error, reused, idle_closed))
+            }
         }
     }
 }

@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::{
-    body::{RequestBody, ResponseBody},
+    body::{Release, RequestBody, ResponseBody},
     broken::Broken,
     client::{Client, Origin, Used},
     connection::Connection,
-    context::InboundContext,
+    context::{Admitted, InboundContext},
     error::{NO_EXTENDED_CONNECT, ProxyError},
     headers,
     http1::Http1,
@@ -24,7 +24,7 @@ use super::{
     original_protocol::OriginalProtocol,
     pool::{ConnectionLease, LeasedFrom, Shared},
     received::Received,
-    replay::Replay,
+    replay::{Replay, Resends},
     server::{Handler, HttpVersion, StreamError},
     settings::HTTP2,
     unsent,
@@ -73,6 +73,10 @@ impl InboundConnection {
             Some(_) => OriginalProtocol::restore(&mut request).map_err(ProxyError::BadRequest)?,
             None => None,
         };
+        if original.is_some() {
+            // It is a request of HTTP/1 now.
+            headers::check(&request).map_err(ProxyError::BadRequest)?;
+        }
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
@@ -82,11 +86,10 @@ impl InboundConnection {
         match interims.until(self.forward(request)).await {
             Ok((response, used)) => {
                 let connection = ConnectionLease::new(used, LeasedFrom::Client(self.http1.clone()));
-                let mut response = self.respond(response, upgrade);
+                let mut response = self.respond(response, connection, admitted, upgrade);
                 if let Some(original) = original {
                     original.mark(&mut response);
                 }
-                admitted.responded(&mut response, Some(connection), Some(self.connection.clone()));
                 Ok(response)
             }
             Err(error) => {
@@ -96,16 +99,26 @@ impl InboundConnection {
         }
     }
 
-    fn respond(&self, response: Response<Received>, upgrade: Option<Upgrade>) -> Response<ResponseBody> {
+    fn respond(
+        &self,
+        response: Response<Received>,
+        connection: Box<dyn Release>,
+        admitted: Admitted,
+        upgrade: Option<Upgrade>,
+    ) -> Response<ResponseBody> {
         let (mut response, tunnel) = upgrade::accepted(upgrade, response, &self.connection);
         headers::strip_response(response.headers_mut(), tunnel.is_some());
-        let response = response.map(ResponseBody::of);
+        let mut response = response.map(ResponseBody::of);
         let Some(tunnel) = tunnel else {
             self.connection.link().answer(Answer::Declined);
+            admitted.responded(&mut response, Some(connection), Some(self.connection.clone()));
             return response;
         };
+        // An open tunnel counts as a request in flight.
+        let hold = (admitted.upgraded(&mut response), connection.for_tunnel());
         let context = self.context.clone();
         self.connection.spawn(async move {
+            let _hold = hold;
             tokio::select! {
                 () = tunnel.run() => {}
                 () = context.revoked() => {}
@@ -119,8 +132,10 @@ impl InboundConnection {
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Received>, Used), ProxyError> {
         let mut may_have_arrived = false;
+        let mut resends = Resends::at_destination();
         loop {
-            let client = self.client(HttpVersion::of(request.version())).await;
+            let fresh = resends.wants_new_connection();
+            let client = self.client(HttpVersion::of(request.version()), fresh).await;
             let client = client.map_err(|error| if may_have_arrived { error.after_sent() } else { error })?;
             if !client.takes(&request).await {
                 return Err(NO_EXTENDED_CONNECT);
@@ -130,18 +145,18 @@ impl InboundConnection {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     may_have_arrived |= !error.is_unprocessed();
-                    request = replay.after(error).map_err(ProxyError::Stream)?;
+                    request = resends.after(replay, error, false).await?;
                 }
             }
         }
     }
 
-    /// The idle connection to the application, or a new one.
-    async fn client(&self, version: HttpVersion) -> Result<Client, ProxyError> {
+    /// The idle connection to the application, or a new one. `fresh`: idle ones are not good enough.
+    async fn client(&self, version: HttpVersion, fresh: bool) -> Result<Client, ProxyError> {
         match version {
             HttpVersion::Http1 => {
                 while let Some(idle) = { self.http1.lock().pop() } {
-                    if idle.is_usable() {
+                    if idle.is_usable() && !fresh {
                         return Ok(Client::Http1(idle));
                     }
                 }
@@ -176,7 +191,7 @@ impl Handler for InboundConnection {
             Ok(response) => Ok(response),
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
-                let error = StreamError::of_peer(error)?;
+                let error = StreamError::of_peer(error, version)?;
                 self.context.log_error(&error);
                 let meshed = self.context.tls.identity().is_some();
                 if self.from_weft && error.is_unsent() {

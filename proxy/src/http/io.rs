@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    activity::Activity,
     budget::Budget,
     client_side::{ClientSide, HeadLimits},
     connection::Connection,
@@ -41,6 +42,8 @@ pub struct HttpIo {
     budget: Option<Budget>,
     /// For connections of HTTP/1 clients.
     client: Option<Box<ClientSide>>,
+    /// For connections to the other side: told when bytes were read.
+    activity: Option<Arc<Activity>>,
     /// Set when the client of a request does not wait for its response any more.
     is_abandoned: Option<Arc<AtomicBool>>,
     /// For connections of HTTP/2 clients.
@@ -67,6 +70,7 @@ impl HttpIo {
             ends_orderly: true,
             budget: None,
             client: None,
+            activity: None,
             is_abandoned: None,
             frames: None,
         }
@@ -86,6 +90,11 @@ impl HttpIo {
     /// Yields to other connections after about `size` bytes. hyper and h2 would read small messages on and on.
     pub(super) fn with_budget(self, size: usize) -> Self {
         Self { budget: Some(Budget::new(size)), ..self }
+    }
+
+    /// Tells `activity` when bytes were read.
+    pub(super) fn heard_by(self, activity: Arc<Activity>) -> Self {
+        Self { activity: Some(activity), ..self }
     }
 
     /// Ends by a reset instead of a shutdown if `abandoned` is set: the other side learns that nobody wants its response.
@@ -227,7 +236,13 @@ impl AsyncRead for HttpIo {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().poll_read_client(cx, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = this.poll_read_client(cx, buffer);
+        if let Some(activity) = this.activity.as_ref().filter(|_| buffer.filled().len() > before) {
+            activity.hear();
+        }
+        read
     }
 }
 

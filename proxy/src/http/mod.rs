@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod activity;
 mod balancers;
 mod body;
 mod broken;

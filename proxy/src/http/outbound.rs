@@ -20,7 +20,7 @@ use super::{
     pool::{ConnectionLease, Key, LeasedFrom},
     received::Received,
     record,
-    replay::Replay,
+    replay::{Replay, Resends},
     route::Route,
     server::{Handler, HttpVersion, StreamError},
     tapped::Tapped,
@@ -28,9 +28,6 @@ use super::{
     upgrade::{self, Upgrade},
 };
 use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
-
-/// How often one request is sent. Each endpoint but the last has refused it.
-const MAX_SENDS: usize = 6;
 
 /// Serves the requests on one connection that a workload opened.
 pub(super) struct OutboundConnection {
@@ -84,9 +81,10 @@ impl OutboundConnection {
         let need = Need::of(&request);
         let route = self.route();
         let mut tried: Vec<SocketAddr> = Vec::new();
-        let mut sends = 0;
+        let mut resends = Resends::at_source();
         loop {
-            let reached = self.source.reach(&route, need, &mut tried).await;
+            let fresh = resends.wants_new_connection();
+            let reached = self.source.reach(&route, need, &mut tried, fresh).await;
             let Reached { client, picked, key } = match reached {
                 Ok(reached) => reached,
                 Err(error) => return Err(self.not_reached(&route, error, &mut request, grpc, started)),
@@ -127,9 +125,7 @@ impl OutboundConnection {
                     return Err(error);
                 }
             };
-            sends += 1;
-            let may_repeat = sends < MAX_SENDS;
-            let to_weft = may_repeat && origin.to_weft && picked.is_some();
+            let to_weft = resends.may_go_on() && origin.to_weft && picked.is_some();
             let replay = Replay::of(&mut request, client.is_reused(), to_weft);
             let sent = Instant::now();
             match client.send(request).await {
@@ -142,11 +138,15 @@ impl OutboundConnection {
                             picked.failed();
                             tried.push(picked.endpoint().addr);
                         }
-                        replay.again()
+                        resends.after_unsent(replay, route.has_others(&tried)).await
                     } else {
                         if let Some(picked) = &picked {
-                            picked.answered(sent.elapsed());
-                            route.answered();
+                            if is_peers_failure(&response) {
+                                picked.failed();
+                            } else {
+                                picked.answered(sent.elapsed());
+                                route.answered();
+                            }
                         }
                         replay.answered();
                         None
@@ -163,15 +163,13 @@ impl OutboundConnection {
                     return Ok(Answered { response, connection, hold, request: counted, admitted, local });
                 }
                 Err(error) => {
-                    // An idle connection that was closed says nothing against its endpoint.
-                    if (!error.reused || error.was_refused())
-                        && let Some(picked) = &picked
-                    {
+                    let fault = error.is_endpoints_fault();
+                    if fault && let Some(picked) = &picked {
                         picked.failed();
                         tried.push(picked.endpoint().addr);
                     }
-                    let repeated = if may_repeat { replay.after(error) } else { Err(error.error) };
-                    request = match repeated {
+                    let others = fault && route.has_others(&tried);
+                    request = match resends.after(replay, error, others).await {
                         Ok(mut again) => {
                             if carried.is_some() {
                                 // The next endpoint may want it as it was.
@@ -184,7 +182,6 @@ impl OutboundConnection {
                             again
                         }
                         Err(error) => {
-                            let error = ProxyError::Stream(error);
                             counted.failed(error.recorded());
                             if let Some(admitted) = admitted {
                                 admitted.failed(&error);
@@ -274,34 +271,41 @@ impl OutboundConnection {
         }
         hold.permits.push(permit);
         hold.client = Some(self.connection.clone());
-        match tunnel {
-            None => {
-                self.connection.link().answer(Answer::Declined);
-                hold.connection = Some(connection);
-            }
-            Some(tunnel) => {
-                self.connection.spawn(async move {
-                    let revoked = async {
-                        match local {
-                            Some(local) => local.revoked().await,
-                            None => std::future::pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        () = tunnel.run() => {}
-                        () = revoked => {}
-                    }
-                });
-            }
-        }
         let mut response = response.map(ResponseBody::of);
-        if let Some(admitted) = admitted {
-            admitted.responded(&mut response, None, None);
-        }
         let record = request.responded(&response);
-        watch(&mut response, Some(record), hold);
+        let Some(tunnel) = tunnel else {
+            self.connection.link().answer(Answer::Declined);
+            if let Some(admitted) = admitted {
+                admitted.responded(&mut response, None, None);
+            }
+            hold.connection = Some(connection);
+            watch(&mut response, Some(record), hold);
+            return response;
+        };
+        // An open tunnel counts as a request in flight, and as load of its endpoint.
+        hold.permits.extend(admitted.map(|admitted| admitted.upgraded(&mut response)));
+        hold.connection = connection.for_tunnel();
+        watch(&mut response, Some(record), Hold::default());
+        self.connection.spawn(async move {
+            let _hold = hold;
+            let revoked = async {
+                match local {
+                    Some(local) => local.revoked().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = tunnel.run() => {}
+                () = revoked => {}
+            }
+        });
         response
     }
+}
+
+/// Whether the proxy at the destination has answered because the application did not.
+fn is_peers_failure(response: &Response<Received>) -> bool {
+    response.headers().contains_key(PROXY_CONNECTION) && response.headers().contains_key(PROXY_ERROR)
 }
 
 impl Handler for OutboundConnection {
@@ -315,10 +319,7 @@ impl Handler for OutboundConnection {
             Err(error) => {
                 self.connection.link().answer(Answer::Declined);
                 // A client of HTTP/1 has no streams: it gets an answer.
-                let error = match version {
-                    Version::HTTP_2 => StreamError::of_peer(error)?,
-                    _ => error,
-                };
+                let error = StreamError::of_peer(error, version)?;
                 let (workload, original) = (&self.source.workload, self.source.original);
                 self.http.log_error(Direction::Outbound, workload, original, &error);
                 Ok(error.respond(version, grpc, true))

@@ -135,11 +135,18 @@ impl Shared {
         let mut current = self.current.lock();
         // Requests in flight keep a connection open until they are complete.
         current.retain(|(connection, _)| connection.is_usable() && valid(&connection.origin));
-        let found = current.iter().position(|(connection, _)| connection.has_room()).or_else(|| {
-            // As many as may be: requests wait for each other.
-            let least = current.iter().enumerate().min_by_key(|(_, (connection, _))| connection.in_flight());
-            least.filter(|_| current.len() >= MAX_HTTP2).map(|(at, _)| at)
-        })?;
+        let found = loop {
+            let found = current.iter().position(|(connection, _)| connection.has_room()).or_else(|| {
+                // As many as may be: requests wait for each other.
+                let least =
+                    current.iter().enumerate().min_by_key(|(_, (connection, _))| connection.in_flight());
+                least.filter(|_| current.len() >= MAX_HTTP2).map(|(at, _)| at)
+            })?;
+            if current[found].0.is_open() {
+                break found;
+            }
+            current.remove(found);
+        };
         let (connection, used) = &mut current[found];
         *used = Instant::now();
         Some(connection.share())
@@ -182,6 +189,13 @@ impl ConnectionLease {
 }
 
 impl Release for ConnectionLease {
+    fn for_tunnel(self: Box<Self>) -> Option<Box<dyn Release>> {
+        match self.connection {
+            Used::Http1(_) => None,
+            Used::Http2 { .. } => Some(self),
+        }
+    }
+
     fn release(self: Box<Self>) {
         let Self { connection: Used::Http1(mut connection), to } = *self else { return };
         if connection.is_usable() {

@@ -1,6 +1,9 @@
 //! Where requests to an address go. HTTP routes, retries and timeouts will have their place here.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     discovery::Destination,
@@ -24,6 +27,14 @@ impl Route {
 
     pub(super) fn is_of(&self, destination: &Arc<Destination>) -> bool {
         Arc::ptr_eq(&self.destination, destination)
+    }
+
+    /// Whether the service has endpoints that are not among those that were `tried`.
+    pub(super) fn has_others(&self, tried: &[SocketAddr]) -> bool {
+        match &*self.destination {
+            Destination::Service { endpoints, .. } => tried.len() < endpoints.same_family.len(),
+            Destination::Endpoint(_) | Destination::External => false,
+        }
     }
 
     /// An endpoint has answered.

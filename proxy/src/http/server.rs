@@ -51,10 +51,13 @@ impl HttpVersion {
 }
 
 impl StreamError {
-    /// Takes out the errors that are not to be answered but passed on.
-    pub(super) fn of_peer(error: ProxyError) -> Result<ProxyError, Self> {
+    /// Takes out the errors that are not to be answered but passed on, to a client that speaks `version`.
+    pub(super) fn of_peer(error: ProxyError, version: Version) -> Result<ProxyError, Self> {
         match error {
-            ProxyError::Stream(error) if error.is_reset_by_peer() => Err(Self::Peer(error)),
+            ProxyError::Stream(error) if version == Version::HTTP_2 && error.is_reset_by_peer() => {
+                Err(Self::Peer(error))
+            }
+            ProxyError::Refused(Broken::Http2(_)) if version == Version::HTTP_2 => Err(Self::refused()),
             other => Ok(other),
         }
     }

@@ -48,7 +48,7 @@ pub(super) static HTTP2: Http2Settings = Http2Settings {
     stream_window: 65_535,
     connection_window: 4 * 1024 * 1024,
     keep_alive_interval: Duration::from_secs(10),
-    keep_alive_timeout: Duration::from_secs(20),
+    keep_alive_timeout: Duration::from_secs(3),
     max_streams: 1_000,
     max_reset_streams: 100,
     max_pending_resets: 100,

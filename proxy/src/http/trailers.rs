@@ -77,19 +77,21 @@ fn is_allowed(name: &HeaderName) -> bool {
     !CONTROL.contains(name) && !name.as_str().starts_with("l5d-")
 }
 
-/// What to write of hyper's bytes while trailers wait for the end of the body. hyper writes nothing else behind that
-/// before it is written itself.
+/// What to write of hyper's bytes while trailers wait for the end of the body: all but the empty line, then the trailers.
+/// hyper writes nothing else behind that before it is written itself, so the last bytes are those of the last chunk, or
+/// what is left of it.
 pub(super) fn next<'a>(slices: &'a [IoSlice<'_>]) -> Next<'a> {
-    let mut filled = slices.iter().filter(|slice| !slice.is_empty());
-    let Some(first) = filled.next() else { return Next::Bytes(&[]) };
-    let is_last = filled.next().is_none();
-    if is_last && &**first == EMPTY_LINE {
-        return Next::Trailers;
+    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+    let Some(first) = slices.iter().find(|slice| !slice.is_empty()) else { return Next::Bytes(&[]) };
+    let end: Vec<u8> =
+        slices.iter().rev().flat_map(|slice| slice.iter().rev()).copied().take(LAST_CHUNK.len()).collect();
+    if !end.iter().eq(LAST_CHUNK.iter().rev().take(end.len())) {
+        return Next::Bytes(first);
     }
-    if is_last && first.ends_with(LAST_CHUNK) {
-        return Next::Bytes(&first[..first.len() - EMPTY_LINE.len()]);
+    match total.saturating_sub(EMPTY_LINE.len()) {
+        0 => Next::Trailers,
+        before => Next::Bytes(&first[..first.len().min(before)]),
     }
-    Next::Bytes(first)
 }
 
 #[cfg(test)]
@@ -105,11 +107,10 @@ mod tests {
     #[test]
     fn trailers_are_written_after_the_last_chunk_however_much_is_written_at_a_time() {
         for message in [&b"2\r\nab\r\n0\r\n\r\n"[..], b"0\r\n\r\n", b"7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n"] {
-            for (step, split) in [(1, 0), (2, 1), (100, 2), (100, message.len())] {
+            for (step, split) in [(1, 0), (2, 1), (3, 3), (100, 2), (100, message.len())] {
                 let (mut left, mut written) = (message, Vec::new());
                 while !left.is_empty() {
-                    // hyper writes the last chunk as one piece.
-                    let parts = left.split_at(split.min(left.len().saturating_sub(LAST_CHUNK.len())));
+                    let parts = left.split_at(split.min(left.len()));
                     let parts = [parts.0, parts.1];
                     let slices = bytes(&parts);
                     let taken = match next(&slices) {

@@ -13,6 +13,11 @@ use crate::net::Direction;
 /// Linkerd's limit per proxy and direction.
 const MAX_IN_FLIGHT: usize = 100_000;
 
+/// Linkerd's limit on requests that wait for one destination.
+const MAX_WAITING: usize = 10_000;
+/// The part of the requests in flight that may wait for one destination: the others are left for those that serve.
+const WAITING_SHARE: usize = 8;
+
 /// A head of up to this many bytes counts as one request.
 const UNIT: usize = 4 * 1024;
 
@@ -76,6 +81,11 @@ impl RequestLimiter {
         (own + 2 * weight <= free + 1).then_some(permit)
     }
 
+    /// How many requests of all workloads may wait for one destination.
+    pub fn max_waiting(&self) -> usize {
+        (self.node.max / WAITING_SHARE).clamp(1, MAX_WAITING)
+    }
+
     /// Permits a head that is still arriving to take `head` bytes, of which `held` is the permit so far. The first
     /// [`UNIT`] is free: the number of connections bounds it. `false` if the workload has used up its quota.
     pub fn hold(
@@ -126,6 +136,12 @@ mod tests {
         assert!(greedy.acquire(Direction::Outbound, 100).is_some(), "directions have limits of their own");
         drop((first, second));
         assert_eq!(take(&modest).len(), 45);
+    }
+
+    #[test]
+    fn the_requests_that_wait_for_one_destination_leave_room_for_others() {
+        let waiting = |max| NodeRequests::new(max).limiter().max_waiting();
+        assert_eq!((waiting(0), waiting(400), waiting(1)), (10_000, 50, 1));
     }
 
     #[test]

@@ -12,12 +12,13 @@ mod messages;
 mod paths;
 mod programs;
 mod smuggling;
+mod smuggling_http2;
 mod streaming;
 mod tunnels;
 
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 10] {
+pub(crate) fn areas() -> [Area; 11] {
     [
         messages::area(),
         headers::area(),
@@ -26,6 +27,7 @@ pub(crate) fn areas() -> [Area; 10] {
         extended_connect::area(),
         streaming::area(),
         smuggling::area(),
+        smuggling_http2::area(),
         programs::area(),
         grpc::area(),
         conformance::area(),

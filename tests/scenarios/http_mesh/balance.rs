@@ -1,12 +1,16 @@
 //! Requests are balanced one by one, over the endpoints that serve.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
+    attack::http2::{self as frames, Frames},
+    backends::Behaviour,
+    http::{Head, Wire},
     http2,
     mesh::{Description, Mesh, mesh},
     suite::Area,
@@ -30,6 +34,11 @@ pub(crate) fn area() -> Area {
             "refusing",
             "An endpoint that refuses connections makes no request fail, and the other one gets them all.",
             refusing,
+        )
+        .scenario(
+            "resetting",
+            "An endpoint that resets every request is avoided: the other one gets nearly all, over HTTP/1 and HTTP/2.",
+            resetting,
         )
         .scenario(
             "removed_and_added",
@@ -102,6 +111,39 @@ fn refusing(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
+fn resetting(mesh: &Mesh) -> Result<()> {
+    for protocol in PROTOCOLS {
+        for (bad, good) in [("one", "two"), ("two", "one")] {
+            let port = mesh.unused_port();
+            let resets: Behaviour = match protocol {
+                Protocol::Http1 => Arc::new(|accepted| {
+                    let mut wire = Wire::new(accepted.stream.try_clone()?);
+                    if wire.begins().is_ok_and(|begins| begins) && Head::read(&mut wire).is_ok() {
+                        wire.reset()?;
+                    }
+                    Ok(())
+                }),
+                // INTERNAL_ERROR.
+                Protocol::Http2 => frames::server(|stream| {
+                    Frames::default().frame(frames::kind::RST_STREAM, 0, stream, &[0, 0, 0, 2])
+                }),
+            };
+            let _bad = mesh.pod(bad).serve(port, resets)?;
+            let _good = Named::start(mesh, good, port, protocol, Duration::from_millis(2))?;
+            let target = mesh.service("shop").at(port);
+            let load = Load::start(&mesh.pod("client"), target, protocol, 4, Duration::from_millis(2));
+            load.keep_on(600)?;
+            let outcome = load.stop();
+            let failed: u64 = outcome.failures.values().sum();
+            println!("{protocol:?}, {bad} resets: {} answered, {failed} failed", outcome.total());
+            ensure!(outcome.by(good) == outcome.total(), "{outcome:?}");
+            ensure!(failed > 0, "the other endpoint was not tried");
+            ensure!(failed * 20 < outcome.total(), "{failed} failed: {outcome:?}");
+        }
+    }
+    Ok(())
+}
+
 fn removed_and_added(mesh: &Mesh) -> Result<()> {
     let mut running = Vec::new();
     for protocol in PROTOCOLS {
@@ -155,7 +197,7 @@ fn failfast(mesh: &Mesh) -> Result<()> {
         let proxy = mesh.proxy("a").watch()?;
         let asked = |path: &str| -> Result<(u16, Duration, String)> {
             let begun = Instant::now();
-            let mut wire = weft_tests::http::Wire::new(client.connect(target)?);
+            let mut wire = Wire::new(client.connect(target)?);
             let response = ask(&mut wire, path, "")?;
             let error = response.head.values("l5d-proxy-error").join(",");
             Ok((response.head.status(), begun.elapsed(), error))

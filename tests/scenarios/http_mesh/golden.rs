@@ -3,8 +3,10 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use h2::Reason;
 use weft_tests::{
-    http2::{self, Answer},
+    attack::http2::{self as frames, Frames, kind},
+    http2::{self, Answer, BreakOff},
     mesh::Mesh,
     suite::Area,
 };
@@ -33,6 +35,12 @@ pub(crate) fn area() -> Area {
             "canceled",
             "A response that the client does not want any more is counted as canceled, and not as a failure.",
             canceled,
+        )
+        .scenario(
+            "canceled_by_server",
+            "A server that resets a stream with CANCEL, before or after its response's head, causes a failure, and the \
+             client gets its code.",
+            canceled_by_server,
         )
 }
 
@@ -234,6 +242,34 @@ fn canceled(mesh: &Mesh) -> Result<()> {
             let own = [("classification", "success"), ("error", "CANCEL"), ("status_code", "")];
             let labels: Vec<_> = labels.into_iter().chain(own).collect();
             side.expect("response_total", &labels, 1.0).context("the canceled request")?;
+        }
+        Ok(())
+    })
+}
+
+fn canceled_by_server(mesh: &Mesh) -> Result<()> {
+    each_way(mesh, |way| {
+        let server = way.http2(|_| Answer::broken(BreakOff::Stream(Reason::CANCEL)))?;
+        let late = way.serve(frames::server(|stream| {
+            // A response with status 200 that does not end, and CANCEL.
+            Frames::default().block(0, stream, &[0x88]).frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8])
+        }))?;
+        for (port, status) in [(server.port(), ""), (late.port(), "200")] {
+            let (source, destination) = (mesh.proxy("a").watch()?, mesh.proxy(way.node).watch()?);
+            let error = match way.connect2(port)?.send(http2::get(&way.host(port), "/")) {
+                Ok(response) => anyhow::bail!("{response:?}"),
+                Err(error) => error,
+            };
+            let code = error.chain().find_map(|cause| cause.downcast_ref::<h2::Error>()?.reason());
+            ensure!(code == Some(Reason::CANCEL), "the client got {error:#}");
+            let inbound = [("direction", "inbound"), ("pod", way.server.name())];
+            let outbound = [("direction", "outbound"), ("dst_pod", way.server.name())];
+            for (side, labels) in [(source, outbound), (destination, inbound)] {
+                let own = [("classification", "failure"), ("error", "CANCEL")];
+                let labels: Vec<_> = labels.into_iter().chain(own).collect();
+                side.expect("response_total", &labels, 1.0)
+                    .with_context(|| format!("after the status {status:?}"))?;
+            }
         }
         Ok(())
     })

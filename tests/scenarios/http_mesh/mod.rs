@@ -12,6 +12,7 @@ mod load;
 mod opaque;
 mod policy;
 mod pool;
+mod replay;
 mod series;
 mod shares;
 mod sidecar;
@@ -22,7 +23,7 @@ mod zones;
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 13] {
+pub(crate) fn areas() -> [Area; 14] {
     [
         access_log::area(),
         policy::area(),
@@ -31,6 +32,7 @@ pub(crate) fn areas() -> [Area; 13] {
         balance::area(),
         zones::area(),
         pool::area(),
+        replay::area(),
         sidecar::area(),
         lifecycle::area(),
         errors::area(),

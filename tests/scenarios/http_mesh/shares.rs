@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use weft_tests::{
+    http::{Head, Origin, Wire},
     http2::{self, Answer, Pending},
     mesh::{Description, Mesh, mesh},
     suite::Area,
@@ -13,12 +14,25 @@ use weft_tests::{
 use super::ways::servers;
 
 pub(crate) fn area() -> Area {
-    Area::new("http_shares", limited).scenario(
-        "greedy_neighbour",
-        "A pod that leaves thousands of requests hanging gets half of what the node allows, and 503 for the rest; its \
-         neighbour's requests all succeed, and when they end everything is free again.",
-        greedy_neighbour,
-    )
+    Area::new("http_shares", limited)
+        .scenario(
+            "greedy_neighbour",
+            "A pod that leaves thousands of requests hanging gets half of what the node allows, and 503 for the rest; \
+             its neighbour's requests all succeed, and when they end everything is free again.",
+            greedy_neighbour,
+        )
+        .scenario(
+            "tunnels",
+            "An open tunnel counts as a request in flight: a pod gets half of what the node allows, and 503 for the \
+             rest; closed tunnels are free again.",
+            tunnels,
+        )
+        .scenario(
+            "dead_service",
+            "Of the requests to a service that does not answer only a share waits, and the rest gets 503 at once; the \
+             pod's requests to another service succeed meanwhile.",
+            dead_service,
+        )
 }
 
 /// Requests that may be in flight on a node, in each direction.
@@ -101,6 +115,85 @@ fn greedy_neighbour(mesh: &Mesh) -> Result<()> {
         for pending in all {
             ensure!(pending.wait()?.status == 200, "what was in flight is not free again");
         }
+    }
+    Ok(())
+}
+
+fn tunnels(mesh: &Mesh) -> Result<()> {
+    for server in ["far-1", "near-1"] {
+        let origin = Origin::start(&mesh.pod(server), mesh.unused_port(), |session| {
+            if session.head()?.is_some() {
+                session.wire.send(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: weft-echo/1\r\n\r\n",
+                )?;
+                while !session.wire.some()?.is_empty() {}
+            }
+            Ok(())
+        })?;
+        let target = mesh.service(server).at(origin.port());
+        let open = || -> Result<(u16, Wire)> {
+            let mut wire = Wire::new(mesh.pod("greedy").connect(target)?);
+            wire.send(
+                "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: weft-echo/1\r\n\r\n",
+            )?;
+            let status = Head::read(&mut wire)?.status();
+            Ok((status, wire))
+        };
+        let mut tunnels = Vec::new();
+        // What other scenarios have left is free a moment later.
+        wait::until_ok("the pod has what it can get", || {
+            let refused = loop {
+                match open()? {
+                    (101, tunnel) if (tunnels.len() as u64) < LIMIT => tunnels.push(tunnel),
+                    (status, _) => break status,
+                }
+            };
+            ensure!(refused == 503, "after {} tunnels, one more got {refused}", tunnels.len());
+            ensure!(tunnels.len() as u64 >= LIMIT / 2, "{} tunnels are open", tunnels.len());
+            Ok(())
+        })?;
+        println!("{server}: {} tunnels, then 503", tunnels.len());
+        ensure!(tunnels.len() as u64 == LIMIT / 2, "{} tunnels are open", tunnels.len());
+        tunnels.truncate(10);
+        wait::until_ok("closed tunnels are free again", || {
+            let (status, tunnel) = open()?;
+            ensure!(status == 101, "{status}");
+            tunnels.push(tunnel);
+            ensure!(tunnels.len() > 100, "not all of them yet");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Requests that may wait for one service: an eighth of those in flight.
+const WAITING: usize = LIMIT as usize / 8;
+
+fn dead_service(mesh: &Mesh) -> Result<()> {
+    const REQUESTS: usize = 150;
+    for (dead, alive) in [("far-1", "far-2"), ("near-1", "near-2")] {
+        let port = mesh.unused_port();
+        let server = http2::Server::start(mesh.pod(alive).netns(), port, |_| Answer::http(200, "x"))?;
+        let proxy = mesh.proxy("a").watch()?;
+        let connect =
+            |service: &str| http2::Client::over(mesh.pod("greedy").connect(mesh.service(service).at(port))?);
+        let (to_dead, to_alive) = (connect(dead)?, connect(alive)?);
+        let pending: Vec<_> = (0..REQUESTS).map(|_| to_dead.start(http2::get("dead.test", "/"))).collect();
+        wait::until("the rest has got its answer", || {
+            pending.iter().filter(|pending| pending.is_finished()).count() >= REQUESTS - WAITING
+        })?;
+        for _ in 0..20 {
+            let response = to_alive.send(http2::get("alive.test", "/"))?;
+            ensure!(response.status == 200, "the other service answered {response:?}");
+        }
+        let statuses: Vec<_> =
+            pending.into_iter().map(|pending| Ok(pending.wait()?.status)).collect::<Result<_>>()?;
+        let count = |status| statuses.iter().filter(|found| **found == status).count();
+        println!("{dead}: {} got 503, {} got 504", count(503), count(504));
+        ensure!(count(503) == REQUESTS - WAITING && count(504) == WAITING, "{statuses:?}");
+        ensure!(server.requests() == 20, "the other service got {} requests", server.requests());
+        let shed = [("pod", "greedy"), ("error", "LOAD_SHED"), ("http_status", "503")];
+        proxy.expect("outbound_http_route_request_statuses_total", &shed, (REQUESTS - WAITING) as f64)?;
     }
     Ok(())
 }

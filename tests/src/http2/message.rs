@@ -32,6 +32,17 @@ pub struct Answer {
     pub trailers: Option<HeaderMap>,
     /// Before the head; `None`: never.
     pub delay: Option<Duration>,
+    /// What comes then instead of a head.
+    pub break_off: Option<BreakOff>,
+}
+
+/// How a server ends a request that it does not answer.
+#[derive(Clone, Copy, Debug)]
+pub enum BreakOff {
+    /// It resets the stream.
+    Stream(h2::Reason),
+    /// It resets the connection.
+    Connection,
 }
 
 impl Response {
@@ -62,7 +73,7 @@ impl Answer {
     /// A response of HTTP, at once.
     pub fn http(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let delay = Some(Duration::ZERO);
-        Self { status, headers: HeaderMap::new(), body: body.into(), trailers: None, delay }
+        Self { status, headers: HeaderMap::new(), body: body.into(), trailers: None, delay, break_off: None }
     }
 
     /// A response of gRPC with one message, at once.
@@ -79,6 +90,11 @@ impl Answer {
     /// The same, later.
     pub fn after(self, delay: Duration) -> Self {
         Self { delay: Some(delay), ..self }
+    }
+
+    /// No response, but an end.
+    pub fn broken(how: BreakOff) -> Self {
+        Self { break_off: Some(how), ..Self::http(200, "") }
     }
 
     /// No response.

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use self::{
     client::{Client, Pending},
-    message::{Answer, Received, Response, get, grpc, post},
+    message::{Answer, BreakOff, Received, Response, get, grpc, post},
     server::Server,
 };
 

@@ -2,10 +2,12 @@
 
 use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener},
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -14,7 +16,7 @@ use h2::{RecvStream, server::SendResponse};
 use http::Request;
 use tokio::{runtime::Handle, sync::Notify};
 
-use super::{Answer, Received, runtime};
+use super::{Answer, BreakOff, Received, runtime};
 use crate::{backends::server::listen, netns::Netns};
 
 /// A listening socket. When it is dropped, it stops listening and its connections end.
@@ -25,9 +27,20 @@ pub struct Server {
 
 type Respond = Box<dyn Fn(&Received) -> Answer + Send + Sync>;
 
+/// How a server treats its connections.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// It waits until the client has begun.
+    Waiting,
+    /// It sends its SETTINGS at once.
+    Eager,
+    /// It says GOAWAY after so many requests.
+    Ending(u64),
+}
+
 struct Shared {
     respond: Respond,
-    eager: bool,
+    manner: Manner,
     stop: Notify,
     peers: Mutex<Vec<SocketAddr>>,
     open: AtomicU64,
@@ -41,7 +54,17 @@ impl Server {
         port: u16,
         respond: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::begin(netns, port, false, Box::new(respond))
+        Self::begin(netns, port, Manner::Waiting, Box::new(respond))
+    }
+
+    /// The same, but it ends each connection in order after `requests`, as servers do that are about to stop.
+    pub fn ending(
+        netns: &Netns,
+        port: u16,
+        requests: u64,
+        respond: impl Fn(&Received) -> Answer + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::begin(netns, port, Manner::Ending(requests), Box::new(respond))
     }
 
     /// The same, but it sends its SETTINGS at once, as many servers do (RFC 9113, section 3.4).
@@ -50,16 +73,16 @@ impl Server {
         port: u16,
         respond: impl Fn(&Received) -> Answer + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::begin(netns, port, true, Box::new(respond))
+        Self::begin(netns, port, Manner::Eager, Box::new(respond))
     }
 
-    fn begin(netns: &Netns, port: u16, eager: bool, respond: Respond) -> Result<Self> {
+    fn begin(netns: &Netns, port: u16, manner: Manner, respond: Respond) -> Result<Self> {
         let listener = netns.run(|| listen((Ipv6Addr::UNSPECIFIED, port).into()))??;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             respond,
-            eager,
+            manner,
             stop: Notify::new(),
             peers: Mutex::default(),
             open: AtomicU64::new(0),
@@ -138,19 +161,33 @@ async fn serve(
     connection: u64,
     shared: &Arc<Shared>,
 ) -> Result<()> {
-    if !shared.eager {
+    if !matches!(shared.manner, Manner::Eager) {
         stream.peek(&mut [0]).await?;
     }
+    let descriptor = stream.as_fd().try_clone_to_owned()?;
     let mut builder = h2::server::Builder::new();
     let mut requests = builder.max_concurrent_streams(10_000).handshake(stream).await?;
     let mut answering = tokio::task::JoinSet::new();
-    while let Some(accepted) = requests.accept().await {
+    let abort = Arc::new(Notify::new());
+    let mut count = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = requests.accept() => accepted,
+            () = abort.notified() => {
+                socket2::SockRef::from(&descriptor).set_linger(Some(Duration::ZERO))?;
+                return Ok(());
+            }
+        };
+        let Some(accepted) = accepted else { return Ok(()) };
         let (request, respond) = accepted?;
-        let shared = shared.clone();
-        answering.spawn(async move { answer(request, respond, peer, connection, &shared).await });
+        count += 1;
+        if matches!(shared.manner, Manner::Ending(last) if last == count) {
+            requests.graceful_shutdown();
+        }
+        let (shared, abort) = (shared.clone(), abort.clone());
+        answering.spawn(async move { answer(request, respond, peer, connection, &shared, &abort).await });
         while answering.try_join_next().is_some() {}
     }
-    Ok(())
 }
 
 async fn answer(
@@ -159,6 +196,7 @@ async fn answer(
     peer: SocketAddr,
     connection: u64,
     shared: &Shared,
+    abort: &Notify,
 ) -> Result<()> {
     let (head, mut incoming) = request.into_parts();
     let mut body = Vec::new();
@@ -168,7 +206,7 @@ async fn answer(
         incoming.flow_control().release_capacity(part.len())?;
     }
     let received = Received { head, body, peer, connection };
-    let Answer { status, headers, body, trailers, delay } = (shared.respond)(&received);
+    let Answer { status, headers, body, trailers, delay, break_off } = (shared.respond)(&received);
     shared.requests.fetch_add(1, Ordering::SeqCst);
     match delay {
         Some(delay) => tokio::time::sleep(delay).await,
@@ -176,6 +214,18 @@ async fn answer(
         None => {
             std::future::poll_fn(|cx| respond.poll_reset(cx)).await?;
             return Ok(());
+        }
+    }
+    match break_off {
+        None => {}
+        Some(BreakOff::Stream(reason)) => {
+            respond.send_reset(reason);
+            return Ok(());
+        }
+        Some(BreakOff::Connection) => {
+            abort.notify_one();
+            // Dropped earlier, the stream would be reset before its connection.
+            return std::future::pending().await;
         }
     }
     let mut response = http::Response::builder().status(status).body(()).context("an impossible status")?;

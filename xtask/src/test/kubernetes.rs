@@ -1,6 +1,6 @@
 //! Runs the tests that need a real Kubernetes, after preparing its programs and weft's images.
 
-use std::process;
+use std::{path::PathBuf, process};
 
 use anyhow::{Context, Result};
 
@@ -35,11 +35,16 @@ pub(super) fn commands(
         return Ok(Vec::new());
     }
     let variables = match prepare(steps) {
-        Ok([programs, images]) => vec![
-            format!("{BINARIES}={programs}/bin"),
-            format!("{PROGRAMS}={programs}"),
-            format!("{IMAGES}={images}"),
-        ],
+        Ok([programs, images]) => {
+            // A mistake in weft's images is weft's fault.
+            image::pack(steps, false, &images)?;
+            let (programs, images) = (programs.display(), images.display());
+            vec![
+                format!("{BINARIES}={programs}/bin"),
+                format!("{PROGRAMS}={programs}"),
+                format!("{IMAGES}={images}"),
+            ]
+        }
         // Without a network or Debian this is no fault of weft's: the tests say that they were skipped, and why.
         Err(error) => vec![format!("{MISSING}={error:#}")],
     };
@@ -59,13 +64,12 @@ fn selects_any(suite: &Suite, options: &Options) -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).contains(": test"))
 }
 
-/// The folders of Kubernetes' programs and of weft's images. The programs that go into these are built already.
-fn prepare(steps: &mut Steps) -> Result<[String; 2]> {
+/// The folders of Kubernetes' programs, and for weft's images. The programs that go into these are built already.
+fn prepare(steps: &mut Steps) -> Result<[PathBuf; 2]> {
     // weft-cluster is built already, with the tests: building it alone would compile with other features.
     debian::ensure(&debian::BUILD)?;
     let programs = crate::kubernetes::prepare(steps)?;
     let images = host::target_dir().join("images-of-tests");
     steps.step("Debian packages", "what builds images", || debian::ensure(&debian::IMAGES))?;
-    image::pack(steps, false, &images)?;
-    Ok([programs.display().to_string(), images.display().to_string()])
+    Ok([programs, images])
 }

@@ -274,7 +274,7 @@ async fn the_number_of_destinations_is_bounded() {
 async fn irreplaceable_destinations_are_not_evicted() {
     let fake = Fake::start();
     web(&fake);
-    let config = Config { max_entries: 3, lookup_timeout: Duration::from_millis(100), ..short_timeouts() };
+    let config = Config { max_entries: 3, lookup_timeout: Duration::from_millis(500), ..short_timeouts() };
     let discovery = discovery(fake.addr(), config);
     discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
     drop(fake);

@@ -2,10 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,11 +10,14 @@ use std::{
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::super::activity::Activity;
+
 /// Sends a PING after a while without a byte from the other side, and waits for one then.
 pub(super) struct KeepAlive {
     ping_pong: Option<PingPong>,
-    /// The other side has sent something.
-    heard: Arc<AtomicBool>,
+    activity: Arc<Activity>,
+    /// How often the other side had sent something when that was looked at.
+    heard: u32,
     interval: Duration,
     timeout: Duration,
     /// `None`: no request waits.
@@ -28,11 +28,11 @@ pub(super) struct KeepAlive {
 impl KeepAlive {
     pub(super) fn new(
         ping_pong: Option<PingPong>,
-        heard: Arc<AtomicBool>,
+        activity: Arc<Activity>,
         interval: Duration,
         timeout: Duration,
     ) -> Self {
-        Self { ping_pong, heard, interval, timeout, timer: None, pinged: false }
+        Self { ping_pong, activity, heard: 0, interval, timeout, timer: None, pinged: false }
     }
 
     /// Ready when the other side does not answer any more. `busy`: requests wait for it.
@@ -48,7 +48,8 @@ impl KeepAlive {
             if timer.as_mut().poll(cx).is_pending() {
                 break;
             }
-            if self.heard.swap(false, Ordering::Relaxed) {
+            let heard = self.activity.heard();
+            if std::mem::replace(&mut self.heard, heard) != heard {
                 // The time of silence may have begun at any moment since the timer was set.
                 timer.as_mut().reset(Instant::now() + self.interval);
             } else if self.pinged {
@@ -80,10 +81,10 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
 
     /// A connection that has one request, which nobody answers, and what came first: its end or the end of a while.
-    async fn is_given_up(io: DuplexStream, heard: Arc<AtomicBool>) -> bool {
+    async fn is_given_up(io: DuplexStream, activity: Arc<Activity>) -> bool {
         let (mut sender, mut connection) =
             h2::client::Builder::new().handshake::<_, Bytes>(io).await.unwrap();
-        let mut keep_alive = KeepAlive::new(connection.ping_pong(), heard.clone(), SHORT, SHORT * 10);
+        let mut keep_alive = KeepAlive::new(connection.ping_pong(), activity, SHORT, SHORT * 10);
         let (response, _) = sender.send_request(http::Request::new(()), true).unwrap();
         let given_up = poll_fn(|cx| {
             let _ = Pin::new(&mut connection).poll(cx);

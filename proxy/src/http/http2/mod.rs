@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -34,10 +34,12 @@ use self::{
     upload::{Stopped, Upload},
 };
 use super::{
+    activity::Activity,
     body::RequestBody,
     broken::Broken,
     client::{Origin, SendError},
     coalesced::{Coalesced, Outgoing},
+    headers,
     io::HttpIo,
     settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
 };
@@ -66,6 +68,7 @@ pub(super) struct Http2 {
 
 /// The streams of a connection.
 struct Streams {
+    activity: Arc<Activity>,
     in_flight: AtomicUsize,
     /// How many the other side takes.
     max: AtomicUsize,
@@ -90,9 +93,9 @@ impl Http2 {
         origin: Origin,
         settings: &Http2Settings,
     ) -> Result<Self, h2::Error> {
-        let heard = Arc::new(AtomicBool::new(false));
-        let (io, outgoing) = Coalesced::new(io.with_budget(BUDGET_READ_HTTP2));
-        let io = io.heard_by(heard.clone());
+        let activity = Arc::new(Activity::new());
+        let io = io.with_budget(BUDGET_READ_HTTP2).heard_by(activity.clone());
+        let (io, outgoing) = Coalesced::new(io);
         let (sender, mut connection) = Builder::new()
             .initial_max_send_streams(INITIAL_STREAMS)
             .initial_window_size(settings.stream_window)
@@ -107,8 +110,9 @@ impl Http2 {
             .handshake::<_, Bytes>(io)
             .await?;
         let (interval, timeout) = (settings.keep_alive_interval, settings.keep_alive_timeout);
-        let keep_alive = KeepAlive::new(connection.ping_pong(), heard, interval, timeout);
+        let keep_alive = KeepAlive::new(connection.ping_pong(), activity.clone(), interval, timeout);
         let streams = Arc::new(Streams {
+            activity,
             in_flight: AtomicUsize::new(0),
             max: AtomicUsize::new(connection.max_concurrent_send_streams()),
             closed: AtomicBool::new(false),
@@ -119,6 +123,11 @@ impl Http2 {
 
     pub(super) fn is_usable(&self) -> bool {
         !self.streams.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the other side has not said that it takes no more requests.
+    pub(super) fn is_open(&mut self) -> bool {
+        !matches!(self.sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -153,12 +162,12 @@ impl Http2 {
     pub(super) async fn send(self, request: Request<RequestBody>) -> Result<Answer, SendError> {
         let Self { mut sender, reused, streams, .. } = self;
         let counted = Stream::begin(streams);
-        let failed = |error: h2::Error| SendError { error: Broken::Http2(error), unsent: None, reused };
         if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
-            // It takes no more requests. The pool is told, so that the next ones go elsewhere.
+            // It takes no more requests.
             counted.0.closed.store(true, Ordering::Relaxed);
-            return Err(SendError { unsent: Some(request), ..failed(error) });
+            return Err(SendError { unsent: Some(request), ..counted.0.failed(error, reused) });
         }
+        let failed = |error| counted.0.failed(error, reused);
         let (head, body) = prepare(request);
         let is_connect = head.method() == Method::CONNECT;
         let is_complete = body.is_end_stream();
@@ -187,6 +196,10 @@ impl Http2 {
         if let Some(upload) = upload {
             tokio::spawn(upload);
         }
+        if let Err(why) = headers::check_response(&response) {
+            let error = Broken::Malformed(why);
+            return Err(SendError { error, unsent: None, reused, idle_closed: false });
+        }
         let (head, stream) = response.into_parts();
         let body = Http2Body::new(stream, &head.headers);
         let response = Response::from_parts(head, body);
@@ -194,9 +207,23 @@ impl Http2 {
     }
 }
 
+impl Streams {
+    fn failed(&self, error: h2::Error, reused: bool) -> SendError {
+        let error = Broken::Http2(error);
+        let idle_closed = reused && error.is_closed() && self.activity.broke_while_idle();
+        if error.ends_connection() {
+            // The pool learns so at once: the next requests go elsewhere.
+            self.closed.store(true, Ordering::Relaxed);
+        }
+        SendError { error, unsent: None, reused, idle_closed }
+    }
+}
+
 impl Stream {
     fn begin(streams: Arc<Streams>) -> Self {
-        streams.in_flight.fetch_add(1, Ordering::Relaxed);
+        if streams.in_flight.fetch_add(1, Ordering::Relaxed) == 0 {
+            streams.activity.idle_ends();
+        }
         Self(streams)
     }
 }

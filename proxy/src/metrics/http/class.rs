@@ -17,6 +17,8 @@ pub struct Class {
 pub enum StreamFailure {
     /// The client does not want the response any more.
     Canceled,
+    /// The server has canceled the request.
+    CanceledByServer,
     /// The stream was reset.
     Reset,
     /// The peer refused the stream before it processed it.
@@ -59,7 +61,7 @@ impl StreamFailure {
     /// The value of the label `error`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Canceled => "CANCEL",
+            Self::Canceled | Self::CanceledByServer => "CANCEL",
             Self::Reset => "RESET",
             Self::Refused => "REFUSED",
             Self::GoAway => "GO_AWAY",
@@ -70,13 +72,21 @@ impl StreamFailure {
         }
     }
 
-    /// Why hyper reports an error.
+    /// The first one with the same label.
+    pub const fn by_label(self) -> Self {
+        match self {
+            Self::CanceledByServer => Self::Canceled,
+            other => other,
+        }
+    }
+
+    /// Why the other side has broken a request or its response off.
     pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(current) = cause {
             if let Some(error) = current.downcast_ref::<h2::Error>() {
                 return match error.reason() {
-                    Some(h2::Reason::CANCEL) => Self::Canceled,
+                    Some(h2::Reason::CANCEL) => Self::CanceledByServer,
                     Some(h2::Reason::REFUSED_STREAM) => Self::Refused,
                     Some(h2::Reason::ENHANCE_YOUR_CALM) => Self::EnhanceYourCalm,
                     _ if error.is_go_away() => Self::GoAway,
@@ -148,7 +158,8 @@ mod tests {
     #[test]
     fn a_reset_is_told_by_its_code() {
         let failure = |reason: h2::Reason| StreamFailure::of(&h2::Error::from(reason));
-        assert_eq!(failure(h2::Reason::CANCEL), StreamFailure::Canceled);
+        assert_eq!(failure(h2::Reason::CANCEL), StreamFailure::CanceledByServer);
+        assert!(!Class::broken(failure(h2::Reason::CANCEL)).success, "only a client may cancel");
         assert_eq!(failure(h2::Reason::REFUSED_STREAM), StreamFailure::Refused);
         assert_eq!(failure(h2::Reason::INTERNAL_ERROR), StreamFailure::Reset);
     }

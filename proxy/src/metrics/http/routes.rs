@@ -109,7 +109,7 @@ impl RouteSeries {
         self.route_duration.observe(total);
         self.response_duration.observe(response);
         let mut statuses = self.statuses.lock();
-        let mut status = (status, class.grpc_status, class.failure);
+        let mut status = (status, class.grpc_status, class.failure.map(StreamFailure::by_label));
         if statuses.len() >= MAX_STATUSES && !statuses.iter().any(|(known, _)| *known == status) {
             status = (None, None, None);
         }

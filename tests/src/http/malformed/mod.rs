@@ -1,5 +1,6 @@
 //! Malformed messages, and the judge of what became of them.
 
+pub mod http2;
 mod requests;
 mod responses;
 
