@@ -6,8 +6,8 @@ use super::secrets::{self, HIDDEN};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The object without values of environment variables and headers, without what [`text`](super::secrets) finds in
-/// annotations, arguments and commands, `managedFields` and the copy of itself that kubectl leaves in an annotation.
+/// The object without values of environment variables and headers, without secrets in annotations,
+/// arguments and commands, `managedFields` and the copy of itself that kubectl leaves in an annotation.
 pub(super) fn redacted(mut object: Value) -> Value {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");

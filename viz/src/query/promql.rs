@@ -16,7 +16,9 @@ impl Display for Query {
             Kind::Sum | Kind::Min | Kind::Max => format!("{metric}{filters}{offset}"),
             Kind::Peak(seconds) => format!("max_over_time({metric}{filters}[{seconds}s]{offset})"),
             Kind::LastSeen(seconds) => {
-                format!("max_over_time(timestamp({metric}{filters}{offset})[{seconds}s:15s])")
+                // The steps alone would miss what is known for less than one of them.
+                let times = format!("timestamp({metric}{filters}{offset})");
+                format!("({times} or max_over_time({times}[{seconds}s:15s]))")
             }
             Kind::FirstSeen(seconds) => {
                 let step = Kind::seen_step(seconds);
