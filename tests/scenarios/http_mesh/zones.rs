@@ -44,6 +44,8 @@ fn zones() -> Description {
         .service("shop", all_ports)
 }
 
+const PODS: [&str; 3] = ["one", "two", "three"];
+
 /// A pod as an endpoint: whether it is ready, and for which zone.
 type Endpoint = (&'static str, bool, Option<&'static str>);
 
@@ -71,14 +73,17 @@ endpoints:
     mesh.write("slice.yaml", &text)
 }
 
+/// What it shows, the endpoints, and the pods that the western and the eastern client must reach.
+type Step = (&'static str, [Endpoint; 3], &'static [&'static str], &'static [&'static str]);
+
 fn hints(mesh: &Mesh) -> Result<()> {
     let (west, east) = (Some("west"), Some("east"));
     for protocol in PROTOCOLS {
         let port = mesh.unused_port();
-        let pods = ["one", "two", "three"];
+        let pods = PODS;
         let servers = pods.map(|pod| Named::start(mesh, pod, port, protocol, Duration::from_millis(1)));
         let _servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
-        let steps: [(&str, [Endpoint; 3], &[&str], &[&str]); 5] = [
+        let steps: [Step; 5] = [
             (
                 "each zone has its own",
                 [("one", true, west), ("two", true, east), ("three", true, east)],
@@ -106,8 +111,8 @@ fn hints(mesh: &Mesh) -> Result<()> {
             (
                 "an endpoint has no hint",
                 [("one", true, west), ("two", true, east), ("three", true, None)],
-                &pods,
-                &pods,
+                &PODS,
+                &PODS,
             ),
         ];
         for (what, endpoints, western, eastern) in steps {

@@ -73,7 +73,7 @@ impl fmt::Display for Row {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{:<44} {:<24} {:>9} {:>9}   {}", "FIGURE", "SHOWN BY", "CLIENTS", "SHOWN", "ALLOWED")?;
+        writeln!(f, "\n{:<44} {:<24} {:>9} {:>9}   ALLOWED", "FIGURE", "SHOWN BY", "CLIENTS", "SHOWN")?;
         for row in &self.0 {
             writeln!(f, "{row}")?;
         }

@@ -177,7 +177,7 @@ pub(super) fn serve(mesh: &Mesh, pod: &'static str) -> Result<Origin> {
             "/slow" => SLOW,
             _ => Duration::ZERO,
         });
-        let is_failure = pod == "web-b" && count.fetch_add(1, Ordering::Relaxed) % FAILS_EVERY == 0;
+        let is_failure = pod == "web-b" && count.fetch_add(1, Ordering::Relaxed).is_multiple_of(FAILS_EVERY);
         status(if is_failure { 503 } else { 200 }, pod)
     })
 }

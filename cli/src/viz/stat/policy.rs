@@ -156,9 +156,9 @@ mod tests {
 
     use super::*;
 
-    type Named = (PolicyType, Option<String>);
+    type Parsed = Option<Vec<(PolicyType, Option<String>)>>;
 
-    fn parse(words: &[&str]) -> Result<Option<Vec<Named>>> {
+    fn parse(words: &[&str]) -> Result<Parsed> {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
         let found = PolicyTarget::parse(&words)?;
         Ok(found.map(|all| all.into_iter().map(|target| (target.kind, target.name)).collect()))
