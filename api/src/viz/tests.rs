@@ -131,7 +131,7 @@ fn messages_of_a_tap() {
     same::<TapMessage>(json!({ "type": "events", "events": [
         { "id": "1", "at": 5.0, "direction": "inbound", "event": "request", "source": end, "destination": end,
           "tls": "no_identity", "method": "GET", "scheme": null, "authority": "a", "path": "/",
-          "headers": [["a", "b"]] },
+          "headers": [["a", "b"]], "route": null },
         { "id": "1", "at": 5.0, "direction": "outbound", "event": "response", "status": 200, "latencyMs": 1.5,
           "headers": [] },
         { "id": "1", "at": 5.0, "direction": "inbound", "event": "end", "durationMs": 2.0, "responseBytes": 7,
