@@ -110,6 +110,11 @@ impl RequestBody {
         Some(rereader)
     }
 
+    /// A request that is sent again is timed anew.
+    pub(super) fn forget_timers(&mut self) {
+        self.timers = [None, None];
+    }
+
     /// Records when the body ends.
     pub(super) fn time(&mut self, timer: RequestTimer) {
         if self.is_end_stream() {

@@ -128,14 +128,13 @@ impl ClientSide {
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
-    /// The trailers and the empty line after them are written next.
+    /// The trailers are written next, and nothing else before the empty line after them.
     pub(super) fn end_body(&mut self) {
         if self.interim.is_empty()
             && let Some(trailers) = self.connection.link().take_trailers()
         {
             self.interim.extend_from_slice(&trailers);
-            self.interim.extend_from_slice(b"\r\n");
-            self.within_message = false;
+            self.within_message = true;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, header::EXPECT};
 use parking_lot::Mutex;
 use tracing::debug;
 
@@ -49,7 +49,8 @@ pub(super) struct Source {
 #[derive(Clone, Copy)]
 pub(super) struct Need {
     version: HttpVersion,
-    upgrade: bool,
+    /// An upgrade, or the permission to send a body (`Expect`): HTTP/2 has no way to carry these.
+    http1_only: bool,
 }
 
 /// A connection to an endpoint.
@@ -62,13 +63,14 @@ pub(super) struct Reached {
 
 impl Need {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
-        Self { version: HttpVersion::of(request.version()), upgrade: headers::is_upgrade(request) }
+        let http1_only = headers::is_upgrade(request) || request.headers().contains_key(EXPECT);
+        Self { version: HttpVersion::of(request.version()), http1_only }
     }
 
-    /// What is spoken with this endpoint. HTTP/2 has no way to carry an upgrade of HTTP/1.
+    /// What is spoken with this endpoint.
     fn spoken_with(self, endpoint: &Endpoint) -> HttpVersion {
         match self.version {
-            HttpVersion::Http1 if !self.upgrade && endpoint.wants_http1_in_http2() => HttpVersion::Http2,
+            HttpVersion::Http1 if !self.http1_only && endpoint.wants_http1_in_http2() => HttpVersion::Http2,
             version => version,
         }
     }

@@ -216,7 +216,11 @@ impl HttpIo {
             let Some(client) = &mut self.client else { return Poll::Ready(Ok(0)) };
             client.end_body();
             ready!(client.poll_interim(&mut self.io, cx))?;
-            return Poll::Ready(Ok(2));
+            // hyper's last bytes are the empty line after them.
+            let Some(rest) = slices.iter().find(|slice| !slice.is_empty()) else { return Poll::Ready(Ok(0)) };
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            self.wrote(written, trailers::EMPTY_LINE.len());
+            return Poll::Ready(Ok(written));
         };
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         self.wrote(written, usize::MAX);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::{
     HeaderName, HeaderValue, Request, Response, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
+    header::{CONNECTION, HOST, TRANSFER_ENCODING},
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
 
@@ -46,7 +46,9 @@ impl CarriedProtocol {
                 *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "an invalid request target")?;
             }
         }
+        // HTTP/2 forbids both (RFC 9113, section 8.2.2).
         request.headers_mut().remove(TRANSFER_ENCODING);
+        request.headers_mut().remove(CONNECTION);
         request.headers_mut().insert(ORIG_PROTO, HeaderValue::from_static(mark));
         *request.version_mut() = Version::HTTP_2;
         Ok(Self(version))

@@ -103,6 +103,7 @@ impl OutboundConnection {
             if let Some(target) = &origin.target {
                 Tapped::observe(self.source.tap(target, &request, started), &mut counted);
             }
+            request.body_mut().forget_timers();
             request.body_mut().time(counted.timer());
             let admitted = match &origin.local {
                 None => None,

@@ -138,7 +138,8 @@ impl Resends {
                 self.raced |= !not_processed;
                 Ok(again)
             }
-            _ if not_processed => Err(ProxyError::Refused(error)),
+            // An attempt before this one may have been processed.
+            _ if not_processed && !self.raced => Err(ProxyError::Refused(error)),
             _ => Err(ProxyError::Stream(error)),
         }
     }

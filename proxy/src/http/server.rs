@@ -54,7 +54,10 @@ impl StreamError {
     /// Takes out the errors that are not to be answered but passed on, to a client that speaks `version`.
     pub(super) fn of_peer(error: ProxyError, version: Version) -> Result<ProxyError, Self> {
         match error {
-            ProxyError::Stream(error) if version == Version::HTTP_2 && error.is_reset_by_peer() => {
+            // A refusal says that nothing was processed, and an earlier attempt may have been.
+            ProxyError::Stream(error)
+                if version == Version::HTTP_2 && error.is_reset_by_peer() && !error.is_refusal() =>
+            {
                 Err(Self::Peer(error))
             }
             ProxyError::Refused(Broken::Http2(_)) if version == Version::HTTP_2 => Err(Self::refused()),

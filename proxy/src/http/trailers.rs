@@ -15,14 +15,14 @@ use super::{body::ResponseBody, connection::Connection};
 
 /// The last chunk, and the empty line that follows the trailers.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-const EMPTY_LINE: &[u8] = b"\r\n";
+pub(super) const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// What of hyper's bytes is to be written now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<'a> {
     /// So many bytes, and not more.
     Bytes(&'a [u8]),
-    /// The trailers, and then the two bytes that are left.
+    /// The trailers, and then the bytes that are left: the empty line.
     Trailers,
 }
 

@@ -38,10 +38,14 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "http2",
-            "HTTP/2 goes to a Linkerd sidecar unmarked, and a request of HTTP/1 shares its connection.",
+            "HTTP/2 goes to a Linkerd sidecar unmarked.",
             http2,
         )
-        .scenario("upgrade", "An upgrade goes to a Linkerd sidecar as HTTP/1.1.", upgrade)
+        .scenario(
+            "upgrade",
+            "An upgrade goes to a Linkerd sidecar as HTTP/1.1, and so does a request that waits for 100 before its body.",
+            upgrade,
+        )
         .scenario("opaque", "Other bytes go to a Linkerd sidecar as opaque ones.", opaque)
 }
 
@@ -195,6 +199,10 @@ fn http1(mesh: &Mesh) -> Result<()> {
             "POST http://web.test/ host=web.test mark=HTTP/1.1 body=abc",
         ),
         (
+            "GET /te HTTP/1.1\r\nHost: web.test\r\nTE: trailers\r\nConnection: TE\r\n\r\n".to_owned(),
+            "GET http://web.test/te host=web.test mark=HTTP/1.1 body=",
+        ),
+        (
             "GET http://else.test/x HTTP/1.1\r\nHost: else.test\r\nl5d-orig-proto: forged\r\n\r\n".to_owned(),
             "GET http://else.test/x host=else.test mark=HTTP/1.1; absolute-form body=",
         ),
@@ -244,6 +252,12 @@ fn upgrade(mesh: &Mesh) -> Result<()> {
     let origin = Origin::start(&pod, mesh.unused_port(), |session| {
         let Some(head) = session.head()? else { return Ok(()) };
         ensure!(head.values("l5d-orig-proto").is_empty(), "{head:?}");
+        if !head.values("expect").is_empty() {
+            session.wire.send("HTTP/1.1 100 Continue\r\n\r\n")?;
+            let body = session.wire.array::<4>()?;
+            session.wire.send(ok(body))?;
+            return Ok(());
+        }
         if head.values("upgrade").is_empty() {
             session.wire.send(ok("plain"))?;
             return Ok(());
@@ -263,7 +277,15 @@ fn upgrade(mesh: &Mesh) -> Result<()> {
     ensure!(head.status() == 101, "{head:?}");
     client.send("ping")?;
     ensure!(&client.array()? == b"ping", "the echo differs");
-    ensure!(sidecar.headers() == [header(port, HTTP1)], "{:?}", sidecar.headers());
+    // The permission to send a body cannot be carried over HTTP/2 either.
+    let mut client = Wire::new(mesh.pod("client").connect(mesh.service("sidecar").at(port))?);
+    client.send("PUT / HTTP/1.1\r\nHost: web.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")?;
+    let head = Head::read(&mut client)?;
+    ensure!(head.status() == 100, "{head:?}");
+    client.send("body")?;
+    let response = Message::response(&mut client, To::Other)?;
+    ensure!(response.text() == "body", "{response:?}");
+    ensure!(sidecar.headers().iter().all(|found| *found == header(port, HTTP1)), "{:?}", sidecar.headers());
     origin.no_failures()
 }
 

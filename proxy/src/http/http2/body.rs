@@ -7,7 +7,7 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, header::CONTENT_LENGTH};
 use hyper::body::{Frame, SizeHint};
 
-use super::super::broken::Broken;
+use super::{super::broken::Broken, upload::Detached};
 
 /// A body that is still arriving.
 pub(in crate::http) struct Http2Body {
@@ -15,13 +15,24 @@ pub(in crate::http) struct Http2Body {
     /// Bytes that are left, if the head says how many there are.
     left: Option<u64>,
     data_done: bool,
+    /// The rest of the request. It ends with a response that is dropped before its end.
+    upload: Option<Detached>,
 }
 
 impl Http2Body {
-    pub(super) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+    pub(super) fn new(stream: RecvStream, headers: &HeaderMap, upload: Option<Detached>) -> Self {
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let left = length.or_else(|| stream.is_end_stream().then_some(0));
-        Self { stream, left, data_done: false }
+        let mut body = Self { stream, left, data_done: false, upload };
+        body.release_upload();
+        body
+    }
+
+    /// A complete response does not end the request.
+    fn release_upload(&mut self) {
+        if self.stream.is_end_stream() || self.left == Some(0) {
+            self.upload.take().into_iter().for_each(Detached::release);
+        }
     }
 
     pub(in crate::http) fn poll_frame(
@@ -34,6 +45,7 @@ impl Http2Body {
                     // What was passed on may be sent again. It fails if the stream has ended.
                     let _ = self.stream.flow_control().release_capacity(bytes.len());
                     self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+                    self.release_upload();
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Some(Err(error)) => return Poll::Ready(failed(error)),
@@ -41,7 +53,10 @@ impl Http2Body {
             }
         }
         Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
-            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Ok(trailers) => {
+                self.upload.take().into_iter().for_each(Detached::release);
+                trailers.map(|trailers| Ok(Frame::trailers(trailers)))
+            }
             Err(error) => failed(error),
         })
     }

@@ -31,7 +31,7 @@ use tokio::time::sleep;
 pub(super) use self::{body::Http2Body, tunnel::Http2Tunnel};
 use self::{
     keep_alive::KeepAlive,
-    upload::{Stopped, Upload},
+    upload::{Detached, Stopped, Upload},
 };
 use super::{
     activity::Activity,
@@ -192,16 +192,14 @@ impl Http2 {
         })
         .await
         .map_err(failed)?;
-        // The application has answered early. The rest of the request goes on also while nobody reads the answer.
-        if let Some(upload) = upload {
-            tokio::spawn(upload);
-        }
         if let Err(why) = headers::check_response(&response) {
             let error = Broken::Malformed(why);
             return Err(SendError { error, unsent: None, reused, idle_closed: false });
         }
+        // The application has answered early. The rest of the request goes on also while nobody reads the answer.
+        let upload = upload.map(Detached::spawn);
         let (head, stream) = response.into_parts();
-        let body = Http2Body::new(stream, &head.headers);
+        let body = Http2Body::new(stream, &head.headers, upload);
         let response = Response::from_parts(head, body);
         Ok(Answer { response, tunnel, stream: counted })
     }
