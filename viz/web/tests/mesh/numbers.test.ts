@@ -18,7 +18,7 @@ describe("a table", () => {
     const { page, context, complaints } = await visit(site, "/namespaces/emojivoto/deployments");
     await page.locator("tbody tr", { hasText: "voting" }).waitFor({ timeout: 60_000 });
     // The page draws the next answer, and then stays until the one after that.
-    const response = await page.waitForResponse((found) => found.url().includes("/api/tps-reports"), { timeout: 30_000 });
+    const response = await page.waitForResponse((found) => /\/api\/tps-reports\?.*deployment/.test(found.url()), { timeout: 30_000 });
     const { data } = (await response.json()) as Answer<StatRow[]>;
     const voting = data.find((row) => row.name === "voting");
     if (!voting?.http?.successRate) throw new Error(`no figures of voting: ${JSON.stringify(data)}`);
