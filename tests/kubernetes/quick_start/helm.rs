@@ -13,18 +13,27 @@ const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/charts");
 pub(super) fn with_helm() -> Result<()> {
     on_cluster(|cluster| {
         cluster.load_weft()?;
-        install(cluster)?;
-        passes(&cluster.weft(&["check"])?)?;
-        demo::deploy(cluster)?;
-        // A whole namespace joins the mesh by its annotation.
-        cluster.kubectl(&["annotate", "namespace", demo::NAMESPACE, "linkerd.io/inject=enabled"])?;
-        demo::is_meshed(cluster)?;
-        passes(&cluster.weft(&["--namespace", demo::NAMESPACE, "check", "--proxy"])?)?;
-        demo::remove(cluster)?;
-        cluster.helm(&["uninstall", "weft-control-plane", "--namespace", "weft", "--wait"])?;
-        cluster.helm(&["uninstall", "weft-crds", "--namespace", "weft", "--wait"])?;
-        cluster.kubectl(&["delete", "namespace", "weft"]).map(drop)
+        let used = install(cluster).and_then(|()| mesh_the_demo(cluster));
+        // Also after a failure: other scenarios use the cluster too.
+        let removed = remove(cluster);
+        used.and(removed)
     })
+}
+
+fn mesh_the_demo(cluster: &Cluster) -> Result<()> {
+    passes(&cluster.weft(&["check"])?)?;
+    demo::deploy(cluster)?;
+    // A whole namespace joins the mesh by its annotation.
+    cluster.kubectl(&["annotate", "namespace", demo::NAMESPACE, "linkerd.io/inject=enabled"])?;
+    demo::is_meshed(cluster)?;
+    passes(&cluster.weft(&["--namespace", demo::NAMESPACE, "check", "--proxy"])?)?;
+    demo::remove(cluster)
+}
+
+fn remove(cluster: &Cluster) -> Result<()> {
+    cluster.helm(&["uninstall", "weft-control-plane", "--namespace", "weft", "--wait"])?;
+    cluster.helm(&["uninstall", "weft-crds", "--namespace", "weft", "--wait"])?;
+    cluster.kubectl(&["delete", "namespace", "weft"]).map(drop)
 }
 
 fn install(cluster: &Cluster) -> Result<()> {
@@ -69,6 +78,8 @@ fn install(cluster: &Cluster) -> Result<()> {
         "--timeout",
         "3m",
     ])?;
+    // Helm is content with as many as the disruption budget leaves.
+    cluster.rolled_out("weft", "deployment/weft-control")?;
     let ready = cluster.kubectl(&[
         "-n",
         "weft",
