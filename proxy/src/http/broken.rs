@@ -30,7 +30,7 @@ impl Broken {
     /// Whether the peer has broken the protocol, or exceeded a bound: what it sent cannot be understood, or is a flood.
     pub(super) fn is_protocol_error(&self) -> bool {
         match self {
-            Self::Http1(error) => super::error::is_protocol_error(error),
+            Self::Http1(error) => is_protocol_error(error),
             Self::Http2(error) => error.is_library(),
             Self::Malformed(_) => true,
         }
@@ -106,4 +106,10 @@ fn is_reset(error: &hyper::Error) -> bool {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
         )
     })
+}
+
+/// The same of an error of hyper's: whether the peer has broken the protocol, or exceeded a bound: what it sent cannot be understood, or is a flood.
+pub(super) fn is_protocol_error(error: &hyper::Error) -> bool {
+    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_parse() || http2.is_some_and(h2::Error::is_library)
 }

@@ -7,7 +7,10 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{link::Link, slow_reader::Report};
+use super::link::Link;
+
+/// What is called with the time that a client has left bytes unread.
+pub(super) type Report = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// An accepted connection, for what outlives its requests.
 pub struct Connection {

@@ -9,13 +9,14 @@ use tracing::debug;
 
 use super::{
     Http,
-    client::{Client, Origin, Target},
+    client::Client,
     context::InboundContext,
     error::ProxyError,
     headers,
     http1::Http1,
     http2::Http2,
     io::HttpIo,
+    origin::{Origin, Target},
     pool::Key,
     route::Route,
     server::HttpVersion,

@@ -197,13 +197,6 @@ fn percent_encoded(text: &[u8]) -> HeaderValue {
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Whether the peer has broken the protocol, or exceeded a bound: what it sent cannot be understood, or is a flood.
-pub(super) fn is_protocol_error(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    error.is_parse() || http2.is_some_and(h2::Error::is_library)
-}
-
 /// An error with its causes, in one line.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

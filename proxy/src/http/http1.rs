@@ -16,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use super::{
     activity::Activity,
     body::RequestBody,
-    client::{Origin, SendError},
     io::HttpIo,
+    origin::{Origin, SendError},
     settings::{BUDGET_READ_HTTP1, MAX_HEAD, MAX_HEADERS},
 };
 

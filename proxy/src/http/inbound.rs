@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::{
     body::{Release, RequestBody, ResponseBody},
     broken::Broken,
-    client::{Client, Origin, Used},
+    client::{Client, Used},
     connection::Connection,
     context::{Admitted, InboundContext},
     error::{NO_EXTENDED_CONNECT, ProxyError},
@@ -21,6 +21,7 @@ use super::{
     http2::Http2,
     interim,
     link::Answer,
+    origin::Origin,
     original_protocol::OriginalProtocol,
     pool::{ConnectionLease, LeasedFrom, Shared},
     received::Received,

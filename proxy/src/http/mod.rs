@@ -28,6 +28,7 @@ mod interim;
 mod io;
 mod kept_body;
 mod link;
+mod origin;
 mod original_protocol;
 mod outbound;
 mod pool;
@@ -248,7 +249,7 @@ impl Http {
             return;
         }
         let Err(error) = ended else { return };
-        if !error::is_protocol_error(&error) {
+        if !broken::is_protocol_error(&error) {
             let error = error::with_causes(&error);
             return debug!(workload = %workload.key, %direction, %peer, error, "HTTP connection ended early");
         }

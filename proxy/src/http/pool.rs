@@ -16,9 +16,10 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     body::Release,
-    client::{Origin, Used},
+    client::Used,
     http1::Http1,
     http2::Http2,
+    origin::Origin,
     settings::{HTTP1_IDLE, HTTP2_IDLE, MAX_HTTP2, MAX_IDLE},
 };
 use crate::{balance::EndpointTls, threads::current_worker, tls::Identity};

@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
     broken::Broken,
-    http2::{Answer, Http2Body, Http2Tunnel},
+    http2::{Http2Body, Http2Tunnel},
 };
 
 /// A body that is still arriving.
@@ -51,7 +51,7 @@ impl Received {
     /// The stream of an accepted CONNECT over HTTP/2.
     pub(super) fn into_tunnel(self) -> Option<Http2Tunnel> {
         match self {
-            Self::Http2 { body, tunnel: Some(send) } => Some(Answer::tunnel(body, send)),
+            Self::Http2 { body, tunnel: Some(send) } => Some(Http2Tunnel::new(send, body.into_stream())),
             _ => None,
         }
     }

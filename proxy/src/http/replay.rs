@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Request;
 
-use super::{body::RequestBody, client::SendError, error::ProxyError, kept_body::Rereader};
+use super::{body::RequestBody, error::ProxyError, kept_body::Rereader, origin::SendError};
 use crate::net::Backoff;
 
 /// What is needed to send a request again.

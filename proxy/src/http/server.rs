@@ -11,9 +11,11 @@ use super::{
     error::ProxyError,
     io::HttpIo,
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
-    trailers,
 };
-use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, TRANSFER_ENCODING},
+};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -178,7 +180,7 @@ async fn answer<H: Handler>(
     }
     let mut response = handler.handle(request).await?;
     if version == HttpVersion::Http1 {
-        trailers::pass_on((&asked.0, asked.1), &mut response, &connection);
+        pass_trailers_on((&asked.0, asked.1), &mut response, &connection);
     }
     if version == HttpVersion::Http1
         && connection.is_draining()
@@ -187,4 +189,20 @@ async fn answer<H: Handler>(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// Arranges that a response's trailers are written to the client's stream, if its body is chunked there.
+fn pass_trailers_on(
+    (method, version): (&Method, Version),
+    response: &mut Response<ResponseBody>,
+    connection: &Arc<Connection>,
+) {
+    let encoding = response.headers().get(TRANSFER_ENCODING);
+    let is_chunked = encoding.is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if is_chunked
+        && (version, response.version()) == (Version::HTTP_11, Version::HTTP_11)
+        && method != Method::HEAD
+    {
+        response.body_mut().write_trailers_to(connection);
+    }
 }

@@ -10,9 +10,6 @@ use super::connection::Connection;
 /// How long a client may leave bytes unread before it is counted.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// What is called with the time that a client has left bytes unread.
-pub(super) type Report = Box<dyn Fn(Duration) + Send + Sync>;
-
 /// Since when bytes have been waiting for the client.
 #[derive(Default)]
 pub(super) struct Unread(Option<Instant>);

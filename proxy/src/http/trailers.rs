@@ -4,14 +4,12 @@
 //! RFC 9110, section 6.5.1, allows that, but without a proxy they would arrive. So hyper is not shown them; they are
 //! written to the stream before the empty line that ends the body.
 
-use std::{io::IoSlice, sync::Arc};
+use std::io::IoSlice;
 
 use http::{
-    HeaderMap, HeaderName, Method, Response, Version,
+    HeaderMap, HeaderName,
     header::{self, TRANSFER_ENCODING},
 };
-
-use super::{body::ResponseBody, connection::Connection};
 
 /// The last chunk, and the empty line that follows the trailers.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -24,22 +22,6 @@ pub(super) enum Next<'a> {
     Bytes(&'a [u8]),
     /// The trailers, and then the bytes that are left: the empty line.
     Trailers,
-}
-
-/// Arranges that a response's trailers are written to the client's stream, if its body is chunked there.
-pub(super) fn pass_on(
-    (method, version): (&Method, Version),
-    response: &mut Response<ResponseBody>,
-    connection: &Arc<Connection>,
-) {
-    let encoding = response.headers().get(TRANSFER_ENCODING);
-    let is_chunked = encoding.is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    if is_chunked
-        && (version, response.version()) == (Version::HTTP_11, Version::HTTP_11)
-        && method != Method::HEAD
-    {
-        response.body_mut().write_trailers_to(connection);
-    }
 }
 
 /// Trailers as HTTP/1 writes them, without those that would change how the message is understood.

@@ -7,7 +7,7 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, header::CONTENT_LENGTH};
 use hyper::body::{Frame, SizeHint};
 
-use super::{super::broken::Broken, upload::Detached};
+use super::{super::broken::Broken, detached::Detached};
 
 /// A body that is still arriving.
 pub(in crate::http) struct Http2Body {
@@ -69,7 +69,7 @@ impl Http2Body {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    pub(super) fn into_stream(self) -> RecvStream {
+    pub(in crate::http) fn into_stream(self) -> RecvStream {
         self.stream
     }
 }

@@ -4,6 +4,7 @@
 //! more tasks.
 
 mod body;
+mod detached;
 mod keep_alive;
 mod tunnel;
 mod upload;
@@ -30,17 +31,18 @@ use tokio::time::sleep;
 
 pub(super) use self::{body::Http2Body, tunnel::Http2Tunnel};
 use self::{
+    detached::Detached,
     keep_alive::KeepAlive,
-    upload::{Detached, Stopped, Upload},
+    upload::{Stopped, Upload},
 };
 use super::{
     activity::Activity,
     body::RequestBody,
     broken::Broken,
-    client::{Origin, SendError},
     coalesced::{Coalesced, Outgoing},
     headers,
     io::HttpIo,
+    origin::{Origin, SendError},
     settings::{BUDGET_READ_HTTP2, Http2Settings, MAX_HEADER_LIST},
 };
 
@@ -229,13 +231,6 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Answer {
-    /// The stream carries another protocol from now on.
-    pub(super) fn tunnel(body: Http2Body, send: SendStream<Bytes>) -> Http2Tunnel {
-        Http2Tunnel::new(send, body.into_stream())
     }
 }
 

@@ -21,7 +21,7 @@ pub(in crate::http) struct Http2Tunnel {
 }
 
 impl Http2Tunnel {
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
+    pub(in crate::http) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
         Self { send, receive, unread: Bytes::new() }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use hyper::body::Body;
-use tokio::task::AbortHandle;
 use tracing::debug;
 
 use super::super::{body::RequestBody, broken};
@@ -102,27 +101,5 @@ impl Future for Upload {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_send(cx)
-    }
-}
-
-/// An upload in a task of its own. Dropped, it ends, and its stream is reset if nothing else holds that.
-pub(super) struct Detached(Option<AbortHandle>);
-
-impl Detached {
-    pub(super) fn spawn(upload: Upload) -> Self {
-        Self(Some(tokio::spawn(upload).abort_handle()))
-    }
-
-    /// It goes on to its end.
-    pub(super) fn release(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Detached {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
     }
 }
