@@ -304,3 +304,66 @@ impl AsyncWrite for HttpIo {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use socket2::SockRef;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    use super::*;
+    use crate::limits::NodeRequests;
+
+    impl Stream for TcpStream {
+        fn tcp(&self) -> &TcpStream {
+            self
+        }
+    }
+
+    /// The socket takes only a part of the trailers at a time.
+    #[tokio::test]
+    async fn one_empty_line_follows_trailers_for_which_a_slow_client_has_no_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        SockRef::from(&server).set_send_buffer_size(4096).unwrap();
+        let token = CancellationToken::new;
+        let connection = Connection::new(TaskTracker::new(), token(), token(), ());
+        let limits = HeadLimits {
+            timeout: Duration::from_secs(10),
+            requests: NodeRequests::new(0).limiter(),
+            direction: net::Direction::Inbound,
+        };
+        let trailers = format!("x: {}\r\n", "y".repeat(8 << 20));
+        connection.link().set_trailers(trailers.clone().into_bytes());
+        let mut io = HttpIo {
+            prefix: Bytes::new(),
+            io: Box::new(server),
+            ends_orderly: true,
+            budget: None,
+            client: Some(Box::new(ClientSide::new(&connection, limits))),
+            activity: None,
+            is_abandoned: None,
+            frames: None,
+        };
+        let write = async {
+            io.write_all(b"2\r\nab\r\n0\r\n\r\n").await.unwrap();
+            io.write_all(b"HTTP/1.1 204").await.unwrap();
+            io.shutdown().await.unwrap();
+        };
+        let mut arrived = Vec::new();
+        let read = async { client.read_to_end(&mut arrived).await.unwrap() };
+        tokio::join!(write, read);
+        let expected = format!("2\r\nab\r\n0\r\n{trailers}\r\n");
+        assert_eq!(
+            String::from_utf8_lossy(&arrived[expected.len() - 8..]),
+            format!("{}HTTP/1.1 204", &expected[expected.len() - 8..])
+        );
+        assert_eq!(arrived.len(), expected.len() + "HTTP/1.1 204".len());
+    }
+}
