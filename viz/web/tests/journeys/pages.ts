@@ -19,6 +19,6 @@ export const PAGES: { name: string; path: string; ready: string }[] = [
   { name: "tap", path: "/tap?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VoteDoughnut" },
   { name: "top", path: "/top?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VoteDoughnut" },
   { name: "routes", path: "/routes?ns=emojivoto&res=deployment%2Fvoting", ready: "text=VoteDoughnut" },
-  { name: "extensions", path: "/extensions", ready: "text=multicluster" },
+  { name: "extensions", path: "/extensions", ready: "text=Metrics, tap and this dashboard" },
   { name: "not-found", path: "/nothing/here", ready: "text=Nothing is here" },
 ];
