@@ -10,7 +10,7 @@ use crate::{
     bypass::DirectPass,
     capture::default_attach_point,
     control::ControlUrl,
-    logging,
+    http, logging,
     tls::{Identity, InvalidIdentity},
 };
 
@@ -157,6 +157,15 @@ pub struct Config {
     /// them than it leaves to others.
     #[arg(long, env = "WEFT_PROXY_MAX_REQUESTS", default_value_t = 100_000)]
     pub max_requests: usize,
+    /// Bytes that the HTTP/2 streams of one workload may hold while nobody reads them. Above it, the streams that were not
+    /// read for longest are reset.
+    #[arg(
+        long,
+        env = "WEFT_PROXY_MAX_UNREAD",
+        value_parser = unread_bytes,
+        default_value_t = 64 * 1024 * 1024
+    )]
+    pub max_unread: usize,
     /// Worker threads for connections. Default: one per core.
     #[arg(long, env = "WEFT_PROXY_WORKERS")]
     pub workers: Option<usize>,
@@ -192,6 +201,11 @@ impl Config {
         self.identity_of("weft-proxy")
     }
 
+    /// How HTTP is served on `workers` threads.
+    pub fn http(&self, workers: usize) -> http::Config {
+        http::Config { workers, head_timeout: self.http_head_timeout, max_unread: self.max_unread }
+    }
+
     fn identity_of(&self, account: &str) -> Result<Identity, InvalidIdentity> {
         let Self { control_plane_namespace: namespace, trust_domain, .. } = self;
         format!("{account}.{namespace}.serviceaccount.identity.{namespace}.{trust_domain}").parse()
@@ -208,9 +222,26 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{text:?} is not a duration ({error}); write 500ms, 20s, 2m or 24h"))
 }
 
+/// A number of bytes that leaves each of a few streams its window.
+fn unread_bytes(text: &str) -> Result<usize, String> {
+    const LEAST: usize = 1024 * 1024;
+    match text.parse() {
+        Ok(bytes) if bytes >= LEAST => Ok(bytes),
+        _ => Err(format!("{text:?} is not a number of bytes from {LEAST} on; write 67108864 for 64 MiB")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bound_of_unread_bytes_is_a_number_that_leaves_streams_their_windows() {
+        assert_eq!(unread_bytes("67108864"), Ok(64 << 20));
+        for bad in ["", "64MiB", "1000", "-1"] {
+            assert!(unread_bytes(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations() {

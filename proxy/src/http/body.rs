@@ -16,6 +16,7 @@ use super::{
     kept_body::{KeptBody, Rereader},
     received::Received,
     record::{Outcome, Record, RequestTimer},
+    served_stream::{RequestReader, ServedStream},
     slow_reader::Unread,
     trailers,
 };
@@ -30,6 +31,7 @@ pub(super) struct RequestBody {
     inner: Content,
     /// At the source, and at the destination if that is on this node.
     timers: [Option<RequestTimer>; 2],
+    reader: RequestReader,
 }
 
 enum Content {
@@ -52,6 +54,8 @@ struct State {
     records: Vec<Record>,
     hold: Hold,
     unread: Unread,
+    /// The client's stream, if it is one of HTTP/2.
+    stream: Option<Arc<ServedStream>>,
 }
 
 /// A connection that can be used again when its response is complete. Dropped, it is not.
@@ -81,21 +85,39 @@ impl State {
         if let Some(client) = &self.hold.client {
             self.unread.end(client);
         }
+        if let Some(stream) = &self.stream {
+            stream.response_is_wanted();
+        }
+    }
+
+    /// The client is given a part.
+    fn gives(&mut self, bytes: usize, is_last: bool) {
+        if !is_last {
+            self.unread.begin();
+        }
+        if let Some(stream) = &self.stream {
+            stream.response_part(bytes);
+        }
     }
 }
 
 impl RequestBody {
     pub(super) fn empty() -> Self {
-        Self { inner: Content::None, timers: [None, None] }
+        Self::of(Content::None)
     }
 
     pub(super) fn incoming(inner: Incoming) -> Self {
-        Self { inner: Content::Once(inner), timers: [None, None] }
+        Self::of(Content::Once(inner))
     }
 
     /// Read once more.
     pub(super) fn again(body: KeptBody) -> Self {
-        Self { inner: Content::Kept(body), timers: [None, None] }
+        Self::of(Content::Kept(body))
+    }
+
+    fn of(inner: Content) -> Self {
+        let reader = RequestReader::current(inner.is_end());
+        Self { inner, timers: [None, None], reader }
     }
 
     /// Keeps what is read of it from now on, so that it can be read again; `None` if there is nothing to read.
@@ -125,6 +147,16 @@ impl RequestBody {
     }
 }
 
+impl Content {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Once(body) => body.is_end_stream(),
+            Self::Kept(body) => body.is_end_stream(),
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
@@ -133,6 +165,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.reader.wants();
         let frame = match &mut self.inner {
             Content::None => return Poll::Ready(None),
             Content::Once(body) => {
@@ -144,19 +177,17 @@ impl Body for RequestBody {
             && let Some(data) = frame.data_ref()
         {
             self.timers.iter().flatten().for_each(|timer| timer.frame(data.len()));
+            self.reader.part(data.len());
         }
         if frame.is_none() || self.is_end_stream() {
+            self.reader.is_done();
             self.timers.iter_mut().filter_map(Option::take).for_each(RequestTimer::ended);
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Content::None => true,
-            Content::Once(body) => body.is_end_stream(),
-            Content::Kept(body) => body.is_end_stream(),
-        }
+        self.inner.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -184,7 +215,10 @@ impl ResponseBody {
 
     fn end(&mut self, outcome: Outcome<'_>) {
         let Some(state) = self.state.take() else { return };
-        let State { records, hold, mut unread } = *state;
+        let State { records, hold, mut unread, stream } = *state;
+        if let Some(stream) = stream {
+            stream.response_ended();
+        }
         if let Some(client) = &hold.client {
             unread.end(client);
         }
@@ -201,7 +235,8 @@ impl ResponseBody {
 /// Records the response when its body ends, and keeps `hold` until then.
 pub(super) fn watch(response: &mut Response<ResponseBody>, record: Option<Record>, hold: Hold) {
     let ended = response.body().is_end_stream();
-    let state = response.body_mut().state.get_or_insert_default();
+    let ResponseBody { inner, state, .. } = response.body_mut();
+    let state = state.get_or_insert_default();
     state.records.extend(record);
     state.hold.picked = hold.picked.or(state.hold.picked.take());
     state.hold.connection = hold.connection.or(state.hold.connection.take());
@@ -210,6 +245,14 @@ pub(super) fn watch(response: &mut Response<ResponseBody>, record: Option<Record
     if !ended {
         // HTTP/2 asks for a body only when the client has opened a window.
         state.unread.begin();
+        if state.stream.is_none()
+            && let Some(stream) = ServedStream::current()
+        {
+            if let Some(window) = inner.as_mut().and_then(Received::window) {
+                stream.response_arrives(window);
+            }
+            state.stream = Some(stream);
+        }
     } else {
         // A gRPC response without messages has its status among the headers.
         let headers = std::mem::take(response.headers_mut());
@@ -237,9 +280,7 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(state)) = (frame.data_ref(), &mut this.state) {
                     state.records.iter_mut().for_each(|record| record.frame(data.len()));
-                    if !at_end {
-                        state.unread.begin();
-                    }
+                    state.gives(data.len(), at_end);
                 }
                 let trailers: Option<&HeaderMap> = frame.trailers_ref();
                 if trailers.is_some() || at_end {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::link::Link;
+use super::{link::Link, served_stream::Streams};
 
 /// What is called with the time that a client has left bytes unread.
 pub(super) type Report = Box<dyn Fn(Duration) + Send + Sync>;
@@ -21,6 +21,8 @@ pub struct Connection {
     /// Cancelled when the proxy stops serving.
     draining: CancellationToken,
     link: Link,
+    /// Those of HTTP/2.
+    streams: Arc<Streams>,
     slow_reader: OnceLock<Report>,
     /// The connection's place in the limits.
     _keep: Box<dyn Send + Sync>,
@@ -38,6 +40,7 @@ impl Connection {
             terminated,
             draining,
             link: Link::default(),
+            streams: Arc::default(),
             slow_reader: OnceLock::new(),
             _keep: Box::new(keep),
         })
@@ -56,6 +59,10 @@ impl Connection {
 
     pub(super) fn link(&self) -> &Link {
         &self.link
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Runs what a request has begun, until the pod goes away. It counts as an open connection.

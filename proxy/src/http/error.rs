@@ -19,6 +19,8 @@ pub(super) const NO_EXTENDED_CONNECT: ProxyError =
 pub(super) const PROTOCOL_ERROR: &str = "protocol error";
 /// The label `error` of clients that do not read for a while.
 pub(super) const SLOW_READER: &str = "slow reader";
+/// The label `error` of streams that are reset because too much waits to be read.
+pub(super) const UNREAD: &str = "unread";
 /// The label `error` of clients that send HTTP/2 frames without end.
 pub(super) const FLOOD: &str = "flood";
 pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("l5d-proxy-connection");

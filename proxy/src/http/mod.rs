@@ -37,11 +37,13 @@ mod record;
 mod replay;
 mod reset;
 mod route;
+mod served_stream;
 mod server;
 mod settings;
 mod slow_reader;
 mod tapped;
 mod trailers;
+mod unread_budget;
 mod unsent;
 mod upgrade;
 mod worst;
@@ -52,7 +54,7 @@ use tracing::{debug, warn};
 
 use self::{
     client_side::HeadLimits, context::InboundContext, error::ProxyError, inbound::InboundConnection,
-    outbound::OutboundConnection, pool::Pools,
+    outbound::OutboundConnection, pool::Pools, unread_budget::UnreadBudget,
 };
 pub use self::{
     connection::Connection,
@@ -82,6 +84,7 @@ pub struct Http {
     pools: Arc<Pools>,
     worst: Arc<Worst>,
     taps: Arc<Taps>,
+    unread: Arc<UnreadBudget>,
     head_timeout: Duration,
 }
 
@@ -91,6 +94,8 @@ pub struct Config {
     pub workers: usize,
     /// How long the head of a request may take, from its first byte on.
     pub head_timeout: Duration,
+    /// Bytes that the HTTP/2 streams of one workload may hold while nobody reads them.
+    pub max_unread: usize,
 }
 
 /// A connection that a workload opened, and what it dialled.
@@ -137,6 +142,7 @@ impl Http {
             authorizer,
             registry,
             taps: Taps::new(&metrics),
+            unread: UnreadBudget::new(config.max_unread, metrics.clone()),
             metrics,
             pools,
             worst: Arc::default(),
@@ -159,6 +165,11 @@ impl Http {
         pool::close_idle(Arc::downgrade(&self.pools))
     }
 
+    /// Resets streams of workloads that leave too much unread, until this is dropped.
+    pub fn bound_unread(&self) -> impl Future<Output = ()> + Send + use<> {
+        unread_budget::enforce(Arc::downgrade(&self.unread))
+    }
+
     /// Closes the connections of a workload that is not served any more.
     pub fn forget(&self, workload: &Workload) {
         self.pools.close_all_of(workload.netns.cookie());
@@ -175,7 +186,7 @@ impl Http {
     ) {
         let (source, client) = (outgoing.source.clone(), outgoing.client);
         let handler = OutboundConnection::new(self, outgoing, connection.clone());
-        self.report_slow_reader(Direction::Outbound, &source, client, &connection);
+        self.watch_readers(Direction::Outbound, &source, client, (version, &connection));
         let limits = self.head_limits(Direction::Outbound, &source);
         let ended = server::serve(io, version, &connection, limits, handler).await;
         self.log_end(Direction::Outbound, &source, client, &connection, ended);
@@ -197,7 +208,7 @@ impl Http {
         {
             debug!(destination = %workload.key, %error, "the application closed the connection");
         }
-        self.report_slow_reader(Direction::Inbound, &workload, client, &connection);
+        self.watch_readers(Direction::Inbound, &workload, client, (version, &connection));
         let limits = self.head_limits(Direction::Inbound, &workload);
         let ended = server::serve(io, version, &connection, limits, handler).await;
         self.log_end(Direction::Inbound, &workload, client, &connection, ended);
@@ -207,14 +218,17 @@ impl Http {
         HeadLimits { timeout: self.head_timeout, requests: workload.requests.clone(), direction }
     }
 
-    /// Counts and logs when a client leaves its responses unread.
-    fn report_slow_reader(
+    /// Counts and logs when a client leaves its responses unread, and bounds what its streams hold.
+    fn watch_readers(
         self: &Arc<Self>,
         direction: Direction,
         workload: &Arc<Workload>,
         peer: SocketAddr,
-        connection: &Connection,
+        (version, connection): (HttpVersion, &Arc<Connection>),
     ) {
+        if version == HttpVersion::Http2 {
+            self.unread.watch(connection.streams(), workload, direction, peer);
+        }
         let (http, workload) = (self.clone(), workload.clone());
         connection.on_slow_reader(Box::new(move |waited| {
             http.metrics.http_error(direction, &workload.labels, error::SLOW_READER);

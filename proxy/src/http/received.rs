@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::SendStream;
+use h2::{FlowControl, SendStream};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{
@@ -45,6 +45,14 @@ impl Received {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2 { body, .. } => body.size_hint(),
+        }
+    }
+
+    /// What has arrived of it over HTTP/2, and how much of that waits.
+    pub(super) fn window(&mut self) -> Option<FlowControl> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2 { body, .. } => Some(body.window()),
         }
     }
 

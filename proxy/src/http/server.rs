@@ -10,6 +10,7 @@ use super::{
     connection::Connection,
     error::ProxyError,
     io::HttpIo,
+    served_stream::StreamTasks,
     settings::{BUDGET_READ_HTTP2, HTTP2, IDLE_WHILE_DRAINING, MAX_HEAD, MAX_HEADER_LIST, MAX_HEADERS},
 };
 use http::{
@@ -21,7 +22,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersion {
@@ -132,7 +133,7 @@ pub(super) async fn serve<H: Handler>(
             let (io, outgoing) =
                 Coalesced::new(io.with_frames_watched(connection).with_budget(BUDGET_READ_HTTP2));
             let mut serving = pin!(
-                http2::Builder::new(TokioExecutor::new())
+                http2::Builder::new(StreamTasks(connection.streams().clone()))
                     .timer(TokioTimer::new())
                     .auto_date_header(false)
                     .enable_connect_protocol()

@@ -42,11 +42,14 @@ pub(super) struct Http2Settings {
     pub(super) max_error_resets: usize,
 }
 
-// A stream that nobody reads takes its window from the connection's. With four times Linkerd's, sixty-four such streams
-// block no other.
+/// What may wait on a stream until its reader takes it.
+pub(super) const STREAM_WINDOW: u32 = 65_535;
+
+// The connection's window does not bind: what a stream's reader leaves unread must not stop the other streams. The
+// budget of the workload bounds what all streams hold (`unread_budget`).
 pub(super) static HTTP2: Http2Settings = Http2Settings {
-    stream_window: 65_535,
-    connection_window: 4 * 1024 * 1024,
+    stream_window: STREAM_WINDOW,
+    connection_window: 1 << 30,
     keep_alive_interval: Duration::from_secs(10),
     keep_alive_timeout: Duration::from_secs(3),
     max_streams: 1_000,

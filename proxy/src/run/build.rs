@@ -18,7 +18,7 @@ use crate::{
     control::{self, Client, ControlMetrics, Replicas, TlsSettings},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
-    http::{self, Http, Worst},
+    http::{Http, Worst},
     identity::{self, Store, watch_anchors},
     lifecycle::{
         AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
@@ -217,9 +217,10 @@ impl Foundation {
             authorizer.clone(),
             registry.clone(),
             metrics.clone(),
-            &http::Config { workers: threads.count(), head_timeout: config.http_head_timeout },
+            &config.http(threads.count()),
         );
         tasks.spawn("idle HTTP connections", http.close_idle());
+        tasks.spawn("unread HTTP/2 streams", http.bound_unread());
         Ok(Arc::new(DataPath {
             http,
             hints: Hints::default(),

@@ -16,6 +16,7 @@ mod replay;
 mod series;
 mod shares;
 mod sidecar;
+mod stalled;
 mod unsent;
 pub(crate) mod ways;
 mod zones;
@@ -23,7 +24,7 @@ mod zones;
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 14] {
+pub(crate) fn areas() -> [Area; 15] {
     [
         access_log::area(),
         policy::area(),
@@ -38,6 +39,7 @@ pub(crate) fn areas() -> [Area; 14] {
         errors::area(),
         detection::area(),
         shares::area(),
+        stalled::area(),
         unsent::area(),
     ]
 }

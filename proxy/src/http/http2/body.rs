@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::{FlowControl, Reason, RecvStream};
 use http::{HeaderMap, header::CONTENT_LENGTH};
 use hyper::body::{Frame, SizeHint};
 
@@ -67,6 +67,11 @@ impl Http2Body {
 
     pub(in crate::http) fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    /// What has arrived, and how much of that waits.
+    pub(in crate::http) fn window(&mut self) -> FlowControl {
+        self.stream.flow_control().clone()
     }
 
     pub(in crate::http) fn into_stream(self) -> RecvStream {
