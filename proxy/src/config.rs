@@ -133,6 +133,10 @@ pub struct Config {
     /// How long a client may take to send the head of an HTTP/1 request, from its first byte on.
     #[arg(long, env = "WEFT_PROXY_HTTP_HEAD_TIMEOUT", value_parser = duration, default_value = "30s")]
     pub http_head_timeout: Duration,
+    /// How long the other side of an HTTP/1 connection may acknowledge nothing of what was sent; 0s for as long as the
+    /// kernel tries.
+    #[arg(long, env = "WEFT_PROXY_HTTP_SILENCE_TIMEOUT", value_parser = duration, default_value = "30s")]
+    pub http_silence_timeout: Duration,
     /// How long a connection waits for its workload's first certificate.
     #[arg(long, env = "WEFT_PROXY_CERTIFICATE_TIMEOUT", value_parser = duration, default_value = "3s")]
     pub certificate_timeout: Duration,
@@ -203,7 +207,12 @@ impl Config {
 
     /// How HTTP is served on `workers` threads.
     pub fn http(&self, workers: usize) -> http::Config {
-        http::Config { workers, head_timeout: self.http_head_timeout, max_unread: self.max_unread }
+        http::Config {
+            workers,
+            head_timeout: self.http_head_timeout,
+            silence_timeout: self.http_silence_timeout,
+            max_unread: self.max_unread,
+        }
     }
 
     fn identity_of(&self, account: &str) -> Result<Identity, InvalidIdentity> {

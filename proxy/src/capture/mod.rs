@@ -57,7 +57,7 @@ pub use self::{
     node_connections::NodeConnections,
     socket_pool::SocketPool,
     splice::{Full, InstalledRedirect, Refused, Splice},
-    sys::{owned_fd, socket_cookie, tcp_info},
+    sys::{owned_fd, socket_cookie, tcp_info, unacknowledged_for},
 };
 
 /// Where and how the programs are attached.

@@ -148,6 +148,22 @@ pub(super) fn monotonic_ns() -> u64 {
 /// What the kernel knows of a connection: smoothed round-trip time and retransmitted segments. `None` if the
 /// socket is not TCP.
 pub fn tcp_info(socket: &impl AsFd) -> Option<(Duration, u32)> {
+    let info = read_tcp_info(socket)?;
+    Some((Duration::from_micros(info.tcpi_rtt.into()), info.tcpi_total_retrans))
+}
+
+/// How long ago the other side acknowledged anything, if it has not for several times: data that was sent again, or
+/// probes (of a closed window, or of keepalive). What a reader that pauses has had no room for is not counted as sent
+/// again (tcp_retransmit_timer(), Linux 6.1), and of the probes that follow each other soon it answers only some
+/// (tcp_invalid_ratelimit).
+pub fn unacknowledged_for(socket: &impl AsFd) -> Option<Duration> {
+    const SEVERAL: u8 = 3;
+    let info = read_tcp_info(socket)?;
+    let is_unanswered = info.tcpi_retransmits.max(info.tcpi_probes) >= SEVERAL;
+    is_unanswered.then(|| Duration::from_millis(info.tcpi_last_ack_recv.into()))
+}
+
+fn read_tcp_info(socket: &impl AsFd) -> Option<libc::tcp_info> {
     // SAFETY: tcp_info is plain integers, for which zero is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -161,7 +177,7 @@ pub fn tcp_info(socket: &impl AsFd) -> Option<(Duration, u32)> {
             &mut len,
         )
     };
-    (result == 0).then(|| (Duration::from_micros(info.tcpi_rtt.into()), info.tcpi_total_retrans))
+    (result == 0).then_some(info)
 }
 
 /// Takes ownership of a descriptor that the kernel has just made for this process, where a library gives it as

@@ -244,6 +244,8 @@ impl Source {
             HttpVersion::Http1 => {
                 let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
                 let (io, origin) = self.adopt(upstream, endpoint, balancer);
+                // HTTP/2 asks by PING.
+                let io = io.silent_for(self.http.silence_timeout);
                 Http1::open(io, origin).await.map(Client::Http1).map_err(|error| broken(endpoint, &error))
             }
             HttpVersion::Http2 => {

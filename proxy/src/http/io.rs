@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -22,6 +23,7 @@ use super::{
     client_side::{ClientSide, HeadLimits},
     connection::Connection,
     frames::FrameWatch,
+    silence::SilenceWatch,
     trailers::{self, Next},
 };
 use crate::{
@@ -48,6 +50,8 @@ pub struct HttpIo {
     is_abandoned: Option<Arc<AtomicBool>>,
     /// For connections of HTTP/2 clients.
     frames: Option<Box<FrameWatch>>,
+    /// For connections of HTTP/1 to the other side.
+    silence: Option<Box<SilenceWatch>>,
 }
 
 /// A stream over one TCP connection.
@@ -73,6 +77,7 @@ impl HttpIo {
             activity: None,
             is_abandoned: None,
             frames: None,
+            silence: None,
         }
     }
 
@@ -102,12 +107,18 @@ impl HttpIo {
         Self { is_abandoned: Some(abandoned.clone()), ..self }
     }
 
+    /// Fails when the other side has been silent for `timeout`; zero: never.
+    pub(super) fn silent_for(self, timeout: Duration) -> Self {
+        Self { silence: SilenceWatch::new(timeout).map(Box::new), ..self }
+    }
+
     /// From now on the stream carries something else than HTTP, after `unread`: a shutdown ends one direction only.
     pub(super) fn into_tunnel(mut self, unread: Bytes) -> Self {
         let held = self.client.take().map_or(Bytes::new(), |client| client.guard.into_held());
         self.prefix = [unread, held, self.prefix].concat().into();
         self.ends_orderly = false;
         self.budget = None;
+        self.silence = None;
         self
     }
 
@@ -243,6 +254,12 @@ impl AsyncRead for HttpIo {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let read = this.poll_read_client(cx, buffer);
+        if read.is_pending()
+            && let Some(silence) = &mut this.silence
+            && silence.poll(this.io.tcp(), cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if let Some(activity) = this.activity.as_ref().filter(|_| buffer.filled().len() > before) {
             activity.hear();
         }
@@ -307,8 +324,6 @@ impl AsyncWrite for HttpIo {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use socket2::SockRef;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -350,6 +365,7 @@ mod tests {
             activity: None,
             is_abandoned: None,
             frames: None,
+            silence: None,
         };
         let write = async {
             io.write_all(b"2\r\nab\r\n0\r\n\r\n").await.unwrap();

@@ -40,6 +40,7 @@ mod route;
 mod served_stream;
 mod server;
 mod settings;
+mod silence;
 mod slow_reader;
 mod tapped;
 mod trailers;
@@ -86,6 +87,7 @@ pub struct Http {
     taps: Arc<Taps>,
     unread: Arc<UnreadBudget>,
     head_timeout: Duration,
+    silence_timeout: Duration,
 }
 
 /// How HTTP is served.
@@ -94,6 +96,8 @@ pub struct Config {
     pub workers: usize,
     /// How long the head of a request may take, from its first byte on.
     pub head_timeout: Duration,
+    /// How long the other side of an HTTP/1 connection may acknowledge nothing; zero: for ever.
+    pub silence_timeout: Duration,
     /// Bytes that the HTTP/2 streams of one workload may hold while nobody reads them.
     pub max_unread: usize,
 }
@@ -147,6 +151,7 @@ impl Http {
             pools,
             worst: Arc::default(),
             head_timeout: config.head_timeout,
+            silence_timeout: config.silence_timeout,
         })
     }
 

@@ -17,7 +17,8 @@ use tokio::{
 
 use crate::refusal::Reason;
 
-/// Linkerd's keepalive. No TCP_USER_TIMEOUT beside it: that would also end connections whose reader pauses.
+/// Linkerd's keepalive. No TCP_USER_TIMEOUT beside it: that would also end connections whose reader pauses. HTTP has a
+/// timeout of its own (`http/silence.rs`).
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 

@@ -16,6 +16,7 @@ mod replay;
 mod series;
 mod shares;
 mod sidecar;
+mod silence;
 mod stalled;
 mod unsent;
 pub(crate) mod ways;
@@ -24,7 +25,7 @@ mod zones;
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 15] {
+pub(crate) fn areas() -> [Area; 16] {
     [
         access_log::area(),
         policy::area(),
@@ -39,6 +40,7 @@ pub(crate) fn areas() -> [Area; 15] {
         errors::area(),
         detection::area(),
         shares::area(),
+        silence::area(),
         stalled::area(),
         unsent::area(),
     ]
