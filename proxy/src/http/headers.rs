@@ -3,7 +3,7 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{self, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
-    uri::PathAndQuery,
+    uri::{Authority, PathAndQuery, Scheme, Uri},
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -54,6 +54,28 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
             check_framing(headers)?;
         }
     }
+    Ok(())
+}
+
+/// Gives a request of HTTP/2 that has only a Host the authority that this names (RFC 9113, section 8.3.1).
+///
+/// # Errors
+/// It names none.
+pub(super) fn complete_authority<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+    if request.version() != Version::HTTP_2 || request.uri().authority().is_some() {
+        return Ok(());
+    }
+    let host = request.headers().get(HOST).filter(|host| !host.is_empty());
+    let host = host.ok_or("neither :authority nor Host")?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| "a Host header that names no host")?;
+    if authority.as_str().contains('@') {
+        return Err("a user name in Host");
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme.get_or_insert(Scheme::HTTP);
+    parts.authority = Some(authority);
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "an invalid request target")?;
     Ok(())
 }
 
@@ -236,6 +258,24 @@ mod tests {
         assert!(check("http://user@a/b", &[]).is_err());
         assert!(check("http://a/b", &[("content-length", "1"), ("content-length", "1")]).is_err());
         assert!(check("*", &[]).is_err());
+    }
+
+    #[test]
+    fn host_stands_for_a_missing_authority_of_http2() {
+        let completed = |version, host: &[(&str, &str)]| {
+            let mut request = request(host);
+            *request.version_mut() = version;
+            *request.uri_mut() = "/a?b".parse().unwrap();
+            complete_authority(&mut request).map(|()| request.uri().to_string())
+        };
+        assert_eq!(completed(Version::HTTP_2, &[("host", "x:80")]), Ok("http://x:80/a?b".to_owned()));
+        assert_eq!(completed(Version::HTTP_11, &[("host", "x")]), Ok("/a?b".to_owned()));
+        for bad in [&[][..], &[("host", "")], &[("host", "user@x")], &[("host", "x y")], &[("host", "x/y")]] {
+            assert!(completed(Version::HTTP_2, bad).is_err(), "{bad:?}");
+        }
+        let mut named = Request::get("http://y/").version(Version::HTTP_2).body(()).unwrap();
+        assert_eq!(complete_authority(&mut named), Ok(()));
+        assert_eq!(named.uri(), "http://y/");
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl InboundConnection {
             // It is a request of HTTP/1 now.
             headers::check(&request).map_err(ProxyError::BadRequest)?;
         }
+        headers::complete_authority(&mut request).map_err(ProxyError::BadRequest)?;
         let admitted = self.context.admit(&mut request, started)?;
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());

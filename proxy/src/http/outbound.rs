@@ -61,6 +61,7 @@ impl OutboundConnection {
     async fn serve(&self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, ProxyError> {
         let started = Instant::now();
         headers::check(&request).map_err(ProxyError::BadRequest)?;
+        headers::complete_authority(&mut request).map_err(ProxyError::BadRequest)?;
         let requests = &self.source.workload.requests;
         let head = headers::size(&request);
         let permit = requests.acquire(Direction::Outbound, head).ok_or(ProxyError::LoadShed)?;

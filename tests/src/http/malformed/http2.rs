@@ -66,6 +66,12 @@ pub const HTTP2_REQUESTS: &[MalformedHttp2] = &[
     // Two names of the server.
     head("host_differs", &[M, S, P, A, ("host", b"y")]),
     head("two_hosts", &[M, S, P, ("host", b"x"), ("host", b"y")]),
+    head("two_equal_hosts", &[M, S, P, ("host", b"x"), ("host", b"x")]),
+    head("neither_authority_nor_host", &[M, S, P]),
+    head("empty_host_for_the_authority", &[M, S, P, ("host", b"")]),
+    head("user_in_the_host", &[M, S, P, ("host", b"user@x")]),
+    head("space_in_the_host", &[M, S, P, ("host", b"x y")]),
+    head("path_in_the_host", &[M, S, P, ("host", b"x/smuggled")]),
     // Names and values.
     head("uppercase_name", &[M, S, P, A, ("X-Own", b"1")]),
     head("space_in_a_name", &[M, S, P, A, ("x own", b"1")]),
@@ -96,9 +102,14 @@ pub const HTTP2_REQUESTS: &[MalformedHttp2] = &[
     trailers("line_end_in_trailers", &[M, S, P, A], &[("x", b"a\r\ny: b")]),
 ];
 
-/// A message that is well-formed: it shows that the others could have arrived.
-pub const HTTP2_CONTROL: MalformedHttp2 =
-    body("control", Become("body"), &[M, S, P, A, ("content-length", b"4")], b"body");
+/// Requests that are well-formed and must arrive: they show that the others could have.
+#[rustfmt::skip]
+pub const HTTP2_GOOD: &[MalformedHttp2] = &[
+    body("control", Become("body"), &[M, S, P, A, ("content-length", b"4")], b"body"),
+    body("host_beside_the_authority", Become("body"), &[M, S, P, A, ("host", b"x"), ("content-length", b"4")], b"body"),
+    // RFC 9113, section 8.3.1, allows it, as from a client that has translated a request of HTTP/1.
+    body("host_for_the_authority", Become("body"), &[M, S, P, ("host", b"x"), ("content-length", b"4")], b"body"),
+];
 
 #[rustfmt::skip]
 pub const HTTP2_RESPONSES: &[MalformedHttp2] = &[
