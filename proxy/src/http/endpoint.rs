@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{Request, header::EXPECT};
 use parking_lot::Mutex;
 use tracing::debug;
@@ -13,23 +12,18 @@ use super::{
     context::InboundContext,
     error::ProxyError,
     headers,
-    http1::Http1,
-    http2::Http2,
-    io::HttpIo,
     origin::{Origin, Target},
     pool::Key,
     route::Route,
     server::HttpVersion,
-    settings::HTTP2,
 };
 use crate::{
     balance::{Balancer, Picked, Waiting},
     discovery::{Destination, Endpoint, ServiceEndpoints},
     metrics::{HttpLabels, HttpSeries, Tls, reason},
-    net::{Direction, Peer},
+    net::Direction,
     tap::{Call, Observation},
-    tls::Inner,
-    upstream::{Attempts, ConnectError, ConnectRequest, Upstream},
+    upstream::{Attempts, ConnectError, Upstream},
     workload::Workload,
 };
 
@@ -38,12 +32,12 @@ const MAX_ENDPOINTS: usize = 5;
 
 /// The workload that makes the requests on one connection.
 pub(super) struct Source {
-    http: Arc<Http>,
+    pub(super) http: Arc<Http>,
     pub(super) workload: Arc<Workload>,
-    client: SocketAddr,
+    pub(super) client: SocketAddr,
     pub(super) original: SocketAddr,
     /// A connection that was opened before the client sent anything.
-    early: Mutex<Option<Upstream>>,
+    pub(super) early: Mutex<Option<Upstream>>,
 }
 
 /// What a connection is needed for.
@@ -69,7 +63,7 @@ impl Need {
     }
 
     /// What is spoken with this endpoint.
-    fn spoken_with(self, endpoint: &Endpoint) -> HttpVersion {
+    pub(super) fn spoken_with(self, endpoint: &Endpoint) -> HttpVersion {
         match self.version {
             HttpVersion::Http1 if !self.http1_only && endpoint.wants_http1_in_http2() => HttpVersion::Http2,
             version => version,
@@ -124,10 +118,7 @@ impl Source {
                 let key = self.key(endpoint);
                 let client = match self.pooled(endpoint, need, &key, fresh) {
                     Some(client) => client,
-                    None => self
-                        .open(endpoint, None, need, &key)
-                        .await
-                        .map_err(|error| ProxyError::Connect(Box::new(error)))?,
+                    None => self.open_pod(endpoint, need, &key).await?,
                 };
                 Ok(Reached { client, picked: None, key })
             }
@@ -216,7 +207,7 @@ impl Source {
     }
 
     /// Whether a connection was opened with the certificate of now, and is authorized by the workload that is served now.
-    fn valid(&self, endpoint: &Endpoint) -> impl Fn(&Origin) -> bool + use<> {
+    pub(super) fn valid(&self, endpoint: &Endpoint) -> impl Fn(&Origin) -> bool + use<> {
         let credential = self.workload.lease.current();
         let local = self.http.registry.at(endpoint.addr);
         move |origin| origin.is_of(credential.as_ref(), local.as_ref())
@@ -232,91 +223,17 @@ impl Source {
         }
     }
 
-    /// A new connection.
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        balancer: Option<&Arc<Balancer>>,
-        need: Need,
-        key: &Key,
-    ) -> Result<Client, ConnectError> {
-        match need.spoken_with(endpoint) {
-            HttpVersion::Http1 => {
-                let upstream = self.connect(endpoint, balancer, Inner::Http1).await?;
-                let (io, origin) = self.adopt(upstream, endpoint, balancer);
-                // HTTP/2 asks by PING.
-                let io = io.silent_for(self.http.silence_timeout);
-                Http1::open(io, origin).await.map(Client::Http1).map_err(|error| broken(endpoint, &error))
-            }
-            HttpVersion::Http2 => {
-                let shared = self.http.pools.shared(key);
-                let _one_at_a_time = shared.opening.lock().await;
-                if let Some(open) = shared.get(self.valid(endpoint)) {
-                    return Ok(Client::Http2(open));
-                }
-                let upstream = self.connect(endpoint, balancer, Inner::Http2).await?;
-                let (io, origin) = self.adopt(upstream, endpoint, balancer);
-                let opened =
-                    Http2::open(io, origin, &HTTP2).await.map_err(|error| broken(endpoint, &error))?;
-                shared.add(&opened);
-                Ok(Client::Http2(opened))
-            }
-        }
-    }
-
-    async fn connect(
-        &self,
-        endpoint: &Endpoint,
-        balancer: Option<&Arc<Balancer>>,
-        inner: Inner,
-    ) -> Result<Upstream, ConnectError> {
-        let early = self.early.lock().take();
-        // A sidecar was told that the early one carries no HTTP.
-        if let Some(early) = early
-            && endpoint.opaque_transport_port.is_none()
-            && early.endpoint.as_ref().is_some_and(|open| open.is_reached_like(endpoint))
-        {
-            return Ok(early);
-        }
-        let request = ConnectRequest {
-            source: &self.workload,
-            client: self.client,
-            original: self.original,
-            may_splice: false,
-            inner,
-        };
-        match balancer {
-            Some(balancer) => self.http.connector.connect_one(&request, balancer, endpoint).await,
-            None => self.http.connector.connect_pod(&request, endpoint).await,
-        }
-    }
-
-    /// What belongs to a new connection.
-    fn adopt(
-        &self,
-        upstream: Upstream,
-        endpoint: &Endpoint,
-        balancer: Option<&Arc<Balancer>>,
-    ) -> (HttpIo, Origin) {
-        let Upstream { mut io, addr, tls, to_weft, local, .. } = upstream;
-        let local = local.map(|local| {
-            // The destination would have accepted it from its client.
-            io.add_mirrored(local.authorization.open_counter(Peer::Src));
-            Arc::new(self.local(&local.workload, addr))
-        });
-        let credential = match tls {
-            Tls::Established(_) => self.workload.lease.current(),
-            _ => None,
-        };
-        let target = Target { addr, tls, labels: Some(endpoint.labels.clone()) };
-        let leg = Some(self.series(&target));
-        let endpoint = balancer.map(|balancer| (balancer.clone(), endpoint.clone()));
-        let origin = Origin { leg, local, credential, endpoint, target: Some(target), to_weft };
-        (HttpIo::new(Bytes::new(), io), origin)
+    /// A new connection to a pod that was dialled by its own address. While it does not answer, only a share of the
+    /// requests waits for it.
+    async fn open_pod(&self, endpoint: &Endpoint, need: Need, key: &Key) -> Result<Client, ProxyError> {
+        let shared = self.http.pools.shared(key);
+        let most = self.workload.requests.max_waiting();
+        let _place = shared.failures.wait(most).ok_or(ProxyError::QueueFull)?;
+        self.open(endpoint, None, need, key).await.map_err(|error| ProxyError::Connect(Box::new(error)))
     }
 
     /// The destination's side of requests to a workload of this node.
-    fn local(&self, workload: &Arc<Workload>, addr: SocketAddr) -> InboundContext {
+    pub(super) fn local(&self, workload: &Arc<Workload>, addr: SocketAddr) -> InboundContext {
         let ip = self.workload.address_like(addr.ip()).unwrap_or(self.client.ip());
         let client = SocketAddr::new(ip, self.client.port());
         InboundContext::new(&self.http, workload, addr, client, Tls::Local(self.workload.identity.clone()))
@@ -354,7 +271,7 @@ impl Source {
         self.http.taps.see(&call, request, started)
     }
 
-    fn series(&self, target: &Target) -> Arc<HttpSeries> {
+    pub(super) fn series(&self, target: &Target) -> Arc<HttpSeries> {
         self.http.metrics.http(&HttpLabels {
             direction: Direction::Outbound,
             workload: self.workload.labels.clone(),
@@ -380,10 +297,4 @@ async fn may_wait(balancer: &Balancer, attempts: &mut Attempts) -> bool {
         balancer.set_failing_fast(true);
     }
     goes_on
-}
-
-/// HTTP could not begin to speak on a new connection.
-fn broken(endpoint: &Endpoint, error: &dyn std::error::Error) -> ConnectError {
-    let failure = std::io::Error::other(error.to_string()).into();
-    ConnectError::Connect { to: endpoint.addr, failure }
 }

@@ -27,7 +27,7 @@ use super::{
     unsent,
     upgrade::{self, Upgrade},
 };
-use crate::{discovery::Destination, limits::RequestPermit, net::Direction, upstream::ConnectError};
+use crate::{discovery::Destination, limits::RequestPermit, net::Direction, refusal::Reason};
 
 /// Serves the requests on one connection that a workload opened.
 pub(super) struct OutboundConnection {
@@ -231,7 +231,7 @@ impl OutboundConnection {
         started: Instant,
     ) -> ProxyError {
         if let ProxyError::Connect(failure) = &error
-            && matches!(**failure, ConnectError::Denied { .. })
+            && failure.reason() == Reason::DeniedByPolicy
             && let Some(local) = self.source.denied_by(route)
         {
             // Counts and logs the denial for the destination.

@@ -17,6 +17,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::{
     body::Release,
     client::Used,
+    failures::Failures,
     http1::Http1,
     http2::Http2,
     origin::Origin,
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     current: Mutex<Vec<(Http2, Instant)>>,
     /// Held while a connection is opened: the others wait for it instead of opening their own.
     pub(super) opening: AsyncMutex<()>,
+    /// The attempts that failed, also those of HTTP/1.
+    pub(super) failures: Failures,
 }
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -128,7 +131,7 @@ impl Pools {
 
 impl Shared {
     pub(super) fn new() -> Self {
-        Self { current: Mutex::default(), opening: AsyncMutex::default() }
+        Self { current: Mutex::default(), opening: AsyncMutex::default(), failures: Failures::default() }
     }
 
     /// A connection that is still `valid` and has room for one more stream. `None`: another one is to be opened.
@@ -166,7 +169,7 @@ impl Shared {
                 && !connection.origin.has_left()
                 && (connection.in_flight() > 0 || now.saturating_duration_since(*used) < HTTP2_IDLE)
         });
-        !current.is_empty()
+        !current.is_empty() || self.failures.is_failing(now)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a destination could not be reached.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use crate::{net::ConnectFailure, policy::DenyReason, refusal::Reason, tls::TlsError};
 
@@ -23,6 +23,9 @@ pub enum ConnectError {
     NoCertificate,
     #[error("{destination} port {port} denies {client}: {reason}")]
     Denied { destination: String, port: u16, client: String, reason: DenyReason },
+    /// Several have waited for the attempt.
+    #[error("{0}")]
+    Shared(Arc<ConnectError>),
 }
 
 impl ConnectError {
@@ -37,27 +40,28 @@ impl ConnectError {
             Self::ClockChanged(_) => Reason::ClockChanged,
             Self::NoCertificate => Reason::NoCertificate,
             Self::Denied { .. } => Reason::DeniedByPolicy,
+            Self::Shared(error) => error.reason(),
         }
     }
 
     /// Whether another endpoint would not help, or must not be tried.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::NoCertificate | Self::Socket(_) | Self::Denied { .. })
+        matches!(self.itself(), Self::NoCertificate | Self::Socket(_) | Self::Denied { .. })
     }
 
     /// Whether the endpoint says nothing against its load: something else went wrong.
     pub(crate) fn is_endpoints_fault(&self) -> bool {
-        !matches!(self, Self::Outdated(_) | Self::ClockChanged(_))
+        !matches!(self.itself(), Self::Outdated(_) | Self::ClockChanged(_))
     }
 
     /// Whether nobody listens at the address: another address of the same pod may be served.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Connect { .. })
+        matches!(self.itself(), Self::Connect { .. })
     }
 
     /// Whether the same endpoint may answer a moment later: nobody has refused.
     pub(crate) fn is_transient(&self) -> bool {
-        match self {
+        match self.itself() {
             Self::Connect { failure, .. } => failure.is_transient(),
             // No TLS, or its abrupt end: the endpoint's proxy has just died, and its pod fails open. The control plane
             // is about to say so.
@@ -66,6 +70,13 @@ impl ConnectError {
             Self::Tls { error: TlsError::Expired | TlsError::NotYetValid, .. } => true,
             Self::Outdated(_) | Self::ClockChanged(_) => true,
             _ => false,
+        }
+    }
+
+    fn itself(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error,
+            error => error,
         }
     }
 }

@@ -33,6 +33,12 @@ pub(crate) fn area() -> Area {
              pod's requests to another service succeed meanwhile.",
             dead_service,
         )
+        .scenario(
+            "dead_pod",
+            "Requests to a pod by its own address that does not answer share the outcome of one attempt; of those that \
+             come then, only a share waits, and the rest gets 503.",
+            dead_pod,
+        )
 }
 
 /// Requests that may be in flight on a node, in each direction.
@@ -194,6 +200,36 @@ fn dead_service(mesh: &Mesh) -> Result<()> {
         ensure!(server.requests() == 20, "the other service got {} requests", server.requests());
         let shed = [("pod", "greedy"), ("error", "LOAD_SHED"), ("http_status", "503")];
         proxy.expect("outbound_http_route_request_statuses_total", &shed, (REQUESTS - WAITING) as f64)?;
+    }
+    Ok(())
+}
+
+fn dead_pod(mesh: &Mesh) -> Result<()> {
+    const REQUESTS: usize = 150;
+    for dead in ["far-1", "near-1"] {
+        let (pod, port) = (mesh.pod(dead), mesh.unused_port());
+        let rules = format!(
+            "table inet dead {{ chain in {{ type filter hook input priority 0; tcp dport {port} drop; }}; }}\n"
+        );
+        weft_vm::nft::apply(pod.netns().path(), &rules)?;
+        let client = http2::Client::over(mesh.pod("greedy").connect(pod.at(port))?)?;
+        let statuses = || -> Result<[usize; 2]> {
+            let pending: Vec<_> = (0..REQUESTS).map(|_| client.start(http2::get("dead.test", "/"))).collect();
+            let mut counts = [0; 2];
+            for pending in pending {
+                match pending.wait()?.status {
+                    503 => counts[0] += 1,
+                    504 => counts[1] += 1,
+                    other => anyhow::bail!("{dead} answered {other}"),
+                }
+            }
+            Ok(counts)
+        };
+        let (first, next) = (statuses()?, statuses()?);
+        println!("{dead}: 503 and 504 of {REQUESTS}: {first:?}, then {next:?}");
+        ensure!(first[1] > WAITING, "a burst to a pod that has not failed yet was refused: {first:?}");
+        ensure!(next[0] > 0 && next[1] > 0, "{next:?}");
+        weft_vm::nft::apply(pod.netns().path(), "delete table inet dead\n")?;
     }
     Ok(())
 }
