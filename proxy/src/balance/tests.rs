@@ -188,6 +188,22 @@ fn only_so_many_requests_wait_for_an_endpoint() {
     let first = balancer.counts().wait(1);
     assert!(first.is_some());
     assert!(balancer.counts().wait(1).is_none(), "there is room for one");
+    assert_eq!(balancer.counts().wait_times.count(), 0, "who finds no room does not wait");
     drop(first);
+    assert_eq!(balancer.counts().wait_times.count(), 1);
     assert!(balancer.counts().wait(1).is_some(), "its place is free again");
+}
+
+#[test]
+fn it_is_known_since_when_requests_fail_at_once_or_do_not() {
+    let balancer = Balancer::default();
+    let is_set = || {
+        let counts = balancer.counts();
+        [counts.open_since(), counts.shut_since()].map(|since| !since.is_zero())
+    };
+    assert_eq!(is_set(), [true, false]);
+    balancer.set_failing_fast(true);
+    assert_eq!(is_set(), [false, true]);
+    balancer.set_failing_fast(false);
+    assert_eq!(is_set(), [true, false]);
 }

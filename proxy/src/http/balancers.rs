@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Weak, atomic::Ordering},
+    time::Duration,
 };
 
 use prometheus_client::{
@@ -17,6 +18,7 @@ use crate::{
     balance::{Balancer, Counts},
     discovery::{Destination, Discovery},
     metrics::Parent,
+    upstream::FAILFAST_TIMEOUT,
 };
 
 /// Reads the balancers of all services that are in use.
@@ -31,6 +33,13 @@ impl fmt::Debug for BalancerMetrics {
 struct Labels<'a> {
     service: &'a Parent,
     also: Option<(&'static str, &'static str)>,
+}
+
+/// A family of one gauge for each service, in seconds.
+struct Seconds {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&Balancer) -> Duration,
 }
 
 /// A value, and the label that distinguishes it.
@@ -72,6 +81,19 @@ impl Collector for BalancerMetrics {
                     }
                 }
             }
+        }
+        for Seconds { name, help, value } in &SECONDS {
+            let mut out = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (service, balancer) in &services {
+                let labels = Labels { service, also: None };
+                out.encode_family(&labels)?.encode_gauge(&value(balancer).as_secs_f64())?;
+            }
+        }
+        let (name, help) = ("outbound_http_balancer_queue_latency_seconds", "How long requests had to wait.");
+        let mut out = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (service, balancer) in &services {
+            let labels = Labels { service, also: None };
+            counts(balancer).wait_times.encode(out.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -161,5 +183,23 @@ const FAMILIES: [Family; 7] = [
         help: "How often requests stopped failing at once.",
         kind: MetricType::Counter,
         series: |balancer| one(&counts(balancer).gate_opened),
+    },
+];
+
+const SECONDS: [Seconds; 3] = [
+    Seconds {
+        name: "outbound_http_balancer_queue_gate_open_time_seconds",
+        help: "The time since 1970 at which requests stopped failing at once; 0 while they do.",
+        value: |balancer| counts(balancer).open_since(),
+    },
+    Seconds {
+        name: "outbound_http_balancer_queue_gate_shut_time_seconds",
+        help: "The time since 1970 at which requests began to fail at once; 0 while they do not.",
+        value: |balancer| counts(balancer).shut_since(),
+    },
+    Seconds {
+        name: "outbound_http_balancer_queue_gate_timeout_seconds",
+        help: "How long a request waits until the next ones fail at once.",
+        value: |_| FAILFAST_TIMEOUT,
     },
 ];

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
 
 /// The buckets of a histogram, and the unit in which it is read.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub struct Buckets {
     /// Upper bounds in microseconds.
     pub(super) bounds: &'static [u64],
     /// Microseconds in one unit.
@@ -19,7 +19,7 @@ pub(super) struct Buckets {
 
 /// A histogram of durations, of atomic counters.
 #[derive(Debug)]
-pub(super) struct Histogram {
+pub struct Histogram {
     layout: &'static Buckets,
     counts: Box<[AtomicU64]>,
     /// In nanoseconds: 584 years fit.
@@ -27,12 +27,12 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn new(layout: &'static Buckets) -> Self {
+    pub fn new(layout: &'static Buckets) -> Self {
         let counts = (0..=layout.bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { layout, counts, sum: AtomicU64::new(0) }
     }
 
-    pub(super) fn observe(&self, value: Duration) {
+    pub fn observe(&self, value: Duration) {
         let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
         let bucket = self.layout.bounds.partition_point(|bound| bound * 1_000 < nanos);
         self.sum.fetch_add(nanos, Ordering::Relaxed);
@@ -44,11 +44,11 @@ impl Histogram {
         self.observe(Duration::from_micros(value as u64));
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.counts.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
-    pub(super) fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    pub fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let unit = self.layout.unit;
         let bounds = self.layout.bounds.iter().map(|micros| *micros as f64 / unit).chain([f64::INFINITY]);
         let counts = self.counts.iter().map(|bucket| bucket.load(Ordering::Relaxed));
@@ -94,6 +94,10 @@ pub(super) static FRAMES: Buckets = Buckets { bounds: &[128, 1_024, 10_240], uni
 
 /// Linkerd's durations of protocol detection.
 pub(super) static DETECTION: Buckets = Buckets { bounds: &[1_000, 100_000], unit: SECONDS };
+
+/// Linkerd's times in the queue of a balancer.
+pub static QUEUE: Buckets =
+    Buckets { bounds: &[500, 5_000, 50_000, 500_000, 1_000_000, 3_000_000], unit: SECONDS };
 
 #[cfg(test)]
 mod tests {

@@ -33,6 +33,7 @@ use self::{
 };
 pub use self::{
     events::{Authz, AuthzOutcome},
+    histogram::{Histogram, QUEUE},
     http::{
         Application, Class, DetectionResult, HttpLabels, HttpSeries, Parent, RouteLabels, RouteSeries,
         StreamFailure, reset_code,

@@ -6,7 +6,7 @@ use super::ConnectError;
 use crate::net::Backoff;
 
 /// How long a connection is tried for while nobody answers: a lost SYN is not a refusal. Linkerd's failfast time.
-const FAILFAST_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const FAILFAST_TIMEOUT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 
 /// The attempts to make one connection.

@@ -16,7 +16,7 @@ mod transport_header;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-pub(crate) use self::attempts::Attempts;
+pub(crate) use self::attempts::{Attempts, FAILFAST_TIMEOUT};
 pub use self::{
     application::connect_application, connector::Connector, error::ConnectError, local::LocalUpstream,
     stream::Stream,

@@ -200,6 +200,13 @@ fn dead_service(mesh: &Mesh) -> Result<()> {
         ensure!(server.requests() == 20, "the other service got {} requests", server.requests());
         let shed = [("pod", "greedy"), ("error", "LOAD_SHED"), ("http_status", "503")];
         proxy.expect("outbound_http_route_request_statuses_total", &shed, (REQUESTS - WAITING) as f64)?;
+        let (queue, port) = ("outbound_http_balancer_queue", port.to_string());
+        let of_service = [("parent_name", dead), ("parent_port", port.as_str())];
+        let now = mesh.proxy("a").metrics()?;
+        now.expect(&format!("{queue}_latency_seconds_count"), &of_service, WAITING as f64)?;
+        now.expect_some(&format!("{queue}_gate_shut_time_seconds"), &of_service)?;
+        now.expect(&format!("{queue}_gate_open_time_seconds"), &of_service, 0.0)?;
+        now.expect(&format!("{queue}_gate_timeout_seconds"), &of_service, 3.0)?;
     }
     Ok(())
 }
