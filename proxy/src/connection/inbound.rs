@@ -107,7 +107,8 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
     let interprets = !matches!(declared, DeclaredProtocol::Opaque | DeclaredProtocol::Tls);
     match protocol {
         Protocol::Mtls => {
-            let (stream, tls, inner) = terminate(components, accepted, stream, deadline).await?;
+            let (stream, tls, inner) =
+                terminate(components, accepted, stream, (deadline, interprets)).await?;
             let stream = Prefixed::new(Bytes::new(), stream);
             let hint = match inner {
                 _ if !interprets => Hint::Opaque,
@@ -301,7 +302,7 @@ async fn terminate(
     components: &Inbound<'_>,
     accepted: &Accepted,
     stream: Prefixed<TcpStream>,
-    deadline: Instant,
+    (deadline, interprets): (Instant, bool),
 ) -> Option<Terminated> {
     let Some(credential) = accepted.workload.credential(components.timeouts.certificate).await else {
         let error = "the workload has no certificate yet (see the identity log lines)";
@@ -310,11 +311,9 @@ async fn terminate(
     };
     // A TLS alert must arrive, and nobody takes the end of a handshake for an answer of the application.
     net::end_orderly(stream.tcp());
-    let handshake = match timeout_at(deadline, tls::accept(&credential, stream)).await {
-        Ok(result) => result,
-        Err(_) => Err(TlsError::Timeout),
-    };
-    match handshake {
+    let config = if interprets { &credential.server } else { &credential.opaque };
+    let handshake = timeout_at(deadline, tls::accept_with(config, &credential, stream)).await;
+    match handshake.unwrap_or(Err(TlsError::Timeout)) {
         Ok((stream, peer)) => {
             net::end_by_reset(stream.tcp());
             Some((stream, peer.identity.map_or(Tls::Anonymous, Tls::Established), peer.inner))

@@ -58,6 +58,14 @@ pub(crate) fn server(
     Ok(config)
 }
 
+/// For connections to opaque ports: bytes that nobody interprets come first, as far as the client offers them.
+pub(crate) fn opaque(server: &ServerConfig) -> ServerConfig {
+    let mut config = server.clone();
+    let tcp = Inner::Tcp.alpn();
+    config.alpn_protocols.sort_by_key(|name| name != tcp);
+    config
+}
+
 /// Verifies the certificates of clients.
 pub(crate) fn client_verifier(
     roots: Arc<RootCertStore>,

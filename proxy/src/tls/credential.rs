@@ -27,6 +27,8 @@ pub struct Credential {
     pub client: Arc<ClientConfig>,
     /// For connections to this workload.
     pub server: Arc<ServerConfig>,
+    /// The same, to its opaque ports.
+    pub opaque: Arc<ServerConfig>,
     /// What peers are shown: its own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// When the certificate (and every one that it depends on) begins to be valid.
@@ -90,10 +92,12 @@ impl Credential {
         let clients = config::client_verifier(anchors.roots()).map_err(ConfigError::from)?;
         let chain = certified.cert.clone();
         let own = Arc::new(SingleCertAndKey::from(certified));
+        let server = config::server(clients.clone(), own.clone())?;
         Ok(Self {
             identity,
-            client: Arc::new(config::client(servers.clone(), own.clone())?),
-            server: Arc::new(config::server(clients.clone(), own)?),
+            client: Arc::new(config::client(servers.clone(), own)?),
+            opaque: Arc::new(config::opaque(&server)),
+            server: Arc::new(server),
             chain,
             starts,
             expires,

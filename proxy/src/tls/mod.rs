@@ -22,6 +22,7 @@ mod verify;
 use std::{future::poll_fn, net::SocketAddr, sync::Arc};
 
 use rustls::{
+    ServerConfig,
     client::{Resumption, UnbufferedClientConnection},
     server::UnbufferedServerConnection,
 };
@@ -62,7 +63,7 @@ pub struct ClientHello<'a> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// For a connection to the identity `server`, with `server_name` as SNI, that carries what `alpn` names.
+    /// For a connection to the identity `server`, with `server_name` as SNI, that carries something of what `alpn` names.
     ///
     /// `endpoint` is the address that will be dialled: sessions are resumed with the same endpoint only.
     pub fn new(
@@ -70,10 +71,10 @@ impl<'a> ClientHello<'a> {
         server: &Identity,
         server_name: &str,
         endpoint: SocketAddr,
-        alpn: &[u8],
+        alpn: &[&[u8]],
     ) -> Result<Self, TlsError> {
         let mut config = (*credential.client).clone();
-        config.alpn_protocols = vec![alpn.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         if server.as_str() == server_name {
             config.resumption = credential.sessions().at(endpoint);
         } else {
@@ -107,12 +108,17 @@ impl<'a> ClientHello<'a> {
 
 /// Performs the server's side of a handshake as the identity of `credential`. The caller bounds the time.
 ///
-/// A client's certificate that is bad, expired or names no identity is an error.
-pub async fn accept<IO>(credential: &Credential, io: IO) -> Result<(TlsStream<IO>, Peer), TlsError>
+/// `config` is one of those of `credential`. That of opaque ports tells a weft proxy, which would send HTTP, that nobody
+/// here interprets it. A client's certificate that is bad, expired or names no identity is an error.
+pub async fn accept_with<IO>(
+    config: &Arc<ServerConfig>,
+    credential: &Credential,
+    io: IO,
+) -> Result<(TlsStream<IO>, Peer), TlsError>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let connection = UnbufferedServerConnection::new(credential.server.clone())?;
+    let connection = UnbufferedServerConnection::new(config.clone())?;
     let mut stream = TlsStream::server(connection, io);
     handshake(&mut stream).await?;
     match verify_peer(credential, &stream) {
@@ -127,6 +133,15 @@ where
             Err(error)
         }
     }
+}
+
+/// [`accept_with`] the configuration of ports that are not opaque.
+#[cfg(test)]
+pub(crate) async fn accept<IO>(credential: &Credential, io: IO) -> Result<(TlsStream<IO>, Peer), TlsError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_with(&credential.server, credential, io).await
 }
 
 /// Checks what rustls does not: the certificates of a resumed session, and which identity a certificate names.

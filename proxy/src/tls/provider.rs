@@ -53,6 +53,11 @@ pub enum Inner {
     Unknown,
 }
 
+const TCP: &[u8] = b"weft/tcp";
+const HTTP1: &[u8] = b"weft/http1";
+const HTTP2: &[u8] = b"weft/h2";
+const UNKNOWN: &[u8] = b"weft/unknown";
+
 impl Inner {
     /// All, in the server's order of preference.
     pub const ALL: [Self; 4] = [Self::Http2, Self::Http1, Self::Unknown, Self::Tcp];
@@ -60,10 +65,20 @@ impl Inner {
     /// The name in the TLS extension (RFC 7301).
     pub const fn alpn(self) -> &'static [u8] {
         match self {
-            Self::Tcp => b"weft/tcp",
-            Self::Http1 => b"weft/http1",
-            Self::Http2 => b"weft/h2",
-            Self::Unknown => b"weft/unknown",
+            Self::Tcp => TCP,
+            Self::Http1 => HTTP1,
+            Self::Http2 => HTTP2,
+            Self::Unknown => UNKNOWN,
+        }
+    }
+
+    /// What a client offers for it: the server may also take it for bytes that it does not interpret.
+    pub fn offered(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Tcp => &[TCP],
+            Self::Http1 => &[HTTP1, TCP],
+            Self::Http2 => &[HTTP2, TCP],
+            Self::Unknown => &[UNKNOWN, TCP],
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) async fn connect<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
 ) -> Result<TlsStream<IO>, TlsError> {
     let mut stream =
-        ClientHello::new(credential, server, server_name, endpoint, Inner::Tcp.alpn())?.secure(io).await?;
+        ClientHello::new(credential, server, server_name, endpoint, Inner::Tcp.offered())?.secure(io).await?;
     stream.flush().await?;
     Ok(stream)
 }

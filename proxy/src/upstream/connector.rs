@@ -90,7 +90,7 @@ impl Connector {
     ) -> Upstream {
         let latency = started.elapsed();
         let counter = self.counter(request.source, addr, endpoint, tls.clone());
-        let to_weft = stream.is_to_weft();
+        let to_weft = stream.is_interpreted_by_weft();
         let io = Metered::new(Prefixed::new(Bytes::new(), stream), ConnectionRecord::new(counter));
         Upstream {
             io,

@@ -30,7 +30,7 @@ impl Connector {
         let tls_error = |error| ConnectError::Tls { to, server: peer.identity.to_string(), error };
         // Make the ClientHello before connecting, which wakes the other proxy: it then finds the hello at once.
         let is_sidecar = endpoint.opaque_transport_port.is_some();
-        let alpn = if is_sidecar { transport_header::ALPN } else { request.inner.alpn() };
+        let alpn = if is_sidecar { &[transport_header::ALPN][..] } else { request.inner.offered() };
         let hello =
             ClientHello::new(&credential, &peer.identity, &peer.server_name, to, alpn).map_err(tls_error)?;
         let started = Instant::now();

@@ -23,11 +23,14 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Whether the other side is a weft proxy: it has agreed on what the connection carries.
-    pub fn is_to_weft(&self) -> bool {
+    /// Whether the other side is a weft proxy that interprets what the connection carries: what it does not, it may have
+    /// from its application.
+    pub fn is_interpreted_by_weft(&self) -> bool {
         match self {
             Stream::Plain(_) => false,
-            Stream::Mtls(stream) => stream.alpn().and_then(Inner::from_alpn).is_some(),
+            Stream::Mtls(stream) => {
+                stream.alpn().and_then(Inner::from_alpn).is_some_and(|inner| inner != Inner::Tcp)
+            }
         }
     }
 }

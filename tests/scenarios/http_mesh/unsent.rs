@@ -42,18 +42,30 @@ pub(crate) fn area() -> Area {
             forged,
         )
         .scenario(
+            "forged_on_an_opaque_port",
+            "Nor can one whose port is opaque at its pod, so that only the source's proxy takes it for HTTP.",
+            forged_on_an_opaque_port,
+        )
+        .scenario(
             "long_body",
             "A body of more than 16 KiB is not kept: the request is answered with 502, and the next one succeeds.",
             long_body,
         )
 }
 
+/// A port that the service does not declare opaque, and its pods do.
+const OPAQUE: &str = "8059";
+
 /// Two servers behind one service, both on the other node.
 fn shop() -> Description {
     mesh("http-unsent")
         .pod("client", |pod| pod.node("a").meshed())
-        .pod("fast", |pod| pod.node("b").meshed().app("shop"))
-        .pod("slow", |pod| pod.node("b").meshed().app("shop"))
+        .pod("fast", |pod| {
+            pod.node("b").meshed().app("shop").annotate("config.linkerd.io/opaque-ports", OPAQUE)
+        })
+        .pod("slow", |pod| {
+            pod.node("b").meshed().app("shop").annotate("config.linkerd.io/opaque-ports", OPAQUE)
+        })
         .service("shop", all_ports)
 }
 
@@ -211,7 +223,16 @@ fn received(mesh: &Mesh) -> Result<()> {
 }
 
 fn forged(mesh: &Mesh) -> Result<()> {
-    let port = mesh.unused_port();
+    forging(mesh, mesh.unused_port())
+}
+
+fn forged_on_an_opaque_port(mesh: &Mesh) -> Result<()> {
+    let watch = mesh.proxy("a").watch()?;
+    forging(mesh, OPAQUE.parse()?)?;
+    watch.expect_some("request_total", &[("direction", "outbound"), ("pod", "client")])
+}
+
+fn forging(mesh: &Mesh, port: u16) -> Result<()> {
     let slow = one_by_one(mesh, "slow", port, SLOW)?;
     let fast = Origin::answering(&mesh.pod("fast"), port, |request| match request.head.target() {
         "/forged" => [

@@ -29,6 +29,31 @@ async fn two_workloads_authenticate_each_other() {
 }
 
 #[tokio::test]
+async fn nobody_takes_bytes_for_http_at_an_opaque_port() {
+    let ca = Ca::new("root");
+    let (web, db) = (ca.credential(identity("web").as_str()), ca.credential(identity("db").as_str()));
+    let name = identity("db");
+    for inner in Inner::ALL {
+        for (is_opaque, expected) in [(false, inner), (true, Inner::Tcp)] {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let hello = ClientHello::new(&web, &name, name.as_str(), endpoint(80), inner.offered()).unwrap();
+            let client = async {
+                let mut stream = hello.secure(near).await.unwrap();
+                stream.flush().await.unwrap();
+                stream
+            };
+            let server = async {
+                let config = if is_opaque { &db.opaque } else { &db.server };
+                accept_with(config, &db, far).await.unwrap()
+            };
+            let (client, (_server, peer)) = tokio::join!(client, server);
+            assert_eq!(peer.inner, Some(expected), "{inner:?}, opaque: {is_opaque}");
+            assert_eq!(client.alpn(), Some(expected.alpn()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_intermediate_certificate_is_accepted_over_tcp() {
     let root = Ca::new("root");
     let issuer = root.intermediate("issuer");
