@@ -24,10 +24,10 @@ use super::{Response, runtime};
 use crate::{dial, wait};
 
 pub struct Client {
-    sender: SendRequest<Bytes>,
+    pub(super) sender: SendRequest<Bytes>,
     ended: Arc<AtomicBool>,
     serving: JoinHandle<()>,
-    runtime: Handle,
+    pub(super) runtime: Handle,
 }
 
 /// A request whose response is still to come. When it is dropped, its stream is reset.

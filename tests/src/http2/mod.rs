@@ -2,6 +2,7 @@
 //!
 //! They use the crate h2 itself, so that scenarios see frames' consequences: resets with their codes, GOAWAY, trailers.
 
+mod chat;
 mod client;
 mod message;
 mod server;

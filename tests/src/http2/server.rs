@@ -1,4 +1,5 @@
-//! A server that answers every request with what a function returns, and remembers its connections.
+//! A server that answers every request with what a function returns, and remembers its connections. Requests with
+//! `x-chat` are conversations ([`chat`]).
 
 use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener},
@@ -16,7 +17,7 @@ use h2::{RecvStream, server::SendResponse};
 use http::Request;
 use tokio::{runtime::Handle, sync::Notify};
 
-use super::{Answer, BreakOff, Received, runtime};
+use super::{Answer, BreakOff, Received, chat, runtime};
 use crate::{backends::server::listen, netns::Netns};
 
 /// A listening socket. When it is dropped, it stops listening and its connections end.
@@ -199,6 +200,9 @@ async fn answer(
     abort: &Notify,
 ) -> Result<()> {
     let (head, mut incoming) = request.into_parts();
+    if head.headers.contains_key(chat::MARK) {
+        return chat::answer(&head.headers, incoming, respond).await;
+    }
     let mut body = Vec::new();
     while let Some(part) = incoming.data().await {
         let part = part?;

@@ -1,6 +1,6 @@
 //! The soak test: traffic for a long time while the cluster changes and fails.
 //!
-//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`requests`] those of HTTP, [`events`] the changes and failures; [`model`]
+//! [`testbed`] is the cluster, [`traffic`] the clients and servers, [`requests`] and [`streams`] those of HTTP, [`events`] the changes and failures; [`model`]
 //! checks every single connection. At the end, no resources may be left behind.
 
 mod bodies;
@@ -8,8 +8,10 @@ mod events;
 mod model;
 mod requests;
 mod rotation;
+mod streams;
 mod testbed;
 mod traffic;
+mod websocket;
 
 use std::{
     collections::{BTreeMap, HashSet},

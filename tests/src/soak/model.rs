@@ -222,10 +222,11 @@ impl Model {
         self.state().processed.get(test_pod.name).copied().unwrap_or_default()
     }
 
-    /// Counts requests that were answered, and those that their client sent again.
-    pub(super) fn requested(&self, kind: &str, answered: u64, repeated: u64) {
+    /// Counts requests that were answered, those that their client sent again, and those that it has cancelled.
+    pub(super) fn requested(&self, kind: &str, [answered, repeated, cancelled]: [u64; 3]) {
         let totals = &mut self.state().totals.by_kind;
-        for (outcome, count) in [("answered", answered), ("sent again by the client", repeated)] {
+        let outcomes = ["answered", "sent again by the client", "cancelled by the client"];
+        for (outcome, count) in outcomes.into_iter().zip([answered, repeated, cancelled]) {
             if count > 0 {
                 *totals.entry((format!("{kind} requests"), outcome)).or_default() += count;
             }

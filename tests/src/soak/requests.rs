@@ -15,6 +15,7 @@ use super::{
     bodies::{body_of, check, wrong},
     model::Model,
     testbed::{HTTP, TestPod},
+    websocket,
 };
 use crate::{
     backends::Behaviour,
@@ -27,6 +28,9 @@ use crate::{
 
 /// Requests on one connection, at most.
 const MOST: u64 = 8;
+/// How far the numbers of calls that are cancelled are from the others.
+const UNWANTED: u64 = 1 << 40;
+
 /// What the client of one connection did.
 #[derive(Default)]
 pub(super) struct Exchanged {
@@ -34,6 +38,8 @@ pub(super) struct Exchanged {
     pub(super) requests: u64,
     /// GETs that were sent again on another connection.
     pub(super) repeated: u64,
+    /// Calls whose client did not wait for their end.
+    pub(super) cancelled: u64,
 }
 
 /// The server of HTTP/1, on the first port of [`HTTP`].
@@ -47,6 +53,10 @@ pub(super) fn http1_server(model: &Arc<Model>, test_pod: TestPod) -> (u16, Behav
             let id = request.head.values("x-id").first().and_then(|id| id.parse().ok());
             let Some(id) = id else { break };
             model.processed(test_pod, id, request.head.method() == "GET", &request.body);
+            if !request.head.values("upgrade").is_empty() {
+                let _ = websocket::serve(&mut wire);
+                break;
+            }
             let body = body_of(!id);
             let head = format!("HTTP/1.1 200 OK\r\nX-Id: {id}\r\nContent-Length: {}\r\n\r\n", body.len());
             if wire.send([head.as_bytes(), &body].concat()).is_err() {
@@ -111,7 +121,7 @@ pub(super) fn over_http1(netns: &Netns, target: SocketAddr, id: u64) -> (Exchang
 }
 
 /// Whether a response begins; false if the connection ends before it.
-fn begins(wire: &mut Wire) -> io::Result<bool> {
+pub(super) fn begins(wire: &mut Wire) -> io::Result<bool> {
     let waiting = Instant::now();
     let begun = wire.begins().unwrap_or(false);
     if !begun && waiting.elapsed() >= dial::TIMEOUT {
@@ -155,9 +165,14 @@ pub(super) fn over_http2(netns: &Netns, target: SocketAddr, id: u64) -> (Exchang
             }
             let ids: Vec<_> = (0..3).map(|more| id.wrapping_add(number + more)).collect();
             let pending: Vec<_> = ids.iter().map(|id| client.start(call(*id))).collect();
+            // Another call of this connection ends before its response, or before it has been sent.
+            let unwanted = client.start(call(id.wrapping_add(UNWANTED + number)));
+            thread::sleep(Duration::from_micros(id >> 12 & 4_095));
+            drop(unwanted);
+            done.cancelled += 1;
             for (id, pending) in ids.iter().zip(pending) {
                 let response = pending.wait().map_err(|e| cause(&e))?;
-                done.bytes += answered(*id, &response)?;
+                done.bytes += answered(*id, !id, &response)?;
                 done.requests += 1;
             }
             number += 3;
@@ -168,14 +183,15 @@ pub(super) fn over_http2(netns: &Netns, target: SocketAddr, id: u64) -> (Exchang
     (done, result)
 }
 
-fn call(id: u64) -> http::Request<Vec<u8>> {
+pub(super) fn call(id: u64) -> http::Request<Vec<u8>> {
     let mut call = http2::grpc("soak.test", "/soak.Orders/Place");
     call.headers_mut().insert("x-id", id.into());
     *call.body_mut() = body_of(id);
     call
 }
 
-fn answered(id: u64, response: &http2::Response) -> io::Result<u64> {
+/// Checks the answer to call `id`, whose body is that of `seed`.
+pub(super) fn answered(id: u64, seed: u64, response: &http2::Response) -> io::Result<u64> {
     let said = response.header("l5d-proxy-error");
     match (response.status, response.grpc_status()) {
         (200, Some(0)) => {}
@@ -188,7 +204,7 @@ fn answered(id: u64, response: &http2::Response) -> io::Result<u64> {
     if response.header("x-id") != id.to_string() {
         return Err(wrong(format!("the response of another call: {:?}", response.headers)));
     }
-    check(!id, &response.body)
+    check(seed, &response.body)
 }
 
 fn count(id: u64) -> u64 {
@@ -201,12 +217,12 @@ fn pause(id: u64) -> Duration {
 }
 
 /// The proxy has answered: nothing of the application's response was received.
-fn refused(kind: io::ErrorKind, what: &str) -> io::Error {
+pub(super) fn refused(kind: io::ErrorKind, what: &str) -> io::Error {
     after_receiving(0, io::Error::new(kind, what.to_owned()))
 }
 
 /// A response has begun and is not whole.
-fn broken(wire: &Wire, error: &anyhow::Error) -> io::Error {
+pub(super) fn broken(wire: &Wire, error: &anyhow::Error) -> io::Error {
     let kind = match error.root_cause().downcast_ref::<io::Error>() {
         Some(io) => io.kind(),
         None if wire.ended() => io::ErrorKind::UnexpectedEof,
@@ -216,7 +232,7 @@ fn broken(wire: &Wire, error: &anyhow::Error) -> io::Error {
 }
 
 /// What h2 reports.
-fn cause(error: &anyhow::Error) -> io::Error {
+pub(super) fn cause(error: &anyhow::Error) -> io::Error {
     let text = format!("{error:#}");
     let h2 = error.chain().find_map(|cause| cause.downcast_ref::<h2::Error>());
     let kind = match (h2, error.root_cause().downcast_ref::<io::Error>()) {

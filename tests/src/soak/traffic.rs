@@ -15,6 +15,7 @@ use super::{
     Soak,
     model::{Connection, Model},
     requests::{self, Exchanged},
+    streams,
     testbed::{ECHOES, EXCHANGES, GREETER, GREETING, HTTP, Role, SHOP, TEST_PODS, TestPod, of},
 };
 use crate::{
@@ -34,10 +35,12 @@ enum Kind {
     Brief,
     Http1,
     Http2,
+    Talk,
+    WebSocket,
 }
 
 /// With weights.
-const KINDS: [(Kind, u32); 7] = [
+const KINDS: [(Kind, u32); 9] = [
     (Kind::Short, 20),
     (Kind::Bulk, 1),
     (Kind::Reset, 3),
@@ -45,6 +48,8 @@ const KINDS: [(Kind, u32); 7] = [
     (Kind::Greeted, 3),
     (Kind::Http1, 12),
     (Kind::Http2, 12),
+    (Kind::Talk, 4),
+    (Kind::WebSocket, 4),
 ];
 
 struct Target {
@@ -81,6 +86,8 @@ pub(super) fn use_everything_once(soak: &Soak, source: TestPod, seed: u64) {
             (Kind::Greeted, GREETER),
             (Kind::Http1, HTTP[0]),
             (Kind::Http2, HTTP[1]),
+            (Kind::WebSocket, HTTP[0]),
+            (Kind::Talk, HTTP[1]),
         ]);
         // Direct pass begins after a first connection through the proxy.
         for (kind, port) in once.chain([exchanges[1], echoes[1]]) {
@@ -109,8 +116,8 @@ pub(super) fn keep_talking(soak: &Soak, source: TestPod, seed: u64) {
             Kind::Short | Kind::Bulk | Kind::Reset => &EXCHANGES,
             Kind::Echo | Kind::Brief => &ECHOES,
             Kind::Greeted => &[GREETER],
-            Kind::Http1 => &HTTP[..1],
-            Kind::Http2 => &HTTP[1..],
+            Kind::Http1 | Kind::WebSocket => &HTTP[..1],
+            Kind::Http2 | Kind::Talk => &HTTP[1..],
         };
         if let (Some(test_pod), Some(port)) = (TEST_PODS.choose(&mut random), ports.choose(&mut random)) {
             let (v6, by_service) = (random.random_bool(0.3), random.random_bool(0.5));
@@ -136,6 +143,8 @@ fn talk_once(soak: &Soak, source: TestPod, target: Option<Target>, kind: Kind, r
         Kind::Greeted => ("server first", echo(&netns, target.address, id, 0, GREETING)),
         Kind::Http1 => ("HTTP/1", noted(soak, "HTTP/1", requests::over_http1(&netns, target.address, id))),
         Kind::Http2 => ("HTTP/2", noted(soak, "HTTP/2", requests::over_http2(&netns, target.address, id))),
+        Kind::Talk => ("talk", noted(soak, "talk", streams::over_http2(&netns, target.address, id))),
+        Kind::WebSocket => ("WebSocket", streams::over_websocket(&netns, target.address, id)),
     };
     if soak.netns(source).is_none() {
         // The source was deleted meanwhile: its outcome does not count.
@@ -148,7 +157,7 @@ fn talk_once(soak: &Soak, source: TestPod, target: Option<Target>, kind: Kind, r
 
 /// Counts the requests of a connection.
 fn noted(soak: &Soak, kind: &str, (done, result): (Exchanged, io::Result<()>)) -> io::Result<u64> {
-    soak.model.requested(kind, done.requests, done.repeated);
+    soak.model.requested(kind, [done.requests, done.repeated, done.cancelled]);
     result.map(|()| done.bytes)
 }
 
