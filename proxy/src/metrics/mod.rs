@@ -36,7 +36,7 @@ pub use self::{
     histogram::{Histogram, QUEUE},
     http::{
         Application, Class, DetectionResult, HttpLabels, HttpSeries, Parent, RouteLabels, RouteSeries,
-        StreamFailure, reset_code,
+        StreamFailure, grpc_code, reset_code,
     },
     identity::IdentityMetrics,
     labels::{
