@@ -11,6 +11,7 @@ mod networks;
 mod nodes;
 mod opaque;
 mod pre;
+mod rotation;
 mod version;
 mod viz;
 mod viz_data_plane;
