@@ -18,7 +18,7 @@ use std::time::Duration;
 use weft_tests::suite::Area;
 
 /// The first one starts the cluster and installs weft.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(480);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::mesh")
@@ -83,7 +83,8 @@ pub(crate) fn area() -> Area {
         .within(LIMIT)
         .bare(
             "roots_rotate_under_load",
-            "The issuer and the trust anchor are replaced, with an overlap, and every request is answered by mTLS.",
+            "The issuer and the trust anchor are replaced, with an overlap and no restart, each step when `weft check` says \
+             so, and every request is answered by mTLS.",
             rotation::roots_rotate_under_load,
         )
         .within(LIMIT)
