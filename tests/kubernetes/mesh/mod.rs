@@ -3,6 +3,7 @@
 //! All scenarios share one installation of weft, and each has a namespace of its own. Those that disturb the whole mesh
 //! come last.
 
+mod etcd;
 mod failures;
 mod load;
 mod manifests;
@@ -77,7 +78,8 @@ pub(crate) fn area() -> Area {
         .within(LIMIT)
         .bare(
             "traffic_outlives_an_outage_of_the_api_server",
-            "While the API server is away, every request is answered; afterwards new pods and a changed policy arrive.",
+            "While the API server is away for a minute, every request is answered; policies that came and went meanwhile \
+             apply when it is back, and new pods are meshed.",
             outage::traffic_outlives_an_outage_of_the_api_server,
         )
         .within(LIMIT)
