@@ -209,7 +209,7 @@ impl Renewal {
     /// Whether the control plane has named an issuer that has not signed this certificate. Its own follows it in the chain.
     fn is_of_another_issuer(&self, certified: &CertifiedKey) -> bool {
         let named = self.issuer.borrow().clone();
-        let signed_by = certified.cert.get(1).map(|certificate| certificate.as_ref());
+        let signed_by = certified.cert.get(1).map(|certificate| &**certificate);
         named.is_some_and(|named| signed_by.is_some_and(|issuer| issuer != &*named))
     }
 
