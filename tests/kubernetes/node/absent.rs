@@ -16,22 +16,23 @@ use crate::{
 
 const WITHOUT: &str = NODES[1];
 /// The proxy waits for its open connections to end.
-const GONE: Duration = Duration::from_secs(90);
+const GONE: Duration = Duration::from_secs(150);
 
 pub(super) fn pods_of_a_node_without_a_proxy_are_reported() -> Result<()> {
     with_weft(|cluster| {
         let namespace = cluster.namespace("node-absent")?;
         cluster.kubectl(&["annotate", "namespace", namespace.name(), "linkerd.io/inject=enabled"])?;
         leave_out(cluster, Some(WITHOUT))?;
-        let reported = wait::until_ok_for(GONE, "the node has no proxy", || match proxy_on(cluster, WITHOUT) {
-            Ok(pod) => bail!("{pod} is still there"),
-            Err(_) => Ok(()),
-        })
-        .and_then(|()| {
-            namespace.apply(&SERVER.replace("{node}", WITHOUT))?;
-            namespace.pod_ready("server")?;
-            is_reported(cluster, namespace.name())
-        });
+        let reported =
+            wait::until_ok_for(GONE, "the node has no proxy", || match proxy_on(cluster, WITHOUT) {
+                Ok(pod) => bail!("{pod} is still there"),
+                Err(_) => Ok(()),
+            })
+            .and_then(|()| {
+                namespace.apply(&SERVER.replace("{node}", WITHOUT))?;
+                namespace.pod_ready("server")?;
+                is_reported(cluster, namespace.name())
+            });
         // Also after a failure: other tests need both proxies.
         leave_out(cluster, None)?;
         reported?;
