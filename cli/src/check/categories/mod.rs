@@ -16,6 +16,7 @@ mod version;
 mod viz;
 mod viz_data_plane;
 mod webhook;
+mod webhook_tls;
 
 use super::{CheckArgs, model::Category};
 
