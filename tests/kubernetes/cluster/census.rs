@@ -35,9 +35,15 @@ impl Census {
     /// Finds everything of a cluster that runs: so what is found later cannot be nothing by mistake.
     pub(crate) fn while_it_runs(&mut self) -> Result<()> {
         self.namespaces = self.namespaces_of_nodes()?;
-        ensure!(!processes(&[&self.cgroup()])?.is_empty(), "no process of the cluster is found while it runs");
+        ensure!(
+            !processes(&[&self.cgroup()])?.is_empty(),
+            "no process of the cluster is found while it runs"
+        );
         for word in self.beside {
-            ensure!(!processes(&[word])?.is_empty(), "no process with {word:?} is found while the cluster runs");
+            ensure!(
+                !processes(&[word])?.is_empty(),
+                "no process with {word:?} is found while the cluster runs"
+            );
         }
         ensure!(!self.cgroups()?.is_empty(), "no cgroup of the cluster is found while it runs");
         ensure!(!self.mounts()?.is_empty(), "no mount of the cluster is found while it runs");
@@ -48,7 +54,7 @@ impl Census {
     /// Fails with what is left.
     pub(crate) fn nothing_is_left(&self) -> Result<()> {
         let (cgroup, folder) = (self.cgroup(), self.folder());
-        let words = [&[cgroup.as_str(), folder.as_str()], self.beside].concat();
+        let words = [&[cgroup.as_str(), folder.as_str()][..], self.beside].concat();
         let left = processes(&words)?;
         ensure!(left.is_empty(), "processes are left: {left:?}");
         let left = self.cgroups()?;
@@ -60,7 +66,11 @@ impl Census {
         ensure!(left.is_empty(), "processes are left in the nodes' namespaces: {left:?}");
         ensure!(!fs::exists(&folder)?, "{folder} is left");
         let now = host_folders();
-        ensure!(now == self.hosts, "folders of the host came or went: {HOSTS:?}, {:?} before, {now:?} now", self.hosts);
+        ensure!(
+            now == self.hosts,
+            "folders of the host came or went: {HOSTS:?}, {:?} before, {now:?} now",
+            self.hosts
+        );
         Ok(())
     }
 
@@ -79,14 +89,16 @@ impl Census {
 
     fn mounts(&self) -> Result<Vec<String>> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let ours = mounts.lines().filter(|line| line.contains(&self.folder()) || line.contains(&self.cgroup()));
+        let ours =
+            mounts.lines().filter(|line| line.contains(&self.folder()) || line.contains(&self.cgroup()));
         Ok(ours.map(str::to_owned).collect())
     }
 
     fn cgroups(&self) -> Result<Vec<PathBuf>> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let hierarchies = fields.filter(|fields| fields.get(2).is_some_and(|kind| kind.starts_with("cgroup")));
+        let hierarchies =
+            fields.filter(|fields| fields.get(2).is_some_and(|kind| kind.starts_with("cgroup")));
         let paths = hierarchies.map(|fields| PathBuf::from(fields[1]).join(self.cgroup()));
         Ok(paths.filter(|path| path.exists()).collect())
     }

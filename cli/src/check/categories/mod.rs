@@ -10,6 +10,7 @@ mod identity;
 mod networks;
 mod nodes;
 mod opaque;
+mod plaintext;
 mod pre;
 mod rotation;
 mod version;
