@@ -18,7 +18,7 @@ use crate::{
     mesh::Mesh,
     metrics::Metrics,
     model::Kind,
-    node::{Nodes, ProxyPresence, ServedFile},
+    node::{Nodes, ProxyPresence, ServedFile, follow_issuers},
     observe,
     policy::Policies,
     readiness::Readiness,
@@ -129,6 +129,7 @@ impl Parts {
             nodes: Nodes {
                 mesh: mesh.clone(),
                 index: index.clone(),
+                authority: authority.clone(),
                 authenticator: authenticator.clone(),
                 readiness: readiness.clone(),
                 streams,
@@ -163,6 +164,8 @@ impl Parts {
         let observer = observe::run(index.subscribe(), mesh, metrics.clone(), stop.clone());
         spawn("the feed of the index", Box::pin(self.feed.run(stop.clone())));
         spawn("the observer of the index", Box::pin(observer));
+        let issuers = follow_issuers(authority.clone(), index.clone(), stop.clone());
+        spawn("the news of issuers", Box::pin(issuers));
         spawn("the certificate authority", Box::pin(authority.run(stop.clone())));
         spawn("weft-control's own certificate", Box::pin(own.run(stop.clone())));
         let becoming_ready = readiness.run(index.clone(), metrics.clone(), stop.clone());

@@ -9,6 +9,7 @@ use weft_tests::{kubernetes, suite};
 
 mod certificates;
 mod cluster;
+mod images;
 mod installed;
 mod mesh;
 mod node;
@@ -19,6 +20,7 @@ mod viz;
 fn main() -> ExitCode {
     // The quick start and `run` begin without weft; what comes after them installs weft and lets it stay.
     let code = suite::main(vec![
+        images::area(),
         cluster::area(),
         quick_start::area(),
         run::area(),

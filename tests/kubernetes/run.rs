@@ -2,26 +2,29 @@
 
 use std::{
     fs,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use weft_tests::{
     kubernetes::{on_cluster, output, programs, weft_cluster, weft_images},
     suite::Area,
     wait,
 };
 
-use crate::cluster::end::processes;
+use crate::cluster::census::Census;
 
 /// With the start of a cluster.
 const LIMIT: Duration = Duration::from_secs(300);
 /// A cluster of its own, beside the other tests'.
 const NAME: &str = "runs";
-const FOLDER: &str = "/var/lib/weft-kubernetes/runs";
-/// The name of its cgroups, and what is started beside them.
-const PROCESSES: [&str; 2] = ["weft-kubernetes-runs", "--namespace emojivoto port-forward svc/web-svc"];
+/// What is started beside its programs.
+const BESIDE: [&str; 1] = ["--namespace emojivoto port-forward svc/web-svc"];
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::run")
@@ -33,8 +36,14 @@ pub(crate) fn area() -> Area {
         )
         .within(LIMIT)
         .bare(
+            "ctrl_c_leaves_nothing",
+            "After Ctrl-C, `run` leaves no process, mount, cgroup, namespace, link or file of its cluster.",
+            ctrl_c_leaves_nothing,
+        )
+        .within(LIMIT)
+        .bare(
             "a_killed_run_leaves_nothing",
-            "A `run` that is killed while it shows its tables leaves nothing of its cluster.",
+            "A `run` that is killed while it shows its tables leaves nothing of its cluster either.",
             a_killed_run_leaves_nothing,
         )
         .within(LIMIT)
@@ -83,26 +92,36 @@ impl Drop for Running {
     }
 }
 
+fn ctrl_c_leaves_nothing() -> Result<()> {
+    let ended = leaves_nothing(Signal::SIGINT)?;
+    ensure!(ended.success(), "{ended}");
+    Ok(())
+}
+
 fn a_killed_run_leaves_nothing() -> Result<()> {
+    leaves_nothing(Signal::SIGKILL).map(drop)
+}
+
+/// Ends a `run` with a signal while it shows its tables, and counts what is left. Returns how it ended.
+fn leaves_nothing(signal: Signal) -> Result<ExitStatus> {
+    let mut census = Census::before(NAME, &BESIDE);
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("log");
     let mut command = weft_cluster(NAME)?;
     command.args(["run", "--programs"]).arg(programs()?).arg("--images").args(weft_images()?);
     let weft = weft_tests::mesh::artefacts::target_directory()?.join("debug/weft");
     command.arg("--weft").arg(weft).stdin(Stdio::null()).stdout(fs::File::create(&log)?);
-    let running = Running(command.spawn()?);
+    let mut running = Running(command.spawn()?);
     let limit = Duration::from_secs(180);
     let shown = wait::until_ok_for(limit, "the table of workloads", || {
         let said = fs::read_to_string(&log)?;
         ensure!(said.contains(" emojivoto/voting "), "{said}");
         Ok(())
     });
-    ensure!(shown.is_err() || !processes(&PROCESSES)?.is_empty(), "no process of the cluster is found");
-    drop(running);
-    wait::until_ok_for(Duration::from_secs(30), "the cluster is gone", || {
-        let left = processes(&PROCESSES)?;
-        ensure!(left.is_empty() && !fs::exists(FOLDER)?, "{left:?}");
-        Ok(())
-    })?;
-    shown
+    let counted = shown.and_then(|()| census.while_it_runs());
+    kill(Pid::from_raw(running.0.id().cast_signed()), signal)?;
+    let ended = running.0.wait()?;
+    // The guard of a killed `run` needs a moment.
+    wait::until_ok_for(Duration::from_secs(30), "the cluster is gone", || census.nothing_is_left())?;
+    counted.map(|()| ended)
 }

@@ -33,7 +33,7 @@ pub struct WatchRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Update {
-    #[prost(oneof = "update::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "update::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<update::Kind>,
 }
 /// Nested message and enum types in `Update`.
@@ -52,6 +52,9 @@ pub mod update {
         /// A pod of the node that is not meshed. The proxy serves nothing for it, but need not hold its start until it knows.
         #[prost(message, tag = "5")]
         Unmeshed(super::WorkloadRef),
+        /// The mesh has another issuer now.
+        #[prost(message, tag = "6")]
+        Issuer(super::Issuer),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -63,6 +66,16 @@ pub struct Snapshot {
     /// The other pods of the node.
     #[prost(message, repeated, tag = "3")]
     pub unmeshed: ::prost::alloc::vec::Vec<WorkloadRef>,
+    #[prost(message, optional, tag = "4")]
+    pub issuer: ::core::option::Option<Issuer>,
+}
+/// Who signs certificates now. The proxy replaces certificates of other issuers, because their trust anchors may be removed
+/// soon.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Issuer {
+    /// The issuer's own certificate (DER): the one that follows a pod's in what the identity service answers.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
 }
 /// The addresses that opted in to splicing (config.weft.dev/splice-ports), in the whole cluster.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -13,7 +13,7 @@ use x509_parser::{
 /// As many as a bundle of trust anchors may have.
 const MAX_CERTIFICATES: usize = 256;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
     der: CertificateDer<'static>,
 }

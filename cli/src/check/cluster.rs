@@ -36,6 +36,7 @@ pub(super) struct Cluster {
     services: OnceCell<Vec<Service>>,
     namespaces: OnceCell<Vec<Namespace>>,
     proxies: OnceCell<BTreeMap<String, NodeProxy>>,
+    certificates: OnceCell<BTreeMap<String, Result<Value, String>>>,
     viz: OnceCell<Viz>,
 }
 
@@ -68,6 +69,7 @@ impl Cluster {
             services: OnceCell::new(),
             namespaces: OnceCell::new(),
             proxies: OnceCell::new(),
+            certificates: OnceCell::new(),
             viz: OnceCell::new(),
         }
     }
@@ -203,6 +205,27 @@ impl Cluster {
     /// The ready proxies by node.
     pub(super) async fn proxies(&self) -> Result<&BTreeMap<String, NodeProxy>> {
         self.proxies.get_or_try_init(|| self.read_proxies()).await
+    }
+
+    /// The page /certificates.json of each ready proxy by node, or why it cannot be read.
+    pub(super) async fn certificates(&self) -> Result<&BTreeMap<String, Result<Value, String>>> {
+        let read = || async {
+            let client = self.client().await?;
+            let pods: Vec<_> =
+                self.proxies().await?.iter().map(|(node, proxy)| (node.clone(), proxy.pod.clone())).collect();
+            let read = pods.into_iter().map(|(node, pod)| {
+                let client = client.clone();
+                async move {
+                    let page = admin_page(&client, &pod, "/certificates.json").await;
+                    let page = page.and_then(|text| {
+                        serde_json::from_str(&text).context("the page /certificates.json is no JSON")
+                    });
+                    (node, page.map_err(|error| format!("{error:#}")))
+                }
+            });
+            Ok(stream::iter(read).buffer_unordered(PAGES_AT_ONCE).collect().await)
+        };
+        self.certificates.get_or_try_init(read).await
     }
 
     async fn read_proxies(&self) -> Result<BTreeMap<String, NodeProxy>> {

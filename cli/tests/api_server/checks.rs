@@ -51,6 +51,8 @@ pub(crate) fn installed(lab: &Lab) {
         objects::after_install(lab);
     }
     objects::demo(lab);
+    // Tests of commands show other pages.
+    objects::healthy_pages(lab);
     failures::renew(lab);
 }
 

@@ -66,7 +66,6 @@ pub(crate) fn after_install(lab: &Lab) {
         lab.apply(&proxy);
     }
     trust_webhook(lab);
-    healthy_pages(lab);
     let names = ["configmap/weft-identity-trust-roots", "secret/weft-identity-issuer"];
     let identity = lab.kubectl(&["-n", "weft", "get", names[0], names[1], "-o", "json"], "");
     let mut identity: Value = serde_json::from_str(&identity).unwrap();
@@ -74,6 +73,7 @@ pub(crate) fn after_install(lab: &Lab) {
         object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     }
     lab.write(IDENTITY, &identity.to_string());
+    healthy_pages(lab);
 }
 
 /// The file with the installation's certificates.
@@ -140,6 +140,23 @@ pub(crate) fn demo(lab: &Lab) {
 pub(crate) fn healthy_pages(lab: &Lab) {
     lab.page(0, &config("web"), METRICS);
     lab.page(1, &config("api"), METRICS);
+    lab.certificates(0, &certificates(lab, "web"));
+    lab.certificates(1, &certificates(lab, "api"));
+}
+
+/// The page /certificates.json of a proxy that has the anchors of the installation, and a certificate of its issuer.
+pub(crate) fn certificates(lab: &Lab, pod: &str) -> Value {
+    use base64::Engine;
+    let identity: Value =
+        serde_json::from_str(&std::fs::read_to_string(lab.path(IDENTITY)).unwrap()).unwrap();
+    let issuer = identity["items"][1]["data"]["crt.pem"].as_str().unwrap();
+    let issuer = base64::engine::general_purpose::STANDARD.decode(issuer).unwrap();
+    let issuer = String::from_utf8(issuer).unwrap();
+    json!({
+        // Of the pod's own certificate it does not matter whose it is.
+        "workloads": { format!("demo/{pod}"): { "identity": "default.demo", "certificates": [issuer, issuer] } },
+        "trust_anchors": [identity["items"][0]["data"]["ca-bundle.crt"]],
+    })
 }
 
 pub(crate) const METRICS: &str = "# TYPE weft_connections_open gauge\nweft_connections_open 0\n# EOF\n";

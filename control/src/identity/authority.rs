@@ -76,6 +76,11 @@ impl CertificateAuthority {
         self.issuer.borrow().clone()
     }
 
+    /// The certificate (DER) of the issuer that signs now.
+    pub(crate) fn issuer_certificate(&self) -> Vec<u8> {
+        self.issuer().chain().first().map(|der| der.to_vec()).unwrap_or_default()
+    }
+
     /// Notifies about each new issuer, and about changed anchors.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Issuer>> {
         self.issuer.subscribe()

@@ -13,14 +13,17 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use time::OffsetDateTime;
 use tonic::Code;
-use weft_api::linkerd::identity::{CertifyRequest, CertifyResponse};
+use weft_api::{
+    linkerd::identity::{CertifyRequest, CertifyResponse},
+    node::{WatchRequest, update::Kind},
+};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::{
     csr,
     issuer::{Issuer, IssuerError, Pem},
 };
-use crate::testing::{Running, within};
+use crate::testing::{Running, bearer, within};
 
 const IDENTITY: &str = "web.demo.serviceaccount.identity.linkerd.cluster.local";
 const CLUSTER: &str = r#"
@@ -294,6 +297,30 @@ async fn a_new_issuer_is_loaded_and_a_broken_one_is_not() {
         }
     };
     within(taken).await;
+}
+
+#[tokio::test]
+async fn proxies_are_told_the_issuer_and_every_later_one() {
+    let running = Running::start(CLUSTER).await;
+    let watch = WatchRequest { node: "one".into(), ..WatchRequest::default() };
+    let watch = bearer(watch, &running.token("one"));
+    let mut updates = running.node().watch(watch).await.unwrap().into_inner();
+    let first = within(updates.message()).await.unwrap().unwrap().kind;
+    let Some(Kind::Snapshot(snapshot)) = first else { panic!("{first:?}") };
+    // It is the one that follows the pod's own certificate in answers.
+    let answer = certify(&running, IDENTITY, &running.token("one"), request(&[IDENTITY])).await.unwrap();
+    assert_eq!(snapshot.issuer.unwrap().certificate, answer.intermediate_certificates[0]);
+
+    let new = ca(&rcgen::PKCS_ECDSA_P256_SHA256, Duration::from_secs(3000));
+    let anchors = fs::read_to_string(running.state("anchors.pem")).unwrap() + &new.anchors;
+    for (file, text) in [("anchors.pem", &anchors), ("issuer-key.pem", &new.key), ("issuer.pem", &new.issuer)]
+    {
+        fs::write(running.state(file), text).unwrap();
+    }
+    let second = within(updates.message()).await.unwrap().unwrap().kind;
+    let Some(Kind::Issuer(issuer)) = second else { panic!("{second:?}") };
+    let wanted = CertificateDer::from_pem_slice(new.issuer.as_bytes()).unwrap();
+    assert_eq!(issuer.certificate, wanted.as_ref());
 }
 
 #[tokio::test]

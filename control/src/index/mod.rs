@@ -161,6 +161,11 @@ impl Index {
         self.subscribers.subscribe(topics)
     }
 
+    /// Wakes the readers of a topic of which the index has no state.
+    pub(crate) fn wake(&self, topic: Topic) {
+        self.subscribers.notify(&BTreeSet::from([topic]));
+    }
+
     fn publish(&self, state: &State, topics: &Topics) {
         if topics.is_empty() {
             return;

@@ -182,6 +182,8 @@ fn view(cluster: &Cluster, topic: &Topic) -> String {
         Topic::Node(node) => format!("{:?}", cluster.pods_on(node)),
         Topic::Zone(node) => format!("{:?}", cluster.zone_of(node)),
         Topic::Splicing => format!("{:?}", cluster.splicing()),
+        // No part of the index.
+        Topic::Issuer => String::new(),
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Topic {
     Zone(String),
     /// The pods and services that opted in to splicing, with their endpoints.
     Splicing,
+    /// The issuer of certificates. It is no part of the index; readers are only woken here.
+    Issuer,
 }
 
 /// Who waits for which part.

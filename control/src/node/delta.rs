@@ -62,7 +62,8 @@ impl Deltas {
                 let workloads = now.values().map(|pod| workload(pod, &self.mesh)).collect();
                 let splice = Some(self.splice.clone());
                 let unmeshed = unmeshed.iter().map(reference).collect();
-                vec![Update { kind: Some(Kind::Snapshot(Snapshot { workloads, splice, unmeshed })) }]
+                let snapshot = Snapshot { workloads, splice, unmeshed, issuer: None };
+                vec![Update { kind: Some(Kind::Snapshot(snapshot)) }]
             }
         };
         (self.sent, self.unmeshed) = (Some(now), unmeshed);

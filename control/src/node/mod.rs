@@ -1,6 +1,7 @@
 //! The node service, which tells proxies the workloads of their node (`weft.node.v1.Node`).
 
 mod delta;
+mod issuer;
 mod presence;
 mod report;
 mod splice;
@@ -17,11 +18,11 @@ use weft_api::node::{
     ReportRequest, ReportResponse, Snapshot, Update, WatchRequest, node_server::Node, update::Kind,
 };
 
-use self::{delta::Deltas, report::instances};
-pub(crate) use self::{presence::ProxyPresence, report::ServedFile};
+use self::{delta::Deltas, issuer::IssuerNews, report::instances};
+pub(crate) use self::{issuer::follow_issuers, presence::ProxyPresence, report::ServedFile};
 use crate::{
-    identity::{Authenticator, Caller},
-    index::Index,
+    identity::{Authenticator, Caller, CertificateAuthority},
+    index::{Index, Topic},
     mesh::Mesh,
     metrics::Metrics,
     readiness::Readiness,
@@ -35,6 +36,7 @@ const REPORT: &str = "node.Report";
 pub(crate) struct Nodes {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) index: Arc<Index>,
+    pub(crate) authority: Arc<CertificateAuthority>,
     pub(crate) authenticator: Authenticator,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) streams: Streams,
@@ -79,6 +81,18 @@ impl Nodes {
         self.metrics.node_call_refused(reason);
     }
 
+    /// A stream of the node's workloads, and of the issuer that their certificates should have.
+    fn workload_stream(&self, node: &str) -> Result<Stream<Update>, Status> {
+        let mut deltas = Deltas::new(node.to_owned(), self.mesh.clone());
+        let mut issuer = IssuerNews::new(self.authority.clone());
+        let topics = [deltas.topics(), vec![Topic::Issuer]].concat();
+        self.streams.open(WATCH, topics, move |cluster| {
+            let mut messages = deltas.update(cluster);
+            issuer.add_to(&mut messages);
+            messages
+        })
+    }
+
     /// A stream that is open from the start, and says by an empty snapshot that this replica is ready.
     fn presence_stream(&self) -> Result<Stream<Update>, Status> {
         let mut message = Some(Update { kind: Some(Kind::Snapshot(Snapshot::default())) });
@@ -98,10 +112,7 @@ impl Node for Nodes {
         }
         let stream = match presence_only {
             true => self.presence_stream()?,
-            false => {
-                let mut deltas = Deltas::new(node.clone(), self.mesh.clone());
-                self.streams.open(WATCH, deltas.topics(), move |cluster| deltas.update(cluster))?
-            }
+            false => self.workload_stream(node)?,
         };
         tracing::info!(node, draining, presence_only, "a proxy watches its node's workloads");
         let guard = (!draining).then(|| self.presence.enter(node));

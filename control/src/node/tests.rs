@@ -79,6 +79,7 @@ async fn a_snapshot_comes_first_and_then_differences() {
             Kind::Unmeshed(pod) => format!("unmeshed {} {}", pod.name, pod.uid),
             Kind::Snapshot(_) => "snapshot".into(),
             Kind::Splice(_) => "splice".into(),
+            Kind::Issuer(_) => "issuer".into(),
         });
     }
     let removed = ["remove a 1", "remove host 1", "remove new 1", "remove plain 1"];

@@ -30,6 +30,10 @@ pub(super) struct Timing {
     pub(super) renew_max: Duration,
     pub(super) retry_min: Duration,
     pub(super) retry_max: Duration,
+    /// Certificates of another issuer are replaced within this time.
+    pub(super) replace_min: Duration,
+    /// The longest pause before another attempt, if the new one is of another issuer, too.
+    pub(super) replace_max: Duration,
     pub(super) clock: Clock,
     pub(super) clock_period: Duration,
 }
@@ -41,6 +45,8 @@ impl Default for Timing {
             renew_max: Duration::from_secs(24 * 60 * 60),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(10),
+            replace_min: Duration::from_secs(20),
+            replace_max: Duration::from_secs(300),
             clock: Clock::default(),
             clock_period: Duration::from_secs(1),
         }
@@ -59,6 +65,14 @@ impl Timing {
         let full = self.retry_min.saturating_mul(1 << failures.min(16)).min(self.retry_max);
         full.mul_f64(rand::random_range(0.5..=1.0))
     }
+
+    /// A random moment, so that not all identities and nodes ask at once. Later with each answer that is of another
+    /// issuer, too: replicas of the control plane learn of a new one at different times.
+    fn replace_after(&self, attempts: u32) -> Duration {
+        let full = self.replace_min.saturating_mul(1 << attempts.min(16)).min(self.replace_max);
+        let least = if attempts == 0 { 0.0 } else { 0.5 };
+        full.mul_f64(rand::random_range(least..=1.0))
+    }
 }
 
 /// The task that keeps the certificate of one identity fresh.
@@ -68,6 +82,8 @@ pub(super) struct Renewal {
     pub(super) control: Client,
     pub(super) token_file: Arc<Path>,
     pub(super) anchors: watch::Receiver<Option<Anchors>>,
+    /// The certificate of the issuer that signs now.
+    pub(super) issuer: watch::Receiver<Option<Arc<[u8]>>>,
     pub(super) jumps: watch::Receiver<()>,
     pub(super) timing: Timing,
     pub(super) metrics: IdentityMetrics,
@@ -91,7 +107,7 @@ impl Renewal {
             return;
         };
         let mut current: Option<CertifiedKey> = None;
-        let mut failures = 0;
+        let (mut failures, mut replacements) = (0, 0);
         let mut due = Instant::now();
         loop {
             tokio::select! {
@@ -105,6 +121,16 @@ impl Renewal {
                     anchors = new;
                     if let Some(current) = &current && !self.rebuild(current, &anchors) {
                         due = Instant::now();
+                    }
+                }
+                changed = self.issuer.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    replacements = 0;
+                    if let Some(current) = &current && self.is_of_another_issuer(current) {
+                        tracing::info!(identity = %self.identity, "the mesh has another issuer; the certificate will be replaced");
+                        due = due.min(Instant::now() + self.timing.replace_after(replacements));
                     }
                 }
                 changed = self.jumps.changed() => {
@@ -126,6 +152,10 @@ impl Renewal {
                         Ok(fresh) => {
                             failures = 0;
                             due = Instant::now() + self.renew_after();
+                            if self.is_of_another_issuer(&fresh) {
+                                replacements += 1;
+                                due = due.min(Instant::now() + self.timing.replace_after(replacements));
+                            }
                             current = Some(fresh);
                         }
                         Err(error) => {
@@ -174,6 +204,13 @@ impl Renewal {
                 false
             }
         }
+    }
+
+    /// Whether the control plane has named an issuer that has not signed this certificate. Its own follows it in the chain.
+    fn is_of_another_issuer(&self, certified: &CertifiedKey) -> bool {
+        let named = self.issuer.borrow().clone();
+        let signed_by = certified.cert.get(1).map(|certificate| &**certificate);
+        named.is_some_and(|named| signed_by.is_some_and(|issuer| issuer != &*named))
     }
 
     fn publish(&self, credential: Credential) {
@@ -236,6 +273,19 @@ mod tests {
             let full = (200_u128 << failures.min(16)).min(10_000);
             let wait = timing.retry_after(failures).as_millis();
             assert!((full / 2..=full).contains(&wait), "{failures}: {wait}");
+        }
+    }
+
+    #[test]
+    fn replacements_are_spread_and_slow_down() {
+        let timing = Timing::default();
+        let mut first: Vec<_> = (0..50).map(|_| timing.replace_after(0).as_secs_f64()).collect();
+        first.sort_by(f64::total_cmp);
+        assert!(first[0] < 10.0 && first[49] > 10.0 && first[49] <= 20.0, "{first:?}");
+        for attempts in 1..100 {
+            let full = (20_000_u128 << attempts.min(16)).min(300_000);
+            let wait = timing.replace_after(attempts).as_millis();
+            assert!((full / 2..=full).contains(&wait), "{attempts}: {wait}");
         }
     }
 }

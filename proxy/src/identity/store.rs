@@ -12,6 +12,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     clock::watch_jumps,
+    issuer::CurrentIssuer,
     renew::{Renewal, Slot, Timing},
 };
 use crate::{
@@ -30,6 +31,8 @@ pub struct Config {
     pub token_file: PathBuf,
     /// The trust anchors, which may change.
     pub anchors: watch::Receiver<Option<Anchors>>,
+    /// Who signs now: certificates of another issuer are replaced.
+    pub issuer: CurrentIssuer,
 }
 
 /// The certificates of the node's identities.
@@ -91,6 +94,7 @@ impl Store {
             control: self.config.control.clone(),
             token_file: self.token_file.clone(),
             anchors: self.config.anchors.clone(),
+            issuer: self.config.issuer.subscribe(),
             jumps: self.jumps.clone(),
             timing: self.timing.clone(),
             metrics: self.metrics.clone(),
@@ -109,6 +113,11 @@ impl Store {
     /// Whether there are trust anchors.
     pub fn anchors_ready(&self) -> bool {
         self.config.anchors.borrow().is_some()
+    }
+
+    /// The trust anchors of this moment.
+    pub fn anchors(&self) -> Option<Anchors> {
+        self.config.anchors.borrow().clone()
     }
 
     /// Whether any identity has a certificate, or none is in use.

@@ -26,12 +26,18 @@ use crate::{
     },
 };
 
+mod issuers;
 mod jumps;
 
 /// How the fake control plane answers.
 #[derive(Clone)]
 enum Answer {
-    Good { issuer: Arc<Ca>, lifetime: Duration },
+    Good {
+        issuer: Arc<Ca>,
+        lifetime: Duration,
+    },
+    /// With the issuer's own certificate.
+    Chained(Arc<Ca>),
     Refuse,
     ForAnotherName(Arc<Ca>),
     ForAnotherKey(Arc<Ca>),
@@ -53,8 +59,13 @@ impl IdentityService for Service {
         let answer = self.answer.lock().clone();
         let csr = &request.certificate_signing_request;
         let hour = Duration::from_secs(3600);
+        let mut intermediates = Vec::new();
         let leaf = match answer {
             Answer::Good { issuer, lifetime } => issuer.sign(csr, lifetime),
+            Answer::Chained(issuer) => {
+                intermediates.push(issuer.der().to_vec());
+                issuer.sign(csr, hour)
+            }
             Answer::Refuse => return Err(Status::permission_denied("no such pod on this node")),
             Answer::ForAnotherName(ca) => ca.leaf(&[identity("other").as_str()], hour).0,
             Answer::ForAnotherKey(ca) => ca.leaf(&[&request.identity], hour).0,
@@ -63,7 +74,7 @@ impl IdentityService for Service {
         };
         Ok(Response::new(CertifyResponse {
             leaf_certificate: leaf.to_vec(),
-            intermediate_certificates: vec![],
+            intermediate_certificates: intermediates,
             valid_until: None,
         }))
     }
@@ -74,6 +85,7 @@ struct World {
     dir: TempDir,
     service: Service,
     metrics: IdentityMetrics,
+    issuer: CurrentIssuer,
     store: Arc<Store>,
     server: AbortHandle,
 }
@@ -108,7 +120,9 @@ impl World {
         let (sender, anchors) = tokio::sync::watch::channel(None);
         let file = dir.path().join("anchors.pem");
         tokio::spawn(watch_file(file.into(), Duration::from_millis(20), sender));
+        let issuer = CurrentIssuer::default();
         let config = Config {
+            issuer: issuer.clone(),
             node: "n1".to_owned(),
             control: Client::fixed(address),
             token_file: dir.path().join("token"),
@@ -117,7 +131,7 @@ impl World {
         let metrics = IdentityMetrics::default();
         let (store, watches) = Store::with_timing(config, metrics.clone(), timing);
         tokio::spawn(watches);
-        Self { dir, service, metrics, store, server }
+        Self { dir, service, metrics, issuer, store, server }
     }
 
     fn answer(&self, answer: Answer) {
@@ -147,6 +161,8 @@ fn timing(clock: Clock) -> Timing {
         renew_max: Duration::from_secs(60),
         retry_min: Duration::from_millis(20),
         retry_max: Duration::from_millis(100),
+        replace_min: Duration::from_millis(20),
+        replace_max: Duration::from_millis(100),
         clock,
         clock_period: Duration::from_millis(20),
     }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     control::Client,
+    identity::CurrentIssuer,
     net::Backoff,
     workload::{Key, Registry, Workload},
 };
@@ -23,14 +24,15 @@ use crate::{
 pub struct Draining {
     config: WatchConfig,
     control: Client,
+    issuer: CurrentIssuer,
     workloads: HashMap<Key, Arc<Workload>>,
 }
 
 impl Draining {
     /// For the workloads that are served now. To be called when nobody supervises them any more.
-    pub fn new(config: WatchConfig, control: Client, registry: &Registry) -> Self {
+    pub fn new(config: WatchConfig, control: Client, issuer: CurrentIssuer, registry: &Registry) -> Self {
         let workloads = registry.all().into_iter().map(|workload| (workload.key.clone(), workload)).collect();
-        Draining { config, control, workloads }
+        Draining { config, control, issuer, workloads }
     }
 
     /// Follows until dropped. While the control plane is away, the last known configuration holds.
@@ -53,9 +55,13 @@ impl Draining {
             backoff.reset();
             match update.kind {
                 Some(Kind::Snapshot(snapshot)) => {
+                    if let Some(issuer) = snapshot.issuer {
+                        self.issuer.set(issuer.certificate);
+                    }
                     snapshot.workloads.into_iter().for_each(|workload| self.apply(workload));
                 }
                 Some(Kind::Upsert(workload)) => self.apply(workload),
+                Some(Kind::Issuer(issuer)) => self.issuer.set(issuer.certificate),
                 // The end of a pod shows in its network namespace.
                 Some(Kind::Remove(_) | Kind::Unmeshed(_) | Kind::Splice(_)) | None => {}
             }

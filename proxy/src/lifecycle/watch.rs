@@ -21,7 +21,7 @@ use super::{
     announcements::Meshed,
     node_api::{retries, updates},
 };
-use crate::{control::Client, net::Backoff, splice::Splicing, workload::Key};
+use crate::{control::Client, identity::CurrentIssuer, net::Backoff, splice::Splicing, workload::Key};
 
 /// Follows the stream of workloads; runs a supervising task for each.
 pub struct WorkloadWatch {
@@ -29,6 +29,7 @@ pub struct WorkloadWatch {
     control: Client,
     supervisor: Arc<WorkloadSupervisor>,
     splicing: Arc<Splicing>,
+    issuer: CurrentIssuer,
     supervised: HashMap<Key, Supervised>,
     tasks: JoinSet<()>,
 }
@@ -52,8 +53,17 @@ impl WorkloadWatch {
         control: Client,
         supervisor: Arc<WorkloadSupervisor>,
         splicing: Arc<Splicing>,
+        issuer: CurrentIssuer,
     ) -> Self {
-        Self { config, control, supervisor, splicing, supervised: HashMap::new(), tasks: JoinSet::new() }
+        Self {
+            config,
+            control,
+            supervisor,
+            splicing,
+            issuer,
+            supervised: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Follows until dropped. While the control plane is away, the last known state holds. When `leaving` is cancelled,
@@ -99,9 +109,13 @@ impl WorkloadWatch {
             backoff.reset();
             match update.kind {
                 Some(Kind::Snapshot(snapshot)) => {
+                    if let Some(issuer) = snapshot.issuer {
+                        self.issuer.set(issuer.certificate);
+                    }
                     self.splicing.set_targets(snapshot.splice.unwrap_or_default());
                     self.replace(snapshot.workloads, snapshot.unmeshed);
                 }
+                Some(Kind::Issuer(issuer)) => self.issuer.set(issuer.certificate),
                 Some(Kind::Splice(splice)) => self.splicing.set_targets(splice),
                 Some(Kind::Upsert(workload)) => self.upsert(workload),
                 Some(Kind::Remove(removed)) => {

@@ -7,7 +7,13 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{certificates, describe::Description, heartbeat, host, ready_file, tasks::Tasks};
+use super::{
+    certificates,
+    control_plane::{ControlPlane, identity_config, watch_config},
+    describe::Description,
+    heartbeat, host, ready_file,
+    tasks::Tasks,
+};
 use crate::{
     admin,
     authorize::Authorizer,
@@ -15,15 +21,14 @@ use crate::{
     capture::{self, Capture, NodeConnections, OutcomeCollector},
     config::Config,
     connection::{DataPath, Hints, Timeouts},
-    control::{self, Client, ControlMetrics, Replicas, TlsSettings},
+    control::{ControlMetrics, TlsSettings},
     discovery::{self, Discovery},
     handover::{HandoverState, Predecessor},
     http::{Http, Worst},
-    identity::{self, Store, watch_anchors},
+    identity::{Store, watch_anchors},
     lifecycle::{
         AdmissionCollector, Admissions, Components, EarlierCollector, EarlierMetrics, NetnsFinder, Role,
-        Sandboxes, StatusReporter, WatchConfig, WorkloadCollector, WorkloadSupervisor, WorkloadWatch,
-        keep_session,
+        Sandboxes, StatusReporter, WorkloadCollector, WorkloadSupervisor, WorkloadWatch,
     },
     limits::{LimitsCollector, NodeLimiter, NodeRequests},
     logging::LevelHandle,
@@ -64,13 +69,6 @@ pub(super) struct Node {
     pub(super) control_tasks: [AbortHandle; 2],
     /// The task that hears of pods from the container runtime, if it is asked.
     pub(super) runtime_task: Option<AbortHandle>,
-}
-
-/// The way to the control plane.
-pub(super) struct ControlPlane {
-    pub(super) client: Client,
-    pub(super) replicas: Arc<Replicas>,
-    pub(super) settings: TlsSettings,
 }
 
 /// What the other components stand on.
@@ -252,8 +250,13 @@ impl Foundation {
         tasks: &mut Tasks,
     ) -> [AbortHandle; 2] {
         let client = self.control.client.clone();
-        let watch =
-            WorkloadWatch::new(watch_config(config), client, supervisor.clone(), self.splicing.clone());
+        let watch = WorkloadWatch::new(
+            watch_config(config),
+            client,
+            supervisor.clone(),
+            self.splicing.clone(),
+            self.control.issuer.clone(),
+        );
         let role = Role::Serving(reporter.clone(), leaving.clone());
         [
             tasks.spawn("control plane sessions", self.control.sessions(config, role)),
@@ -311,6 +314,7 @@ impl Foundation {
         log_level: LevelHandle,
     ) -> admin::Admin {
         let (supervisor, registry) = (supervisor.clone(), self.registry.clone());
+        let store = self.store.clone();
         let description = Description {
             config: config.clone(),
             reporter,
@@ -321,24 +325,10 @@ impl Foundation {
             metrics: self.metrics.clone(),
             readiness: Arc::new(move || supervisor.ready()),
             config: Arc::new(move || description.json()),
-            certificates: Arc::new(move || certificates::json(&registry)),
+            certificates: Arc::new(move || certificates::json(&registry, &store)),
             worst,
             log_level,
         }
-    }
-}
-
-impl ControlPlane {
-    fn new(settings: TlsSettings) -> Self {
-        let replicas = Replicas::new();
-        Self { client: Client::new(replicas.clone()), replicas, settings }
-    }
-
-    /// Keeps sessions with all replicas until dropped.
-    pub(super) fn sessions(&self, config: &Config, role: Role) -> impl Future<Output = ()> + Send + 'static {
-        let watch_config = watch_config(config);
-        let session = move |replica| keep_session(replica, watch_config.clone(), role.clone());
-        control::follow(config.control.clone(), self.settings.clone(), self.replicas.clone(), session)
     }
 }
 
@@ -366,19 +356,6 @@ fn netns_finder(
         Some(_) => finder.with_runtime(sandboxes.clone(), runtime.clone()),
         None => finder,
     }
-}
-
-fn identity_config(config: &Config, control: &ControlPlane) -> identity::Config {
-    identity::Config {
-        node: config.node.clone(),
-        control: control.client.clone(),
-        token_file: config.token_file.clone(),
-        anchors: control.settings.anchors.clone(),
-    }
-}
-
-pub(super) fn watch_config(config: &Config) -> WatchConfig {
-    WatchConfig { node: config.node.clone(), token_file: config.token_file.clone() }
 }
 
 fn capture_config(config: &Config, takeover: bool) -> capture::Config {

@@ -1,15 +1,19 @@
-//! The content of the admin page `/certificates.json`: what peers of this node's workloads are shown.
+//! The content of the admin page `/certificates.json`: what peers of this node's workloads are shown, and what their
+//! certificates are verified with.
 
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use crate::workload::{Registry, Workload};
+use crate::{
+    identity::Store,
+    workload::{Registry, Workload},
+};
 
-/// For each served workload its identity and its current certificates as PEM, its own first. There are no private keys
-/// on the page, and each connection shows these certificates to its peer anyway.
-pub(super) fn json(registry: &Registry) -> Value {
+/// For each served workload its identity and its current certificates as PEM, its own first; and the trust anchors. There
+/// are no private keys on the page, and each connection shows these certificates to its peer anyway.
+pub(super) fn json(registry: &Registry, store: &Store) -> Value {
     let of_workload = |workload: &Arc<Workload>| {
         let credential = workload.lease.current();
         let chain = credential.iter().flat_map(|credential| &credential.chain);
@@ -18,7 +22,10 @@ pub(super) fn json(registry: &Registry) -> Value {
         (workload.key.to_string(), value)
     };
     let workloads: Map<_, _> = registry.all().iter().map(of_workload).collect();
-    json!({ "workloads": workloads })
+    let anchors = store.anchors();
+    let anchors = anchors.iter().flat_map(|anchors| anchors.certificates());
+    let anchors: Vec<_> = anchors.map(|certificate| pem(certificate)).collect();
+    json!({ "workloads": workloads, "trust_anchors": anchors })
 }
 
 fn pem(der: &[u8]) -> String {

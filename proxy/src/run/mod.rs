@@ -3,6 +3,7 @@
 
 mod build;
 mod certificates;
+mod control_plane;
 mod describe;
 mod heartbeat;
 mod host;

@@ -6,11 +6,7 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::{
-    build::{Node, watch_config},
-    serve::Stop,
-    signals::Signals,
-};
+use super::{build::Node, control_plane::watch_config, serve::Stop, signals::Signals};
 use crate::{
     capture,
     handover::HandoverState,
@@ -48,7 +44,8 @@ impl Node {
         self.data_path.draining.cancel();
         self.control_tasks.iter().chain(&self.runtime_task).for_each(tokio::task::AbortHandle::abort);
         let client = self.control.client.clone();
-        let following = Draining::new(watch_config(&self.config), client, &self.registry);
+        let issuer = self.control.issuer.clone();
+        let following = Draining::new(watch_config(&self.config), client, issuer, &self.registry);
         // Accept loops serve what is waiting, and the sessions by which this proxy served the node end.
         sleep(STEP_PAUSE).await;
         // Both end with the process.

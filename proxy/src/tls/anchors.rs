@@ -9,6 +9,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 #[derive(Clone, Debug)]
 pub struct Anchors {
     roots: Arc<RootCertStore>,
+    certificates: Arc<[CertificateDer<'static>]>,
 }
 
 /// The bundle of trust anchors cannot be used.
@@ -31,19 +32,26 @@ pub enum AnchorsError {
 impl Anchors {
     /// Reads a bundle. During a rotation it holds the old and the new ones.
     pub fn from_pem(pem: &[u8]) -> Result<Self, AnchorsError> {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
         let mut roots = RootCertStore::empty();
-        for (index, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-            roots.add(certificate?).map_err(|error| AnchorsError::Certificate(index + 1, error))?;
+        for (index, certificate) in certificates.iter().enumerate() {
+            let refused = |error| AnchorsError::Certificate(index + 1, error);
+            roots.add(certificate.clone()).map_err(refused)?;
         }
         if roots.is_empty() {
             return Err(AnchorsError::Empty);
         }
-        Ok(Self { roots: Arc::new(roots) })
+        Ok(Self { roots: Arc::new(roots), certificates: certificates.into() })
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
         self.roots.len()
+    }
+
+    /// The certificates themselves.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
     }
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {

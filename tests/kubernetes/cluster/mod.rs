@@ -1,6 +1,7 @@
 //! The cluster itself: nodes, network, names, commands into pods, an outage of the API server, and its end.
 
-pub(crate) mod end;
+pub(crate) mod census;
+mod end;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -11,7 +11,8 @@ pub(super) fn meshed<'a>(cluster: &'a Cluster, name: &str) -> Result<Namespace<'
 }
 
 /// An HTTP server of several pods, and its service `web`. It ends as good servers do: it answers what it has begun, and
-/// closes its connections.
+/// closes its connections. It does not wait before it closes its listener, though Kubernetes withdraws its endpoint at the
+/// same time: requests that are on their way then are sent to another pod.
 const DEPLOYMENT: &str = r#"
 apiVersion: v1
 kind: Service
@@ -48,9 +49,6 @@ spec:
             - {name: EMOJISVC_HOST, value: "emoji.invalid:8080"}
             - {name: VOTINGSVC_HOST, value: "voting.invalid:8080"}
           readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
-          # Kubernetes stops the application and withdraws its endpoint at the same time: whoever closes the listener at
-          # once refuses requests that are on their way.
-          lifecycle: {preStop: {sleep: {seconds: 2}}}
 "#;
 
 /// Starts the Deployment, with a pod on each node, and waits for it.

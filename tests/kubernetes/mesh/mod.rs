@@ -3,6 +3,8 @@
 //! All scenarios share one installation of weft, and each has a namespace of its own. Those that disturb the whole mesh
 //! come last.
 
+mod addressing;
+mod etcd;
 mod failures;
 mod load;
 mod manifests;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use weft_tests::suite::Area;
 
 /// The first one starts the cluster and installs weft.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(480);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::mesh")
@@ -39,6 +41,26 @@ pub(crate) fn area() -> Area {
             "a_job_ends_as_without_a_mesh",
             "A Job's meshed pod sends its request, completes, and leaves the mesh without an error.",
             pods::a_job_ends_as_without_a_mesh,
+        )
+        .within(LIMIT)
+        .bare(
+            "pods_of_a_stateful_set_have_names",
+            "Each pod of a StatefulSet is reached at its own name, and one of them at that of their headless service; \
+             metrics have the StatefulSet's name.",
+            addressing::pods_of_a_stateful_set_have_names,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_named_port_is_each_pods_own",
+            "A service's named target port leads to pods for which the name is another number.",
+            addressing::a_named_port_is_each_pods_own,
+        )
+        .within(LIMIT)
+        .bare(
+            "local_traffic_stays_on_its_node",
+            "A service with internalTrafficPolicy Local leads to the pod of the client's own node; metrics have the names \
+             of the DaemonSet, and of clients that a Job or a CronJob owns.",
+            addressing::local_traffic_stays_on_its_node,
         )
         .within(LIMIT)
         .bare(
@@ -77,13 +99,15 @@ pub(crate) fn area() -> Area {
         .within(LIMIT)
         .bare(
             "traffic_outlives_an_outage_of_the_api_server",
-            "While the API server is away, every request is answered; afterwards new pods and a changed policy arrive.",
+            "While the API server is away for a minute, every request is answered; policies that came and went meanwhile \
+             apply when it is back, and new pods are meshed.",
             outage::traffic_outlives_an_outage_of_the_api_server,
         )
         .within(LIMIT)
         .bare(
             "roots_rotate_under_load",
-            "The issuer and the trust anchor are replaced, with an overlap, and every request is answered by mTLS.",
+            "The issuer and the trust anchor are replaced, with an overlap and no restart, each step when `weft check` says \
+             so, and every request is answered by mTLS.",
             rotation::roots_rotate_under_load,
         )
         .within(LIMIT)

@@ -1,5 +1,6 @@
 //! The node proxies as a DaemonSet: they find pods, take over from each other, and report what they cannot serve.
 
+mod absent;
 mod rollout;
 
 use std::time::Duration;
@@ -35,6 +36,13 @@ pub(crate) fn area() -> Area {
             "pods_that_cannot_be_served_are_reported",
             "A pod in its node's network and one with a kernel of its own are reported with the reason.",
             pods_that_cannot_be_served_are_reported,
+        )
+        .within(LIMIT)
+        .bare(
+            "pods_of_a_node_without_a_proxy_are_reported",
+            "`weft check` fails and names a node that the DaemonSet leaves out, and its pods that should be meshed; when a \
+             proxy comes, they join the mesh.",
+            absent::pods_of_a_node_without_a_proxy_are_reported,
         )
         .within(LIMIT)
         .bare(

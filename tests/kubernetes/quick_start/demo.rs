@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,11 @@ pub(crate) type Lives = BTreeMap<String, (String, String)>;
 /// Applies the manifest and waits for its pods.
 pub(crate) fn deploy(cluster: &Cluster) -> Result<()> {
     cluster.apply(MANIFEST)?;
-    // The scheduler is free to put all pods on one node.
+    spread(cluster)
+}
+
+/// Puts the demo's pods, which the scheduler is free to put on one node, on both, and waits for them.
+pub(super) fn spread(cluster: &Cluster) -> Result<()> {
     for (deployment, node) in DEPLOYMENTS {
         let patch = format!(
             r#"{{"spec":{{"template":{{"spec":{{"nodeSelector":{{"kubernetes.io/hostname":"{node}"}}}}}}}}}}"#
@@ -60,8 +64,8 @@ pub(crate) fn lives(cluster: &Cluster) -> Result<Lives> {
     Ok(pods.lines().filter_map(life).collect())
 }
 
-fn status(address: SocketAddr, path: &str) -> Result<u16> {
-    let mut wire = Wire::new(TcpStream::connect(address)?);
+fn status(stream: TcpStream, path: &str) -> Result<u16> {
+    let mut wire = Wire::new(stream);
     wire.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))?;
     Ok(Message::final_response(&mut wire, To::Other)?.head.status())
 }
@@ -131,11 +135,11 @@ fn is_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [22 | 23, 3, 1..=3, ..])
 }
 
-/// The doughnut cannot be voted for; any other emoji can.
-pub(crate) fn doughnut_fails(cluster: &Cluster) -> Result<()> {
-    let forward = cluster.forward(NAMESPACE, "svc/web-svc", 80).context("the page")?;
-    let vote = |choice: &str| status(forward.address(), &format!("/api/vote?choice=:{choice}:"));
-    ensure!(status(forward.address(), "/")? == 200, "the page");
+/// The doughnut cannot be voted for; any other emoji can. `connect` makes a connection to the page.
+pub(super) fn doughnut_fails(connect: impl Fn() -> Result<TcpStream>) -> Result<()> {
+    let status = |path: &str| status(connect().context("the page")?, path);
+    let vote = |choice: &str| status(&format!("/api/vote?choice=:{choice}:"));
+    ensure!(status("/")? == 200, "the page");
     let (doughnut, taco) = (vote("doughnut")?, vote("taco")?);
     ensure!(doughnut == 500 && taco == 200, "doughnut: {doughnut}, taco: {taco}");
     Ok(())

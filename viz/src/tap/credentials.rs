@@ -115,16 +115,17 @@ async fn renew(config: CredentialsConfig, current: watch::Sender<Option<Arc<Clie
     }
 }
 
-/// Publishes the certificate with the trust anchors of the moment, until it cannot be used with them.
+/// Publishes the certificate with the trust anchors, until these change: then a new certificate is needed, because the
+/// anchor of the old one may be gone.
 async fn follow_anchors(
     config: &CredentialsConfig,
     certified: &Certified,
     current: &watch::Sender<Option<Arc<ClientConfig>>>,
 ) {
-    let mut seen = Vec::new();
+    let mut seen: Option<Vec<u8>> = None;
     loop {
         if let Ok(anchors) = read(&config.trust_anchors).await
-            && anchors != seen
+            && seen.as_ref() != Some(&anchors)
         {
             match client_config(certified, &anchors) {
                 Ok(config) => _ = current.send_replace(Some(Arc::new(config))),
@@ -132,7 +133,9 @@ async fn follow_anchors(
                     tracing::warn!(%error, "the trust anchors cannot be used; keeping the previous ones")
                 }
             }
-            seen = anchors;
+            if seen.replace(anchors).is_some() {
+                return;
+            }
         }
         tokio::time::sleep(ANCHORS_INTERVAL).await;
     }

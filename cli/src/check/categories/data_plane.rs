@@ -1,7 +1,5 @@
 //! Whether pods are in the mesh as their annotations say.
 
-use std::collections::{HashMap, HashSet};
-
 use anyhow::{Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use serde_json::Value;
@@ -41,7 +39,7 @@ pub(super) fn category(in_namespace: bool) -> Category {
             Box::pin(sidecars(c))
         }),
         Check::warning("no plaintext between meshed pods", "weft-data-plane-plaintext", |c| {
-            Box::pin(plaintext(c))
+            Box::pin(super::plaintext::none_between_meshed_pods(c))
         }),
         Check::warning("data plane pod labels are configured correctly", "weft-data-plane-pod-labels", |c| {
             Box::pin(pod_labels(c))
@@ -81,7 +79,7 @@ async fn wanted<'a>(cluster: &'a Cluster, owners: &Owners) -> Result<Vec<&'a Pod
     Ok(pods.collect())
 }
 
-fn uses_host_network(pod: &Pod) -> bool {
+pub(super) fn uses_host_network(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
 }
 
@@ -197,58 +195,6 @@ fn has_sidecar(pod: &Pod) -> bool {
     containers.into_iter().any(|container| container.name == "linkerd-proxy")
 }
 
-/// Open connections from meshed pods to meshed pods that the proxies could not encrypt.
-async fn plaintext(cluster: &Cluster) -> Result<()> {
-    let owners = Owners::read(cluster).await?;
-    let mut meshed = HashSet::new();
-    for pod in cluster.pods().await?.iter().filter(|pod| owners.meshes(pod) && !uses_host_network(pod)) {
-        meshed.insert(full_name(&pod.metadata));
-    }
-    let mut open: HashMap<String, f64> = HashMap::new();
-    for (node, proxy) in cluster.proxies().await? {
-        let metrics = proxy.metrics().map_err(|error| anyhow!("{node}: {error:#}"))?;
-        for line in metrics.lines().filter(|line| line.starts_with("tcp_open_connections{")) {
-            let Some((labels, value)) = line.rsplit_once(' ') else { continue };
-            let label = |name: &str| label(labels, name);
-            let plain = label("direction") == Some("outbound")
-                && label("peer") == Some("dst")
-                && label("tls") == Some("no_identity");
-            let ours = cluster.data_plane().is_none_or(|namespace| label("namespace") == Some(namespace));
-            if !plain || !ours {
-                continue;
-            }
-            let end = |namespace: &str, pod: &str| Some(format!("{}/{}", label(namespace)?, label(pod)?));
-            if let (Some(from), Some(to)) = (end("namespace", "pod"), end("dst_namespace", "dst_pod"))
-                && meshed.contains(&to)
-            {
-                let port = label("target_port").unwrap_or("?");
-                *open.entry(format!("{from} to {to} port {port}")).or_default() +=
-                    value.parse().unwrap_or(0.0);
-            }
-        }
-    }
-    let mut problems: Vec<_> = open
-        .into_iter()
-        .filter(|(_, count)| *count > 0.0)
-        .map(|(what, count)| format!("{what}: {count}"))
-        .collect();
-    problems.sort();
-    none(
-        &problems,
-        "connections in plaintext between meshed pods are open (is the port in skip-inbound-ports?):",
-    )
-}
-
-/// The value of a label in a line such as `name{a="b",c="d"}`.
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
-    let start = labels.match_indices(name).find_map(|(at, _)| {
-        let before = labels[..at].chars().next_back();
-        let rest = labels[at + name.len()..].strip_prefix("=\"");
-        rest.filter(|_| matches!(before, Some('{' | ',')))
-    })?;
-    start.split('"').next()
-}
-
 async fn pod_labels(cluster: &Cluster) -> Result<()> {
     let owners = Owners::read(cluster).await?;
     let pods = wanted(cluster, &owners).await?;
@@ -275,18 +221,4 @@ fn labels<'a>(all: impl Iterator<Item = &'a kube::core::ObjectMeta>, heading: &s
         }
     }
     none(&problems, heading)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_is_found_by_its_whole_name() {
-        let line = r#"tcp_open_connections{direction="outbound",dst_pod="b",pod="a",tls="no_identity"}"#;
-        assert_eq!(label(line, "pod"), Some("a"));
-        assert_eq!(label(line, "dst_pod"), Some("b"));
-        assert_eq!(label(line, "direction"), Some("outbound"));
-        assert_eq!(label(line, "peer"), None);
-    }
 }

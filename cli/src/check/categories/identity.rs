@@ -65,24 +65,24 @@ pub(super) fn category() -> Category {
 }
 
 pub(super) fn data_plane_category() -> Category {
-    Category {
-        name: "weft-identity-data-plane",
-        checks: vec![Check::warning(
-            "data plane proxies have valid certificates",
-            "weft-identity-data-plane-proxies-certs-valid",
-            |c| Box::pin(workloads(c)),
-        )],
-    }
+    let mut checks = vec![Check::warning(
+        "data plane proxies have valid certificates",
+        "weft-identity-data-plane-proxies-certs-valid",
+        |c| Box::pin(workloads(c)),
+    )];
+    checks.extend(super::rotation::checks());
+    Category { name: "weft-identity-data-plane", checks }
 }
 
-struct Certificates {
-    anchors: Vec<Certificate>,
+/// The mesh's authority, as its ConfigMap and Secret have it.
+pub(super) struct Certificates {
+    pub(super) anchors: Vec<Certificate>,
     /// The issuer's own first, then those between it and the anchors.
-    issuer: Vec<Certificate>,
+    pub(super) issuer: Vec<Certificate>,
 }
 
 impl Certificates {
-    async fn read(cluster: &Cluster) -> Result<Self> {
+    pub(super) async fn read(cluster: &Cluster) -> Result<Self> {
         let roots = anchors_pem(cluster).await?;
         let anchors =
             read(&roots).with_context(|| format!("ca-bundle.crt in the ConfigMap \"{TRUST_ROOTS}\""))?;
@@ -181,7 +181,8 @@ fn lasting(certificates: &[Certificate]) -> Result<()> {
     none(&problems, "Certificates that expire soon:")
 }
 
-fn label(certificate: &Certificate) -> String {
+/// The serial number and the name: issuers of one mesh have the same name.
+pub(super) fn label(certificate: &Certificate) -> String {
     format!("{} {}", certificate.serial(), certificate.name())
 }
 

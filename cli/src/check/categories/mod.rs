@@ -10,11 +10,14 @@ mod identity;
 mod networks;
 mod nodes;
 mod opaque;
+mod plaintext;
 mod pre;
+mod rotation;
 mod version;
 mod viz;
 mod viz_data_plane;
 mod webhook;
+mod webhook_tls;
 
 use super::{CheckArgs, model::Category};
 

@@ -122,7 +122,7 @@ fn container_ports(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
 }
 
 /// Whether ports such as `3306,8000-8099,mysql` contain one.
-fn contains(ports: &str, port: i32, name: &str) -> bool {
+pub(super) fn contains(ports: &str, port: i32, name: &str) -> bool {
     ports.split(',').map(str::trim).any(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         match (first.trim().parse::<i32>(), last.trim().parse::<i32>()) {

@@ -1,14 +1,10 @@
 //! Whether the API server trusts the webhook that checks policies.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio_rustls::TlsConnector;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::identity::anchors_pem;
+use super::{identity::anchors_pem, webhook_tls::Verifier};
 use crate::{
     certificates::read,
     check::{
@@ -65,26 +61,12 @@ async fn trusted(cluster: &Cluster) -> Result<()> {
 
 /// Every replica shows a certificate that the API server will accept.
 async fn certificate(cluster: &Cluster) -> Result<()> {
-    let mut roots = RootCertStore::empty();
-    for anchor in ders(&anchors_pem(cluster).await?)? {
-        roots.add(anchor).context("the trust anchors")?;
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
-    let host = format!("weft-policy-validator.{}.svc", cluster.control_plane());
-    let server = ServerName::try_from(host.clone()).with_context(|| host.clone())?;
+    let verifier = Verifier::new(ders(&anchors_pem(cluster).await?)?, cluster.control_plane())?;
     let client = cluster.client().await?;
     for pod in cluster.control_plane_pods("control").await?.into_iter().filter(|pod| is_ready(pod)) {
         let (namespace, name) = names(pod)?;
         let stream = forward(client, namespace, name, PORT).await?;
-        let handshake = connector.connect(server.clone(), stream).await;
-        handshake.map_err(|error| {
-            anyhow!("the webhook of the pod {name} is not what {host} should be: {error}")
-        })?;
+        verifier.verify(name, stream).await?;
     }
     Ok(())
 }

@@ -115,6 +115,31 @@ pub(crate) const FAILURES: &[Failure] = &[
         objects::healthy_pages,
     ),
     failure(
+        "plaintext_to_a_port_that_is_skipped_no_more",
+        "no plaintext between meshed pods",
+        "warning",
+        &["demo/web to demo/api port 4567: 1"],
+        "weft-data-plane-plaintext",
+        |lab| {
+            skip_at_api(lab, "config.linkerd.io/skip-inbound-ports=8080");
+            lab.page(0, &objects::config("web"), SKIPPED);
+        },
+        // Both ports are skipped: by the annotation instead of the installation's default.
+        |lab| skip_at_api(lab, "config.linkerd.io/skip-inbound-ports=4567,8000-8100"),
+    ),
+    failure(
+        "plaintext_to_a_port_that_only_the_default_would_not_skip",
+        "no plaintext between meshed pods",
+        "warning",
+        &["demo/web to demo/api port 8080: 3"],
+        "weft-data-plane-plaintext",
+        |lab| {
+            skip_at_api(lab, "config.linkerd.io/skip-inbound-ports-");
+            lab.page(0, &objects::config("web"), SKIPPED);
+        },
+        objects::healthy_pages,
+    ),
+    failure(
         "an_annotation_that_is_a_label_of_a_pod",
         "data plane pod labels are configured correctly",
         "warning",
@@ -178,6 +203,17 @@ tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",
 tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",target_port="8082",tls="no_identity",dst_namespace="default",dst_pod="db"} 7
 # EOF
 "#;
+
+/// To ports that the destination may skip.
+const SKIPPED: &str = r#"# TYPE tcp_open_connections gauge
+tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",target_port="4567",tls="no_identity",no_tls_reason="not_provided_by_service_discovery",dst_namespace="demo",dst_pod="api"} 1
+tcp_open_connections{direction="outbound",peer="dst",namespace="demo",pod="web",target_port="8080",tls="no_identity",no_tls_reason="not_provided_by_service_discovery",dst_namespace="demo",dst_pod="api"} 3
+# EOF
+"#;
+
+fn skip_at_api(lab: &Lab, annotation: &str) {
+    lab.kubectl(&["-n", "demo", "annotate", "pod", "api", "--overwrite", annotation], "");
+}
 
 const fn failure(
     name: &'static str,

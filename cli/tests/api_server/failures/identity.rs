@@ -146,6 +146,54 @@ pub(crate) const FAILURES: &[Failure] = &[
         },
         mend_it: objects::healthy_pages,
     },
+    Failure {
+        name: "a_proxy_that_does_not_have_the_new_trust_anchor",
+        options: PROXY,
+        description: "data plane proxies have the current trust anchors",
+        result: "warning",
+        says: &[
+            "do not change the issuer yet",
+            "n1: its proxy does not have ",
+            "root.weft.cluster.local yet",
+            "n1: its proxy still has ",
+        ],
+        anchor: "weft-identity-data-plane-trust-anchors",
+        healthy: None,
+        break_it: |lab| {
+            let mut page = objects::certificates(lab, "web");
+            page["trust_anchors"] = json!([root(365).pem()]);
+            lab.certificates(0, &page);
+        },
+        mend_it: objects::healthy_pages,
+    },
+    Failure {
+        name: "a_proxy_that_does_not_show_its_trust_anchors",
+        options: PROXY,
+        description: "data plane proxies have the current trust anchors",
+        result: "warning",
+        says: &["n2: its proxy does not show its trust anchors: it is of an earlier version"],
+        anchor: "weft-identity-data-plane-trust-anchors",
+        healthy: None,
+        break_it: |lab| lab.certificates(1, &json!({ "workloads": {} })),
+        mend_it: objects::healthy_pages,
+    },
+    Failure {
+        name: "a_workload_with_a_certificate_of_an_earlier_issuer",
+        options: PROXY,
+        description: "data plane certificates are of the current issuer",
+        result: "warning",
+        says: &["do not remove a trust anchor yet", "demo/web: its certificate is signed by ", " earlier"],
+        anchor: "weft-identity-data-plane-issuer",
+        healthy: None,
+        break_it: |lab| {
+            let mut page = objects::certificates(lab, "web");
+            let earlier =
+                CertifiedIssuer::self_signed(parameters("earlier", -1, 1), KeyPair::generate().unwrap());
+            page["workloads"]["demo/web"]["certificates"][1] = json!(earlier.unwrap().pem());
+            lab.certificates(0, &page);
+        },
+        mend_it: objects::healthy_pages,
+    },
 ];
 
 const fn failure(

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::tools::{
-    Tool::{Kubectl, Weft},
+    Tool::{self, Kubectl, Weft},
     Tools,
 };
 use crate::say::say;
@@ -15,6 +15,15 @@ pub(super) const FAULT: &str = "voting";
 const FILE: &str = "deploy/demo/emojivoto.yaml";
 const DEMO: &str = include_str!("../../../../deploy/demo/emojivoto.yaml");
 const IMAGES: &str = "do the cluster's nodes have weft's images? README.md says how they get them";
+
+/// The commands of README.md that run as they are there, but for the time that checks wait.
+const CHECK_BEFORE: &[(Tool, &str)] = &[(Weft, "check --pre")];
+const INSTALL_KINDS: &[(Tool, &str)] = &[(Weft, "install --crds"), (Kubectl, "apply -f -")];
+const INSTALL: &[(Tool, &str)] = &[(Weft, "install"), (Kubectl, "apply -f -")];
+const CHECK: &[(Tool, &str)] = &[(Weft, "check --wait 3m")];
+const INJECT: &[(Tool, &str)] =
+    &[(Kubectl, "get -n emojivoto deploy -o yaml"), (Weft, "inject -"), (Kubectl, "apply -f -")];
+const CHECK_PODS: &[(Tool, &str)] = &[(Weft, "-n emojivoto check --proxy --wait 2m")];
 
 /// The demo's deployments, and for each whether it is on the first or the second of two nodes: some calls stay on a
 /// node, others cross.
@@ -49,14 +58,14 @@ impl QuickStart {
             say(format_args!("  weft is installed already, and stays"));
             return Ok(());
         }
-        tools.pipe(&[(Weft, "check --pre")])?;
+        tools.pipe(CHECK_BEFORE)?;
         let kinds =
             tools.output(Kubectl, "get crd servers.policy.linkerd.io --ignore-not-found -o name", None)?;
         self.kinds = kinds.trim().is_empty();
-        tools.pipe(&[(Weft, "install --crds"), (Kubectl, "apply -f -")])?;
+        tools.pipe(INSTALL_KINDS)?;
         self.weft = true;
-        tools.pipe(&[(Weft, "install"), (Kubectl, "apply -f -")])?;
-        tools.pipe(&[(Weft, "check --wait 3m")]).map(drop).context(IMAGES)
+        tools.pipe(INSTALL)?;
+        tools.pipe(CHECK).map(drop).context(IMAGES)
     }
 
     fn install_demo(&mut self, tools: &Tools) -> Result<()> {
@@ -71,9 +80,8 @@ impl QuickStart {
             format!("-n {NAMESPACE} wait --for=condition=Available --timeout=120s deployment --all");
         tools.pipe(&[(Kubectl, &available)]).context(IMAGES)?;
         let before = lives(tools)?;
-        let get = format!("get -n {NAMESPACE} deploy -o yaml");
-        tools.pipe(&[(Kubectl, &get), (Weft, "inject -"), (Kubectl, "apply -f -")])?;
-        tools.pipe(&[(Weft, &format!("-n {NAMESPACE} check --proxy --wait 2m"))])?;
+        tools.pipe(INJECT)?;
+        tools.pipe(CHECK_PODS)?;
         let after = lives(tools)?;
         ensure!(before == after, "pods were replaced or restarted: {before}, then {after}");
         say(format_args!("  The same pods run, none has restarted, and now they are meshed."));
@@ -121,7 +129,20 @@ fn placed(manifests: &str, nodes: [&str; 2]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tools::shown, *};
+
+    #[test]
+    fn the_commands_are_those_of_the_readme() {
+        let readme = include_str!("../../../../README.md");
+        let lines: Vec<&str> =
+            readme.lines().map(|line| line.split(" #").next().unwrap_or_default().trim()).collect();
+        for command in [CHECK_BEFORE, INSTALL_KINDS, INSTALL, CHECK, INJECT, CHECK_PODS] {
+            let command = shown(command);
+            let command = command.split(" --wait").next().unwrap();
+            assert!(lines.contains(&command), "README.md has no line {command:?}");
+        }
+        assert!(lines.contains(&format!("kubectl apply -f {FILE}").as_str()));
+    }
 
     #[test]
     fn each_deployment_of_the_demo_gets_its_node() {

@@ -66,9 +66,7 @@ impl Tools {
 
     /// Runs commands as a shell runs them with `|` in between, shows them, and returns the last one's output.
     pub(super) fn pipe(&self, parts: &[(Tool, &str)]) -> Result<String> {
-        let shown: Vec<String> =
-            parts.iter().map(|(tool, words)| format!("{} {words}", tool.name())).collect();
-        self.shown(&shown.join(" | "), || {
+        self.shown(&shown(parts), || {
             let mut text = None;
             for (tool, words) in parts {
                 text = Some(self.output(*tool, words, text)?);
@@ -129,6 +127,12 @@ impl Tools {
         }
         Ok(output?)
     }
+}
+
+/// Commands as they are typed, with `|` in between.
+pub(super) fn shown(parts: &[(Tool, &str)]) -> String {
+    let shown: Vec<String> = parts.iter().map(|(tool, words)| format!("{} {words}", tool.name())).collect();
+    shown.join(" | ")
 }
 
 impl Tool {
