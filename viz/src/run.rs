@@ -18,12 +18,12 @@ use crate::{
     args::{Args, Role},
     cluster::{Cluster, KINDS},
     config::{Config, LocalTaps, SourceConfig},
-    figures::Figures,
+    figures::Sources,
     kubernetes_taps::KubernetesTaps,
     logging,
     metrics::Metrics,
     prometheus::{Client, Prometheus},
-    proxies::{Proxies, Scrapes, WorstHistory},
+    proxies::{Proxies, WorstHistory},
     tap::{self, FanOut, FanOutConfig, TapRole},
     taps::{NoTaps, Taps},
     web,
@@ -112,23 +112,23 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
         }
     };
     let (cluster, proxies) = (Arc::new(cluster), Arc::new(Proxies::new(proxies)));
-    let figures = match prometheus {
+    let prometheus = match prometheus {
         Some((url, credentials)) => {
             let client = Client::new(&url, credentials)
                 .map_err(|error| anyhow::anyhow!("--prometheus-url: {error}"))?;
-            Figures::Prometheus(Box::new(Prometheus::new(client, metrics.clone())))
+            Some(Prometheus::new(client, metrics.clone()))
         }
         None => {
             tracing::info!("no Prometheus is configured: figures are those of the last minute");
-            let scrapes = Arc::new(Scrapes::default());
-            tasks.spawn(scrapes.clone().run(proxies.clone(), cluster.clone()));
-            Figures::Proxies(scrapes)
+            None
         }
     };
+    let sources = Arc::new(Sources::new(prometheus, settings.scrape_interval));
+    tasks.spawn(sources.clone().run(proxies.clone(), cluster.clone()));
     let worst = Arc::<WorstHistory>::default();
     tasks.spawn(worst.clone().run(proxies.clone(), cluster.clone()));
     let app = Arc::new(App {
-        figures,
+        sources,
         cluster,
         proxies,
         worst,

@@ -12,7 +12,7 @@ use super::App;
 use crate::{
     clock,
     cluster::ClusterView,
-    figures::{Resolution, Span},
+    figures::{Figures, Resolution, Span},
     query::{Filter, Grouping, Level, Side, filters_of, label_of},
 };
 
@@ -43,26 +43,27 @@ pub(crate) struct Ask {
     pub(crate) window: Window,
     pub(crate) params: Params,
     pub(crate) view: Arc<ClusterView>,
-    source: Source,
+    pub(crate) figures: Figures,
     warnings: Mutex<Vec<Warning>>,
 }
 
 impl Ask {
+    /// A call that is answered by who answers now.
     pub(crate) fn new(app: &App, params: Params) -> Result<Self, Failure> {
         app.cluster.synced()?;
         let window = match params.window.as_deref() {
             None | Some("") => Window::default(),
             Some(text) => text.parse().map_err(|error| bad_request(format!("window: {error}.")))?,
         };
-        let source = app.figures.source();
+        let figures = app.sources.current();
         // Without Prometheus there is only the last minute.
-        let window = if source == Source::Proxies { Window::Minute } else { window };
+        let window = if figures.source() == Source::Proxies { Window::Minute } else { window };
         Ok(Self {
             at: begin_of_step(clock::now() as u64, app.settings.scrape_interval.as_secs()),
             window,
             params,
             view: app.cluster.view(),
-            source,
+            figures,
             warnings: Mutex::default(),
         })
     }
@@ -77,7 +78,12 @@ impl Ask {
 
     pub(crate) fn meta(&self) -> Meta {
         let warnings = self.warnings.lock().clone();
-        Meta { at: self.at as f64, window: self.window, source: self.source, warnings }
+        Meta { at: self.at as f64, window: self.window, source: self.figures.source(), warnings }
+    }
+
+    /// Whether the answer depends on Prometheus.
+    pub(crate) fn needs_prometheus(&self) -> bool {
+        self.figures.source() == Source::Prometheus
     }
 
     pub(crate) fn span(&self) -> Span {

@@ -29,12 +29,12 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
         _ => (Flow::inbound(own.clone()), ask.grouping(Side::Own, level)),
     };
     let row = row(&app, &ask, &resource, flow, by);
-    let sources = neighbours(&app, &ask, Flow::outbound(far), Side::Own);
+    let sources = neighbours(&ask, Flow::outbound(far), Side::Own);
     let targets = async {
         match level {
             // A service sends nothing.
             Level::Service => Ok(Vec::new()),
-            _ => neighbours(&app, &ask, Flow::outbound(own.clone()), Side::Destination).await,
+            _ => neighbours(&ask, Flow::outbound(own.clone()), Side::Destination).await,
         }
     };
     let edge_level = if level == Level::Pod { Level::Pod } else { Level::Workload };
@@ -46,7 +46,7 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
         targets,
         pods::items(&app, &ask, members.clone(), own.clone()),
         edges::of(&app, &ask, Some(&resource), edge_level),
-        authz::of(&app, &ask, Some(&resource)),
+        authz::of(&ask, Some(&resource)),
         worst,
     )?;
     Ok(ResourceDetail {
@@ -78,19 +78,19 @@ async fn row(
 ) -> Result<StatRow, Failure> {
     let by = [by];
     let (http, tcp, sparks) = futures::try_join!(
-        app.figures.http(ask.span(), &flow, &by),
-        app.figures.tcp(ask.span(), &flow, &by),
-        app.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by),
+        ask.figures.http(ask.span(), &flow, &by),
+        ask.figures.tcp(ask.span(), &flow, &by),
+        ask.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by),
     )?;
     Ok(RowFigures { http, tcp, sparks }.row(&ask.view, resource.clone()))
 }
 
 /// The other ends of a flow, with the figures of the traffic between the two.
-async fn neighbours(app: &App, ask: &Ask, flow: Flow, side: Side) -> Result<Vec<StatRow>, Failure> {
+async fn neighbours(ask: &Ask, flow: Flow, side: Side) -> Result<Vec<StatRow>, Failure> {
     let by = [ask.grouping(side, Level::Workload)];
     let (http, tcp) = futures::try_join!(
-        app.figures.http(ask.span(), &flow, &by),
-        app.figures.tcp(ask.span(), &flow, &by)
+        ask.figures.http(ask.span(), &flow, &by),
+        ask.figures.tcp(ask.span(), &flow, &by)
     )?;
     let figures = RowFigures { http, tcp, ..RowFigures::default() };
     let rows = figures.resources().into_iter().map(|resource| figures.row(&ask.view, resource));

@@ -48,7 +48,7 @@ pub(super) async fn items(
     let (flow, by, span) = (Flow::inbound(filters), [ask.grouping(Side::Own, Level::Pod)], ask.span());
     let configs = async { Ok(app.proxies.configs(&ask.view).await) };
     let (http, tcp, configs) =
-        futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by), configs)?;
+        futures::try_join!(ask.figures.http(span, &flow, &by), ask.figures.tcp(span, &flow, &by), configs)?;
     let figures = RowFigures { http, tcp, ..RowFigures::default() };
     let item = |pod: Arc<PodView>| {
         let ends = vec![Some(ResourceRef::new(&pod.namespace, ResourceType::Pod, &pod.name))];

@@ -47,7 +47,7 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
         return outbound(&app, ask, Vec::new(), filters_of(Side::Destination, &resource)).await;
     }
     let filters = filters_of(Side::Own, &resource);
-    let rows = KINDS.iter().map(|metrics| inbound(&app, ask, &filters, metrics));
+    let rows = KINDS.iter().map(|metrics| inbound(ask, &filters, metrics));
     let mut all = Rows::new();
     for found in futures::future::try_join_all(rows).await? {
         for (key, (requests, failures, latency)) in found {
@@ -65,7 +65,7 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
             };
         }
     }
-    precise_latencies(&app, ask, &filters, &mut all).await?;
+    precise_latencies(ask, &filters, &mut all).await?;
     let seconds = ask.window.length().as_secs_f64();
     let row = |((route, port), (requests, failures, latency)): ((String, String), _)| RouteRow {
         route,
@@ -80,14 +80,14 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
 type Rows = BTreeMap<(String, String), (f64, f64, LatencyMs)>;
 
 /// The figures by route have few buckets. Those of all requests are more precise, and nearly all have no route.
-async fn precise_latencies(app: &App, ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Result<(), Failure> {
+async fn precise_latencies(ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Result<(), Failure> {
     let window = ask.window.length().as_secs();
     let quantiles = [50, 95, 99].map(|percent| {
         let query = Query::new("response_latency_ms", Kind::Quantile(percent, window))
             .filters(filters.iter().cloned())
             .filter(Direction::Inbound.filter())
             .by(["srv_port"]);
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     });
     for (index, samples) in futures::future::try_join_all(quantiles).await?.iter().enumerate() {
         for sample in samples.iter() {
@@ -117,7 +117,7 @@ fn service_of(ask: &Ask, resource: &ResourceRef, port: &str) -> String {
 }
 
 /// What a resource received, by route and port.
-async fn inbound(app: &App, ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Rows, Failure> {
+async fn inbound(ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Rows, Failure> {
     let window = ask.window.length().as_secs();
     let by = ["route_name", "parent_port"];
     let key = |labels: &_| {
@@ -135,9 +135,9 @@ async fn inbound(app: &App, ask: &Ask, filters: &[Filter], metrics: &Metrics) ->
         let query = Query::new(metrics.duration, Kind::Quantile(percent, window))
             .filters(filters.iter().cloned())
             .by(by);
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     });
-    let counts = app.figures.instant(&counts, ask.at);
+    let counts = ask.figures.instant(&counts, ask.at);
     let (counts, quantiles) = futures::try_join!(counts, futures::future::try_join_all(quantiles))?;
     let mut rows = Rows::new();
     for sample in counts.iter().filter(|sample| sample.value > 0.0) {
@@ -174,7 +174,7 @@ async fn outbound(
 ) -> Result<Vec<RouteRow>, Failure> {
     filters.extend(to);
     let by = [ask.grouping(Side::Destination, crate::query::Level::Service)];
-    let found = app.figures.http(ask.span(), &crate::figures::Flow::outbound(filters), &by).await?;
+    let found = ask.figures.http(ask.span(), &crate::figures::Flow::outbound(filters), &by).await?;
     let row = |(ends, http): (crate::figures::Ends, HttpStats)| RouteRow {
         route: DEFAULT.to_owned(),
         service: match ends.into_iter().next().flatten() {

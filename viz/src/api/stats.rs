@@ -59,7 +59,7 @@ async fn table(
     let by = [ask.grouping(side, level)];
     let span = ask.span();
     let (http, tcp) =
-        futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by))?;
+        futures::try_join!(ask.figures.http(span, &flow, &by), ask.figures.tcp(span, &flow, &by))?;
     let mut figures = RowFigures { http, tcp, ..RowFigures::default() };
     let resources = match (&to, &from) {
         (None, None) => existing(ask, level),
@@ -82,7 +82,7 @@ async fn table(
             let message = format!("Tables with more than {MAX_SPARKS} rows have no small charts.");
             ask.warn("truncated", message);
         } else {
-            figures.sparks = app.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by).await?;
+            figures.sparks = ask.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by).await?;
         }
     }
     Ok(resources.into_iter().map(|resource| figures.row(&ask.view, resource)).collect())

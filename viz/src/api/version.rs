@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use weft_api::viz::{ExtensionItem, Failure, GatewayItem, PrometheusInfo, Source, VersionInfo};
+use weft_api::viz::{ExtensionItem, Failure, GatewayItem, PrometheusInfo, VersionInfo};
 
 use super::{App, Ask};
 
-pub(crate) async fn version(app: Arc<App>, ask: Arc<Ask>) -> Result<VersionInfo, Failure> {
+pub(crate) async fn version(app: Arc<App>, _: Arc<Ask>) -> Result<VersionInfo, Failure> {
     let settings = &app.settings;
-    let available = app.figures.source() == Source::Prometheus && app.figures.answers(ask.at).await.is_ok();
-    let retention_seconds = if available { app.figures.retention().await.ok().flatten() } else { None };
+    let available = app.sources.has_prometheus().await;
+    let retention_seconds = if available { app.sources.retention().await.ok().flatten() } else { None };
     let prometheus = PrometheusInfo { available, retention_seconds };
     Ok(VersionInfo {
         version: env!("CARGO_PKG_VERSION").into(),

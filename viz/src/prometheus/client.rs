@@ -33,8 +33,8 @@ pub(crate) struct Client {
 pub(crate) enum PrometheusError {
     #[error("does not answer: {0}")]
     Unreachable(String),
-    #[error("took longer than 10 s")]
-    Timeout,
+    #[error("took longer than {} s", .0.as_secs())]
+    Timeout(Duration),
     #[error("answers with status {status}: {text}")]
     Status { status: u16, text: String },
     #[error("answers with more than {} MiB", .0 / 1024 / 1024)]
@@ -52,7 +52,7 @@ impl PrometheusError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
-            Self::Timeout => "timeout",
+            Self::Timeout(_) => "timeout",
             Self::Status { .. } => "status",
             Self::TooLarge(_) | Self::TooManySeries(_) => "too_large",
             Self::Nonsense(_) => "nonsense",
@@ -100,7 +100,7 @@ impl Client {
     ) -> Result<Vec<u8>, PrometheusError> {
         match tokio::time::timeout(TIMEOUT, self.get_now(path, parameters)).await {
             Ok(result) => result,
-            Err(_) => Err(PrometheusError::Timeout),
+            Err(_) => Err(PrometheusError::Timeout(TIMEOUT)),
         }
     }
 

@@ -9,6 +9,7 @@ mod exporter;
 mod hostile;
 mod http;
 mod nothing;
+mod outage;
 mod process;
 mod shop;
 mod web;

@@ -29,8 +29,8 @@ impl Drop for Ended {
 
 pub(crate) struct Prometheus {
     pub(crate) address: SocketAddr,
-    _process: Ended,
-    _dir: TempDir,
+    process: Option<Ended>,
+    dir: TempDir,
 }
 
 impl Prometheus {
@@ -45,22 +45,38 @@ impl Prometheus {
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: weft-proxy\n  \
              honor_labels: true\n  static_configs: [{{targets: ['{target}'], labels: {{node: n}}}}]\n"
         );
-        let file = dir.path().join("prometheus.yml");
-        fs::write(&file, config).unwrap();
-        let address = free_address();
+        fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+        let mut prometheus = Self { address: free_address(), process: None, dir };
+        prometheus.start_again();
+        prometheus
+    }
+
+    /// With the same address and data as before.
+    pub(crate) fn start_again(&mut self) {
+        let Self { address, dir, .. } = self;
         let child = Command::new(PROMETHEUS)
-            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=error")
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let prometheus = Self { address, _process: Ended(child), _dir: dir };
+        self.process = Some(Ended(child));
+        let address = self.address;
         wait_for("Prometheus", || {
             std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").status == 200
         });
-        prometheus
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Sends a signal, such as `STOP`: the kernel still accepts connections, and nobody answers them.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.as_ref().unwrap().0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 }
 
