@@ -1,5 +1,6 @@
 //! weft-viz on the cluster: from `weft viz install` to the dashboard behind an Ingress.
 
+mod checks;
 mod dashboard;
 mod find;
 mod ingress;
@@ -12,6 +13,8 @@ use weft_tests::suite::Area;
 
 /// The first one installs weft, the demo and weft-viz.
 const LIMIT: Duration = Duration::from_secs(420);
+/// Deployments are scaled and restarted.
+const CHECKS_LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::viz")
@@ -59,11 +62,11 @@ pub(crate) fn area() -> Area {
         )
         .within(LIMIT)
         .bare(
-            "check_says_what_is_missing",
-            "`weft viz check` fails and names the part when tap or Prometheus is away.",
-            find::check_says_what_is_missing,
+            "check_fails_for_each_reason",
+            "`weft viz check` finds each way in which weft-viz is broken, with an explanation and a hint, and passes afterwards.",
+            checks::check_fails_for_each_reason,
         )
-        .within(LIMIT)
+        .within(CHECKS_LIMIT)
         .bare(
             "uninstalling_leaves_nothing",
             "`weft viz uninstall | kubectl delete -f -` removes everything of weft-viz, and the demo stays meshed.",
