@@ -3,6 +3,7 @@
 mod checks;
 mod dashboard;
 mod find;
+mod grafana;
 mod ingress;
 mod installed;
 mod taps;
@@ -59,6 +60,12 @@ pub(crate) fn area() -> Area {
             "Behind nginx, configured as the documented Ingress configures it, pages, the API and WebSockets work; with \
              the browser's Host or a foreign Origin they are refused.",
             ingress::the_dashboard_works_behind_an_ingress,
+        )
+        .within(LIMIT)
+        .bare(
+            "every_panel_of_containers_has_data",
+            "Every query of Grafana's dashboard of containers returns data from the Prometheus of the cluster.",
+            grafana::every_panel_of_containers_has_data,
         )
         .within(LIMIT)
         .bare(
