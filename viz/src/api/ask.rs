@@ -5,16 +5,19 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use weft_api::viz::{
-    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, UnknownType, Warning, Window,
+    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, Spark, UnknownType, Warning, Window,
 };
 
 use super::App;
 use crate::{
     clock,
     cluster::ClusterView,
-    figures::{Figures, Resolution, Span},
+    figures::{ByEnds, Figures, Flow, MAX_SPARK_VALUES, Resolution, Span},
     query::{Filter, Grouping, Level, Side, filters_of, label_of},
 };
+
+/// Beyond this number of rows, the small charts would be too much for the answer.
+const MAX_SPARKS: usize = 2000;
 
 /// The parameters of all calls, as they are in the URL.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -93,6 +96,25 @@ impl Ask {
     pub(crate) fn resolution(&self, app: &App, max_values: u64) -> Resolution {
         let interval = app.settings.scrape_interval.as_secs();
         Resolution::new(self.at, self.window.length().as_secs(), max_values, interval)
+    }
+
+    /// The small charts of so many rows. If they are too many, there are none, and a warning says so.
+    pub(crate) async fn sparks(
+        &self,
+        app: &App,
+        flow: &Flow,
+        by: &[Grouping],
+        rows: usize,
+    ) -> Result<ByEnds<Spark>, Failure> {
+        match rows {
+            0 => Ok(ByEnds::new()),
+            1..=MAX_SPARKS => self.figures.sparks(self.resolution(app, MAX_SPARK_VALUES), flow, by).await,
+            _ => {
+                let message = format!("Tables with more than {MAX_SPARKS} rows have no small charts.");
+                self.warn("truncated", message);
+                Ok(ByEnds::new())
+            }
+        }
     }
 
     pub(crate) fn grouping(&self, side: Side, level: Level) -> Grouping {

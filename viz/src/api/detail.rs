@@ -29,12 +29,12 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
         _ => (Flow::inbound(own.clone()), ask.grouping(Side::Own, level)),
     };
     let row = row(&app, &ask, &resource, flow, by);
-    let sources = neighbours(&ask, Flow::outbound(far), Side::Own);
+    let sources = neighbours(&app, &ask, Flow::outbound(far), Side::Own);
     let targets = async {
         match level {
             // A service sends nothing.
             Level::Service => Ok(Vec::new()),
-            _ => neighbours(&ask, Flow::outbound(own.clone()), Side::Destination).await,
+            _ => neighbours(&app, &ask, Flow::outbound(own.clone()), Side::Destination).await,
         }
     };
     let edge_level = if level == Level::Pod { Level::Pod } else { Level::Workload };
@@ -44,7 +44,7 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
         row,
         sources,
         targets,
-        pods::items(&app, &ask, members.clone(), own.clone()),
+        pods::items(&app, &ask, members.clone(), own.clone(), true),
         edges::of(&app, &ask, Some(&resource), edge_level),
         authz::of(&ask, Some(&resource)),
         worst,
@@ -86,13 +86,14 @@ async fn row(
 }
 
 /// The other ends of a flow, with the figures of the traffic between the two.
-async fn neighbours(ask: &Ask, flow: Flow, side: Side) -> Result<Vec<StatRow>, Failure> {
+async fn neighbours(app: &App, ask: &Ask, flow: Flow, side: Side) -> Result<Vec<StatRow>, Failure> {
     let by = [ask.grouping(side, Level::Workload)];
     let (http, tcp) = futures::try_join!(
         ask.figures.http(ask.span(), &flow, &by),
         ask.figures.tcp(ask.span(), &flow, &by)
     )?;
-    let figures = RowFigures { http, tcp, ..RowFigures::default() };
+    let sparks = ask.sparks(app, &flow, &by, http.len()).await?;
+    let figures = RowFigures { http, tcp, sparks };
     let rows = figures.resources().into_iter().map(|resource| figures.row(&ask.view, resource));
     // What had connections once still has series for a while.
     let is_active = |row: &StatRow| {

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use weft_api::viz::{Failure, ResourceRef, Source};
 
 pub(crate) use self::{
-    series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, empty as empty_series},
+    series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, empty as empty_series, spark_of},
     sources::Sources,
 };
 use crate::{

@@ -88,6 +88,6 @@ function Peers({ rows, caption, none }: { rows: StatRow[]; caption: string; none
 }
 
 function Routes({ resource }: { resource: ResourceRef }) {
-  const query = useApi<RouteRow[]>("routes", { namespace: resource.namespace, type: resource.type, name: resource.name });
+  const query = useApi<RouteRow[]>("routes", { namespace: resource.namespace, type: resource.type, name: resource.name, spark: true });
   return <Loaded query={query}>{(rows) => rows.length > 0 ? <RouteTable rows={rows} /> : <Empty title="No requests"><p>It received no HTTP requests within this time range.</p></Empty>}</Loaded>;
 }
