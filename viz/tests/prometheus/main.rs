@@ -6,6 +6,7 @@ mod accuracy;
 mod beginnings;
 mod broken;
 mod exporter;
+mod grafana;
 mod hostile;
 mod http;
 mod nothing;
