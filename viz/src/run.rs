@@ -24,7 +24,7 @@ use crate::{
     metrics::Metrics,
     prometheus::{Client, Prometheus},
     proxies::{Proxies, WorstHistory},
-    tap::{self, FanOut, FanOutConfig, TapRole},
+    tap::{self, FanOut, FanOutConfig, SharedTaps, TapRole},
     taps::{NoTaps, Taps},
     web,
 };
@@ -76,13 +76,14 @@ async fn serve_local_taps(
     stop: CancellationToken,
 ) -> anyhow::Result<Arc<dyn Taps>> {
     let LocalTaps { listen, token_file, options } = config;
-    let taps: Arc<dyn Taps> = Arc::new(FanOut::new(FanOutConfig {
+    let fan_out = FanOut::new(FanOutConfig {
         cluster: cluster.subscribe(),
         proxies: options.proxies(),
         proxy_identity: options.proxy_identity(),
         credentials: Arc::new(tap::Credentials::start(options.credentials())),
         ignore_headers: options.tap_ignore_headers.clone(),
-    }));
+    });
+    let taps: Arc<dyn Taps> = Arc::new(SharedTaps::new(Arc::new(fan_out)));
     let token =
         tap::make_token(&token_file).with_context(|| format!("--tap-token-file {}", token_file.display()))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("--tap-listen {listen}"))?;
@@ -100,7 +101,8 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
         SourceConfig::Kubernetes { kubeconfig } => {
             let client = weft_control::kubernetes::client(kubeconfig.as_deref()).await?;
             let cluster = Cluster::kubernetes(client.clone(), mesh, stop.clone())?;
-            (cluster, Arc::new(KubernetesTaps::new(client)))
+            let taps = SharedTaps::new(Arc::new(KubernetesTaps::new(client)));
+            (cluster, Arc::new(taps))
         }
         SourceConfig::Manifests(folders) => {
             let cluster = Cluster::manifests(folders, mesh, stop.clone())?;
