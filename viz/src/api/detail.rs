@@ -65,8 +65,8 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
 }
 
 pub(crate) async fn definition(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDefinition, Failure> {
-    let yaml = app.cluster.definition(&ask.needed_resource()?).await?;
-    Ok(ResourceDefinition { yaml })
+    let (yaml, file) = app.cluster.definition(&ask.needed_resource()?).await?;
+    Ok(ResourceDefinition { yaml, file: file.map(|path| path.display().to_string()) })
 }
 
 async fn row(

@@ -10,6 +10,7 @@ mod grafana;
 mod hostile;
 mod http;
 mod nothing;
+mod objects;
 mod outage;
 mod process;
 mod shop;

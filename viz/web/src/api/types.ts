@@ -305,6 +305,8 @@ export interface ResourceDetail {
 export interface ResourceDefinition {
   /** YAML without values of environment variables, Secrets and managed fields. */
   yaml: string;
+  /** The manifest that has it, on a dev VM; null on Kubernetes. */
+  file: string | null;
 }
 
 // === GET /api/nodes, /api/control-plane ===

@@ -42,10 +42,12 @@ function Resource({ resource }: { resource: ResourceRef }) {
   const version = useApi<VersionInfo>("version", {}, { interval: 60_000 });
   const query = useApi<ResourceDetail>(`resource/${[namespace, type, name].map(encodeURIComponent).join("/")}`);
   const grafana = version.data?.data.grafana;
+  // On a dev VM there is no kubectl; the definition says which file it is from.
+  const manifests = version.data?.data.source === "manifests";
   const url = grafana && grafanaUrl(grafana, resource);
   const ns = `/namespaces/${encodeURIComponent(namespace)}`;
   return (
-    <Page title={name} command={resourceCommand(tab, resource, window, query.data?.data.labels)} rawCommand={isRaw(tab)}
+    <Page title={name} command={isRaw(tab) && manifests ? undefined : resourceCommand(tab, resource, window, query.data?.data.labels)} rawCommand={isRaw(tab)}
       above={<><Link to={to(ns)}>{namespace}</Link> / <Link to={to(`${ns}/${pluralType(type)}`)}>{typeTitle(type)}</Link></>}
       aside={url && <a className={styles.grafana} href={url} target="_blank" rel="noreferrer"><Icon name="grafana" size={16} /> Grafana</a>}>
       <Section title="Neighbours"><Loaded query={query} rows={4}>{(detail) => <Neighbours detail={detail} />}</Loaded></Section>
