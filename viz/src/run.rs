@@ -17,7 +17,7 @@ use crate::{
     api::{App, History},
     args::{Args, Role},
     cluster::{Cluster, KINDS},
-    config::{Config, LocalTaps, SourceConfig},
+    config::{Config, LocalTaps, PrometheusConfig, SourceConfig},
     figures::Sources,
     kubernetes_taps::KubernetesTaps,
     logging,
@@ -115,8 +115,8 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     };
     let (cluster, proxies) = (Arc::new(cluster), Arc::new(Proxies::new(proxies)));
     let prometheus = match prometheus {
-        Some((url, credentials)) => {
-            let client = Client::new(&url, credentials)
+        Some(PrometheusConfig { url, credentials, authorities }) => {
+            let client = Client::new(&url, credentials, authorities)
                 .map_err(|error| anyhow::anyhow!("--prometheus-url: {error}"))?;
             Some(Prometheus::new(client, metrics.clone()))
         }

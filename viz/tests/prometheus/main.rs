@@ -14,4 +14,5 @@ mod objects;
 mod outage;
 mod process;
 mod shop;
+mod tls;
 mod web;

@@ -31,6 +31,8 @@ pub(crate) struct Prometheus {
     pub(crate) address: SocketAddr,
     process: Option<Ended>,
     dir: TempDir,
+    /// With TLS.
+    secure: bool,
 }
 
 impl Prometheus {
@@ -46,26 +48,42 @@ impl Prometheus {
              honor_labels: true\n  static_configs: [{{targets: ['{target}'], labels: {{node: n}}}}]\n"
         );
         fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-        let mut prometheus = Self { address: free_address(), process: None, dir };
+        fs::write(dir.path().join("web.yml"), "").unwrap();
+        let mut prometheus = Self { address: free_address(), process: None, dir, secure: false };
+        prometheus.start_again();
+        prometheus
+    }
+
+    /// The same with TLS, with a certificate and its key as PEM.
+    pub(crate) fn start_with_tls(target: SocketAddr, certificate: &str, key: &str) -> Self {
+        let mut prometheus = Self::start(target);
+        prometheus.stop();
+        let path = |name: &str| prometheus.dir.path().join(name);
+        fs::write(path("cert.pem"), certificate).unwrap();
+        fs::write(path("key.pem"), key).unwrap();
+        fs::write(path("web.yml"), "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n").unwrap();
+        prometheus.secure = true;
         prometheus.start_again();
         prometheus
     }
 
     /// With the same address and data as before.
     pub(crate) fn start_again(&mut self) {
-        let Self { address, dir, .. } = self;
+        let Self { address, dir, secure, .. } = self;
+        let (address, secure) = (*address, *secure);
         let child = Command::new(PROMETHEUS)
             .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.config.file={}", dir.path().join("web.yml").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=error")
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         self.process = Some(Ended(child));
-        let address = self.address;
         wait_for("Prometheus", || {
-            std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").status == 200
+            std::net::TcpStream::connect(address).is_ok()
+                && (secure || get(address, "/-/ready").status == 200)
         });
     }
 
