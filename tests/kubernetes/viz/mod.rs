@@ -4,6 +4,7 @@ mod checks;
 mod dashboard;
 mod find;
 mod grafana;
+mod history;
 mod ingress;
 mod installed;
 mod taps;
@@ -57,8 +58,8 @@ pub(crate) fn area() -> Area {
         .within(LIMIT)
         .bare(
             "the_dashboard_works_behind_an_ingress",
-            "Behind nginx, configured as the documented Ingress configures it, pages, the API and WebSockets work; with \
-             the browser's Host or a foreign Origin they are refused.",
+            "Behind nginx, configured as the documented Ingress configures it, pages, the API and live calls arrive after a \
+             login; with the browser's Host or a foreign Origin they are refused.",
             ingress::the_dashboard_works_behind_an_ingress,
         )
         .within(LIMIT)
@@ -66,6 +67,12 @@ pub(crate) fn area() -> Area {
             "every_panel_of_containers_has_data",
             "Every query of Grafana's dashboard of containers returns data from the Prometheus of the cluster.",
             grafana::every_panel_of_containers_has_data,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_volume_keeps_figures_over_a_restart_of_prometheus",
+            "With prometheus.persistence.enabled, figures of before the pod was replaced are still there.",
+            history::a_volume_keeps_figures_over_a_restart_of_prometheus,
         )
         .within(LIMIT)
         .bare(
