@@ -90,20 +90,22 @@ impl Sources {
         self.outage.lock().failure.clone()
     }
 
-    /// Returns as soon as the proxies answer in place of Prometheus.
+    /// Returns as soon as the proxies answer in place of Prometheus, which may be never.
     pub(crate) async fn lost(&self) {
         let mut needed = self.scrapes_needed.subscribe();
         let _ = needed.wait_for(|needed| *needed).await;
-        self.scrapes.wait().await;
+        if !self.scrapes.wait().await {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// After a failure: whether the proxies answer in place of Prometheus. They do not if Prometheus only failed to answer
     /// one question.
     pub(crate) async fn are_replaced(&self) -> bool {
-        if self.prometheus.is_none() || self.check().await.is_ok() {
+        if self.prometheus.is_none() || (self.outage().is_none() && self.check().await.is_ok()) {
             return false;
         }
-        tokio::time::timeout(FIRST_FIGURES, self.scrapes.wait()).await.is_ok()
+        tokio::time::timeout(FIRST_FIGURES, self.scrapes.wait()).await.unwrap_or(false)
     }
 
     /// Asks whether Prometheus answers now.

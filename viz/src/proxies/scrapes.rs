@@ -91,7 +91,8 @@ impl Scrapes {
             };
             tokio::select! {
                 () = self.repeat(&proxies, &cluster) => {}
-                () = no_longer_needed => {}
+                // For answers that are being made.
+                () = no_longer_needed => tokio::time::sleep(INTERVAL).await,
             }
             self.nodes.write().clear();
             self.rounds.send_replace(0);
@@ -131,10 +132,10 @@ impl Scrapes {
         *self.rounds.borrow() >= 2 && self.nodes.read().values().any(Node::is_answering)
     }
 
-    /// Returns as soon as there are figures. If no proxy answers, it does not return.
-    pub(crate) async fn wait(&self) {
-        let mut rounds = self.rounds.subscribe();
-        while !self.has_figures() && rounds.changed().await.is_ok() {}
+    /// Waits until all proxies were asked twice: whether there are figures then.
+    pub(crate) async fn wait(&self) -> bool {
+        let _ = self.rounds.subscribe().wait_for(|rounds| *rounds >= 2).await;
+        self.has_figures()
     }
 
     pub(crate) fn instant(&self, query: &Query) -> Vec<Sample> {
