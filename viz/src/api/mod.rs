@@ -13,6 +13,7 @@ mod pods;
 mod policy;
 mod problems;
 mod resources;
+mod route_metrics;
 mod route_sparks;
 mod routes;
 mod rows;

@@ -7,7 +7,7 @@ use weft_api::viz::{Failure, Spark};
 
 use super::{
     App, Ask,
-    routes::{BY, DEFAULT, KINDS, Metrics, key_of},
+    route_metrics::{BY, DEFAULT, KINDS, Metrics, key_of},
 };
 use crate::{
     figures::{MAX_SPARK_VALUES, Resolution, spark_of},
