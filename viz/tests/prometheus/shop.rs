@@ -73,7 +73,7 @@ pub(crate) fn page(share: f64) -> String {
     let web = |pod: &str| format!("namespace=\"shop\",pod=\"{pod}\",deployment=\"web\"");
     let inbound = |labels: &str| {
         format!(
-            "direction=\"inbound\",{labels},tls=\"local\",srv_kind=\"default\",srv_name=\"all-unauthenticated\""
+            "direction=\"inbound\",{labels},tls=\"local\",srv_kind=\"default\",srv_name=\"all-unauthenticated\",srv_port=\"8080\""
         )
     };
     let store = "namespace=\"shop\",pod=\"store-0\",statefulset=\"store\"";
