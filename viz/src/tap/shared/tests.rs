@@ -138,7 +138,7 @@ async fn one_user_leaves_taps_to_others_and_each_of_them_to_others_still() {
     assert_eq!(taps.usage(), Usage { taps: 28, readers: 29, refused: 3 });
     drop((open, shared));
     until(|| taps.usage() == Usage { taps: 0, readers: 0, refused: 3 }).await;
-    taps.open("alice", query("web")).await.unwrap();
+    assert!(taps.open("alice", query("web")).await.is_ok());
 }
 
 #[tokio::test]
