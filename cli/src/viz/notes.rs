@@ -97,7 +97,8 @@ mod tests {
             warnings: vec![Warning { code: code.to_owned(), message: "Some text.".to_owned() }],
         };
         assert_eq!(lacks(&meta("prometheus_unavailable")), ["warning: Some text."]);
-        let missing = "Prometheus is not installed: these are figures of the last minute, read from the proxies.";
+        let missing =
+            "Prometheus is not installed: these are figures of the last minute, read from the proxies.";
         assert_eq!(lacks(&meta("node_not_scraped")), [missing, "warning: Some text."]);
     }
 

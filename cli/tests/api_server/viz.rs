@@ -156,7 +156,10 @@ fn no_namespace(lab: &Lab) {
     let last = found.last().unwrap();
     assert_eq!((last.description.as_str(), last.result.as_str()), ("weft-viz Namespace exists", "error"));
     assert!(last.error.contains("The \"nowhere\" namespace does not exist"), "{last:#?}");
-    assert!(last.error.contains("weft viz install") && last.hint.ends_with("#weft-viz-ns-exists"), "{last:#?}");
+    assert!(
+        last.error.contains("weft viz install") && last.hint.ends_with("#weft-viz-ns-exists"),
+        "{last:#?}"
+    );
 }
 
 /// What needs nodes fails on the cluster of tests/kubernetes, and with what tests/viz serves.
@@ -164,7 +167,8 @@ fn complete(lab: &Lab) {
     let elsewhere = ["can initialize the client", "can query the Kubernetes API"];
     for Found { description, .. } in check(lab) {
         let covered = FAILURES.iter().any(|failure| failure.description == description);
-        let is_known = elsewhere.contains(&description.as_str()) || NEEDS_NODES.contains(&description.as_str());
+        let is_known =
+            elsewhere.contains(&description.as_str()) || NEEDS_NODES.contains(&description.as_str());
         assert!(covered || is_known, "no test lets {description:?} fail");
     }
 }

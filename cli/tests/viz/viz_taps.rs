@@ -78,7 +78,9 @@ fn a_template_takes_parts_of_each_event() {
     let template = "jsonpath={.source.ip} {.requestInitEvent.path}{.responseInitEvent.httpStatus}";
     let output = server.viz(&["tap", "deploy/web", "-o", template]);
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "10.0.0.1 /a\n10.0.0.1 200\n10.0.0.1 \n");
-    for (format, says) in [("jsonpath", "a template is missing"), ("xml", "write table, wide, json or jsonpath")] {
+    for (format, says) in
+        [("jsonpath", "a template is missing"), ("xml", "write table, wide, json or jsonpath")]
+    {
         let output = server.viz(&["tap", "deploy/web", "-o", format]);
         assert!(!output.status.success() && stderr(&output).contains(says), "{}", stderr(&output));
     }

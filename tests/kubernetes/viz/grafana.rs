@@ -40,7 +40,9 @@ fn queries() -> Result<Vec<(String, String)>> {
     for panel in dashboard["panels"].as_array().context("no panels")? {
         let title = panel["title"].as_str().unwrap_or_default();
         let targets = panel["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
-        found.extend(targets.iter().filter_map(|target| Some((title.to_owned(), target["expr"].as_str()?.to_owned()))));
+        found.extend(
+            targets.iter().filter_map(|target| Some((title.to_owned(), target["expr"].as_str()?.to_owned()))),
+        );
     }
     Ok(found)
 }

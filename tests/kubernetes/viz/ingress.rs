@@ -73,9 +73,13 @@ pub(super) fn the_dashboard_works_behind_an_ingress() -> Result<()> {
         let locked = upgrade(&annotated.address, PUBLIC, TAP, &origin)?;
         ensure!(locked.starts_with("HTTP/1.1 401"), "{locked}");
         // A call arrives, not only the first message.
-        let call = first_message(&annotated.address, PUBLIC, TAP, &format!("Origin: {origin}\r\n{LOGIN}"), |text| {
-            text.contains("\"events\"") && text.contains("emojivoto.v1.VotingService")
-        })?;
+        let call = first_message(
+            &annotated.address,
+            PUBLIC,
+            TAP,
+            &format!("Origin: {origin}\r\n{LOGIN}"),
+            |text| text.contains("\"events\"") && text.contains("emojivoto.v1.VotingService"),
+        )?;
         ensure!(call.contains("\"event\":\"request\""), "{call}");
         drop(annotated);
 

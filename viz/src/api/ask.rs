@@ -5,7 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use weft_api::viz::{
-    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, Spark, UnknownType, Warning, Window,
+    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, Spark, UnknownType, Warning,
+    Window,
 };
 
 use super::App;

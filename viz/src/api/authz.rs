@@ -20,10 +20,7 @@ pub(crate) async fn authz(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<AuthzRow>, F
 }
 
 /// Of one resource, or of all.
-pub(super) async fn of(
-    ask: &Ask,
-    resource: Option<&ResourceRef>,
-) -> Result<Vec<AuthzRow>, Failure> {
+pub(super) async fn of(ask: &Ask, resource: Option<&ResourceRef>) -> Result<Vec<AuthzRow>, Failure> {
     let filters = resource.map(|resource| ask.own_filters(resource)).unwrap_or_default();
     let seconds = ask.window.length().as_secs();
     let run = |metric, kind, by: Vec<&'static str>| {

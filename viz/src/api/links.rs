@@ -116,12 +116,7 @@ async fn between(ask: &Ask, scope: &Scope, filters: &[Filter]) -> Result<Links, 
 
 /// Connections that something opened that is not meshed. Plaintext between meshed pods is seen at both ends: what the
 /// sources account for is subtracted.
-async fn from_outside(
-    ask: &Ask,
-    scope: &Scope,
-    filters: &[Filter],
-    known: &Links,
-) -> Result<Links, Failure> {
+async fn from_outside(ask: &Ask, scope: &Scope, filters: &[Filter], known: &Links) -> Result<Links, Failure> {
     let own: Grouping = ask.grouping(Side::Own, scope.level);
     let mut by = own.labels();
     by.extend([TLS, REASON]);

@@ -91,8 +91,7 @@ async fn traffic(ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failure> {
             ask.figures.tcp(span, &sent, &far),
         )
     };
-    let (links, between, outside) =
-        futures::try_join!(links(ask, &scope), try_join_all(flows), of_outside)?;
+    let (links, between, outside) = futures::try_join!(links(ask, &scope), try_join_all(flows), of_outside)?;
 
     let mut pairs: BTreeMap<Pair, Traffic> = BTreeMap::new();
     // Health checks are no traffic of the application: they would join every pod to its node.

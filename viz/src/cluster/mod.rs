@@ -176,7 +176,8 @@ impl Cluster {
             Objects::Manifests(folders) => {
                 let (folders, resource) = (folders.clone(), resource.clone());
                 let find = tokio::task::spawn_blocking(move || definition::of_manifests(&folders, &resource));
-                let found = find.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+                let found =
+                    find.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
                 found.map(|(object, file)| (object, Some(file)))?
             }
         };

@@ -75,7 +75,9 @@ impl Client {
             return Err("a URL with a password would be shown: give it with --prometheus-user".into());
         }
         if authorities.is_some() && parsed.scheme_str() != Some("https") {
-            return Err(format!("{base:?} is not secured by TLS, so --prometheus-ca has no meaning: write https://"));
+            return Err(format!(
+                "{base:?} is not secured by TLS, so --prometheus-ca has no meaning: write https://"
+            ));
         }
         let transport = Transport::new(authorities).map_err(|error| format!("--prometheus-ca: {error}"))?;
         Ok(Self { transport, base: base.trim_end_matches('/').to_owned(), credentials })

@@ -122,7 +122,9 @@ fn unavailable(client: &Client, error: &PrometheusError) -> Failure {
         PrometheusError::Timeout(_) => {
             "Choose a shorter time range, or give Prometheus more CPU time and memory."
         }
-        PrometheusError::Transport(_) => "Mend the file of --prometheus-ca (prometheusCAConfigMap of the chart).",
+        PrometheusError::Transport(_) => {
+            "Mend the file of --prometheus-ca (prometheusCAConfigMap of the chart)."
+        }
         PrometheusError::Status { status: 401 | 403, .. } => {
             "Check the credentials: prometheusCredsSecret of the chart, or --prometheus-user and its password."
         }

@@ -137,10 +137,7 @@ where
     limited(name, run(app.clone(), ask.clone())).await.map(|data| (ask, data))
 }
 
-async fn limited<T>(
-    name: &'static str,
-    run: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+async fn limited<T>(name: &'static str, run: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let limit = if name == "check" { CHECK_TIMEOUT } else { TIMEOUT };
     tokio::time::timeout(limit, Box::pin(run)).await.unwrap_or_else(|_| {
         let message = format!("The answer took more than {} s.", limit.as_secs());

@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn paths_that_lead_out_of_grafana_are_seen() {
-        for path in ["/grafana/../x", "/grafana/%2e%2E/x", "/grafana/a/..", "/grafana/..%2Fx", "/grafana/..%5cx"] {
+        for path in
+            ["/grafana/../x", "/grafana/%2e%2E/x", "/grafana/a/..", "/grafana/..%2Fx", "/grafana/..%5cx"]
+        {
             assert!(leads_up(path), "{path}");
         }
         for path in ["/grafana", "/grafana/d/weft-pod/a..b", "/grafana/.../x", "/grafana/%2e/x"] {

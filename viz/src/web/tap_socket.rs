@@ -103,8 +103,11 @@ impl Taps {
     /// Receives the messages of the tap.
     async fn pump(&self, query: Option<String>, waiting: &Waiting) -> Result<(), Failure> {
         let _permit: OwnedSemaphorePermit = self.permits.clone().try_acquire_owned().map_err(|_| {
-            Failure::new(ErrorCode::TooManyTaps, format!("{MAX_SOCKETS} live views are open, which is the limit."))
-                .hint("Close another one.")
+            Failure::new(
+                ErrorCode::TooManyTaps,
+                format!("{MAX_SOCKETS} live views are open, which is the limit."),
+            )
+            .hint("Close another one.")
         })?;
         let query: TapQuery = crate::api::parse_query(query.as_deref().unwrap_or_default())?;
         let mut messages = self.app.taps.open(USER, query).await?;

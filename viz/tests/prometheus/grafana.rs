@@ -26,14 +26,18 @@ fn text(answer: &Answer) -> String {
 fn requests_below_grafana_reach_it_with_their_path_and_the_others_do_not() {
     let grafana = echo();
     let viz = viz_with(&grafana.address.to_string());
-    for path in ["/grafana", "/grafana/", "/grafana/d/weft-pod/x?var-pod=a%20b&orgId=1", "/grafana//evil.example/"] {
+    for path in
+        ["/grafana", "/grafana/", "/grafana/d/weft-pod/x?var-pod=a%20b&orgId=1", "/grafana//evil.example/"]
+    {
         let answer = send(viz.address, "GET", path, &[HOST]);
         assert_eq!(answer.status, 200, "{path}");
         assert!(text(&answer).starts_with(&format!("get {} http/1.1\r\n", path.to_lowercase())), "{path}");
         assert!(text(&answer).contains(&format!("host: {}\r\n", grafana.address)), "{path}");
     }
     // Grafana's pages ask with POST.
-    assert!(text(&send(viz.address, "POST", "/grafana/api/ds/query", &[HOST])).starts_with("post /grafana/api/"));
+    assert!(
+        text(&send(viz.address, "POST", "/grafana/api/ds/query", &[HOST])).starts_with("post /grafana/api/")
+    );
     let asked = grafana.asked();
     for path in ["/grafana/../api/version", "/grafana/%2e%2e/login", "/grafana/..%2flogin"] {
         assert_eq!(send(viz.address, "GET", path, &[HOST]).status, 400, "{path}");

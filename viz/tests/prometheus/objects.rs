@@ -25,7 +25,8 @@ metadata: {name: plain, labels: {team: a}}
 fn extensions_are_the_namespaces_with_their_label_and_this_one() {
     let viz = Viz::start(Options { manifests: MANIFESTS, ..Options::default() });
     let found = viz.data("/api/extensions");
-    let names: Vec<_> = found.as_array().unwrap().iter().map(|item| [&item["name"], &item["namespace"]]).collect();
+    let names: Vec<_> =
+        found.as_array().unwrap().iter().map(|item| [&item["name"], &item["namespace"]]).collect();
     assert_eq!(names, [[&json!("jaeger"), &json!("tracing")], [&json!("viz"), &json!("weft-viz")]]);
     assert!(found.as_array().unwrap().iter().all(|item| item["installed"] == true), "{found}");
 }

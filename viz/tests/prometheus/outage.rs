@@ -113,7 +113,9 @@ fn one_that_answers_nonsense_is_replaced_and_one_that_refuses_a_single_question_
     assert!(warning(&replaced).unwrap().contains("not of its API"));
 
     let picky = Server::start(|path| match path.contains("response_total") {
-        true => answer("422 Unprocessable Entity", "application/json", r#"{"status":"error","error":"too many"}"#),
+        true => {
+            answer("422 Unprocessable Entity", "application/json", r#"{"status":"error","error":"too many"}"#)
+        }
         false => answer(
             "200 OK",
             "application/json",

@@ -90,7 +90,9 @@ mod tests {
             let json = dashboard.json();
             assert_eq!(json["editable"], false, "{}", dashboard.name);
             let variables = json["templating"]["list"].as_array().unwrap();
-            let [source, others @ ..] = variables.as_slice() else { panic!("{}: no variable", dashboard.name) };
+            let [source, others @ ..] = variables.as_slice() else {
+                panic!("{}: no variable", dashboard.name)
+            };
             assert_eq!((&source["type"], &source["query"]), (&"datasource".into(), &"prometheus".into()));
             assert!(others.iter().all(|variable| variable["refresh"] == 2), "{}", dashboard.name);
             let panels = json["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");

@@ -7,7 +7,10 @@ use http::{StatusCode, header};
 
 use crate::tap::{SharedTaps, Usage};
 
-pub(super) fn router(taps: Arc<SharedTaps>, missing: Arc<dyn Fn() -> Option<String> + Send + Sync>) -> Router {
+pub(super) fn router(
+    taps: Arc<SharedTaps>,
+    missing: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+) -> Router {
     let ready = move || {
         let missing = missing();
         async move {

@@ -77,8 +77,7 @@ impl SharedTaps {
                 }
                 None => {
                     let (sender, opened) = watch::channel(None);
-                    let shared =
-                        Shared { readers: vec![reader], started: None, opened: opened.clone() };
+                    let shared = Shared { readers: vec![reader], started: None, opened: opened.clone() };
                     state.taps.insert(key.clone(), shared);
                     let (inner, state) = (self.inner.clone(), self.state.clone());
                     tokio::spawn(run(inner, state, key, user, query, sender));
