@@ -38,7 +38,7 @@ const DEPLOYMENT: &str = "linkerd.io/proxy-deployment:";
 const KINDS: [&str; 6] = ["deployment", "statefulset", "daemonset", "replicaset", "job", "cronjob"];
 /// The services of the demo: one has HTTP, the other gRPC.
 const SERVICES: [&str; 2] = ["web-svc", "voting-svc"];
-/// It needs figures of kubelets; the tests on Kubernetes have them.
+/// It needs figures of kubelets; kubernetes::viz::every_panel_of_containers_has_data asks for them.
 const ONLY_ON_KUBERNETES: &str = "kubernetes.json";
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
 /// What Grafana would take for such an interval is four times as long; a busy machine may miss some.

@@ -1,6 +1,6 @@
-//! Asks a Prometheus of the dev VM.
+//! Asks a Prometheus, of the dev VM or any other.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -15,6 +15,11 @@ pub struct Sample {
 
 /// The values of a query now.
 pub fn query(prometheus: &Prometheus, query: &str) -> Result<Vec<Sample>> {
+    query_at(prometheus.address(), query)
+}
+
+/// The same, of a Prometheus at an address.
+pub fn query_at(prometheus: SocketAddr, query: &str) -> Result<Vec<Sample>> {
     let data = ask(prometheus, "/api/v1/query", &[("query", query)])?;
     let items = match data["resultType"].as_str() {
         Some("scalar") => vec![json!({"metric": {}, "value": data["result"]})],
@@ -25,14 +30,14 @@ pub fn query(prometheus: &Prometheus, query: &str) -> Result<Vec<Sample>> {
 
 /// The values that a label has in the series of a selector.
 pub fn label_values(prometheus: &Prometheus, series: &str, label: &str) -> Result<Vec<String>> {
-    let data = ask(prometheus, &format!("/api/v1/label/{label}/values"), &[("match[]", series)])?;
+    let data = ask(prometheus.address(), &format!("/api/v1/label/{label}/values"), &[("match[]", series)])?;
     serde_json::from_value(data).context("label values")
 }
 
-fn ask(prometheus: &Prometheus, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+fn ask(prometheus: SocketAddr, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
     let mut encoded = form_urlencoded::Serializer::new(String::new());
     encoded.extend_pairs(parameters);
-    let answer = http::get(prometheus.address(), &format!("{path}?{}", encoded.finish()))?;
+    let answer = http::get(prometheus, &format!("{path}?{}", encoded.finish()))?;
     let body: Value = serde_json::from_str(&answer.body).with_context(|| answer.body.clone())?;
     ensure!(body["status"] == "success", "{}", body["error"]);
     Ok(body["data"].clone())

@@ -9,7 +9,7 @@ use weft_api::viz::Grafana;
 use weft_control::{Mesh, settings::parse_duration};
 
 use crate::{
-    config::{Config, LocalTaps, Settings, SourceConfig, WebConfig},
+    config::{Config, LocalTaps, PrometheusConfig, Settings, SourceConfig, WebConfig},
     fixed_proxy::FixedProxy,
     prometheus::Credentials,
     proxies::Directory,
@@ -136,6 +136,9 @@ pub(crate) struct Common {
         conflicts_with = "prometheus_user"
     )]
     prometheus_token_file: Option<PathBuf>,
+    /// The authorities that vouch for an https Prometheus (PEM), in place of the public ones. Read again when it changes
+    #[arg(long, value_name = "FILE", env = "WEFT_VIZ_PROMETHEUS_CA", requires = "prometheus_url")]
+    prometheus_ca: Option<PathBuf>,
     /// How often Prometheus scrapes the proxies
     #[arg(
         long,
@@ -259,7 +262,11 @@ impl Common {
                 cluster_domain: self.cluster_domain,
                 cluster_networks: Vec::new(),
             },
-            prometheus: self.prometheus_url.filter(|url| !url.is_empty()).map(|url| (url, credentials)),
+            prometheus: self.prometheus_url.filter(|url| !url.is_empty()).map(|url| PrometheusConfig {
+                url,
+                credentials,
+                authorities: self.prometheus_ca,
+            }),
             proxies,
             settings: Settings {
                 viz_namespace: self.viz_namespace,

@@ -36,12 +36,21 @@ pub(crate) struct WebConfig {
 pub(crate) struct Config {
     pub(crate) source: SourceConfig,
     pub(crate) mesh: Mesh,
-    pub(crate) prometheus: Option<(String, Credentials)>,
+    pub(crate) prometheus: Option<PrometheusConfig>,
     pub(crate) proxies: Directory,
     pub(crate) settings: Settings,
     pub(crate) web: WebConfig,
     /// Only on a dev VM.
     pub(crate) taps: Option<LocalTaps>,
+}
+
+/// Where Prometheus is, and how to ask it.
+#[derive(Debug)]
+pub(crate) struct PrometheusConfig {
+    pub(crate) url: String,
+    pub(crate) credentials: Credentials,
+    /// A file with the certificates of its authorities.
+    pub(crate) authorities: Option<PathBuf>,
 }
 
 /// The tap API of a dev VM.

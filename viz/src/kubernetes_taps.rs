@@ -34,7 +34,11 @@ impl KubernetesTaps {
 }
 
 impl Taps for KubernetesTaps {
-    fn open(&self, query: TapQuery) -> BoxFuture<'static, Result<BoxStream<'static, TapMessage>, Failure>> {
+    fn open(
+        &self,
+        _: &str,
+        query: TapQuery,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, TapMessage>, Failure>> {
         let client = self.client.clone();
         Box::pin(async move {
             let request = Request::get(path(&query)).body(Vec::new()).map_err(|error| {

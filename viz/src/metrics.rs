@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     questions: Histogram,
     question_errors: Family<Reason, Counter>,
     pub(crate) taps: Gauge,
+    pub(crate) taps_refused: Counter,
     connections: Gauge<i64, std::sync::atomic::AtomicI64>,
     started: Gauge<f64, AtomicU64>,
 }
@@ -68,12 +69,27 @@ impl Metrics {
         );
         let taps = Gauge::default();
         registry.register("taps_open", "Taps that are open", taps.clone());
+        let taps_refused = Counter::default();
+        registry.register(
+            "taps_refused",
+            "Live calls that were refused because too many are open",
+            taps_refused.clone(),
+        );
         let connections = Gauge::default();
         registry.register("connections_open", "Open connections to the dashboard", connections.clone());
         let started = Gauge::<f64, AtomicU64>::default();
         started.set(crate::clock::now());
         registry.register("start_time_seconds", "When weft-viz started", started.clone());
-        Self { registry: Arc::new(all), requests, questions, question_errors, taps, connections, started }
+        Self {
+            registry: Arc::new(all),
+            requests,
+            questions,
+            question_errors,
+            taps,
+            taps_refused,
+            connections,
+            started,
+        }
     }
 
     pub(crate) fn answered(&self, call: &'static str, code: u16) {

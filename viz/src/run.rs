@@ -17,14 +17,14 @@ use crate::{
     api::{App, History},
     args::{Args, Role},
     cluster::{Cluster, KINDS},
-    config::{Config, LocalTaps, SourceConfig},
-    figures::Figures,
+    config::{Config, LocalTaps, PrometheusConfig, SourceConfig},
+    figures::Sources,
     kubernetes_taps::KubernetesTaps,
     logging,
     metrics::Metrics,
     prometheus::{Client, Prometheus},
-    proxies::{Proxies, Scrapes, WorstHistory},
-    tap::{self, FanOut, FanOutConfig, TapRole},
+    proxies::{Proxies, WorstHistory},
+    tap::{self, FanOut, FanOutConfig, SharedTaps, TapRole},
     taps::{NoTaps, Taps},
     web,
 };
@@ -76,13 +76,14 @@ async fn serve_local_taps(
     stop: CancellationToken,
 ) -> anyhow::Result<Arc<dyn Taps>> {
     let LocalTaps { listen, token_file, options } = config;
-    let taps: Arc<dyn Taps> = Arc::new(FanOut::new(FanOutConfig {
+    let fan_out = FanOut::new(FanOutConfig {
         cluster: cluster.subscribe(),
         proxies: options.proxies(),
         proxy_identity: options.proxy_identity(),
         credentials: Arc::new(tap::Credentials::start(options.credentials())),
         ignore_headers: options.tap_ignore_headers.clone(),
-    }));
+    });
+    let taps: Arc<dyn Taps> = Arc::new(SharedTaps::new(Arc::new(fan_out)));
     let token =
         tap::make_token(&token_file).with_context(|| format!("--tap-token-file {}", token_file.display()))?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("--tap-listen {listen}"))?;
@@ -100,7 +101,8 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
         SourceConfig::Kubernetes { kubeconfig } => {
             let client = weft_control::kubernetes::client(kubeconfig.as_deref()).await?;
             let cluster = Cluster::kubernetes(client.clone(), mesh, stop.clone())?;
-            (cluster, Arc::new(KubernetesTaps::new(client)))
+            let taps = SharedTaps::new(Arc::new(KubernetesTaps::new(client)));
+            (cluster, Arc::new(taps))
         }
         SourceConfig::Manifests(folders) => {
             let cluster = Cluster::manifests(folders, mesh, stop.clone())?;
@@ -112,23 +114,23 @@ async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
         }
     };
     let (cluster, proxies) = (Arc::new(cluster), Arc::new(Proxies::new(proxies)));
-    let figures = match prometheus {
-        Some((url, credentials)) => {
-            let client = Client::new(&url, credentials)
+    let prometheus = match prometheus {
+        Some(PrometheusConfig { url, credentials, authorities }) => {
+            let client = Client::new(&url, credentials, authorities)
                 .map_err(|error| anyhow::anyhow!("--prometheus-url: {error}"))?;
-            Figures::Prometheus(Box::new(Prometheus::new(client, metrics.clone())))
+            Some(Prometheus::new(client, metrics.clone()))
         }
         None => {
             tracing::info!("no Prometheus is configured: figures are those of the last minute");
-            let scrapes = Arc::new(Scrapes::default());
-            tasks.spawn(scrapes.clone().run(proxies.clone(), cluster.clone()));
-            Figures::Proxies(scrapes)
+            None
         }
     };
+    let sources = Arc::new(Sources::new(prometheus, settings.scrape_interval));
+    tasks.spawn(sources.clone().run(proxies.clone(), cluster.clone()));
     let worst = Arc::<WorstHistory>::default();
     tasks.spawn(worst.clone().run(proxies.clone(), cluster.clone()));
     let app = Arc::new(App {
-        figures,
+        sources,
         cluster,
         proxies,
         worst,

@@ -40,13 +40,13 @@ pub struct Meta {
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     Prometheus,
-    /// Prometheus is not installed: the last minute was read from the proxies.
+    /// Prometheus is not installed, or does not answer: the last minute was read from the proxies.
     Proxies,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// `node_not_scraped`, `history_too_short`, `truncated`, `source_slow`, or another word.
+    /// `node_not_scraped`, `history_too_short`, `truncated`, `source_slow`, `prometheus_unavailable`, or another word.
     pub code: String,
     pub message: String,
 }

@@ -32,4 +32,6 @@ pub struct ResourceDetail {
 pub struct ResourceDefinition {
     /// YAML without values of environment variables, `managedFields` and `last-applied-configuration`.
     pub yaml: String,
+    /// The manifest that has it; `None` on Kubernetes.
+    pub file: Option<String>,
 }

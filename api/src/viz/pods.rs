@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    figures::{HttpStats, TcpStats},
+    figures::{HttpStats, Spark, TcpStats},
     reference::ResourceRef,
 };
 
@@ -23,6 +23,7 @@ pub struct PodItem {
     pub tap: TapState,
     pub http: Option<HttpStats>,
     pub tcp: Option<TcpStats>,
+    pub spark: Option<Spark>,
 }
 
 /// How the node's proxy serves a pod.

@@ -38,6 +38,7 @@ pub struct RouteRow {
     pub http: HttpStats,
     /// With retries: what was sent, beside what the client saw.
     pub actual: Option<ActualStats>,
+    pub spark: Option<Spark>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

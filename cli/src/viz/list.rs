@@ -119,6 +119,7 @@ mod tests {
             tap,
             http: None,
             tcp: None,
+            spark: None,
         }
     }
 

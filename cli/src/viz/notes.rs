@@ -12,12 +12,17 @@ pub(super) fn say(text: &str) {
 
 /// Says what the figures of an answer lack.
 pub(super) fn about(meta: &Meta) {
-    if meta.source == Source::Proxies {
-        say("Prometheus is not installed: these are figures of the last minute, read from the proxies.");
-    }
-    for warning in &meta.warnings {
-        say(&format!("warning: {}", printable(&warning.message)));
-    }
+    lacks(meta).iter().for_each(|text| say(text));
+}
+
+fn lacks(meta: &Meta) -> Vec<String> {
+    // While Prometheus does not answer, a warning says so.
+    let is_away = meta.warnings.iter().any(|warning| warning.code == "prometheus_unavailable");
+    let without = (meta.source == Source::Proxies && !is_away).then(|| {
+        "Prometheus is not installed: these are figures of the last minute, read from the proxies.".to_owned()
+    });
+    let warnings = meta.warnings.iter().map(|warning| format!("warning: {}", printable(&warning.message)));
+    without.into_iter().chain(warnings).collect()
 }
 
 /// Why resources that exist have no figures, and what helps: they are not annotated, or their proxies do not serve them.
@@ -79,7 +84,23 @@ pub(super) fn no_traffic(source: Option<Source>, window: Window, what: &str) -> 
 
 #[cfg(test)]
 mod tests {
+    use weft_api::viz::Warning;
+
     use super::*;
+
+    #[test]
+    fn whether_prometheus_is_away_or_not_installed_is_said_once() {
+        let meta = |code: &str| Meta {
+            at: 0.0,
+            window: Window::Minute,
+            source: Source::Proxies,
+            warnings: vec![Warning { code: code.to_owned(), message: "Some text.".to_owned() }],
+        };
+        assert_eq!(lacks(&meta("prometheus_unavailable")), ["warning: Some text."]);
+        let missing =
+            "Prometheus is not installed: these are figures of the last minute, read from the proxies.";
+        assert_eq!(lacks(&meta("node_not_scraped")), [missing, "warning: Some text."]);
+    }
 
     #[test]
     fn the_range_of_time_is_the_one_that_was_read() {

@@ -169,6 +169,7 @@ mod tests {
             service: "voting-svc".to_owned(),
             http: HttpStats::of(requests, failures, 60.0, latency),
             actual: Some(ActualStats { success_rate: Some(0.5), rps: requests / 30.0 }),
+            spark: None,
         };
         let rows = vec![row("VoteDoughnut", 6.0, 6.0), row("[DEFAULT]", 60.0, 0.0)];
         vec![(ResourceRef::new("emojivoto", ResourceType::Deployment, "web"), rows)]

@@ -16,7 +16,9 @@ mod lazy;
 mod objects;
 mod programs;
 mod viz;
+mod viz_failures;
 mod viz_helm;
+mod viz_objects;
 
 use std::{env, os::unix::process::CommandExt, process::Command};
 

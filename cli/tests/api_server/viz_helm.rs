@@ -20,6 +20,10 @@ const MATRIX: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "a_prometheus_with_a_private_authority",
+        &["--set", "prometheus.enabled=false,prometheusUrl=https://prometheus,prometheusCAConfigMap=ca"],
+    ),
+    (
         "history_on_a_volume",
         &[
             "--set",

@@ -56,8 +56,18 @@ impl Server {
         self.answer_with(path, data, "prometheus", &[]);
     }
 
+    /// Answers a call with what the proxies said, because Prometheus is away.
+    pub(crate) fn answer_without_prometheus(&self, path: &str, data: impl Serialize, message: &str) {
+        let warning = json!({ "code": "prometheus_unavailable", "message": message });
+        self.answer_of(path, data, "proxies", &[warning]);
+    }
+
     pub(crate) fn answer_with(&self, path: &str, data: impl Serialize, source: &str, warnings: &[&str]) {
         let warnings: Vec<_> = warnings.iter().map(|text| json!({ "code": "x", "message": text })).collect();
+        self.answer_of(path, data, source, &warnings);
+    }
+
+    fn answer_of(&self, path: &str, data: impl Serialize, source: &str, warnings: &[Value]) {
         let meta = json!({ "at": 1.0, "window": "1m", "source": source, "warnings": warnings });
         let body = json!({ "meta": meta, "data": data }).to_string();
         self.state.lock().unwrap().answers.insert(path.to_owned(), (200, body));

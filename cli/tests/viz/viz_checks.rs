@@ -119,6 +119,23 @@ fn a_prometheus_that_is_away_is_a_failure() {
 }
 
 #[test]
+fn a_prometheus_in_whose_place_the_proxies_answer_is_a_failure() {
+    let server = healthy();
+    let rows = json!([{
+        "namespace": "demo", "type": "namespace", "name": "demo", "status": null, "pods": null, "http": null,
+        "tcp": null, "spark": null, "split": null,
+    }]);
+    server.answer_without_prometheus(
+        "/api/tps-reports",
+        rows,
+        "Prometheus at http://p took longer than 3 s.",
+    );
+    let expected =
+        ["viz extension self-check", "error", "http://p took longer than 3 s", "weft-viz-metrics-api"];
+    finds(&server, &[], expected);
+}
+
+#[test]
 fn a_cluster_that_weft_viz_cannot_read_is_a_failure() {
     let server = healthy();
     server.answer("/api/tps-reports", json!([]));

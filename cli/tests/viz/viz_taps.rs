@@ -72,6 +72,21 @@ end id=0:1 proxy=in src=10.0.0.1:999 dst=10.0.0.2:80 tls=true duration=2ms respo
 }
 
 #[test]
+fn a_template_takes_parts_of_each_event() {
+    let server = Server::start();
+    server.tap(vec![started(), call("0:1", "/a"), denied()]);
+    let template = "jsonpath={.source.ip} {.requestInitEvent.path}{.responseInitEvent.httpStatus}";
+    let output = server.viz(&["tap", "deploy/web", "-o", template]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "10.0.0.1 /a\n10.0.0.1 200\n10.0.0.1 \n");
+    for (format, says) in
+        [("jsonpath", "a template is missing"), ("xml", "write table, wide, json or jsonpath")]
+    {
+        let output = server.viz(&["tap", "deploy/web", "-o", format]);
+        assert!(!output.status.success() && stderr(&output).contains(says), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_tap_that_breaks_off_is_opened_again() {
     let server = Server::start();
     server.tap(vec![started(), call("1", "/before")]);

@@ -55,6 +55,8 @@ fn trimmed_objects_have_only_what_weft_reads() {
  status: {podIP: 10.0.0.1, phase: Running, conditions: [{type: Ready, status: "True", message: m}, {type: Other, status: "True"}]}}
 ---
 {apiVersion: v1, kind: Node, metadata: {name: one, labels: {topology.kubernetes.io/zone: z, other: x}}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: viz, labels: {linkerd.io/extension: viz, other: x}}}
 "#;
     let objects: Vec<Object> = raw_objects(text).into_iter().map(Object::trimmed).collect();
     let Object::Pod(pod) = &objects[0] else { panic!() };
@@ -71,5 +73,7 @@ fn trimmed_objects_have_only_what_weft_reads() {
     assert!(probe.http_get.as_ref().unwrap().http_headers.is_none());
     assert_eq!(linkerd.env.as_ref().unwrap().len(), 1);
     assert_eq!(pod.status.as_ref().unwrap().conditions.as_ref().unwrap().len(), 1);
-    assert_eq!((objects[1].kind(), objects[1].metadata().labels.as_ref().unwrap().len()), (Kind::Node, 1));
+    for (object, kind) in objects[1..].iter().zip([Kind::Node, Kind::Namespace]) {
+        assert_eq!((object.kind(), object.metadata().labels.as_ref().unwrap().len()), (kind, 1));
+    }
 }

@@ -78,6 +78,8 @@ fn metadata(kind: Kind, metadata: &mut ObjectMeta) {
         // Selectors may name any label of these.
         Kind::Pod | Kind::Server => true,
         Kind::EndpointSlice => name == "kubernetes.io/service-name",
+        // The dashboard lists extensions.
+        Kind::Namespace => name == "linkerd.io/extension",
         Kind::Node => name.starts_with("topology.kubernetes.io/"),
         _ => false,
     });

@@ -78,17 +78,67 @@ pub(super) fn get(address: &str, host: &str, path: &str, more: &str) -> Result<S
 
 /// The head of the answer to a WebSocket's first request.
 pub(super) fn upgrade(address: &str, host: &str, path: &str, origin: &str) -> Result<String> {
+    Ok(open_socket(address, host, path, &format!("Origin: {origin}\r\n"))?.0)
+}
+
+/// The first message of a WebSocket for which this holds. `more` are further header lines.
+pub(super) fn first_message(
+    address: &str,
+    host: &str,
+    path: &str,
+    more: &str,
+    is_it: impl Fn(&str) -> bool,
+) -> Result<String> {
+    let (head, mut stream) = open_socket(address, host, path, more)?;
+    ensure!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let begun = std::time::Instant::now();
+    let mut seen = Vec::new();
+    while begun.elapsed() < wait::EVENTUALLY {
+        let text = frame(&mut stream).with_context(|| format!("messages so far: {seen:?}"))?;
+        if is_it(&text) {
+            return Ok(text);
+        }
+        seen.push(text);
+    }
+    anyhow::bail!("the message did not come: {seen:?}")
+}
+
+/// The payload of a frame. The dashboard's are neither masked nor split.
+fn frame(stream: &mut TcpStream) -> Result<String> {
+    const MAX_FRAME: u64 = 16 << 20;
+    let mut start = [0; 2];
+    stream.read_exact(&mut start)?;
+    let length = match start[1] {
+        126 => {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            u64::from(u16::from_be_bytes(length))
+        }
+        127 => {
+            let mut length = [0; 8];
+            stream.read_exact(&mut length)?;
+            u64::from_be_bytes(length)
+        }
+        short => u64::from(short),
+    };
+    ensure!(length <= MAX_FRAME, "a frame of {length} bytes");
+    let mut payload = Vec::new();
+    stream.take(length).read_to_end(&mut payload)?;
+    Ok(String::from_utf8_lossy(&payload).into_owned())
+}
+
+fn open_socket(address: &str, host: &str, path: &str, more: &str) -> Result<(String, TcpStream)> {
     let mut stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
     stream.set_read_timeout(Some(wait::EVENTUALLY))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
     )?;
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && head.len() < 16 << 10 && stream.read(&mut byte)? > 0 {
         head.push(byte[0]);
     }
-    Ok(String::from_utf8_lossy(&head).into_owned())
+    Ok((String::from_utf8_lossy(&head).into_owned(), stream))
 }

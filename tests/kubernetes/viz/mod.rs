@@ -1,7 +1,10 @@
 //! weft-viz on the cluster: from `weft viz install` to the dashboard behind an Ingress.
 
+mod checks;
 mod dashboard;
 mod find;
+mod grafana;
+mod history;
 mod ingress;
 mod installed;
 mod taps;
@@ -12,6 +15,8 @@ use weft_tests::suite::Area;
 
 /// The first one installs weft, the demo and weft-viz.
 const LIMIT: Duration = Duration::from_secs(420);
+/// Deployments are scaled and restarted.
+const CHECKS_LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::viz")
@@ -53,17 +58,29 @@ pub(crate) fn area() -> Area {
         .within(LIMIT)
         .bare(
             "the_dashboard_works_behind_an_ingress",
-            "Behind nginx, configured as the documented Ingress configures it, pages, the API and WebSockets work; with \
-             the browser's Host or a foreign Origin they are refused.",
+            "Behind nginx, configured as the documented Ingress configures it, pages, the API and live calls arrive after a \
+             login; with the browser's Host or a foreign Origin they are refused.",
             ingress::the_dashboard_works_behind_an_ingress,
         )
         .within(LIMIT)
         .bare(
-            "check_says_what_is_missing",
-            "`weft viz check` fails and names the part when tap or Prometheus is away.",
-            find::check_says_what_is_missing,
+            "every_panel_of_containers_has_data",
+            "Every query of Grafana's dashboard of containers returns data from the Prometheus of the cluster.",
+            grafana::every_panel_of_containers_has_data,
         )
         .within(LIMIT)
+        .bare(
+            "a_volume_keeps_figures_over_a_restart_of_prometheus",
+            "With prometheus.persistence.enabled, figures of before the pod was replaced are still there.",
+            history::a_volume_keeps_figures_over_a_restart_of_prometheus,
+        )
+        .within(LIMIT)
+        .bare(
+            "check_fails_for_each_reason",
+            "`weft viz check` finds each way in which weft-viz is broken, with an explanation and a hint, and passes afterwards.",
+            checks::check_fails_for_each_reason,
+        )
+        .within(CHECKS_LIMIT)
         .bare(
             "uninstalling_leaves_nothing",
             "`weft viz uninstall | kubectl delete -f -` removes everything of weft-viz, and the demo stays meshed.",

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use weft_api::viz::{
-    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, UnknownType, Warning, Window,
+    ErrorCode, Failure, Meta, ResourceRef, ResourceType, Selector, Source, Spark, UnknownType, Warning,
+    Window,
 };
 
 use super::App;
 use crate::{
     clock,
     cluster::ClusterView,
-    figures::{Resolution, Span},
+    figures::{ByEnds, Figures, Flow, MAX_SPARK_VALUES, Resolution, Span},
     query::{Filter, Grouping, Level, Side, filters_of, label_of},
 };
+
+/// Beyond this number of rows, the small charts would be too much for the answer.
+const MAX_SPARKS: usize = 2000;
 
 /// The parameters of all calls, as they are in the URL.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -43,26 +47,27 @@ pub(crate) struct Ask {
     pub(crate) window: Window,
     pub(crate) params: Params,
     pub(crate) view: Arc<ClusterView>,
-    source: Source,
+    pub(crate) figures: Figures,
     warnings: Mutex<Vec<Warning>>,
 }
 
 impl Ask {
+    /// A call that is answered by who answers now.
     pub(crate) fn new(app: &App, params: Params) -> Result<Self, Failure> {
         app.cluster.synced()?;
         let window = match params.window.as_deref() {
             None | Some("") => Window::default(),
             Some(text) => text.parse().map_err(|error| bad_request(format!("window: {error}.")))?,
         };
-        let source = app.figures.source();
+        let figures = app.sources.current();
         // Without Prometheus there is only the last minute.
-        let window = if source == Source::Proxies { Window::Minute } else { window };
+        let window = if figures.source() == Source::Proxies { Window::Minute } else { window };
         Ok(Self {
             at: begin_of_step(clock::now() as u64, app.settings.scrape_interval.as_secs()),
             window,
             params,
             view: app.cluster.view(),
-            source,
+            figures,
             warnings: Mutex::default(),
         })
     }
@@ -77,7 +82,12 @@ impl Ask {
 
     pub(crate) fn meta(&self) -> Meta {
         let warnings = self.warnings.lock().clone();
-        Meta { at: self.at as f64, window: self.window, source: self.source, warnings }
+        Meta { at: self.at as f64, window: self.window, source: self.figures.source(), warnings }
+    }
+
+    /// Whether the answer depends on Prometheus.
+    pub(crate) fn needs_prometheus(&self) -> bool {
+        self.figures.source() == Source::Prometheus
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -87,6 +97,25 @@ impl Ask {
     pub(crate) fn resolution(&self, app: &App, max_values: u64) -> Resolution {
         let interval = app.settings.scrape_interval.as_secs();
         Resolution::new(self.at, self.window.length().as_secs(), max_values, interval)
+    }
+
+    /// The small charts of so many rows. If they are too many, there are none, and a warning says so.
+    pub(crate) async fn sparks(
+        &self,
+        app: &App,
+        flow: &Flow,
+        by: &[Grouping],
+        rows: usize,
+    ) -> Result<ByEnds<Spark>, Failure> {
+        match rows {
+            0 => Ok(ByEnds::new()),
+            1..=MAX_SPARKS => self.figures.sparks(self.resolution(app, MAX_SPARK_VALUES), flow, by).await,
+            _ => {
+                let message = format!("Tables with more than {MAX_SPARKS} rows have no small charts.");
+                self.warn("truncated", message);
+                Ok(ByEnds::new())
+            }
+        }
     }
 
     pub(crate) fn grouping(&self, side: Side, level: Level) -> Grouping {

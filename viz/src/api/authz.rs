@@ -14,22 +14,18 @@ const SERVER: [&str; 2] = ["srv_kind", "srv_name"];
 const ROUTE: &str = "route_name";
 const AUTHORIZATION: [&str; 2] = ["authz_kind", "authz_name"];
 
-pub(crate) async fn authz(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<AuthzRow>, Failure> {
+pub(crate) async fn authz(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<AuthzRow>, Failure> {
     let resource = ask.resource()?;
-    ask.explain_none(of(&app, &ask, resource.as_ref()).await?)
+    ask.explain_none(of(&ask, resource.as_ref()).await?)
 }
 
 /// Of one resource, or of all.
-pub(super) async fn of(
-    app: &App,
-    ask: &Ask,
-    resource: Option<&ResourceRef>,
-) -> Result<Vec<AuthzRow>, Failure> {
+pub(super) async fn of(ask: &Ask, resource: Option<&ResourceRef>) -> Result<Vec<AuthzRow>, Failure> {
     let filters = resource.map(|resource| ask.own_filters(resource)).unwrap_or_default();
     let seconds = ask.window.length().as_secs();
     let run = |metric, kind, by: Vec<&'static str>| {
         let query = Query::new(metric, kind).filters(filters.iter().cloned()).by(by);
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     };
     let server: Vec<_> = SERVER.into_iter().chain([ROUTE]).collect();
     let increase = Kind::Increase(seconds);
@@ -44,13 +40,13 @@ pub(super) async fn of(
             .filters(filters.iter().cloned())
             .filter(inbound.clone())
             .by(SERVER);
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     });
     let (allowed, denied, denied_connections, responses, quantiles) = futures::try_join!(
         run(ALLOWED, increase, server.iter().copied().chain(AUTHORIZATION).collect()),
         run(DENIED, increase, server),
         run(DENIED_CONNECTIONS, increase, SERVER.to_vec()),
-        app.figures.instant(&responses, ask.at),
+        ask.figures.instant(&responses, ask.at),
         futures::future::try_join_all(quantiles),
     )?;
 

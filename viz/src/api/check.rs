@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use weft_api::viz::{CheckCategory, CheckItem, CheckReport, CheckResult, Failure, Source};
+use weft_api::viz::{CheckCategory, CheckItem, CheckReport, CheckResult, Failure};
 
 use super::{App, Ask, nodes::proxy_metrics};
 
@@ -12,7 +12,7 @@ const TAP_API: &str = "/apis/tap.linkerd.io/v1alpha1";
 pub(crate) async fn check(app: Arc<App>, ask: Arc<Ask>) -> Result<CheckReport, Failure> {
     let viz = vec![
         item("the objects of the cluster are known", app.cluster.synced().map_err(Trouble::error)),
-        prometheus(&app, &ask).await,
+        prometheus(&app).await,
         scraped(&app, &ask).await,
         answering(&app, &ask).await,
         tap(&app).await,
@@ -52,20 +52,20 @@ fn item(description: &str, result: Result<(), Trouble>) -> CheckItem {
     }
 }
 
-async fn prometheus(app: &App, ask: &Ask) -> CheckItem {
-    let result = match app.figures.source() {
-        Source::Proxies => Err(Trouble::warning(
+async fn prometheus(app: &App) -> CheckItem {
+    let result = match app.sources.is_configured() {
+        false => Err(Trouble::warning(
             "Prometheus is not configured: figures are those of the last minute.",
             "Install the viz extension with prometheus.enabled=true, or set prometheusUrl.",
         )),
-        Source::Prometheus => app.figures.answers(ask.at).await.map_err(Trouble::error),
+        true => app.sources.check().await.map_err(Trouble::error),
     };
     item("Prometheus answers", result)
 }
 
 async fn scraped(app: &App, ask: &Ask) -> CheckItem {
     let description = "the proxies of all nodes are scraped";
-    let metrics = match proxy_metrics(app, ask).await {
+    let metrics = match proxy_metrics(ask).await {
         Ok(metrics) => metrics,
         Err(failure) => return item(description, Err(Trouble::error(failure))),
     };

@@ -24,14 +24,12 @@ pub(crate) async fn control_plane(app: Arc<App>, ask: Arc<Ask>) -> Result<Contro
     let settings = &app.settings;
     let (issuer, anchors) = futures::try_join!(
         certificates_of(
-            &app,
             &ask,
             settings.issuer_certificate.as_deref(),
             "weft_control_issuer_expiration_timestamp_seconds",
             "issuer",
         ),
         certificates_of(
-            &app,
             &ask,
             settings.trust_anchors.as_deref(),
             "weft_control_trust_anchor_expiration_timestamp_seconds",
@@ -48,7 +46,6 @@ pub(crate) async fn control_plane(app: Arc<App>, ask: Arc<Ask>) -> Result<Contro
 
 /// The certificates in a file, or what weft-control's metrics say of them: Secrets are not for the dashboard.
 async fn certificates_of(
-    app: &App,
     ask: &Ask,
     file: Option<&std::path::Path>,
     metric: &'static str,
@@ -57,7 +54,7 @@ async fn certificates_of(
     if file.is_some() {
         return Ok(read(file, ask));
     }
-    let samples = app.figures.instant(&Query::new(metric, Kind::Min), ask.at).await?;
+    let samples = ask.figures.instant(&Query::new(metric, Kind::Min), ask.at).await?;
     let known = samples.iter().filter(|sample| sample.value > 0.0);
     let info = |sample: &crate::query::Sample| CertificateInfo {
         subject: subject.to_owned(),
@@ -80,7 +77,7 @@ async fn processes(app: &App, ask: &Ask) -> Result<Vec<ComponentItem>, Failure> 
     let of = |metric, name: &'static str, label: &'static str| {
         let query = Query::new(metric, Kind::Max).by(["version", label]);
         async move {
-            let samples = app.figures.instant(&query, ask.at).await?;
+            let samples = ask.figures.instant(&query, ask.at).await?;
             let pod = |sample: &crate::query::Sample| ComponentPod {
                 name: format!("{name}-{}", get(&sample.labels, label)),
                 phase: "Running".into(),

@@ -44,9 +44,9 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
         row,
         sources,
         targets,
-        pods::items(&app, &ask, members.clone(), own.clone()),
+        pods::items(&app, &ask, members.clone(), own.clone(), true),
         edges::of(&app, &ask, Some(&resource), edge_level),
-        authz::of(&app, &ask, Some(&resource)),
+        authz::of(&ask, Some(&resource)),
         worst,
     )?;
     Ok(ResourceDetail {
@@ -65,8 +65,8 @@ pub(crate) async fn detail(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDetai
 }
 
 pub(crate) async fn definition(app: Arc<App>, ask: Arc<Ask>) -> Result<ResourceDefinition, Failure> {
-    let yaml = app.cluster.definition(&ask.needed_resource()?).await?;
-    Ok(ResourceDefinition { yaml })
+    let (yaml, file) = app.cluster.definition(&ask.needed_resource()?).await?;
+    Ok(ResourceDefinition { yaml, file: file.map(|path| path.display().to_string()) })
 }
 
 async fn row(
@@ -78,9 +78,9 @@ async fn row(
 ) -> Result<StatRow, Failure> {
     let by = [by];
     let (http, tcp, sparks) = futures::try_join!(
-        app.figures.http(ask.span(), &flow, &by),
-        app.figures.tcp(ask.span(), &flow, &by),
-        app.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by),
+        ask.figures.http(ask.span(), &flow, &by),
+        ask.figures.tcp(ask.span(), &flow, &by),
+        ask.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by),
     )?;
     Ok(RowFigures { http, tcp, sparks }.row(&ask.view, resource.clone()))
 }
@@ -89,10 +89,11 @@ async fn row(
 async fn neighbours(app: &App, ask: &Ask, flow: Flow, side: Side) -> Result<Vec<StatRow>, Failure> {
     let by = [ask.grouping(side, Level::Workload)];
     let (http, tcp) = futures::try_join!(
-        app.figures.http(ask.span(), &flow, &by),
-        app.figures.tcp(ask.span(), &flow, &by)
+        ask.figures.http(ask.span(), &flow, &by),
+        ask.figures.tcp(ask.span(), &flow, &by)
     )?;
-    let figures = RowFigures { http, tcp, ..RowFigures::default() };
+    let sparks = ask.sparks(app, &flow, &by, http.len()).await?;
+    let figures = RowFigures { http, tcp, sparks };
     let rows = figures.resources().into_iter().map(|resource| figures.row(&ask.view, resource));
     // What had connections once still has series for a while.
     let is_active = |row: &StatRow| {

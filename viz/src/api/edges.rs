@@ -41,7 +41,7 @@ pub(super) async fn of(
     level: Level,
 ) -> Result<Vec<Edge>, Failure> {
     let edge = |(key, counts): (LinkKey, Counts)| edge(app, ask, key, counts);
-    Ok(links(app, ask, &scope(ask, resource, level)).await?.into_iter().map(edge).collect())
+    Ok(links(ask, &scope(ask, resource, level)).await?.into_iter().map(edge).collect())
 }
 
 fn scope(ask: &Ask, resource: Option<&ResourceRef>, level: Level) -> Scope {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 use weft_api::viz::{Failure, ResourceRef, Secured};
 
-use super::{App, Ask};
+use super::Ask;
 use crate::query::{Direction, Filter, Grouping, Kind, Labels, Level, Query, Side, get};
 
 const OPEN: &str = "tcp_open_connections";
@@ -75,15 +75,15 @@ pub(super) struct Scope {
 }
 
 /// The links that were seen within the window.
-pub(super) async fn links(app: &App, ask: &Ask, scope: &Scope) -> Result<Links, Failure> {
+pub(super) async fn links(ask: &Ask, scope: &Scope) -> Result<Links, Failure> {
     let mut links = Links::new();
-    let outbound = scope.outbound.iter().map(|filters| between(app, ask, scope, filters));
+    let outbound = scope.outbound.iter().map(|filters| between(ask, scope, filters));
     for found in try_join_all(outbound).await? {
         // The sets may overlap, but say the same of what is in both.
         links.extend(found);
     }
     if let Some(filters) = &scope.inbound {
-        let outside = from_outside(app, ask, scope, filters, &links).await?;
+        let outside = from_outside(ask, scope, filters, &links).await?;
         links.extend(outside);
     }
     links.retain(|_, counts| counts.is_seen());
@@ -91,7 +91,7 @@ pub(super) async fn links(app: &App, ask: &Ask, scope: &Scope) -> Result<Links, 
 }
 
 /// Connections that meshed pods opened.
-async fn between(app: &App, ask: &Ask, scope: &Scope, filters: &[Filter]) -> Result<Links, Failure> {
+async fn between(ask: &Ask, scope: &Scope, filters: &[Filter]) -> Result<Links, Failure> {
     let (own, far) = (ask.grouping(Side::Own, scope.level), ask.grouping(Side::Destination, scope.level));
     let mut by = own.labels();
     by.extend(far.labels());
@@ -111,18 +111,12 @@ async fn between(app: &App, ask: &Ask, scope: &Scope, filters: &[Filter]) -> Res
             server_id: Some(get(labels, SERVER_ID)).filter(|id| !id.is_empty()).map(str::to_owned),
         })
     };
-    counts(app, ask, scope.seconds, Direction::Outbound, filters, &by, key).await
+    counts(ask, scope.seconds, Direction::Outbound, filters, &by, key).await
 }
 
 /// Connections that something opened that is not meshed. Plaintext between meshed pods is seen at both ends: what the
 /// sources account for is subtracted.
-async fn from_outside(
-    app: &App,
-    ask: &Ask,
-    scope: &Scope,
-    filters: &[Filter],
-    known: &Links,
-) -> Result<Links, Failure> {
+async fn from_outside(ask: &Ask, scope: &Scope, filters: &[Filter], known: &Links) -> Result<Links, Failure> {
     let own: Grouping = ask.grouping(Side::Own, scope.level);
     let mut by = own.labels();
     by.extend([TLS, REASON]);
@@ -137,7 +131,7 @@ async fn from_outside(
     };
     let mut filters = filters.to_vec();
     filters.push(Filter::In(TLS, vec!["no_identity".into(), "opaque".into()]));
-    let mut found = counts(app, ask, scope.seconds, Direction::Inbound, &filters, &by, key).await?;
+    let mut found = counts(ask, scope.seconds, Direction::Inbound, &filters, &by, key).await?;
     // The node is not in the mesh, so no source accounts for it.
     for (link, counts) in found.iter_mut().filter(|(link, _)| !link.is_from_node()) {
         let same = |other: &LinkKey| {
@@ -167,7 +161,6 @@ pub(super) fn in_plaintext_only() -> [Filter; 2] {
 }
 
 async fn counts(
-    app: &App,
     ask: &Ask,
     window: u64,
     direction: Direction,
@@ -180,7 +173,7 @@ async fn counts(
             .filters([direction.filter(), direction.peer()])
             .filters(filters.iter().cloned())
             .by(by.iter().copied());
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     };
     let (open, peak, opened) = futures::try_join!(
         run(OPEN, Kind::Sum),

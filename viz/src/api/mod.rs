@@ -13,6 +13,8 @@ mod pods;
 mod policy;
 mod problems;
 mod resources;
+mod route_metrics;
+mod route_sparks;
 mod routes;
 mod rows;
 mod stats;
@@ -48,7 +50,7 @@ pub(crate) use self::{
 use crate::{
     cluster::Cluster,
     config::Settings,
-    figures::Figures,
+    figures::Sources,
     metrics::Metrics,
     proxies::{Proxies, WorstHistory},
     taps::Taps,
@@ -57,7 +59,7 @@ use crate::{
 /// What answers come from.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) figures: Figures,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) worst: Arc<WorstHistory>,

@@ -37,7 +37,7 @@ pub(crate) async fn nodes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<NodeItem>,
     let configs = async { Ok(app.proxies.configs(&ask.view).await) };
     // Without the right to read nodes the rest of the answer is still true.
     let ready = async { Ok(app.cluster.ready_nodes().await) };
-    let (metrics, configs, ready) = futures::try_join!(proxy_metrics(&app, &ask), configs, ready)?;
+    let (metrics, configs, ready) = futures::try_join!(proxy_metrics(&ask), configs, ready)?;
     let ready = ready.unwrap_or_else(|failure| {
         ask.warn("nodes_unknown", failure.message);
         Arc::default()
@@ -80,12 +80,12 @@ pub(super) fn per_namespace(pods: &[Arc<PodView>]) -> Vec<NamespacePods> {
     found.into_iter().map(item).collect()
 }
 
-pub(super) async fn proxy_metrics(app: &App, ask: &Ask) -> Result<ProxyMetrics, Failure> {
+pub(super) async fn proxy_metrics(ask: &Ask) -> Result<ProxyMetrics, Failure> {
     let window = ask.window.length().as_secs();
     let run = |metric, kind| {
         let query = Query::new(metric, kind).filter(Filter::is("job", "weft-proxy")).by(["node"]);
         async move {
-            let samples = app.figures.instant(&query, ask.at).await?;
+            let samples = ask.figures.instant(&query, ask.at).await?;
             let pair = |sample: &crate::query::Sample| (get(&sample.labels, "node").to_owned(), sample.value);
             Ok(samples.iter().map(pair).collect::<BTreeMap<_, _>>())
         }
@@ -94,9 +94,9 @@ pub(super) async fn proxy_metrics(app: &App, ask: &Ask) -> Result<ProxyMetrics, 
         .filter(Filter::is("job", "weft-proxy"))
         .by(["node", "version"]);
     let (builds, started, scraped, memory, cpu, connections, limits, connected, certificates) = futures::try_join!(
-        app.figures.instant(&build, ask.at),
+        ask.figures.instant(&build, ask.at),
         run("process_start_time_seconds", Kind::Max),
-        last_scrapes(app, ask),
+        last_scrapes(ask),
         run("process_resident_memory_bytes", Kind::Sum),
         run("process_cpu_seconds_total", Kind::Increase(window)),
         run("weft_connections_open", Kind::Sum),
@@ -121,11 +121,11 @@ pub(super) async fn proxy_metrics(app: &App, ask: &Ask) -> Result<ProxyMetrics, 
 }
 
 /// When each proxy was scraped last, by node.
-pub(super) async fn last_scrapes(app: &App, ask: &Ask) -> Result<BTreeMap<String, f64>, Failure> {
+pub(super) async fn last_scrapes(ask: &Ask) -> Result<BTreeMap<String, f64>, Failure> {
     let query = Query::new("process_start_time_seconds", Kind::LastSeen(LAST_SCRAPE))
         .filter(Filter::is("job", "weft-proxy"))
         .by(["node"]);
-    let samples = app.figures.instant(&query, ask.at).await?;
+    let samples = ask.figures.instant(&query, ask.at).await?;
     Ok(samples.iter().map(|sample| (get(&sample.labels, "node").to_owned(), sample.value)).collect())
 }
 

@@ -19,10 +19,10 @@ pub(crate) async fn overview(app: Arc<App>, ask: Arc<Ask>) -> Result<Overview, F
         addresses: false,
         seconds: ask.window.length().as_secs(),
     };
-    let links = links(&app, &ask, &scope).await?;
+    let links = links(&ask, &scope).await?;
     let everything = Flow::inbound(Vec::new());
     let (mut http, series, problems) = futures::try_join!(
-        app.figures.http(ask.span(), &everything, &[]),
+        ask.figures.http(ask.span(), &everything, &[]),
         timeseries::series(&app, &ask, None),
         problems::problems(&app, &ask),
     )?;

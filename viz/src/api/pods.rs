@@ -21,7 +21,8 @@ pub(crate) async fn pods(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<PodItem>, F
     let chosen = chosen.into_iter().filter(|pod| node.is_none_or(|node| pod.node.as_deref() == Some(node)));
     let filters =
         ask.namespace().map(|namespace| Filter::is(label_of(Side::Own, ResourceType::Namespace), namespace));
-    items(&app, &ask, chosen.collect(), filters.into_iter().collect()).await
+    let sparks = ask.params.spark == Some(true);
+    items(&app, &ask, chosen.collect(), filters.into_iter().collect(), sparks).await
 }
 
 pub(crate) async fn services(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<ServiceItem>, Failure> {
@@ -38,18 +39,22 @@ pub(crate) async fn services(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<ServiceIt
     Ok(services.map(item).collect())
 }
 
-/// The pods with their figures. `filters` choose the figures, and may choose more than needed.
+/// The pods with their figures, and small charts if they are wanted. `filters` choose the figures, and may choose more
+/// than needed.
 pub(super) async fn items(
     app: &App,
     ask: &Ask,
     pods: Vec<Arc<PodView>>,
     filters: Vec<Filter>,
+    sparks: bool,
 ) -> Result<Vec<PodItem>, Failure> {
     let (flow, by, span) = (Flow::inbound(filters), [ask.grouping(Side::Own, Level::Pod)], ask.span());
     let configs = async { Ok(app.proxies.configs(&ask.view).await) };
-    let (http, tcp, configs) =
-        futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by), configs)?;
-    let figures = RowFigures { http, tcp, ..RowFigures::default() };
+    let courses = ask.sparks(app, &flow, &by, if sparks { pods.len() } else { 0 });
+    let http = ask.figures.http(span, &flow, &by);
+    let (http, tcp, sparks, configs) =
+        futures::try_join!(http, ask.figures.tcp(span, &flow, &by), courses, configs)?;
+    let figures = RowFigures { http, tcp, sparks };
     let item = |pod: Arc<PodView>| {
         let ends = vec![Some(ResourceRef::new(&pod.namespace, ResourceType::Pod, &pod.name))];
         PodItem {
@@ -65,6 +70,7 @@ pub(super) async fn items(
             tap: pod.tap,
             http: figures.http.get(&ends).cloned(),
             tcp: Some(figures.tcp.get(&ends).copied().unwrap_or_default()),
+            spark: figures.sparks.get(&ends).cloned(),
         }
     };
     Ok(pods.into_iter().map(item).collect())

@@ -26,29 +26,29 @@ struct Server {
     latency: LatencyMs,
 }
 
-pub(crate) async fn policy_reports(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<PolicyRow>, Failure> {
+pub(crate) async fn policy_reports(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<PolicyRow>, Failure> {
     let kind = given(&ask.params.kind).ok_or_else(|| bad_request("type is missing: a kind of policies."))?;
     let kind = PolicyType::of(&kind).ok_or_else(|| {
         let known = PolicyType::ALL.map(PolicyType::as_str).join(", ");
         bad_request(format!("type: {kind:?} is no kind of policies; use one of {known}."))
     })?;
-    let servers = servers(&app, &ask).await?;
+    let servers = servers(&ask).await?;
     let rows = match kind {
         PolicyType::Server => servers.iter().map(|(key, server)| of_server(&ask, key, server)).collect(),
-        _ => authorizations(&app, &ask, kind, &servers).await?,
+        _ => authorizations(&ask, kind, &servers).await?,
     };
     let name = given(&ask.params.name);
     Ok(rows.into_iter().filter(|row| name.as_ref().is_none_or(|name| row.name == *name)).collect())
 }
 
 /// The Servers that had traffic, denied or not.
-async fn servers(app: &App, ask: &Ask) -> Result<BTreeMap<Key, Server>, Failure> {
+async fn servers(ask: &Ask) -> Result<BTreeMap<Key, Server>, Failure> {
     let seconds = ask.window.length().as_secs();
     let increase = Kind::Increase(seconds);
     let run = |metric, kind, more: Vec<Filter>, by: &[&'static str]| {
         let query =
             Query::new(metric, kind).filters(filters(ask)).filters(more).by(SERVER).by(by.iter().copied());
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     };
     let inbound = || vec![Direction::Inbound.filter()];
     let from_clients = vec![Direction::Inbound.filter(), Direction::Inbound.peer()];
@@ -101,7 +101,6 @@ fn of_server(ask: &Ask, (namespace, name): &Key, server: &Server) -> PolicyRow {
 
 /// Responses are known by Server, not by what allowed them: each authorization has its share of requests.
 async fn authorizations(
-    app: &App,
     ask: &Ask,
     kind: PolicyType,
     servers: &BTreeMap<Key, Server>,
@@ -112,7 +111,7 @@ async fn authorizations(
         .filter(Filter::is("authz_kind", kind.as_str()))
         .by(SERVER)
         .by(AUTHORIZATION);
-    let allowed = app.figures.instant(&query, ask.at).await?;
+    let allowed = ask.figures.instant(&query, ask.at).await?;
     let row = |sample: &Sample| {
         let key = key(&sample.labels);
         let failing = servers.get(&key).filter(|server| server.requests > 0.0);

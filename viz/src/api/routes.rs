@@ -4,35 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use weft_api::viz::{Failure, HttpStats, LatencyMs, ResourceRef, ResourceType, RouteRow};
 
-use super::{App, Ask};
+use super::{
+    App, Ask,
+    route_metrics::{BY, DEFAULT, KINDS, Metrics, key_of},
+    route_sparks,
+};
 use crate::{
     cluster::ServiceView,
+    figures::{Ends, Flow},
     query::{Direction, Filter, Kind, Query, Side, filters_of, get},
 };
-
-/// What no route matches.
-const DEFAULT: &str = "[DEFAULT]";
-const KINDS: [Metrics; 2] = [
-    Metrics {
-        statuses: "inbound_http_statuses_total",
-        status: "http_status",
-        duration: "inbound_http_request_duration_seconds",
-    },
-    Metrics {
-        statuses: "inbound_grpc_statuses_total",
-        status: "grpc_status",
-        duration: "inbound_grpc_request_duration_seconds",
-    },
-];
-/// Codes of gRPC that are failures.
-const FAILURES: [&str; 6] =
-    ["UNKNOWN", "DEADLINE_EXCEEDED", "PERMISSION_DENIED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
-
-struct Metrics {
-    statuses: &'static str,
-    status: &'static str,
-    duration: &'static str,
-}
 
 pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>, Failure> {
     ask.explain_none(rows(app, &ask).await?)
@@ -47,7 +28,7 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
         return outbound(&app, ask, Vec::new(), filters_of(Side::Destination, &resource)).await;
     }
     let filters = filters_of(Side::Own, &resource);
-    let rows = KINDS.iter().map(|metrics| inbound(&app, ask, &filters, metrics));
+    let rows = KINDS.iter().map(|metrics| inbound(ask, &filters, metrics));
     let mut all = Rows::new();
     for found in futures::future::try_join_all(rows).await? {
         for (key, (requests, failures, latency)) in found {
@@ -65,11 +46,16 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
             };
         }
     }
-    precise_latencies(&app, ask, &filters, &mut all).await?;
+    precise_latencies(ask, &filters, &mut all).await?;
+    let mut sparks = match ask.params.spark {
+        Some(true) => route_sparks::of(&app, ask, &filters).await?,
+        _ => BTreeMap::new(),
+    };
     let seconds = ask.window.length().as_secs_f64();
-    let row = |((route, port), (requests, failures, latency)): ((String, String), _)| RouteRow {
-        route,
-        service: service_of(ask, &resource, &port),
+    let row = |(key, (requests, failures, latency)): ((String, String), _)| RouteRow {
+        spark: sparks.remove(&key),
+        service: service_of(ask, &resource, &key.1),
+        route: key.0,
         http: HttpStats::of(requests, failures, seconds, latency),
         actual: None,
     };
@@ -80,14 +66,14 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
 type Rows = BTreeMap<(String, String), (f64, f64, LatencyMs)>;
 
 /// The figures by route have few buckets. Those of all requests are more precise, and nearly all have no route.
-async fn precise_latencies(app: &App, ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Result<(), Failure> {
+async fn precise_latencies(ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Result<(), Failure> {
     let window = ask.window.length().as_secs();
     let quantiles = [50, 95, 99].map(|percent| {
         let query = Query::new("response_latency_ms", Kind::Quantile(percent, window))
             .filters(filters.iter().cloned())
             .filter(Direction::Inbound.filter())
             .by(["srv_port"]);
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     });
     for (index, samples) in futures::future::try_join_all(quantiles).await?.iter().enumerate() {
         for sample in samples.iter() {
@@ -117,42 +103,29 @@ fn service_of(ask: &Ask, resource: &ResourceRef, port: &str) -> String {
 }
 
 /// What a resource received, by route and port.
-async fn inbound(app: &App, ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Rows, Failure> {
+async fn inbound(ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Rows, Failure> {
     let window = ask.window.length().as_secs();
-    let by = ["route_name", "parent_port"];
-    let key = |labels: &_| {
-        let route = match get(labels, "route_name") {
-            "" | "http" | "grpc" | "default" => DEFAULT.to_owned(),
-            route => route.to_owned(),
-        };
-        (route, get(labels, "parent_port").to_owned())
-    };
     let counts = Query::new(metrics.statuses, Kind::Increase(window))
         .filters(filters.iter().cloned())
-        .by(by)
+        .by(BY)
         .by([metrics.status, "error"]);
     let quantiles = [50, 95, 99].map(|percent| {
         let query = Query::new(metrics.duration, Kind::Quantile(percent, window))
             .filters(filters.iter().cloned())
-            .by(by);
-        async move { app.figures.instant(&query, ask.at).await }
+            .by(BY);
+        async move { ask.figures.instant(&query, ask.at).await }
     });
-    let counts = app.figures.instant(&counts, ask.at);
+    let counts = ask.figures.instant(&counts, ask.at);
     let (counts, quantiles) = futures::try_join!(counts, futures::future::try_join_all(quantiles))?;
     let mut rows = Rows::new();
     for sample in counts.iter().filter(|sample| sample.value > 0.0) {
-        let status = get(&sample.labels, metrics.status);
-        let failed = match metrics.status {
-            "grpc_status" => FAILURES.contains(&status),
-            _ => status.is_empty() || status.starts_with('5'),
-        };
-        let row = rows.entry(key(&sample.labels)).or_default();
+        let row = rows.entry(key_of(&sample.labels)).or_default();
         row.0 += sample.value;
-        row.1 += if failed { sample.value } else { 0.0 };
+        row.1 += if metrics.is_failure(&sample.labels) { sample.value } else { 0.0 };
     }
     for (index, samples) in quantiles.iter().enumerate() {
         for sample in samples.iter() {
-            if let Some((_, _, latency)) = rows.get_mut(&key(&sample.labels)) {
+            if let Some((_, _, latency)) = rows.get_mut(&key_of(&sample.labels)) {
                 let milliseconds = Some(sample.value * 1000.0);
                 match index {
                     0 => latency.p50 = milliseconds,
@@ -174,8 +147,12 @@ async fn outbound(
 ) -> Result<Vec<RouteRow>, Failure> {
     filters.extend(to);
     let by = [ask.grouping(Side::Destination, crate::query::Level::Service)];
-    let found = app.figures.http(ask.span(), &crate::figures::Flow::outbound(filters), &by).await?;
-    let row = |(ends, http): (crate::figures::Ends, HttpStats)| RouteRow {
+    let flow = Flow::outbound(filters);
+    let found = ask.figures.http(ask.span(), &flow, &by).await?;
+    let wanted = if ask.params.spark == Some(true) { found.len() } else { 0 };
+    let mut sparks = ask.sparks(app, &flow, &by, wanted).await?;
+    let row = |(ends, http): (Ends, HttpStats)| RouteRow {
+        spark: sparks.remove(&ends),
         route: DEFAULT.to_owned(),
         service: match ends.into_iter().next().flatten() {
             Some(service) => app.cluster.mesh.authority(&service.name, &service.namespace),

@@ -10,12 +10,9 @@ use super::{
     rows::RowFigures,
 };
 use crate::{
-    figures::{Flow, MAX_SPARK_VALUES},
+    figures::Flow,
     query::{Filter, Level, Side, filters_of, label_of},
 };
-
-/// Beyond this number of rows, the small charts would be too much for the answer.
-const MAX_SPARKS: usize = 2000;
 
 pub(crate) async fn tps_reports(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<StatRow>, Failure> {
     let kind = match ask.params.kind.as_deref() {
@@ -59,7 +56,7 @@ async fn table(
     let by = [ask.grouping(side, level)];
     let span = ask.span();
     let (http, tcp) =
-        futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by))?;
+        futures::try_join!(ask.figures.http(span, &flow, &by), ask.figures.tcp(span, &flow, &by))?;
     let mut figures = RowFigures { http, tcp, ..RowFigures::default() };
     let resources = match (&to, &from) {
         (None, None) => existing(ask, level),
@@ -78,12 +75,7 @@ async fn table(
     };
     let resources: Vec<_> = resources.into_iter().filter(wanted).collect();
     if ask.params.spark == Some(true) {
-        if resources.len() > MAX_SPARKS {
-            let message = format!("Tables with more than {MAX_SPARKS} rows have no small charts.");
-            ask.warn("truncated", message);
-        } else {
-            figures.sparks = app.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by).await?;
-        }
+        figures.sparks = ask.sparks(app, &flow, &by, resources.len()).await?;
     }
     Ok(resources.into_iter().map(|resource| figures.row(&ask.view, resource)).collect())
 }

@@ -25,6 +25,6 @@ pub(super) async fn series(app: &App, ask: &Ask, resource: Option<&ResourceRef>)
         Some(resource) => Flow::inbound(filters_of(Side::Own, resource)),
     };
     let resolution = ask.resolution(app, MAX_SERIES_VALUES);
-    let mut found = app.figures.series(resolution, &flow, &[]).await?;
+    let mut found = ask.figures.series(resolution, &flow, &[]).await?;
     Ok(found.remove(&Vec::new()).unwrap_or_else(|| empty_series(resolution)))
 }

@@ -33,10 +33,10 @@ struct Traffic {
     is_open: bool,
 }
 
-pub(crate) async fn topology(app: Arc<App>, ask: Arc<Ask>) -> Result<Topology, Failure> {
-    let pairs = traffic(&app, &ask).await?;
+pub(crate) async fn topology(_: Arc<App>, ask: Arc<Ask>) -> Result<Topology, Failure> {
+    let pairs = traffic(&ask).await?;
     let by = [ask.grouping(Side::Own, Level::Workload)];
-    let received = app.figures.http(ask.span(), &Flow::inbound(Vec::new()), &by).await?;
+    let received = ask.figures.http(ask.span(), &Flow::inbound(Vec::new()), &by).await?;
     let mut members: BTreeSet<Option<ResourceRef>> = ask
         .view
         .workloads
@@ -53,7 +53,7 @@ pub(crate) async fn topology(app: Arc<App>, ask: Arc<Ask>) -> Result<Topology, F
     Ok(Topology { nodes, edges })
 }
 
-async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failure> {
+async fn traffic(ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failure> {
     let (outbound, inbound) = match ask.namespace() {
         None => (vec![Vec::new()], Vec::new()),
         Some(namespace) => {
@@ -73,7 +73,7 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
     let span = ask.span();
     let flows = scope.outbound.iter().map(|filters| async {
         let flow = Flow::outbound(filters.clone());
-        futures::try_join!(app.figures.http(span, &flow, &by), app.figures.tcp(span, &flow, &by))
+        futures::try_join!(ask.figures.http(span, &flow, &by), ask.figures.tcp(span, &flow, &by))
     });
     let mut plain = inbound;
     plain.extend(from_outside_only());
@@ -85,14 +85,13 @@ async fn traffic(app: &App, ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failur
     let of_outside = async {
         let (by, far) = ([own], [ask.grouping(Side::Destination, Level::Workload)]);
         futures::try_join!(
-            app.figures.http(span, &plain, &by),
-            app.figures.tcp(span, &plain, &by),
-            app.figures.http(span, &sent, &far),
-            app.figures.tcp(span, &sent, &far),
+            ask.figures.http(span, &plain, &by),
+            ask.figures.tcp(span, &plain, &by),
+            ask.figures.http(span, &sent, &far),
+            ask.figures.tcp(span, &sent, &far),
         )
     };
-    let (links, between, outside) =
-        futures::try_join!(links(app, ask, &scope), try_join_all(flows), of_outside)?;
+    let (links, between, outside) = futures::try_join!(links(ask, &scope), try_join_all(flows), of_outside)?;
 
     let mut pairs: BTreeMap<Pair, Traffic> = BTreeMap::new();
     // Health checks are no traffic of the application: they would join every pod to its node.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use weft_api::viz::Source;
+use weft_api::viz::{Failure, Source};
 
 use super::{
     App, Ask,
@@ -23,6 +23,8 @@ const WITH_FIGURES: [&str; 10] = [
     "topology",
     "tps-reports",
 ];
+/// Other calls whose answers are partly made of figures.
+const WITH_STATES: [&str; 2] = ["control-plane", "nodes"];
 /// An answer that takes longer tells so.
 const SLOW: Duration = Duration::from_secs(3);
 /// Nodes that are named in warnings.
@@ -32,10 +34,13 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Adds them to an answer that took so long.
 pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
+    if WITH_FIGURES.contains(&call) || WITH_STATES.contains(&call) {
+        about_outage(app, ask);
+    }
     if !WITH_FIGURES.contains(&call) {
         return;
     }
-    let source = match app.figures.source() {
+    let source = match ask.figures.source() {
         Source::Prometheus => "Prometheus",
         Source::Proxies => "weft-viz",
     };
@@ -46,11 +51,22 @@ pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
     }
     // A failure to tell would be a failure of the answer, too.
     let _ = tokio::time::timeout(LIMIT, not_scraped(app, ask)).await;
-    let known = tokio::time::timeout(LIMIT, known(app, ask)).await.ok().flatten();
+    let known = tokio::time::timeout(LIMIT, known(ask)).await.ok().flatten();
     let (window, interval) = (ask.window.length().as_secs_f64(), app.settings.scrape_interval.as_secs_f64());
     if let Some(known) = known.filter(|known| is_too_short(*known, window, interval)) {
         let message = format!("The figures are of the last {}: {source} has none of before.", words(known));
         ask.warn("history_too_short", message);
+    }
+}
+
+/// Prometheus is there and does not answer.
+fn about_outage(app: &App, ask: &Ask) {
+    if ask.needs_prometheus() {
+        return;
+    }
+    if let Some(Failure { message, .. }) = app.sources.outage() {
+        let message = format!("{message} These are figures of the last minute, read from the proxies.");
+        ask.warn("prometheus_unavailable", message);
     }
 }
 
@@ -65,7 +81,7 @@ async fn not_scraped(app: &App, ask: &Ask) -> Option<()> {
     };
     let nodes: BTreeSet<&str> =
         pods.iter().filter(|pod| pod.meshed).filter_map(|pod| pod.node.as_deref()).collect();
-    let scraped = last_scrapes(app, ask).await.ok()?;
+    let scraped = last_scrapes(ask).await.ok()?;
     let addresses = app.proxies.addresses(&ask.view);
     let mut missing = Vec::new();
     for node in nodes {
@@ -89,10 +105,10 @@ async fn not_scraped(app: &App, ask: &Ask) -> Option<()> {
 }
 
 /// For how many seconds there are figures of the proxies.
-async fn known(app: &App, ask: &Ask) -> Option<f64> {
+async fn known(ask: &Ask) -> Option<f64> {
     let query = Query::new("process_start_time_seconds", Kind::FirstSeen(ask.window.length().as_secs()))
         .filter(Filter::is("job", "weft-proxy"));
-    let samples = app.figures.instant(&query, ask.at).await.ok()?;
+    let samples = ask.figures.instant(&query, ask.at).await.ok()?;
     samples.iter().map(|sample| ask.at as f64 - sample.value).max_by(f64::total_cmp)
 }
 

@@ -40,8 +40,8 @@ pub(super) async fn of_kubernetes(client: &Client, resource: &ResourceRef) -> Re
     serde_json::to_value(object).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
 }
 
-/// The document of the last folder that has it.
-pub(super) fn of_manifests(folders: &[PathBuf], resource: &ResourceRef) -> Result<Value, Failure> {
+/// The document of the first folder that has it, and its file.
+pub(super) fn of_manifests(folders: &[PathBuf], resource: &ResourceRef) -> Result<(Value, PathBuf), Failure> {
     // The first folder has what users wrote; later ones only complete it.
     let mut found = folders.iter().filter_map(|folder| in_folder(folder, resource));
     found.next().ok_or_else(|| {
@@ -51,10 +51,10 @@ pub(super) fn of_manifests(folders: &[PathBuf], resource: &ResourceRef) -> Resul
     })
 }
 
-fn in_folder(folder: &Path, resource: &ResourceRef) -> Option<Value> {
+fn in_folder(folder: &Path, resource: &ResourceRef) -> Option<(Value, PathBuf)> {
     let files = std::fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path());
     let is_yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-    files.filter(is_yaml).find_map(|path| in_file(&path, resource))
+    files.filter(is_yaml).find_map(|path| Some((in_file(&path, resource)?, path)))
 }
 
 fn in_file(path: &Path, resource: &ResourceRef) -> Option<Value> {

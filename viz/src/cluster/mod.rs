@@ -166,18 +166,24 @@ impl Cluster {
         Some(self.components.get(namespaces.join(","), Box::pin(ask)).await)
     }
 
-    /// The YAML of a resource, without what must not be shown.
-    pub(crate) async fn definition(&self, resource: &ResourceRef) -> Result<String, Failure> {
-        let object = match &self.objects {
-            Objects::Kubernetes(client) => definition::of_kubernetes(client, resource).await?,
+    /// The YAML of a resource, without what must not be shown, and the manifest that it is in.
+    pub(crate) async fn definition(
+        &self,
+        resource: &ResourceRef,
+    ) -> Result<(String, Option<PathBuf>), Failure> {
+        let (object, file) = match &self.objects {
+            Objects::Kubernetes(client) => (definition::of_kubernetes(client, resource).await?, None),
             Objects::Manifests(folders) => {
                 let (folders, resource) = (folders.clone(), resource.clone());
                 let find = tokio::task::spawn_blocking(move || definition::of_manifests(&folders, &resource));
-                find.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??
+                let found =
+                    find.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+                found.map(|(object, file)| (object, Some(file)))?
             }
         };
-        serde_yaml_ng::to_string(&redact::redacted(object))
-            .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
+        let yaml = serde_yaml_ng::to_string(&redact::redacted(object))
+            .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+        Ok((yaml, file))
     }
 
     pub(crate) fn client(&self) -> Option<&kube::Client> {

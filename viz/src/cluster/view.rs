@@ -85,7 +85,10 @@ impl ClusterView {
                 if !metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true)) {
                     let resource = resource_of(metadata, typ);
                     view.namespaces.insert(resource.namespace.clone());
-                    view.labels.insert(resource.clone(), metadata.labels.clone().unwrap_or_default());
+                    // The index leaves them out; then the pods' common ones stand for them.
+                    if let Some(labels) = metadata.labels.clone().filter(|labels| !labels.is_empty()) {
+                        view.labels.insert(resource.clone(), labels);
+                    }
                     view.workloads.insert(resource, Vec::new());
                 }
             }

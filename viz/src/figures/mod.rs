@@ -2,24 +2,28 @@
 
 mod http;
 mod series;
+mod sources;
 mod tcp;
 
 use std::{collections::HashMap, sync::Arc};
 
 use futures::future::BoxFuture;
-use weft_api::viz::{ErrorCode, Failure, ResourceRef, Source};
+use weft_api::viz::{Failure, ResourceRef, Source};
 
-pub(crate) use self::series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, empty as empty_series};
+pub(crate) use self::{
+    series::{MAX_SERIES_VALUES, MAX_SPARK_VALUES, Resolution, empty as empty_series, spark_of},
+    sources::Sources,
+};
 use crate::{
     prometheus::Prometheus,
     proxies::Scrapes,
-    query::{Direction, Filter, Grouping, Kind, Labels, Line, Query, Sample, Times},
+    query::{Direction, Filter, Grouping, Labels, Line, Query, Sample, Times},
 };
 
-/// Who answers questions about the proxies' metrics.
-#[derive(Debug)]
+/// Who answers a call's questions about the proxies' metrics.
+#[derive(Clone, Debug)]
 pub(crate) enum Figures {
-    Prometheus(Box<Prometheus>),
+    Prometheus(Arc<Prometheus>),
     /// Without Prometheus: what the proxies said within the last minute.
     Proxies(Arc<Scrapes>),
 }
@@ -79,21 +83,6 @@ impl Figures {
         match self {
             Self::Prometheus(_) => Source::Prometheus,
             Self::Proxies(_) => Source::Proxies,
-        }
-    }
-
-    /// Fails if nobody answers.
-    pub(crate) async fn answers(&self, at: u64) -> Result<(), Failure> {
-        self.instant(&Query::new("up", Kind::Sum), at).await.map(drop)
-    }
-
-    /// How long figures are kept, in seconds.
-    pub(crate) async fn retention(&self) -> Result<Option<f64>, Failure> {
-        match self {
-            Self::Prometheus(prometheus) => prometheus.retention().await,
-            Self::Proxies(_) => {
-                Err(Failure::new(ErrorCode::PrometheusUnavailable, "Prometheus is not configured"))
-            }
         }
     }
 }

@@ -19,6 +19,11 @@ pub(crate) struct Resolution {
 }
 
 impl Resolution {
+    /// How many seconds each value covers.
+    pub(crate) fn range(&self) -> u64 {
+        self.range
+    }
+
     /// For a window of `seconds` that ends at `at`. Steps are at least the scrape interval, and times are multiples of a
     /// step, so that a chart does not wobble between two answers.
     pub(crate) fn new(at: u64, seconds: u64, max_values: u64, scrape_interval: u64) -> Self {
@@ -48,13 +53,6 @@ impl Figures {
         flow: &Flow,
         by: &[Grouping],
     ) -> Result<ByEnds<Spark>, Failure> {
-        let spark = |series: Series| Spark {
-            from: series.from,
-            step: series.step,
-            success_rate: series.success_rate,
-            rps: series.rps,
-            p99: series.p99,
-        };
         let series = self.lines(resolution, flow, by, &[99]).await?;
         Ok(series.into_iter().map(|(ends, series)| (ends, spark(series))).collect())
     }
@@ -100,6 +98,21 @@ impl Figures {
         }
         Ok(found)
     }
+}
+
+fn spark(series: Series) -> Spark {
+    let Series { from, step, success_rate, rps, p99, .. } = series;
+    Spark { from, step, success_rate, rps, p99 }
+}
+
+/// The small chart of requests and failures, and of a quantile if it is known.
+pub(crate) fn spark_of(
+    totals: &[(f64, f64)],
+    p99: Option<Vec<Option<f64>>>,
+    resolution: Resolution,
+) -> Spark {
+    let series = rates(totals, resolution);
+    spark(Series { p99: p99.unwrap_or(series.p99), ..series })
 }
 
 /// A series without traffic.

@@ -1,20 +1,16 @@
 //! A client of Prometheus' HTTP API. Everything that Prometheus sends is bounded in size and time.
 
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as HttpClient, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+
+use super::{
+    credentials::Credentials,
+    transport::{Transport, TransportError},
 };
 
-use super::credentials::Credentials;
-
 const TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// Groups in one answer.
 pub(crate) const MAX_SERIES: usize = 100_000;
@@ -23,7 +19,7 @@ const MAX_ERROR_TEXT: usize = 300;
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: HttpClient<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    transport: Transport,
     base: String,
     credentials: Credentials,
 }
@@ -33,8 +29,8 @@ pub(crate) struct Client {
 pub(crate) enum PrometheusError {
     #[error("does not answer: {0}")]
     Unreachable(String),
-    #[error("took longer than 10 s")]
-    Timeout,
+    #[error("took longer than {} s", .0.as_secs())]
+    Timeout(Duration),
     #[error("answers with status {status}: {text}")]
     Status { status: u16, text: String },
     #[error("answers with more than {} MiB", .0 / 1024 / 1024)]
@@ -45,6 +41,8 @@ pub(crate) enum PrometheusError {
     Nonsense(String),
     #[error("cannot be asked: the credentials cannot be read: {0}")]
     Credentials(io::Error),
+    #[error("cannot be asked: {0}")]
+    Transport(#[from] TransportError),
 }
 
 impl PrometheusError {
@@ -52,18 +50,23 @@ impl PrometheusError {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
-            Self::Timeout => "timeout",
+            Self::Timeout(_) => "timeout",
             Self::Status { .. } => "status",
             Self::TooLarge(_) | Self::TooManySeries(_) => "too_large",
             Self::Nonsense(_) => "nonsense",
-            Self::Credentials(_) => "credentials",
+            Self::Credentials(_) | Self::Transport(_) => "credentials",
         }
     }
 }
 
 impl Client {
-    /// `base` is a URL as in `http://prometheus.weft-viz:9090`, with a path if Prometheus has one.
-    pub(crate) fn new(base: &str, credentials: Credentials) -> Result<Self, String> {
+    /// `base` is a URL as in `http://prometheus.weft-viz:9090`, with a path if Prometheus has one. `authorities` is a file
+    /// with the certificates of those who may vouch for it; without one, they are the public ones.
+    pub(crate) fn new(
+        base: &str,
+        credentials: Credentials,
+        authorities: Option<PathBuf>,
+    ) -> Result<Self, String> {
         let parsed: Uri = base.parse().map_err(|error| format!("{base:?} is not a URL: {error}"))?;
         if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
             return Err(format!("{base:?} is not a URL: write it as http://HOST:PORT or https://HOST:PORT"));
@@ -71,20 +74,13 @@ impl Client {
         if parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("a URL with a password would be shown: give it with --prometheus-user".into());
         }
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let http = HttpClient::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), credentials })
+        if authorities.is_some() && parsed.scheme_str() != Some("https") {
+            return Err(format!(
+                "{base:?} is not secured by TLS, so --prometheus-ca has no meaning: write https://"
+            ));
+        }
+        let transport = Transport::new(authorities).map_err(|error| format!("--prometheus-ca: {error}"))?;
+        Ok(Self { transport, base: base.trim_end_matches('/').to_owned(), credentials })
     }
 
     /// What to call it.
@@ -100,7 +96,7 @@ impl Client {
     ) -> Result<Vec<u8>, PrometheusError> {
         match tokio::time::timeout(TIMEOUT, self.get_now(path, parameters)).await {
             Ok(result) => result,
-            Err(_) => Err(PrometheusError::Timeout),
+            Err(_) => Err(PrometheusError::Timeout(TIMEOUT)),
         }
     }
 
@@ -114,7 +110,8 @@ impl Client {
             .body(Empty::new())
             .map_err(|error| PrometheusError::Unreachable(format!("the question is no request: {error}")))?;
         let response = self
-            .http
+            .transport
+            .http()?
             .request(request)
             .await
             .map_err(|error| PrometheusError::Unreachable(innermost(&error)))?;

@@ -4,6 +4,7 @@ mod answer;
 mod cache;
 mod client;
 mod credentials;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ pub(crate) use self::{
 };
 use crate::{
     metrics::Metrics,
-    query::{Line, Query, Sample, Times},
+    query::{Kind, Line, Query, Sample, Times},
 };
 
 /// Questions that Prometheus works on at the same time. Others wait.
@@ -79,6 +80,19 @@ impl Prometheus {
         self.retention.get(String::new(), ask).await.map(|retention| *retention)
     }
 
+    /// Fails unless Prometheus answers a small question within `limit`. It does not wait for other questions.
+    pub(crate) async fn probe(&self, limit: Duration) -> Result<(), Failure> {
+        let question = Query::new("up", Kind::Sum).to_string();
+        let parameters = [("query", question.as_str())];
+        let asked = tokio::time::timeout(limit, self.client.get("query", &parameters)).await;
+        let body = asked.unwrap_or(Err(PrometheusError::Timeout(limit)));
+        let found = body.and_then(|body| answer::samples(&body));
+        found.map(drop).map_err(|error| {
+            self.metrics.prometheus_failed(error.reason());
+            unavailable(&self.client, &error)
+        })
+    }
+
     async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
         let Ok(_permit) = self.permits.acquire().await else {
             return Err(Failure::new(ErrorCode::Internal, "weft-viz is shutting down"));
@@ -105,8 +119,11 @@ fn unavailable(client: &Client, error: &PrometheusError) -> Failure {
         PrometheusError::TooLarge(_) | PrometheusError::TooManySeries(_) => {
             "Choose one namespace or a shorter time range."
         }
-        PrometheusError::Timeout => {
+        PrometheusError::Timeout(_) => {
             "Choose a shorter time range, or give Prometheus more CPU time and memory."
+        }
+        PrometheusError::Transport(_) => {
+            "Mend the file of --prometheus-ca (prometheusCAConfigMap of the chart)."
         }
         PrometheusError::Status { status: 401 | 403, .. } => {
             "Check the credentials: prometheusCredsSecret of the chart, or --prometheus-user and its password."
@@ -116,7 +133,7 @@ fn unavailable(client: &Client, error: &PrometheusError) -> Failure {
         }
     };
     let code = match error {
-        PrometheusError::Timeout => ErrorCode::Timeout,
+        PrometheusError::Timeout(_) => ErrorCode::Timeout,
         _ => ErrorCode::PrometheusUnavailable,
     };
     Failure::new(code, message).hint(hint)

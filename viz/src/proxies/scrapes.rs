@@ -1,4 +1,4 @@
-//! Scrapes the proxies while there is no Prometheus, and keeps what they said within the last minute.
+//! Scrapes the proxies while no Prometheus answers, and keeps what they said within the last minute.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -8,6 +8,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use super::{
     admin::Proxies,
@@ -20,6 +21,8 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(10);
+/// The second scrape follows the first one soon, because increases need two.
+const SECOND: Duration = Duration::from_secs(2);
 /// The age of the scrape that increases are computed from.
 const HISTORY: Duration = Duration::from_secs(60);
 /// Series of one proxy. Others are left out.
@@ -54,6 +57,8 @@ const FAMILIES: [&str; 21] = [
 #[derive(Debug, Default)]
 pub(crate) struct Scrapes {
     nodes: RwLock<BTreeMap<String, Node>>,
+    /// How often all proxies were asked since scrapes are needed.
+    rounds: watch::Sender<usize>,
 }
 
 /// The scrapes of one proxy.
@@ -73,26 +78,64 @@ struct Scrape {
 }
 
 impl Scrapes {
-    /// Scrapes until it is dropped.
-    pub(crate) async fn run(self: Arc<Self>, proxies: Arc<Proxies>, cluster: Arc<Cluster>) {
+    /// Scrapes while it is needed, until it is dropped.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        proxies: Arc<Proxies>,
+        cluster: Arc<Cluster>,
+        mut needed: watch::Receiver<bool>,
+    ) {
+        while needed.wait_for(|needed| *needed).await.is_ok() {
+            let no_longer_needed = async {
+                let _ = needed.wait_for(|needed| !*needed).await;
+            };
+            tokio::select! {
+                () = self.repeat(&proxies, &cluster) => {}
+                // For answers that are being made.
+                () = no_longer_needed => tokio::time::sleep(INTERVAL).await,
+            }
+            self.nodes.write().clear();
+            self.rounds.send_replace(0);
+        }
+    }
+
+    async fn repeat(&self, proxies: &Arc<Proxies>, cluster: &Cluster) {
+        self.scrape(proxies, cluster).await;
+        tokio::time::sleep(SECOND).await;
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let addresses = proxies.addresses(&cluster.view());
-            self.nodes.write().retain(|node, _| addresses.contains_key(node));
-            let pages = stream::iter(addresses).map(|(node, address)| {
-                let proxies = proxies.clone();
-                async move { (node, proxies.metrics(address).await) }
-            });
-            let mut pages = pages.buffer_unordered(MAX_CONCURRENT);
-            while let Some((node, page)) = pages.next().await {
-                match page {
-                    Ok(page) => self.add(&node, &String::from_utf8_lossy(&page)),
-                    Err(error) => tracing::debug!(node, %error, "a proxy was not scraped"),
-                }
+            self.scrape(proxies, cluster).await;
+        }
+    }
+
+    async fn scrape(&self, proxies: &Arc<Proxies>, cluster: &Cluster) {
+        let addresses = proxies.addresses(&cluster.view());
+        self.nodes.write().retain(|node, _| addresses.contains_key(node));
+        let pages = stream::iter(addresses).map(|(node, address)| {
+            let proxies = proxies.clone();
+            async move { (node, proxies.metrics(address).await) }
+        });
+        let mut pages = pages.buffer_unordered(MAX_CONCURRENT);
+        while let Some((node, page)) = pages.next().await {
+            match page {
+                Ok(page) => self.add(&node, &String::from_utf8_lossy(&page)),
+                Err(error) => tracing::debug!(node, %error, "a proxy was not scraped"),
             }
         }
+        self.rounds.send_modify(|rounds| *rounds += 1);
+    }
+
+    /// Whether there are figures of a proxy, with increases.
+    pub(crate) fn has_figures(&self) -> bool {
+        *self.rounds.borrow() >= 2 && self.nodes.read().values().any(Node::is_answering)
+    }
+
+    /// Waits until all proxies were asked twice: whether there are figures then.
+    pub(crate) async fn wait(&self) -> bool {
+        let _ = self.rounds.subscribe().wait_for(|rounds| *rounds >= 2).await;
+        self.has_figures()
     }
 
     pub(crate) fn instant(&self, query: &Query) -> Vec<Sample> {
@@ -137,9 +180,13 @@ impl Scrapes {
 }
 
 impl Node {
+    /// A proxy that does not answer any more has no figures.
+    fn is_answering(&self) -> bool {
+        self.scrapes.back().is_some_and(|scrape| scrape.at.elapsed() < HISTORY)
+    }
+
     fn series<'a>(&'a self, metric: &str) -> Vec<Series<'a>> {
-        // A proxy that does not answer any more has no figures.
-        let Some(last) = self.scrapes.back().filter(|scrape| scrape.at.elapsed() < HISTORY) else {
+        let Some(last) = self.scrapes.back().filter(|_| self.is_answering()) else {
             return Vec::new();
         };
         let Some(first) = self.scrapes.front() else { return Vec::new() };

@@ -19,7 +19,7 @@ use weft_api::viz::{ErrorCode, Failure, SkippedPod, TapEvent, TapEventKind, TapM
 use weft_control::index::Cluster;
 
 use super::{
-    Credentials, Proxies,
+    Credentials, MAX_TAPS, Proxies,
     node::{Context, News, NodeTap, Wanted},
     request::Question,
     select::{Targets, select},
@@ -28,8 +28,6 @@ use super::{
 };
 use crate::taps::Taps;
 
-/// Taps that may be open at the same time.
-const MAX_TAPS: usize = 32;
 /// Events that wait for the reader.
 const MAX_WAITING: usize = 1_000;
 /// Events of all nodes that wait to be merged.
@@ -70,8 +68,7 @@ impl FanOut {
         }
     }
 
-    /// How many taps are open.
-    pub fn open_taps(&self) -> usize {
+    fn open_taps(&self) -> usize {
         MAX_TAPS - self.permits.available_permits()
     }
 
@@ -91,7 +88,11 @@ impl FanOut {
 }
 
 impl Taps for FanOut {
-    fn open(&self, query: TapQuery) -> BoxFuture<'static, Result<BoxStream<'static, TapMessage>, Failure>> {
+    fn open(
+        &self,
+        _: &str,
+        query: TapQuery,
+    ) -> BoxFuture<'static, Result<BoxStream<'static, TapMessage>, Failure>> {
         let begun = self.begin(query);
         Box::pin(async move { begun })
     }

@@ -1,7 +1,7 @@
 //! Live calls: taps the proxies of the nodes and merges what they show.
 //!
 //! [`FanOut`] opens a tap: it selects the pods, opens a stream to the proxy of each of their nodes (`node`) by mTLS with
-//! a certificate of the mesh (`credentials`), divides the rate among them (`shares`), and merges the events. `server`
+//! a certificate of the mesh (`credentials`), divides the rate among them (`shares`), and merges the events. [`SharedTaps`] lets readers of the same share a tap. `server`
 //! offers the same as an aggregated API server, and to one user of a dev VM.
 
 mod args;
@@ -13,6 +13,7 @@ mod proxies;
 mod request;
 mod select;
 mod server;
+mod shared;
 mod shares;
 mod translate;
 
@@ -23,4 +24,8 @@ pub use self::{
     fanout::{FanOut, FanOutConfig},
     proxies::Proxies,
     server::{Server, ServerError, local_router, make_token, run, serve_local},
+    shared::{SharedTaps, Usage},
 };
+
+/// Taps that may be open at the same time.
+const MAX_TAPS: usize = 32;

@@ -96,28 +96,55 @@ where
     T: Serialize,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
 {
-    let response = match params.and_then(|params| Ask::new(&app, params)) {
+    let begun = Instant::now();
+    let response = match answer_of(name, &app, params, run).await {
         Err(failure) => answer::failure(failure),
-        Ok(ask) => {
-            let ask = Arc::new(ask);
-            let limit = if name == "check" { CHECK_TIMEOUT } else { TIMEOUT };
-            let begun = Instant::now();
-            match tokio::time::timeout(limit, Box::pin(run(app.clone(), ask.clone()))).await {
-                Ok(Ok(data)) => {
-                    api::warn(&app, &ask, name, begun.elapsed()).await;
-                    answer::success(ask.meta(), data)
-                }
-                Ok(Err(failure)) => answer::failure(failure),
-                Err(_) => answer::failure(
-                    Failure::new(
-                        ErrorCode::Timeout,
-                        format!("The answer took more than {} s.", limit.as_secs()),
-                    )
-                    .hint("Choose one namespace or a shorter time range."),
-                ),
-            }
+        Ok((ask, data)) => {
+            api::warn(&app, &ask, name, begun.elapsed()).await;
+            answer::success(ask.meta(), data)
         }
     };
     app.metrics.answered(name, response.status().as_u16());
     response
+}
+
+/// The answer of who answers now. If Prometheus goes away meanwhile, all of it is of the proxies.
+async fn answer_of<T, F>(
+    name: &'static str,
+    app: &Arc<App>,
+    params: Result<Params, Failure>,
+    run: fn(Arc<App>, Arc<Ask>) -> F,
+) -> Result<(Arc<Ask>, T), Failure>
+where
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let params = params?;
+    let ask = Arc::new(Ask::new(app, params.clone())?);
+    let asked = limited(name, run(app.clone(), ask.clone()));
+    if !ask.needs_prometheus() {
+        return asked.await.map(|data| (ask, data));
+    }
+    let result = tokio::select! {
+        result = asked => Some(result),
+        () = app.sources.lost() => None,
+    };
+    if let Some(result) = result
+        && (!result.as_ref().is_err_and(may_be_an_outage) || !app.sources.are_replaced().await)
+    {
+        return result.map(|data| (ask, data));
+    }
+    let ask = Arc::new(Ask::new(app, params)?);
+    limited(name, run(app.clone(), ask.clone())).await.map(|data| (ask, data))
+}
+
+async fn limited<T>(name: &'static str, run: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let limit = if name == "check" { CHECK_TIMEOUT } else { TIMEOUT };
+    tokio::time::timeout(limit, Box::pin(run)).await.unwrap_or_else(|_| {
+        let message = format!("The answer took more than {} s.", limit.as_secs());
+        Err(Failure::new(ErrorCode::Timeout, message).hint("Choose one namespace or a shorter time range."))
+    })
+}
+
+fn may_be_an_outage(failure: &Failure) -> bool {
+    matches!(failure.code, ErrorCode::PrometheusUnavailable | ErrorCode::Timeout)
 }

@@ -26,7 +26,10 @@ use weft_api::viz::{ErrorCode, Failure, TapMessage, TapQuery};
 use super::{answer, security, tap_messages::Waiting};
 use crate::api::App;
 
-const MAX_TAPS: usize = 32;
+/// Those who watch the same share a tap.
+const MAX_SOCKETS: usize = 128;
+/// Browsers do not say who their users are.
+const USER: &str = "the dashboard";
 /// The longest time between two messages with events.
 const FLUSH: Duration = Duration::from_millis(100);
 const PING: Duration = Duration::from_secs(15);
@@ -43,7 +46,7 @@ struct Taps {
 }
 
 pub(super) fn router(app: Arc<App>, stop: CancellationToken) -> Router {
-    let taps = Taps { app, permits: Arc::new(Semaphore::new(MAX_TAPS)), stop };
+    let taps = Taps { app, permits: Arc::new(Semaphore::new(MAX_SOCKETS)), stop };
     Router::new().route("/api/tap", get(open)).with_state(taps)
 }
 
@@ -77,6 +80,9 @@ impl Taps {
         let heard = parking_lot::Mutex::new(Instant::now());
         let pump = async {
             if let Err(error) = self.pump(query, &waiting).await {
+                if error.code == ErrorCode::TooManyTaps {
+                    self.app.metrics.taps_refused.inc();
+                }
                 waiting.add(TapMessage::Error { error });
             }
             // The writer sends what waits, and ends with an error.
@@ -97,11 +103,14 @@ impl Taps {
     /// Receives the messages of the tap.
     async fn pump(&self, query: Option<String>, waiting: &Waiting) -> Result<(), Failure> {
         let _permit: OwnedSemaphorePermit = self.permits.clone().try_acquire_owned().map_err(|_| {
-            Failure::new(ErrorCode::TooManyTaps, format!("{MAX_TAPS} taps are open, which is the limit."))
-                .hint("Close another one.")
+            Failure::new(
+                ErrorCode::TooManyTaps,
+                format!("{MAX_SOCKETS} live views are open, which is the limit."),
+            )
+            .hint("Close another one.")
         })?;
         let query: TapQuery = crate::api::parse_query(query.as_deref().unwrap_or_default())?;
-        let mut messages = self.app.taps.open(query).await?;
+        let mut messages = self.app.taps.open(USER, query).await?;
         while let Some(message) = messages.next().await {
             waiting.add(message);
         }

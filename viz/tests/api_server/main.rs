@@ -51,6 +51,7 @@ async fn the_tap_api_with_a_real_api_server() {
     a_user_with_the_right_taps(&server);
     what_the_api_server_lets_pass_is_reviewed_again(&server);
     direct::only_the_front_proxy_names_users(&server, address).await;
+    direct::one_user_leaves_taps_to_others(&server, address).await;
 
     stop.cancel();
     serving.await.unwrap();
@@ -87,6 +88,7 @@ fn install(server: &ApiServer, address: SocketAddr) {
         }));
     };
     role("bob", &["*"]);
+    role("dave", &["*"]);
     // Kubernetes sees the path of a namespace as a resource of this name.
     role("carol", &["tap"]);
     tap_rights(server);

@@ -202,6 +202,46 @@ fn a_resource_shows_its_neighbours_pods_and_failing_paths() {
     assert_eq!((status, code.as_str(), has_hint), (404, "not_found", true));
 }
 
+/// The success rates that a small chart shows, if it has requests at the same times.
+fn rates_of(row: &Value) -> Vec<f64> {
+    let known = |name: &str| -> Vec<_> {
+        row["spark"][name].as_array().into_iter().flatten().map(Value::as_f64).collect()
+    };
+    let (rates, rps) = (known("successRate"), known("rps"));
+    assert!(rates.iter().zip(&rps).all(|(rate, rps)| rate.is_some() == rps.is_some()), "{row}");
+    rates.into_iter().flatten().collect()
+}
+
+#[test]
+fn pods_neighbours_and_routes_have_small_charts_if_they_are_asked_for() {
+    let world = world();
+    let about = |rate: f64, row: &Value| {
+        let rates = rates_of(row);
+        assert!(!rates.is_empty() && rates.iter().all(|found| (found - rate).abs() < 1e-6), "{row}");
+    };
+    let detail = || world.viz.data("/api/resource/shop/deployment/web?window=10m");
+    // The last value is for a time a few seconds ago.
+    wait_for("a value of the traffic", || !rates_of(find(&detail()["pods"], "web-1")).is_empty());
+    let detail = detail();
+    about(shop::WEB_RATE, find(&detail["pods"], "web-1"));
+    about(shop::WEB_RATE, find(&detail["inbound"], "bot"));
+    about(1.0, find(&detail["outbound"], "store"));
+    let web = "namespace=shop&type=deployment&name=web&window=10m";
+    let inbound = world.viz.data(&format!("/api/routes?{web}&spark=true"));
+    about(shop::WEB_RATE, &inbound[0]);
+    assert_http(&inbound[0]["http"], sum(shop::WEB_1, shop::WEB_2));
+    let to = "to_namespace=shop&to_type=statefulset&to_name=store";
+    let outbound = world.viz.data(&format!("/api/routes?{web}&{to}&spark=true"));
+    about(1.0, &outbound[0]);
+    let pods = world.viz.data("/api/pods?namespace=shop&window=10m&spark=true");
+    about(shop::WEB_RATE, find(&pods, "web-2"));
+    // They cost range queries, and so nothing has them unasked.
+    for call in ["pods?namespace=shop".to_owned(), format!("routes?{web}")] {
+        let rows = world.viz.data(&format!("/api/{call}"));
+        assert!(rows.as_array().unwrap().iter().all(|row| row["spark"].is_null()), "{call}");
+    }
+}
+
 #[test]
 fn nodes_tell_of_their_proxies() {
     let world = world();

@@ -117,8 +117,9 @@ fn ten_dashboards_that_ask_at_different_times_cost_what_one_does() {
         });
         prometheus.asked() - before
     };
-    // Counts, three quantiles, connections, two directions of bytes, what is known, the last scrapes, whether Prometheus
-    // answers. How long it keeps figures was asked when weft-viz started, or in the first round.
+    // Counts, three quantiles, connections, two directions of bytes, what is known, the last scrapes. Every five seconds,
+    // whether Prometheus answers. How long it keeps figures was asked when weft-viz started, or in the first round.
     assert!(round() <= 11);
-    assert_eq!(round(), 10);
+    let second = round();
+    assert!((9..=10).contains(&second), "{second}");
 }

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    head: String,
+    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -81,7 +81,7 @@ fn unchunked(mut rest: &[u8]) -> Vec<u8> {
     body
 }
 
-/// A server whose answers are the bytes that a function makes of the path.
+/// A server whose answers are the bytes that a function makes of a request.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -89,6 +89,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start_with_heads(move |head| answer(head.split(' ').nth(1).unwrap_or_default()))
+    }
+
+    /// The function gets the whole head of a request.
+    pub(crate) fn start_with_heads(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let (answer, counter) = (Arc::new(answer), asked.clone());
@@ -117,9 +122,7 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str) -> Vec<u8>, asked: &Atomic
         }
     }
     asked.fetch_add(1, Ordering::Relaxed);
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let path = head.split(' ').nth(1).unwrap_or_default();
-    let _ = stream.write_all(&answer(path));
+    let _ = stream.write_all(&answer(&String::from_utf8_lossy(&head)));
 }
 
 /// A whole answer.

@@ -29,8 +29,10 @@ impl Drop for Ended {
 
 pub(crate) struct Prometheus {
     pub(crate) address: SocketAddr,
-    _process: Ended,
-    _dir: TempDir,
+    process: Option<Ended>,
+    dir: TempDir,
+    /// With TLS.
+    secure: bool,
 }
 
 impl Prometheus {
@@ -45,22 +47,54 @@ impl Prometheus {
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: weft-proxy\n  \
              honor_labels: true\n  static_configs: [{{targets: ['{target}'], labels: {{node: n}}}}]\n"
         );
-        let file = dir.path().join("prometheus.yml");
-        fs::write(&file, config).unwrap();
-        let address = free_address();
+        fs::write(dir.path().join("prometheus.yml"), config).unwrap();
+        fs::write(dir.path().join("web.yml"), "").unwrap();
+        let mut prometheus = Self { address: free_address(), process: None, dir, secure: false };
+        prometheus.start_again();
+        prometheus
+    }
+
+    /// The same with TLS, with a certificate and its key as PEM.
+    pub(crate) fn start_with_tls(target: SocketAddr, certificate: &str, key: &str) -> Self {
+        let mut prometheus = Self::start(target);
+        prometheus.stop();
+        let path = |name: &str| prometheus.dir.path().join(name);
+        fs::write(path("cert.pem"), certificate).unwrap();
+        fs::write(path("key.pem"), key).unwrap();
+        fs::write(path("web.yml"), "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n").unwrap();
+        prometheus.secure = true;
+        prometheus.start_again();
+        prometheus
+    }
+
+    /// With the same address and data as before.
+    pub(crate) fn start_again(&mut self) {
+        let Self { address, dir, secure, .. } = self;
+        let (address, secure) = (*address, *secure);
         let child = Command::new(PROMETHEUS)
-            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.config.file={}", dir.path().join("web.yml").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=error")
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let prometheus = Self { address, _process: Ended(child), _dir: dir };
+        self.process = Some(Ended(child));
         wait_for("Prometheus", || {
-            std::net::TcpStream::connect(address).is_ok() && get(address, "/-/ready").status == 200
+            std::net::TcpStream::connect(address).is_ok()
+                && (secure || get(address, "/-/ready").status == 200)
         });
-        prometheus
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Sends a signal, such as `STOP`: the kernel still accepts connections, and nobody answers them.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.as_ref().unwrap().0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 }
 

@@ -73,12 +73,13 @@ pub(crate) fn page(share: f64) -> String {
     let web = |pod: &str| format!("namespace=\"shop\",pod=\"{pod}\",deployment=\"web\"");
     let inbound = |labels: &str| {
         format!(
-            "direction=\"inbound\",{labels},tls=\"local\",srv_kind=\"default\",srv_name=\"all-unauthenticated\""
+            "direction=\"inbound\",{labels},tls=\"local\",srv_kind=\"default\",srv_name=\"all-unauthenticated\",srv_port=\"8080\""
         )
     };
     let store = "namespace=\"shop\",pod=\"store-0\",statefulset=\"store\"";
     for (labels, counts) in [(web("web-1"), WEB_1), (web("web-2"), WEB_2), (store.to_owned(), STORE)] {
         traffic(&mut text, &inbound(&labels), counts, share);
+        statuses(&mut text, &labels, counts, share);
     }
     // The same, as the sources see it.
     let to_web = |pod: &str| {
@@ -131,6 +132,19 @@ pub(crate) fn page(share: f64) -> String {
     text.push_str("process_start_time_seconds 1700000000\nproxy_build_info{version=\"1.2.3\"} 1\n");
     text.push_str("weft_connections_open 7\nweft_connections_limit 100\n");
     text
+}
+
+/// The same, by route: there is only the default one.
+fn statuses(text: &mut String, labels: &str, (ok, failed): (u64, u64), share: f64) {
+    for (status, count) in [("200", ok), ("500", failed)] {
+        let count = (count as f64 * share).round();
+        writeln!(
+            text,
+            "inbound_http_statuses_total{{{labels},route_name=\"default\",parent_port=\"8080\",http_status=\"{status}\",\
+             error=\"\"}} {count}"
+        )
+        .unwrap();
+    }
 }
 
 fn traffic(text: &mut String, labels: &str, (ok, failed): (u64, u64), share: f64) {

@@ -83,6 +83,30 @@ mod tests {
         assert_eq!(json, files().len(), "deploy/grafana/dashboards has a file that nothing describes");
     }
 
+    /// The rules of Grafana's dashboard-linter that concern the whole file.
+    #[test]
+    fn dashboards_are_not_edited_and_let_the_user_choose_the_data_source() {
+        for dashboard in dashboards() {
+            let json = dashboard.json();
+            assert_eq!(json["editable"], false, "{}", dashboard.name);
+            let variables = json["templating"]["list"].as_array().unwrap();
+            let [source, others @ ..] = variables.as_slice() else {
+                panic!("{}: no variable", dashboard.name)
+            };
+            assert_eq!((&source["type"], &source["query"]), (&"datasource".into(), &"prometheus".into()));
+            assert!(others.iter().all(|variable| variable["refresh"] == 2), "{}", dashboard.name);
+            let panels = json["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
+            for panel in panels {
+                let targets = panel["targets"].as_array().unwrap();
+                assert!(!targets.is_empty(), "{}: {} asks nothing", dashboard.name, panel["title"]);
+                let of_targets = targets.iter().map(|target| &target["datasource"]["uid"]);
+                for uid in of_targets.chain([&panel["datasource"]["uid"]]) {
+                    assert_eq!(uid, "${datasource}", "{}: {}", dashboard.name, panel["title"]);
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_panel_is_explained_and_has_a_unit() {
         for dashboard in dashboards() {

@@ -1,22 +1,23 @@
 //! `weft viz tap`: prints calls while they happen.
 
 mod json;
+mod jsonpath;
 mod lines;
 mod query;
 mod requests;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
 use weft_api::viz::SkippedPod;
 
-use self::{json::Objects, lines::Lines};
+use self::{json::Objects, jsonpath::Template, lines::Lines};
 pub(crate) use self::{
     query::CallOptions,
     requests::Requests,
@@ -42,24 +43,40 @@ Examples:
   # All of a namespace, at most ten requests per second, as JSON
   weft viz tap ns/emojivoto --max-rps 10 -o json
 
+  # Who calls what
+  weft viz tap deploy/web -n emojivoto -o jsonpath='{.source.ip} {.requestInitEvent.path}'
+
 Ctrl-C ends it. Nothing needs a restart before it can be tapped; `weft viz list` tells what cannot be.")]
 pub(crate) struct TapArgs {
     #[command(flatten)]
     calls: CallOptions,
-    /// The format of the output
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// The format of the output: table (lines), wide (lines with the resources, namespaces and pods of both ends), json
+    /// (one object per line), or jsonpath=TEMPLATE (one text per line, of these objects)
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     output: TapOutput,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq)]
 enum TapOutput {
-    /// Lines
-    #[default]
     Table,
-    /// Lines with the resources, namespaces and pods of both ends
     Wide,
-    /// One object per line
     Json,
+    JsonPath(Template),
+}
+
+impl FromStr for TapOutput {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let template = text.strip_prefix("jsonpath").map(|rest| rest.strip_prefix('=').unwrap_or(rest));
+        match (text, template) {
+            ("table", _) => Ok(Self::Table),
+            ("wide", _) => Ok(Self::Wide),
+            ("json", _) => Ok(Self::Json),
+            (_, Some(template)) => template.parse().map(Self::JsonPath),
+            _ => Err("write table, wide, json or jsonpath='{.source.ip}'".to_owned()),
+        }
+    }
 }
 
 /// After so long without a call, the command says that it waits.
@@ -90,8 +107,11 @@ pub(crate) async fn tap(global: &Global, options: &VizOptions, args: &TapArgs) -
                 quiet = None;
                 let mut text = String::new();
                 for event in &events {
-                    match args.output {
+                    match &args.output {
                         TapOutput::Json => text.push_str(&objects.object(event).to_string()),
+                        TapOutput::JsonPath(template) => {
+                            text.push_str(&template.fill(&objects.object(event)));
+                        }
                         TapOutput::Table | TapOutput::Wide => text.push_str(&lines.line(event)),
                     }
                     text.push('\n');

@@ -23,10 +23,10 @@ const LIMITS: [(f64, f64); 2] = [(60.0 * DAY, DAY), (3600.0, 600.0)];
 const JOINING: f64 = 30.0;
 
 /// Certificates that expire soon.
-pub(super) async fn certificates(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
+pub(super) async fn certificates(ask: &Ask) -> Result<Vec<Found>, Failure> {
     let run = |metric, by: &[&'static str]| {
         let query = Query::new(metric, Kind::Min).by(by.iter().copied());
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     };
     let (anchors, issuer, workloads) = futures::try_join!(
         run("weft_control_trust_anchor_expiration_timestamp_seconds", &[]),
@@ -76,7 +76,7 @@ pub(super) async fn certificates(app: &App, ask: &Ask) -> Result<Vec<Found>, Fai
 /// Nodes whose proxy is missing or not scraped, and pods that are not served.
 pub(super) async fn nodes_and_pods(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
     let configs = async { Ok(app.proxies.configs(&ask.view).await) };
-    let (metrics, configs) = futures::try_join!(proxy_metrics(app, ask), configs)?;
+    let (metrics, configs) = futures::try_join!(proxy_metrics(ask), configs)?;
     let addresses = app.proxies.addresses(&ask.view);
     let mut meshed: BTreeMap<&str, u32> = BTreeMap::new();
     for pod in ask.view.pods.values().filter(|pod| pod.meshed) {
@@ -102,7 +102,7 @@ pub(super) async fn nodes_and_pods(app: &App, ask: &Ask) -> Result<Vec<Found>, F
             });
             continue;
         }
-        if is_late(app, ask, last) && app.figures.source() == Source::Prometheus {
+        if is_late(app, ask, last) && ask.figures.source() == Source::Prometheus {
             ask.warn("node_not_scraped", not_scraped_text(node));
             found.push(Found {
                 id: format!("node-not-scraped:{node}"),

@@ -27,8 +27,8 @@ pub(super) async fn problems(app: &App, ask: &Ask) -> Result<Vec<Problem>, Failu
     let (rates, denied, plaintext, certificates, nodes) = futures::try_join!(
         traffic::rates_and_latencies(app, ask),
         traffic::denied(app, ask),
-        traffic::plaintext(app, ask),
-        health::certificates(app, ask),
+        traffic::plaintext(ask),
+        health::certificates(ask),
         health::nodes_and_pods(app, ask),
     )?;
     let found = rates.into_iter().chain(denied).chain(certificates).chain(nodes).chain(plaintext);

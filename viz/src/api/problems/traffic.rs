@@ -34,10 +34,10 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
     let flow = Flow::inbound(Vec::new());
     let (now, before) = (Span::new(ask.at, WINDOW), Span { at: ask.at, seconds: HOUR, offset: WINDOW });
     let (counts, counts_before, p99, p99_before) = futures::try_join!(
-        app.figures.counts(now, &flow, &by),
-        app.figures.counts(before, &flow, &by),
-        app.figures.quantile(now, &flow, &by, 99),
-        app.figures.quantile(before, &flow, &by, 99),
+        ask.figures.counts(now, &flow, &by),
+        ask.figures.counts(before, &flow, &by),
+        ask.figures.quantile(now, &flow, &by, 99),
+        ask.figures.quantile(before, &flow, &by, 99),
     )?;
     let success = |(requests, failures): (f64, f64)| 1.0 - failures / requests;
     let enough = |counts: Option<&(f64, f64)>| counts.is_some_and(|(requests, _)| *requests >= MIN_REQUESTS);
@@ -94,7 +94,7 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
             });
         }
     }
-    if !found.is_empty() && app.figures.source() == Source::Prometheus {
+    if !found.is_empty() && ask.figures.source() == Source::Prometheus {
         add_beginnings(app, ask, &flow, &mut found).await?;
     }
     Ok(found)
@@ -105,7 +105,7 @@ async fn add_beginnings(app: &App, ask: &Ask, flow: &Flow, found: &mut [Found]) 
     let by = [ask.grouping(Side::Own, Level::Workload)];
     let interval = app.settings.scrape_interval.as_secs();
     let resolution = Resolution::new(ask.at, HOUR, HOUR / WINDOW, interval);
-    let courses = app.figures.sparks(resolution, flow, &by).await?;
+    let courses = ask.figures.sparks(resolution, flow, &by).await?;
     for problem in found {
         let (resource, is_bad): (_, Box<dyn Fn(usize) -> Option<bool>>) = match &problem.kind {
             ProblemKind::SuccessRate { resource, .. } => {
@@ -141,7 +141,7 @@ fn beginning(count: usize, is_bad: impl Fn(usize) -> Option<bool>) -> Option<usi
 }
 
 /// Connections in plaintext between meshed pods, of the last minute: short ones are open at no moment that is looked at.
-pub(super) async fn plaintext(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
+pub(super) async fn plaintext(ask: &Ask) -> Result<Vec<Found>, Failure> {
     let scope = Scope {
         outbound: vec![Vec::new()],
         inbound: None,
@@ -149,7 +149,7 @@ pub(super) async fn plaintext(app: &App, ask: &Ask) -> Result<Vec<Found>, Failur
         addresses: false,
         seconds: WINDOW,
     };
-    Ok(in_plaintext(&ask.view, &links(app, ask, &scope).await?))
+    Ok(in_plaintext(&ask.view, &links(ask, &scope).await?))
 }
 
 fn in_plaintext(view: &ClusterView, links: &Links) -> Vec<Found> {
@@ -184,7 +184,7 @@ pub(super) async fn denied(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> 
     let own = ask.grouping(Side::Own, Level::Workload);
     let run = |metric| {
         let query = Query::new(metric, Kind::Increase(DENIED_WINDOW)).by(own.labels()).by(["client_id"]);
-        async move { app.figures.instant(&query, ask.at).await }
+        async move { ask.figures.instant(&query, ask.at).await }
     };
     let (requests, connections) =
         futures::try_join!(run("inbound_http_authz_deny_total"), run("inbound_tcp_authz_deny_total"))?;

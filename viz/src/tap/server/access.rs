@@ -19,10 +19,15 @@ pub(super) enum Access {
     Token(Arc<Secret>),
 }
 
+/// Whoever has the token.
+const TOKEN_USER: &str = "the owner of the tap token";
+
 /// A token. It is never shown.
 pub(super) struct Secret(pub(super) String);
 
 impl Access {
+    /// Who calls.
+    ///
     /// # Errors
     /// Who calls is not known, or may not tap this.
     pub(super) async fn check(
@@ -30,17 +35,18 @@ impl Access {
         certificate: &ClientCertificate,
         headers: &HeaderMap,
         query: &TapQuery,
-    ) -> Result<(), Failure> {
+    ) -> Result<String, Failure> {
         match self {
             Self::Kubernetes { front_proxy, reviews } => {
                 let user = front_proxy.user(certificate, headers)?;
-                reviews.check(&user, query).await
+                reviews.check(&user, query).await?;
+                Ok(user.name)
             }
             Self::Token(secret) => {
                 let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
                 let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default().trim();
                 match secret.is(token) {
-                    true => Ok(()),
+                    true => Ok(TOKEN_USER.to_owned()),
                     false => Err(Failure::new(ErrorCode::Forbidden, "the token of this request is not the tap token")
                         .hint("send `authorization: Bearer TOKEN` with the content of the token file, which only its owner can read")),
                 }

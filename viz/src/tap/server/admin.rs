@@ -5,9 +5,12 @@ use std::sync::Arc;
 use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
 
-use crate::tap::FanOut;
+use crate::tap::{SharedTaps, Usage};
 
-pub(super) fn router(fan_out: Arc<FanOut>, missing: Arc<dyn Fn() -> Option<String> + Send + Sync>) -> Router {
+pub(super) fn router(
+    taps: Arc<SharedTaps>,
+    missing: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+) -> Router {
     let ready = move || {
         let missing = missing();
         async move {
@@ -18,16 +21,22 @@ pub(super) fn router(fan_out: Arc<FanOut>, missing: Arc<dyn Fn() -> Option<Strin
         }
     };
     let metrics = move || {
-        let open = fan_out.open_taps();
-        async move {
-            let text = format!(
-                "# HELP weft_viz_taps The number of taps that are open.\n# TYPE weft_viz_taps gauge\nweft_viz_taps {open}\n"
-            );
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
-        }
+        let text = text(taps.usage());
+        async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response() }
     };
     Router::new()
         .route("/ready", get(ready))
         .route("/live", get(|| async { "live\n" }))
         .route("/metrics", get(metrics))
+}
+
+fn text(usage: Usage) -> String {
+    let Usage { taps, readers, refused } = usage;
+    format!(
+        "# HELP weft_viz_taps The number of taps that are open.\n# TYPE weft_viz_taps gauge\nweft_viz_taps {taps}\n\
+         # HELP weft_viz_tap_readers Those who read taps; who taps the same shares one.\n\
+         # TYPE weft_viz_tap_readers gauge\nweft_viz_tap_readers {readers}\n\
+         # HELP weft_viz_taps_refused_total Taps that were refused because their user, or all, had too many.\n\
+         # TYPE weft_viz_taps_refused_total counter\nweft_viz_taps_refused_total {refused}\n"
+    )
 }

@@ -21,7 +21,7 @@ use super::{
     review::Reviews,
     routes::{Api, router},
 };
-use crate::tap::{Credentials, FanOut, FanOutConfig, TapRole};
+use crate::tap::{Credentials, FanOut, FanOutConfig, SharedTaps, TapRole};
 
 /// What the role needs from outside.
 pub struct Server {
@@ -53,13 +53,14 @@ pub async fn run(server: Server, stop: CancellationToken) -> Result<(), ServerEr
     };
     let (listener, admin_listener) = (listen(role.listen).await?, listen(role.admin).await?);
     let credentials = Arc::new(Credentials::start(role.tap.credentials()));
-    let fan_out = Arc::new(FanOut::new(FanOutConfig {
+    let fan_out = FanOut::new(FanOutConfig {
         cluster,
         proxies: role.tap.proxies(),
         proxy_identity: role.tap.proxy_identity(),
         credentials: credentials.clone(),
         ignore_headers: role.tap.tap_ignore_headers.clone(),
-    }));
+    });
+    let taps = Arc::new(SharedTaps::new(Arc::new(fan_out)));
     let namespace = &role.tap.viz_namespace;
     let certificate = Current::new(ServingCertificate::make(&role.service, namespace)?);
     let front_proxy = Arc::<FrontProxy>::default();
@@ -83,9 +84,9 @@ pub async fn run(server: Server, stop: CancellationToken) -> Result<(), ServerEr
     });
     let reviews = Arc::new(Reviews::new(client.clone()));
     let access = Access::Kubernetes { front_proxy: front_proxy.clone(), reviews };
-    let routes = router(Api { access, taps: fan_out.clone(), missing: missing.clone() });
+    let routes = router(Api { access, taps: taps.clone(), missing: missing.clone() });
     let security = Security::Tls { certificate, front_proxy: front_proxy.clone() };
-    let admin = admin::router(fan_out, missing);
+    let admin = admin::router(taps, missing);
     tracing::info!(address = %role.listen, admin = %role.admin, "weft-viz tap runs");
     tokio::join!(
         connections::serve(listener, security, routes, stop.clone()),

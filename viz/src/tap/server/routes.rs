@@ -82,8 +82,8 @@ async fn tap(
     query: TapQuery,
 ) -> Result<Response, Failure> {
     // First: what exists is no business of somebody who may not tap it.
-    api.access.check(certificate, headers, &query).await?;
-    let messages = api.taps.open(query).await?;
+    let user = api.access.check(certificate, headers, &query).await?;
+    let messages = api.taps.open(&user, query).await?;
     let lines = messages.map(|message| Ok::<_, Infallible>(line(&message)));
     let mut response = Response::new(Body::from_stream(lines));
     let headers = response.headers_mut();

@@ -4,7 +4,7 @@ import {
   type ResourceDetail, type ResourceItem, type ResourceRef, type RouteRow, type StatRow, type Topology, type VersionInfo, type Window,
 } from "../../src/api/types";
 import { BULK_NAMESPACE, BULK_PODS, buildCluster, type SimLink, type SimWorkload } from "./cluster";
-import { httpOf, SECONDS, seriesOf, tcpOf, worstSecured } from "./figures";
+import { httpOf, SECONDS, seriesOf, sparkOf, tcpOf, worstSecured } from "./figures";
 import { edgesOf, identity, podNames, Rows } from "./rows";
 
 export class Refused extends Error {
@@ -123,9 +123,10 @@ export function routes(query: Query): RouteRow[] {
   if (!ref) throw new Refused(400, "bad_request", "namespace is missing", "Choose what to show routes of.");
   const own = links.filter((l) => resolve(ref).includes(l.to) && l.rps > 0);
   return own.flatMap((l) => l.paths.flatMap(([method, path, share, failing]): RouteRow[] => {
-    const http = httpOf([{ ...l, rps: l.rps * share, failing }], query.at, SECONDS[query.window]);
+    const own = [{ ...l, rps: l.rps * share, failing }];
+    const http = httpOf(own, query.at, SECONDS[query.window]);
     if (!http) return [];
-    return [{ route: l.paths.length > 2 ? `${method} ${path}` : "[DEFAULT]", service: `${l.service}.${l.to.ref.namespace}`, http, actual: null }];
+    return [{ route: l.paths.length > 2 ? `${method} ${path}` : "[DEFAULT]", service: `${l.service}.${l.to.ref.namespace}`, http, actual: null, spark: sparkOf(own, query.at, query.window) }];
   }));
 }
 

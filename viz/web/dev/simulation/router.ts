@@ -30,7 +30,7 @@ const HANDLERS: Record<string, Handler> = {
   },
   "resource-definition": (q) => {
     const ref = answers.readRef(q.params);
-    return { yaml: `apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: ${ref?.name}\n  namespace: ${ref?.namespace}\n  annotations:\n    linkerd.io/inject: enabled\nspec:\n  template:\n    spec:\n      containers:\n      - name: app\n        env:\n        - name: PASSWORD\n          value: "(redacted)"\n` };
+    return { file: null, yaml: `apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: ${ref?.name}\n  namespace: ${ref?.namespace}\n  annotations:\n    linkerd.io/inject: enabled\nspec:\n  template:\n    spec:\n      containers:\n      - name: app\n        env:\n        - name: PASSWORD\n          value: "(redacted)"\n` };
   },
 };
 

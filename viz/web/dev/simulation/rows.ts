@@ -78,7 +78,7 @@ export class Rows {
         namespace: workload.ref.namespace, name, owner: workload.ref.type === "pod" ? null : workload.ref,
         node: NODES[workload.node] ?? null, phase: "Running", ready: true, startedAt: this.at - 86_400 - (hash(name) % 90_000),
         meshed: workload.meshed, proxy: workload.meshed ? { state: "served", reason: null } : null,
-        tap: workload.meshed ? "allowed" : "not_meshed", http: row.http, tcp: row.tcp,
+        tap: workload.meshed ? "allowed" : "not_meshed", http: row.http, tcp: row.tcp, spark: row.spark,
       };
     });
   }

@@ -28,13 +28,13 @@ export interface Meta {
   /** When the figures were evaluated. */
   at: number;
   window: Window;
-  /** `proxies`: Prometheus is not installed; the last minute was read from the proxies themselves. */
+  /** `proxies`: Prometheus is not installed or does not answer; the last minute was read from the proxies themselves. */
   source: "prometheus" | "proxies";
   /** What is missing from the answer. Empty if it is complete. */
   warnings: Warning[];
 }
 export interface Warning {
-  code: "node_not_scraped" | "history_too_short" | "truncated" | "source_slow" | (string & {});
+  code: "prometheus_unavailable" | "node_not_scraped" | "history_too_short" | "truncated" | "source_slow" | (string & {});
   message: string;
 }
 export interface Answer<T> {
@@ -186,6 +186,7 @@ export interface PodItem {
   tap: "allowed" | "disabled" | "not_meshed";
   http: HttpStats | null;
   tcp: TcpStats | null;
+  spark: Spark | null;
 }
 export interface ServiceItem {
   namespace: string;
@@ -255,6 +256,7 @@ export interface RouteRow {
   http: HttpStats;
   /** With `to_…` and retries: what the client saw, beside what was sent. */
   actual: { successRate: number | null; rps: number } | null;
+  spark: Spark | null;
 }
 export interface AuthzRow {
   server: string;
@@ -303,6 +305,8 @@ export interface ResourceDetail {
 export interface ResourceDefinition {
   /** YAML without values of environment variables, Secrets and managed fields. */
   yaml: string;
+  /** The manifest that has it, on a dev VM; null on Kubernetes. */
+  file: string | null;
 }
 
 // === GET /api/nodes, /api/control-plane ===

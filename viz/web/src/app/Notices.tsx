@@ -2,6 +2,7 @@
 import { useCallback, useSyncExternalStore } from "react";
 import { queryClient } from "../api/queries";
 import type { Answer } from "../api/types";
+import { lacks } from "../format/notices";
 import styles from "./Notices.module.css";
 
 const SEPARATOR = "\n";
@@ -9,8 +10,8 @@ const SEPARATOR = "\n";
 /** One text, so that nothing is drawn while it stays the same. */
 function messages(): string {
   const active = queryClient.getQueryCache().findAll({ type: "active" });
-  const all = active.flatMap((query) => (query.state.data as Answer<unknown> | undefined)?.meta.warnings ?? []);
-  return [...new Set(all.map(({ message }) => message))].sort().join(SEPARATOR);
+  const metas = active.flatMap((query) => (query.state.data as Answer<unknown> | undefined)?.meta ?? []);
+  return lacks(metas).join(SEPARATOR);
 }
 
 export function Notices() {

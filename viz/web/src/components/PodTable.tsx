@@ -1,9 +1,9 @@
 // Pods of a resource: where they run, whether they are served, their figures.
 import { useMemo } from "react";
 import type { PodItem, ResourceRef } from "../api/types";
-import { duration, millis, rate } from "../format/numbers";
+import { duration } from "../format/numbers";
 import { DataTable, type Column } from "./DataTable";
-import { SuccessRate } from "./HealthMark";
+import { figureColumns } from "./FigureColumns";
 import { ResourceLink } from "./ResourceLink";
 
 const asRef = (pod: PodItem): ResourceRef => ({ namespace: pod.namespace, type: "pod", name: pod.name });
@@ -14,9 +14,7 @@ export function PodTable({ pods, now }: { pods: PodItem[]; now: number }) {
     { id: "node", header: "Node", width: 8, wideOnly: true, sort: (pod) => pod.node, cell: (pod) => pod.node ?? "–" },
     { id: "state", header: "State", width: 8.5, wideOnly: true, sort: state, cell: (pod) => <span title={pod.proxy?.reason ?? undefined}>{state(pod)}</span> },
     { id: "age", header: "Age", width: 5.5, numeric: true, wideOnly: true, sort: (pod) => pod.startedAt && -pod.startedAt, cell: (pod) => duration(pod.startedAt && now - pod.startedAt) },
-    { id: "success", header: "Success", width: 6.6, numeric: true, sort: (pod) => pod.http?.successRate, cell: (pod) => <SuccessRate value={pod.http?.successRate} /> },
-    { id: "rps", header: "RPS", width: 4.6, numeric: true, sort: (pod) => pod.http?.rps, cell: (pod) => rate(pod.http?.rps) },
-    { id: "p99", header: "P99", width: 5.4, numeric: true, sort: (pod) => pod.http?.latencyMs.p99, cell: (pod) => millis(pod.http?.latencyMs.p99) },
+    ...figureColumns<PodItem>(false),
   ], [now]);
   return <DataTable caption="Pods" columns={columns} rows={pods} rowKey={(pod) => `${pod.namespace}/${pod.name}`} initialSort={{ id: "name", desc: false }} sortParam="pods" />;
 }

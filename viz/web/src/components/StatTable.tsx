@@ -2,16 +2,14 @@
 import { useMemo } from "react";
 import { useApi } from "../api/queries";
 import type { StatRow, VersionInfo } from "../api/types";
-import { healthOf } from "../format/health";
-import { bytesPerSecond, count, millis, rate } from "../format/numbers";
+import { bytesPerSecond, count } from "../format/numbers";
 import { refKey, typeTitle } from "../format/names";
 import { grafanaUrl } from "../format/grafana";
 import { DataTable, type Column } from "./DataTable";
+import { figureColumns } from "./FigureColumns";
 import { Icon } from "./Icon";
 import { Meshed } from "./Meshed";
-import { SuccessRate } from "./HealthMark";
 import { ResourceLink } from "./ResourceLink";
-import { Sparkline } from "./Sparkline";
 import styles from "./StatTable.module.css";
 
 export type Metrics = "http" | "tcp";
@@ -59,29 +57,7 @@ const MESHED: Column<StatRow> = {
   cell: (row) => <Meshed pods={row.pods} />,
 };
 
-const latency = (row: StatRow, which: "p50" | "p95" | "p99") => row.http?.latencyMs[which] ?? null;
-
-const HTTP: Column<StatRow>[] = [
-  {
-    id: "success", header: "Success", width: 11, narrowWidth: 6.2, numeric: true, sort: (row) => row.http?.successRate,
-    cell: (row) => (
-      <span className={styles.figure}>
-        <Sparkline values={row.spark?.successRate} min={0.9} max={1} tone={healthOf(row.http?.successRate)} />
-        <SuccessRate value={row.http?.successRate} />
-      </span>
-    ),
-  },
-  {
-    id: "rps", header: "RPS", width: 9, narrowWidth: 4, numeric: true, sort: (row) => row.http?.rps,
-    cell: (row) => <span className={styles.figure}><Sparkline values={row.spark?.rps} />{rate(row.http?.rps)}</span>,
-  },
-  { id: "p50", header: "P50", width: 5.2, numeric: true, wideOnly: true, sort: (row) => latency(row, "p50"), cell: (row) => millis(latency(row, "p50")) },
-  { id: "p95", header: "P95", width: 5.2, numeric: true, wideOnly: true, sort: (row) => latency(row, "p95"), cell: (row) => millis(latency(row, "p95")) },
-  {
-    id: "p99", header: "P99", width: 9.5, narrowWidth: 4.6, numeric: true, sort: (row) => latency(row, "p99"),
-    cell: (row) => <span className={styles.figure}><Sparkline values={row.spark?.p99} />{millis(latency(row, "p99"))}</span>,
-  },
-];
+const HTTP = figureColumns<StatRow>(true);
 
 const TCP: Column<StatRow>[] = [
   { id: "connections", header: "Connections", width: 8, numeric: true, sort: (row) => row.tcp?.openConnections, cell: (row) => count(row.tcp?.openConnections) },

@@ -42,10 +42,12 @@ function Resource({ resource }: { resource: ResourceRef }) {
   const version = useApi<VersionInfo>("version", {}, { interval: 60_000 });
   const query = useApi<ResourceDetail>(`resource/${[namespace, type, name].map(encodeURIComponent).join("/")}`);
   const grafana = version.data?.data.grafana;
+  // On a dev VM there is no kubectl; the definition says which file it is from.
+  const manifests = version.data?.data.source === "manifests";
   const url = grafana && grafanaUrl(grafana, resource);
   const ns = `/namespaces/${encodeURIComponent(namespace)}`;
   return (
-    <Page title={name} command={resourceCommand(tab, resource, window, query.data?.data.labels)} rawCommand={isRaw(tab)}
+    <Page title={name} command={isRaw(tab) && manifests ? undefined : resourceCommand(tab, resource, window, query.data?.data.labels)} rawCommand={isRaw(tab)}
       above={<><Link to={to(ns)}>{namespace}</Link> / <Link to={to(`${ns}/${pluralType(type)}`)}>{typeTitle(type)}</Link></>}
       aside={url && <a className={styles.grafana} href={url} target="_blank" rel="noreferrer"><Icon name="grafana" size={16} /> Grafana</a>}>
       <Section title="Neighbours"><Loaded query={query} rows={4}>{(detail) => <Neighbours detail={detail} />}</Loaded></Section>
@@ -88,6 +90,6 @@ function Peers({ rows, caption, none }: { rows: StatRow[]; caption: string; none
 }
 
 function Routes({ resource }: { resource: ResourceRef }) {
-  const query = useApi<RouteRow[]>("routes", { namespace: resource.namespace, type: resource.type, name: resource.name });
+  const query = useApi<RouteRow[]>("routes", { namespace: resource.namespace, type: resource.type, name: resource.name, spark: true });
   return <Loaded query={query}>{(rows) => rows.length > 0 ? <RouteTable rows={rows} /> : <Empty title="No requests"><p>It received no HTTP requests within this time range.</p></Empty>}</Loaded>;
 }

@@ -15,7 +15,7 @@ export function RoutesPage() {
   const window = useWindow();
   const tool = readQuery(params);
   const wrong = mistake(tool);
-  const query = useApi<RouteRow[]>("routes", apiParams(tool), { enabled: !wrong });
+  const query = useApi<RouteRow[]>("routes", { ...apiParams(tool), spark: true }, { enabled: !wrong });
   return (
     <Page title="Routes" lead="Figures of HTTP and gRPC routes. Requests that no route matches are in [DEFAULT]."
       command={wrong ? undefined : [...commandWords("routes", tool), ...windowFlags(window)]}>

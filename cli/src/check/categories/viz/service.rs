@@ -19,9 +19,13 @@ async fn version(cluster: &Cluster) -> Result<VersionInfo> {
 pub(super) async fn self_check(cluster: &Cluster) -> Result<()> {
     let query = [("type", "namespace"), ("window", "1m")];
     let rows = cluster.viz().await?.get::<Vec<StatRow>>("/api/tps-reports", &query).await;
-    let rows = rows.context("figures cannot be read")?.data;
-    if rows.is_empty() {
+    let answer = rows.context("figures cannot be read")?;
+    if answer.data.is_empty() {
         bail!("weft-viz sees no namespace: it cannot read the cluster");
+    }
+    let mut warnings = answer.meta.warnings.iter();
+    if let Some(away) = warnings.find(|warning| warning.code == "prometheus_unavailable") {
+        bail!("{}", away.message);
     }
     Ok(())
 }
