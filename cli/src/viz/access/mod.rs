@@ -34,6 +34,8 @@ pub(crate) struct Viz {
     pub(crate) route: Route,
     /// The namespace of what a command is about, if it names none.
     pub(crate) namespace: String,
+    /// The namespace was chosen with -n.
+    is_chosen: bool,
     /// The connection that the last request left.
     idle: Mutex<Option<request::Sender>>,
 }
@@ -79,7 +81,7 @@ impl Viz {
     pub(crate) async fn connect(global: &Global, options: &VizOptions) -> Result<Self> {
         let route = Route::choose(global, options).await?;
         let namespace = global.namespace.clone().unwrap_or_else(|| route.default_namespace().to_owned());
-        Ok(Self { route, namespace, idle: Mutex::new(None) })
+        Ok(Self { route, namespace, is_chosen: global.namespace.is_some(), idle: Mutex::new(None) })
     }
 
     /// The answer to a call of the API, such as `/api/edges`.
@@ -97,13 +99,18 @@ impl Viz {
         }
         let (status, body) = self.fetch(&path).await?;
         if !status.is_success() {
-            return Err(VizError::read(status, &body).into());
+            return Err(self.explained(VizError::read(status, &body)).into());
         }
         serde_json::from_slice(&body).with_context(|| {
             format!(
                 "the answer to {path} cannot be read: weft-viz and this tool may be of different versions"
             )
         })
+    }
+
+    /// An error of weft-viz, with what only this tool knows.
+    fn explained(&self, error: VizError) -> VizError {
+        if self.is_chosen { error } else { error.in_default_namespace(&self.namespace) }
     }
 
     async fn fetch(&self, path: &str) -> Result<(http::StatusCode, hyper::body::Bytes)> {
