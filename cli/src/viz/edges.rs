@@ -10,6 +10,7 @@ use weft_api::viz::{Edge, ResourceRef, Secured};
 use super::{
     access::Viz,
     format::NONE,
+    json::count,
     notes,
     options::{Output, OutputOption, VizOptions},
     resource::{Kind, Target, short},
@@ -178,7 +179,7 @@ fn json_text(edges: &[Edge]) -> Result<String> {
                 "server_id": edge.server_id,
                 "secured": state,
                 "no_tls_reason": reason,
-                "open_connections": edge.open_connections,
+                "open_connections": count(edge.open_connections),
             })
         })
         .collect();

@@ -6,6 +6,7 @@ mod dashboard;
 mod edges;
 mod format;
 mod install;
+mod json;
 mod list;
 mod notes;
 mod options;
