@@ -94,7 +94,7 @@ pub(super) async fn of(
         }
     };
     for sample in allowed.iter().filter(|sample| sample.value > 0.0) {
-        let name = named(&sample.labels, AUTHORIZATION);
+        let name = authorization_of(&sample.labels);
         row(&sample.labels, Some(name), sample.value, 0.0);
     }
     for sample in denied.iter().chain(denied_connections.iter()).filter(|sample| sample.value > 0.0) {
@@ -113,6 +113,14 @@ fn named(labels: &Labels, [kind, name]: [&str; 2]) -> String {
         ("", "") => "-".to_owned(),
         ("default", name) => format!("default:{name}"),
         (_, name) => name.to_owned(),
+    }
+}
+
+/// With its kind: a ServerAuthorization and an AuthorizationPolicy may have the same name.
+fn authorization_of(labels: &Labels) -> String {
+    match AUTHORIZATION.map(|label| get(labels, label)) {
+        ["" | "default", _] => named(labels, AUTHORIZATION),
+        [kind, name] => format!("{kind}/{name}"),
     }
 }
 
