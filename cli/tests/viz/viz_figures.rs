@@ -319,6 +319,7 @@ fn mistakes_in_the_command_line_are_told_before_anything_is_asked() {
     let server = Server::start();
     for (words, says) in [
         (&["stat", "deplyo"][..], "no type of resource"),
+        (&["edges", "svc"], "name one service"),
         (&["edges", "srv"], "`weft viz stat srv` has figures of policies"),
         (&["authz", "server"], "`weft viz authz` those of one resource, such as deploy/web"),
         (&["tap", "all"], "name a type of resources"),
