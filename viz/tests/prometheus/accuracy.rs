@@ -137,6 +137,20 @@ fn what_was_sent_is_known_by_service_and_by_backend() {
 }
 
 #[test]
+fn routes_name_services_as_they_are_called_in_their_namespace() {
+    let world = world();
+    for resource in [
+        "type=service&name=web-svc",
+        "type=deployment&name=bot&to_namespace=shop&to_type=service&to_name=web-svc",
+    ] {
+        let routes = world.viz.data(&format!("/api/routes?namespace=shop&{resource}&window=10m"));
+        assert_eq!(routes.as_array().unwrap().len(), 1, "{routes}");
+        assert_eq!(routes[0]["service"], "web-svc");
+        assert_http(&routes[0]["http"], sum(shop::WEB_1, shop::WEB_2));
+    }
+}
+
+#[test]
 fn the_map_has_an_edge_for_every_pair_and_its_worst_protection() {
     let world = world();
     let map = world.viz.data("/api/topology?namespace=shop&window=10m");
