@@ -48,6 +48,16 @@ pub(crate) enum Command {
     Completion(completion::CompletionArgs),
 }
 
+impl Command {
+    /// It asks the API server of a cluster.
+    pub(crate) fn needs_cluster(&self) -> bool {
+        !matches!(
+            self,
+            Self::Viz(_) | Self::Version(_) | Self::Inject(_) | Self::Uninject(_) | Self::Completion(_)
+        )
+    }
+}
+
 impl Cli {
     /// The command line of this process. A mistake in it ends the process.
     pub(crate) fn from_process() -> Self {

@@ -32,10 +32,18 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start")),
     };
-    match runtime.block_on(run(cli)) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
+    let (global, needs_cluster) = (cli.global.clone(), cli.command.needs_cluster());
+    let code = runtime.block_on(run(cli)).unwrap_or_else(|error| fail(&error));
+    if code != ExitCode::SUCCESS
+        && needs_cluster
+        && let Some(vm) = viz::vm_instead_of_cluster(&global)
+    {
+        terminal::say(&format!(
+            "The dev VM {vm} has no Kubernetes API: of weft's commands, only those of `weft viz` work with it, such as \
+             `weft viz check`."
+        ));
     }
+    code
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -51,6 +51,11 @@ pub(crate) fn on_vm(global: &Global, options: &VizOptions) -> bool {
     options.vm.is_some() || (!names_a_cluster(global) && VmContext::only().is_some())
 }
 
+/// The name of the dev VM that runs, if there is no cluster.
+pub(crate) fn vm_instead_of_cluster(global: &Global) -> Option<String> {
+    if names_a_cluster(global) { None } else { VmContext::only().map(|context| context.name) }
+}
+
 impl Route {
     /// The one that the options choose. In a cluster, weft-viz has not been looked for yet.
     pub(crate) async fn choose(global: &Global, options: &VizOptions) -> Result<Self> {
