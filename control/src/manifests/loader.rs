@@ -166,7 +166,8 @@ impl Loader {
 impl Merged {
     /// If the merged document is wrong, `last_valid` stays.
     fn new(key: &Key, parts: Vec<Arc<RawDocument>>, last_valid: Option<Arc<Document>>) -> Self {
-        match validation::object(key.kind, &patch::merged(parts.iter().map(|part| part.value()))) {
+        let value = patch::merged(parts.iter().map(|part| part.value()));
+        match validation::written(key.kind, &value).and_then(validation::complete) {
             Ok(object) => {
                 let locations = parts.iter().map(|part| part.location.clone()).collect();
                 let document = Document { key: key.clone(), object: Arc::new(object), locations };

@@ -206,6 +206,12 @@ fn mistakes_in_policies_are_found_at_their_field() {
     };
     for (text, field) in [
         (policy("Server", "v1beta3", "port: 70000"), "spec.port"),
+        (policy("Server", "v1beta3", "podSelector: {}"), "spec.port"),
+        (policy("Server", "v1beta3", "port: 80, accessPolcy: deny"), "spec.accessPolcy"),
+        (authorization("client: {unauthenticated: true}"), "spec.server"),
+        (authorization("server: {name: s}, client: {meshTLSS: {}}"), "spec.client.meshTLSS"),
+        (authorization_policy("requiredAuthenticationRefs: []"), "spec.targetRef"),
+        (policy("NetworkAuthentication", "v1alpha1", "networks: []"), "spec.networks"),
         (authorization("server: {name: s, selector: {}}"), "spec.server.selector"),
         (authorization("client: {networks: [{cidr: 10.0.0.0/40}]}"), "spec.client.networks[0].cidr"),
         (

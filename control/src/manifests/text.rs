@@ -69,7 +69,7 @@ impl Parsed {
         match key(known, &value) {
             Ok(key) => {
                 let overlaid = patch::merged(std::iter::once(value.clone()));
-                let findings = validation::object(key.kind, &overlaid).err().unwrap_or_default();
+                let findings = validation::written(key.kind, &overlaid).err().unwrap_or_default();
                 let problems = findings.into_iter().map(|found| origin.problem(file, Some(&key), found));
                 self.problems.extend(problems);
                 let location = origin.location(file);

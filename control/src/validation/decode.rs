@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{finding::Finding, path::FieldPath, validate};
+use super::{finding::Finding, path::FieldPath, unknown, validate};
 use crate::model::{Kind, Object};
 
 /// The error names each field that is wrong.
@@ -12,6 +12,16 @@ pub(crate) fn object(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> 
     let object = read(kind, value).map_err(|finding| vec![finding])?;
     let findings = validate::findings(&object);
     if findings.is_empty() { Ok(object) } else { Err(findings) }
+}
+
+/// As [`object`], for what a person has written: a policy has no fields that no policy has. An overlay may lack fields.
+pub(crate) fn written(kind: Kind, value: &Value) -> Result<Object, Vec<Finding>> {
+    let unknown = unknown::fields(kind, value);
+    let object = object(kind, value);
+    if unknown.is_empty() {
+        return object;
+    }
+    Err(unknown.into_iter().chain(object.err().unwrap_or_default()).collect())
 }
 
 fn read(kind: Kind, value: &Value) -> Result<Object, Finding> {

@@ -3,14 +3,17 @@
 //! Manifests, the Kubernetes source and the webhook share these rules, so that all of them refuse the same objects.
 
 mod checks;
+mod complete;
 mod decode;
 mod finding;
 mod path;
 mod policies;
+mod unknown;
 mod validate;
 
 pub(crate) use self::{
-    decode::object,
+    complete::complete,
+    decode::{object, written},
     finding::Finding,
     path::{FieldPath, Segment, field},
 };

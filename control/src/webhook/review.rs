@@ -6,10 +6,7 @@ use kube::core::{
 };
 use serde_json::Value;
 
-use crate::{
-    model::{Kind, Object},
-    validation,
-};
+use crate::{model::Kind, validation};
 
 /// The answer to a review, with what the metrics count.
 #[derive(Debug)]
@@ -79,9 +76,8 @@ fn check(kind: Kind, request: &AdmissionRequest<DynamicObject>) -> Result<(), St
     }
     let mut object = serde_json::to_value(object).map_err(|error| error.to_string())?;
     complete(&mut object, request);
-    let findings = match validation::object(kind, &object) {
-        Ok(object) => return check_complete(&object),
-        Err(findings) => findings,
+    let Err(findings) = validation::object(kind, &object).and_then(validation::complete) else {
+        return Ok(());
     };
     let count = findings.len();
     let mut lines: Vec<_> = findings.iter().take(MAX_FINDINGS).map(ToString::to_string).collect();
@@ -89,16 +85,6 @@ fn check(kind: Kind, request: &AdmissionRequest<DynamicObject>) -> Result<(), St
         lines.push(format!("and {} more", count - MAX_FINDINGS));
     }
     Err(lines.join(". "))
-}
-
-/// Finds what is missing. Manifests may lack it, because overlays are partial.
-fn check_complete(object: &Object) -> Result<(), String> {
-    match object {
-        Object::NetworkAuthentication(object) if object.spec.networks.is_empty() => {
-            Err("spec.networks: names nobody; write at least one network, as in 10.0.0.0/8".into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Adds what the API server has not filled in yet: the name if it is generated, and the namespace.

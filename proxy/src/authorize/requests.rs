@@ -100,6 +100,11 @@ impl RequestAuthorization {
         verdict
     }
 
+    /// The policy that has decided the last request.
+    pub fn server(&self) -> Option<&Arc<ServerLabels>> {
+        self.current.as_ref().map(|current| &current.server)
+    }
+
     /// Only in plaintext: the node has no identity.
     fn is_probe<B>(&mut self, config: &WorkloadConfig, request: &Request<B>) -> bool {
         let (method, path) = (request.method().as_str(), request.uri().path());

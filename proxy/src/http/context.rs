@@ -2,11 +2,7 @@
 //!
 //! Requests from other nodes and from this one take these steps alike.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -29,7 +25,8 @@ use crate::{
     authorize::RequestAuthorization,
     limits::RequestPermit,
     metrics::{
-        Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries, Tls,
+        Application, ConnectionRecord, HttpLabels, HttpSeries, Metered, Parent, RouteLabels, RouteSeries,
+        ServerLabels, Tls,
     },
     net::{AppStream, Direction, Peer},
     tap::{Call, Observation},
@@ -47,11 +44,22 @@ pub(super) struct InboundContext {
     pub(super) tls: Tls,
     /// The value of `l5d-client-id`.
     client_id: Option<HeaderValue>,
-    authorization: Mutex<RequestAuthorization>,
+    policy: Mutex<Policy>,
+    worst: Table,
+}
+
+/// The policy, and the series of the requests that it decides.
+struct Policy {
+    authorization: RequestAuthorization,
+    series: Option<PolicySeries>,
+}
+
+/// The series of requests that one policy decides. A policy that changes has others.
+struct PolicySeries {
+    server: Arc<ServerLabels>,
     leg: Arc<HttpSeries>,
     /// For HTTP and gRPC, and the same for health checks.
-    routes: [OnceLock<Arc<RouteSeries>>; 4],
-    worst: Table,
+    routes: [Option<Arc<RouteSeries>>; 4],
 }
 
 /// A request that was let in.
@@ -68,15 +76,6 @@ impl InboundContext {
         client: SocketAddr,
         tls: Tls,
     ) -> Self {
-        let port = workload.config().policies.port(target.port());
-        let leg = http.metrics.http(&HttpLabels {
-            direction: Direction::Inbound,
-            workload: workload.labels.clone(),
-            target,
-            tls: tls.clone(),
-            server: Some(port.labels),
-            destination: None,
-        });
         let authorization = http.authorizer.authorize_requests(workload, target, client, tls.clone());
         Self {
             http: http.clone(),
@@ -85,9 +84,7 @@ impl InboundContext {
             client,
             client_id: tls.identity().and_then(header_value),
             tls,
-            authorization: Mutex::new(authorization),
-            leg,
-            routes: Default::default(),
+            policy: Mutex::new(Policy { authorization, series: None }),
             worst: Table::new(&http.worst, workload),
         }
     }
@@ -102,9 +99,13 @@ impl InboundContext {
         started: Instant,
     ) -> Result<Admitted, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
-        let verdict = self.authorization.lock().check(request);
-        let route = self.route(grpc, verdict.is_probe).clone();
-        let mut counted = record::Request::begin(self.leg.clone(), route, grpc, started);
+        let (verdict, leg, route) = {
+            let mut policy = self.policy.lock();
+            let verdict = policy.authorization.check(request);
+            let (leg, route) = self.series(&mut policy, grpc, verdict.is_probe);
+            (verdict, leg, route)
+        };
+        let mut counted = record::Request::begin(leg, route, grpc, started);
         counted.observers.push(Box::new(self.worst.see(request)));
         Tapped::observe(self.tap(request, started), &mut counted);
         if let Some(format) = verdict.settings.access_log {
@@ -165,23 +166,46 @@ impl InboundContext {
             .await;
     }
 
-    fn route(&self, grpc: bool, probe: bool) -> &Arc<RouteSeries> {
-        self.routes[usize::from(grpc) + 2 * usize::from(probe)].get_or_init(|| {
-            let server = self.workload.config().policies.port(self.target.port()).labels;
-            let parent = Parent {
-                group: server.group.clone(),
-                kind: server.kind.clone(),
-                namespace: self.workload.key.namespace.clone(),
-                name: server.name.clone(),
-                port: server.port,
-            };
-            self.http.metrics.route(&RouteLabels {
+    /// Where a request is counted that the policy has just decided.
+    fn series(&self, policy: &mut Policy, grpc: bool, probe: bool) -> (Arc<HttpSeries>, Arc<RouteSeries>) {
+        let Policy { authorization, series } = policy;
+        let known = series
+            .take()
+            .filter(|series| authorization.server().is_none_or(|server| Arc::ptr_eq(server, &series.server)));
+        let series = series.insert(known.unwrap_or_else(|| {
+            let server = authorization.server().cloned();
+            let server =
+                server.unwrap_or_else(|| self.workload.config().policies.port(self.target.port()).labels);
+            let leg = self.http.metrics.http(&HttpLabels {
                 direction: Direction::Inbound,
                 workload: self.workload.labels.clone(),
-                parent: Arc::new(parent),
-                application: if grpc { Application::Grpc } else { Application::Http },
-                probe,
-            })
+                target: self.target,
+                tls: self.tls.clone(),
+                server: Some(server.clone()),
+                destination: None,
+            });
+            PolicySeries { server, leg, routes: Default::default() }
+        }));
+        let server = &series.server;
+        let route = series.routes[usize::from(grpc) + 2 * usize::from(probe)]
+            .get_or_insert_with(|| self.route(server, grpc, probe));
+        (series.leg.clone(), route.clone())
+    }
+
+    fn route(&self, server: &ServerLabels, grpc: bool, probe: bool) -> Arc<RouteSeries> {
+        let parent = Parent {
+            group: server.group.clone(),
+            kind: server.kind.clone(),
+            namespace: self.workload.key.namespace.clone(),
+            name: server.name.clone(),
+            port: server.port,
+        };
+        self.http.metrics.route(&RouteLabels {
+            direction: Direction::Inbound,
+            workload: self.workload.labels.clone(),
+            parent: Arc::new(parent),
+            application: if grpc { Application::Grpc } else { Application::Http },
+            probe,
         })
     }
 

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
 use super::{body::ResponseBody, broken::Broken, record::Failure};
 use crate::{
-    metrics::{StreamFailure, reset_code},
+    metrics::{StreamFailure, grpc_code, reset_code},
     policy::DenyReason,
     refusal::Reason,
     upstream::ConnectError,
@@ -171,17 +171,6 @@ impl ProxyError {
             }
         }
         response
-    }
-}
-
-/// The gRPC status by which the proxy says `status`.
-pub(super) fn grpc_code(status: StatusCode) -> u16 {
-    match status {
-        StatusCode::BAD_REQUEST => 13,
-        StatusCode::FORBIDDEN => 7,
-        StatusCode::GATEWAY_TIMEOUT => 4,
-        StatusCode::NOT_IMPLEMENTED => 12,
-        _ => 14,
     }
 }
 

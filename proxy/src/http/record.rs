@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 
-use crate::metrics::{Class, HttpSeries, RouteSeries, StreamFailure};
+use crate::metrics::{Class, HttpSeries, RouteSeries, StreamFailure, grpc_code};
 
 /// A request whose response is still to come.
 pub(super) struct Request {
@@ -47,7 +47,6 @@ pub(super) struct End {
     /// `None`: the response never began.
     pub(super) status: Option<StatusCode>,
     pub(super) class: Class,
-    pub(super) grpc: bool,
     /// The HTTP/2 code with which the stream broke, if it did.
     pub(super) reset: Option<u32>,
     pub(super) response_bytes: u64,
@@ -128,7 +127,14 @@ impl Request {
     /// The proxy answers itself.
     pub(super) fn failed(mut self, failure: Failure) {
         let Failure { status, stream, reset } = failure;
-        let class = stream.map_or_else(|| Class::complete(status, None), Class::broken);
+        // What the client sees of it: see `ProxyError::respond`.
+        let (status, class) = match stream {
+            failure if self.grpc && reset.is_none() => {
+                (StatusCode::OK, Class::answered(grpc_code(status), failure))
+            }
+            Some(failure) => (status, Class::broken(failure)),
+            None => (status, Class::complete(status, None)),
+        };
         self.record(Some(status), class, reset);
     }
 
@@ -143,7 +149,7 @@ impl Request {
         self.leg.response(status, class, total);
         self.route.response(status, class, total, total.saturating_sub(self.processing()));
         let (processing, response_bytes) = (self.processing(), self.response_bytes);
-        let end = End { status, class, grpc: self.grpc, reset, response_bytes, processing, total };
+        let end = End { status, class, reset, response_bytes, processing, total };
         self.observers.iter_mut().for_each(|observer| observer.ended(&end));
         self.done = true;
     }

@@ -2,10 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::{
-    error::grpc_code,
-    record::{self, Observer},
-};
+use super::record::{self, Observer};
 use crate::tap::{End, Observation};
 
 /// A request that a tap shows.
@@ -30,16 +27,12 @@ impl Observer for Tapped {
     }
 
     fn ended(&mut self, end: &record::End) {
-        let own = end.status.filter(|_| !self.responded && end.reset.is_none());
-        let (status, grpc_status) = match own {
-            // The proxy's own answer to a gRPC request has its error among the headers.
-            Some(status) if end.grpc => (Some(StatusCode::OK), Some(grpc_code(status))),
-            own => (own, end.class.grpc_status),
-        };
+        // A response that has begun has told its status; one that the proxy makes itself has not.
+        let status = end.status.filter(|_| !self.responded && end.reset.is_none());
         self.observation.ended(&End {
             status,
             response_bytes: end.response_bytes,
-            grpc_status: grpc_status.map(u32::from),
+            grpc_status: end.class.grpc_status.map(u32::from),
             reset: end.reset,
         });
     }

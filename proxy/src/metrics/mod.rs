@@ -35,7 +35,7 @@ pub use self::{
     events::{Authz, AuthzOutcome},
     http::{
         Application, Class, DetectionResult, HttpLabels, HttpSeries, Parent, RouteLabels, RouteSeries,
-        StreamFailure, reset_code,
+        StreamFailure, grpc_code, reset_code,
     },
     identity::IdentityMetrics,
     labels::{

@@ -21,7 +21,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "next_call",
-            "A denied gRPC call gets PERMISSION_DENIED, and the connection stays: the call succeeds when it is allowed.",
+            "A denied gRPC call gets PERMISSION_DENIED, which counts as a failure of the policy that denies it, and the \
+             connection stays: the call succeeds when it is allowed.",
             next_call,
         )
         .scenario(
@@ -72,6 +73,9 @@ fn next_request(mesh: &Mesh) -> Result<()> {
         proxy.expect("inbound_http_authz_allow_total", &by, allowed.into())?;
         let named = [("pod", pod), ("srv_kind", "server"), ("srv_name", server.as_str())];
         proxy.expect("inbound_http_authz_deny_total", &named, denied.into())?;
+        // The connection is older than the policy, whose requests these are.
+        let refused = [("direction", "inbound"), ("pod", pod), ("status_code", "403"), ("srv_name", &server)];
+        proxy.expect("response_total", &refused, denied.into())?;
         mesh.proxy(way.node).log().expect_line(&["request denied by policy", pod])?;
         println!("{pod}: {allowed} allowed, {denied} denied on one connection");
         origin.no_failures()
@@ -82,6 +86,7 @@ fn next_call(mesh: &Mesh) -> Result<()> {
     each_way(mesh, |way| {
         let server = way.http2(|_| Answer::grpc(0))?;
         let port = server.port();
+        let proxy = mesh.proxy(way.node).watch()?;
         let client = way.connect2(port)?;
         let call = || client.send(http2::grpc(&way.host(port), "/test.Service/Call"));
         ensure!(call()?.grpc_status() == Some(0), "the first call failed");
@@ -102,7 +107,12 @@ fn next_call(mesh: &Mesh) -> Result<()> {
             })?;
         }
         ensure!(client.is_open(), "the connection has ended");
-        Ok(())
+        let resource = way.server_resource(port);
+        let refused =
+            [("direction", "inbound"), ("pod", way.server.name()), ("grpc_status", "7"), ("status_code", "200")];
+        let failed = [refused.as_slice(), &[("classification", "failure"), ("srv_name", &resource)]].concat();
+        proxy.expect_some("response_total", &failed)?;
+        proxy.expect("response_total", &[refused.as_slice(), &[("classification", "success")]].concat(), 0.0)
     })
 }
 

@@ -52,6 +52,11 @@ impl Class {
         Self { success: failure == StreamFailure::Canceled, grpc_status: None, failure: Some(failure) }
     }
 
+    /// The proxy's own answer to a call of gRPC: it has status 200 and this code. `failure`: why the stream broke.
+    pub fn answered(grpc_status: u16, failure: Option<StreamFailure>) -> Self {
+        Self { success: is_success(grpc_status), grpc_status: Some(grpc_status), failure }
+    }
+
     pub const fn as_str(self) -> &'static str {
         if self.success { "success" } else { "failure" }
     }
@@ -110,6 +115,17 @@ pub fn reset_code(error: &(dyn std::error::Error + 'static)) -> Option<u32> {
         cause = current.source();
     }
     None
+}
+
+/// The gRPC status by which the proxy says `status`.
+pub fn grpc_code(status: StatusCode) -> u16 {
+    match status {
+        StatusCode::BAD_REQUEST => 13,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::GATEWAY_TIMEOUT => 4,
+        StatusCode::NOT_IMPLEMENTED => 12,
+        _ => 14,
+    }
 }
 
 /// The `grpc-status` of trailers, or of the headers of a response without a body. Codes that do not exist are UNKNOWN.

@@ -9,7 +9,7 @@ mod legs;
 mod routes;
 
 pub use self::{
-    class::{Class, StreamFailure, reset_code},
+    class::{Class, StreamFailure, grpc_code, reset_code},
     detection::DetectionResult,
     legs::{HttpLabels, HttpSeries},
     routes::{Application, Parent, RouteLabels, RouteSeries},
