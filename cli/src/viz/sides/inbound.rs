@@ -197,7 +197,7 @@ web    deploy/vote-bot    90.00%   2.0rps           1ms           2ms           
     fn a_wide_table_has_the_connections_of_sources() {
         let text = tables(&[web()], true);
         assert!(text.contains("TCP_CONN   READ_BYTES/SEC   WRITE_BYTES/SEC\n"), "{text}");
-        assert!(text.ends_with("       2         0.0B/s          0.0B/s\n"), "{text}");
+        assert!(text.ends_with("       2           0.0B/s            0.0B/s\n"), "{text}");
     }
 
     #[test]
