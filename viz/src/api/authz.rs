@@ -130,3 +130,21 @@ fn route_of(labels: &Labels) -> String {
         route => route.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorization(kind: &str, name: &str) -> String {
+        let labels = AUTHORIZATION.into_iter().zip([kind, name]);
+        authorization_of(&labels.map(|(label, value)| (label.to_owned(), value.to_owned())).collect())
+    }
+
+    #[test]
+    fn authorizations_of_two_kinds_with_one_name_are_told_apart() {
+        assert_eq!(authorization("serverauthorization", "web"), "serverauthorization/web");
+        assert_eq!(authorization("authorizationpolicy", "web"), "authorizationpolicy/web");
+        assert_eq!(authorization("default", "all-unauthenticated"), "default:all-unauthenticated");
+        assert_eq!(authorization("", ""), "-");
+    }
+}

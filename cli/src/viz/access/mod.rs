@@ -175,6 +175,6 @@ impl Viz {
 async fn dial(name: &str, url: &str) -> Result<TcpStream> {
     let host = request::host_of(url)?;
     TcpStream::connect(&host).await.with_context(|| {
-        format!("the dev VM {name} does not answer at {host}; does `cargo xtask run` still run?")
+        format!("the dev VM {name} does not answer at {host} (does `cargo xtask run` still run?)")
     })
 }
