@@ -127,23 +127,16 @@ fn age(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weft_api::viz::{ResourceRef, ResourceType};
-
     use super::*;
 
     fn failing() -> ProblemKind {
-        ProblemKind::SuccessRate {
-            resource: ResourceRef::new("emojivoto", ResourceType::Deployment, "voting"),
-            success_rate: 0.8,
-            baseline: None,
-            rps: 1.0,
-            worst: Some(PathStats {
-                method: "POST".to_owned(),
-                path: "/VoteDoughnut".to_owned(),
-                requests: 9,
-                failures: 8,
-            }),
-        }
+        let kind = serde_json::json!({
+            "kind": "success-rate",
+            "resource": { "namespace": "emojivoto", "type": "deployment", "name": "voting" },
+            "successRate": 0.8, "baseline": null, "baselineSeconds": 3600, "rps": 1.0,
+            "worst": { "method": "POST", "path": "/VoteDoughnut", "requests": 9, "failures": 8 },
+        });
+        serde_json::from_value(kind).unwrap()
     }
 
     #[test]
