@@ -3,6 +3,8 @@
 use clap::{Args, Command, ValueEnum};
 use clap_complete::{Shell, generate};
 
+use crate::terminal::print;
+
 /// Print a script that completes weft's commands and options in a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,11 +29,13 @@ enum SupportedShell {
 }
 
 /// Prints the script for `command`, which is weft with all its commands.
-pub(crate) fn run(args: &CompletionArgs, command: &mut Command) {
+pub(crate) fn run(args: &CompletionArgs, command: &mut Command) -> anyhow::Result<()> {
     let shell = match args.shell {
         SupportedShell::Bash => Shell::Bash,
         SupportedShell::Zsh => Shell::Zsh,
         SupportedShell::Fish => Shell::Fish,
     };
-    generate(shell, command, "weft", &mut std::io::stdout());
+    let mut script = Vec::new();
+    generate(shell, command, "weft", &mut script);
+    print(&String::from_utf8_lossy(&script))
 }

@@ -12,7 +12,7 @@ use crate::{
     certificates::{read, text},
     global::Global,
     kubernetes::{PROXY_SELECTOR, admin_page, connect, explain, names, namespace, own_pods, pods_of},
-    terminal::print,
+    terminal::{print, say},
 };
 
 /// Print the certificates that the peers of pods are shown
@@ -76,7 +76,7 @@ pub(crate) async fn run(global: &Global, args: &IdentityArgs) -> Result<()> {
             Ok(text) => print(&text)?,
             Err(error) => {
                 failed += 1;
-                eprintln!("the pod {namespace}/{name}: {error:#}");
+                say(&format!("the pod {namespace}/{name}: {error:#}"));
             }
         }
     }

@@ -1,5 +1,8 @@
 //! weft's command-line tool.
 
+// These macros panic if nobody reads the output any more; `terminal` has functions that do not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod authz;
 mod certificates;
@@ -19,20 +22,28 @@ mod viz;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_process();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start")),
     };
-    match runtime.block_on(run(cli)) {
-        Ok(code) => code,
-        Err(error) => fail(&error),
+    let (global, needs_cluster) = (cli.global.clone(), cli.command.needs_cluster());
+    let code = runtime.block_on(run(cli)).unwrap_or_else(|error| fail(&error));
+    if code != ExitCode::SUCCESS
+        && needs_cluster
+        && let Some(vm) = viz::vm_instead_of_cluster(&global)
+    {
+        terminal::say(&format!(
+            "The dev VM {vm} has no Kubernetes API: of weft's commands, only those of `weft viz` work with it, such as \
+             `weft viz check`."
+        ));
     }
+    code
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -50,15 +61,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Identity(args) => identity::run(&global, &args).await,
         Command::Authz(args) => authz::run(&global, &args).await,
         Command::Diagnostics(args) => diagnostics::run(&global, &args).await,
-        Command::Completion(args) => {
-            completion::run(&args, &mut Cli::command());
-            Ok(())
-        }
+        Command::Completion(args) => completion::run(&args, &mut Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("{} {error:#}", terminal::red("error:"));
+    terminal::say(&format!("{} {error:#}", terminal::red("error:")));
     ExitCode::FAILURE
 }

@@ -57,6 +57,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says something on stderr. Nothing is done if nobody reads it: the command goes on.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(stderr().lock(), "{text}");
+}
+
 /// Rows below a header, in columns as wide as their widest cell.
 pub(crate) fn table<const N: usize>(
     header: &[&str; N],

@@ -10,7 +10,7 @@ use kube::{Api, Client, api::ListParams};
 use crate::{
     global::Global,
     kubernetes::{self, PROXY_SELECTOR, explain},
-    terminal::print,
+    terminal::{print, say},
 };
 
 pub(crate) const CLIENT: &str = env!("CARGO_PKG_VERSION");
@@ -87,7 +87,7 @@ fn known<'a>(version: &'a Result<String>, global: &Global) -> &'a str {
         Ok(version) => version,
         Err(error) => {
             if global.verbose {
-                eprintln!("{error:#}");
+                say(&format!("{error:#}"));
             }
             "unavailable"
         }

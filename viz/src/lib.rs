@@ -13,6 +13,7 @@ mod fixed_proxy;
 mod kubernetes_taps;
 mod logging;
 mod metrics;
+mod missing;
 mod prometheus;
 mod proxies;
 mod query;

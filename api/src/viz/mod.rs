@@ -36,7 +36,7 @@ pub use self::{
     pods::{PodItem, PodProxy, PodProxyState, ServiceItem, ServicePort, TapState},
     policy::{PolicyRow, PolicyType},
     reference::{ResourceRef, ResourceType, UnknownType},
-    rows::{ActualStats, AuthzRow, PathStats, RouteRow, Split, StatRow},
+    rows::{ActualStats, AuthzRow, OutboundRow, PathStats, RouteRow, Split, StatRow},
     selector::Selector,
     tap::{Direction, SkippedPod, TapEnd, TapEvent, TapEventKind, TapMessage, TapQuery, Tls},
     topology::{NodeKind, OUTSIDE, Topology, TopologyEdge, TopologyNode},

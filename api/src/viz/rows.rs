@@ -41,6 +41,17 @@ pub struct RouteRow {
     pub spark: Option<Spark>,
 }
 
+/// What a resource sent, by the service that was asked and by who answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutboundRow {
+    /// `None` if no service was asked, but an address.
+    pub service: Option<ResourceRef>,
+    /// `None` if nobody in the cluster answered.
+    pub backend: Option<ResourceRef>,
+    pub http: HttpStats,
+    pub tcp: TcpStats,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActualStats {

@@ -59,7 +59,7 @@ impl Chart {
     pub(crate) fn render(&self, overrides: &Value, release: &Release) -> Result<Vec<Document>> {
         let values = coalesce(self.defaults()?, overrides);
         if let Some(schema) = self.file("values.schema.json") {
-            schema::check(schema, &values)?;
+            schema::check(self.name, schema, &values)?;
         }
         documents::split(self.name, render::render(self, &values, release)?)
     }

@@ -4,14 +4,14 @@ use anyhow::{Context, Result, bail};
 use regex::Regex;
 use serde_json::Value;
 
-/// Fails with all mistakes in `values`.
-pub(super) fn check(schema: &str, values: &Value) -> Result<()> {
+/// Fails with all mistakes in `values` of a chart.
+pub(super) fn check(chart: &str, schema: &str, values: &Value) -> Result<()> {
     let schema: Value = serde_json::from_str(schema).context("values.schema.json")?;
     let mut problems = Vec::new();
     walk(&schema, values, "", &mut problems);
     if !problems.is_empty() {
         bail!(
-            "the values are not valid:\n{}\nThe table of values is in deploy/charts/weft-control-plane/README.md.",
+            "the values are not valid:\n{}\nThe table of values is in deploy/charts/{chart}/README.md.",
             problems.iter().map(|problem| format!("- {problem}")).collect::<Vec<_>>().join("\n")
         );
     }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_schema_has_every_default_value() {
-        check(schema(), &CONTROL_PLANE.defaults().unwrap()).unwrap();
+        check("weft-control-plane", schema(), &CONTROL_PLANE.defaults().unwrap()).unwrap();
     }
 
     #[test]
@@ -148,7 +148,8 @@ mod tests {
             "identity": {"issuer": {"scheem": "kubernetes.io/tls"}},
             "proxyInit": {"ignoreInboundPorts": "80;443"},
         });
-        let text = check(schema(), &values).unwrap_err().to_string();
+        let text = check("weft-viz", schema(), &values).unwrap_err().to_string();
+        assert!(text.ends_with("is in deploy/charts/weft-viz/README.md."), "{text}");
         assert!(text.contains("- controllerReplicas: \"three\" is not of type integer\n"), "{text}");
         assert!(text.contains(
             "imagePullPolicy: \"Sometimes\" is not possible; use one of Always, IfNotPresent, Never"
@@ -161,7 +162,8 @@ mod tests {
 
     #[test]
     fn ports_are_numbers_and_ranges() {
-        let with = |ports: &str| check(schema(), &json!({"proxy": {"opaquePorts": ports}}));
+        let with =
+            |ports: &str| check("weft-control-plane", schema(), &json!({"proxy": {"opaquePorts": ports}}));
         for ports in ["", "25", "65535", "25,8000-8080", " 25 , 26 "] {
             with(ports).unwrap();
         }

@@ -21,7 +21,8 @@ pub(crate) struct ControlFlags {
     /// The pod of weft-control to ask; otherwise the first one that is ready
     #[arg(long, value_name = "POD", help_heading = "Control plane")]
     destination_pod: Option<String>,
-    /// Ask weft-control at this address rather than by forwarding a port of its pod
+    /// Ask weft-control at this address rather than by forwarding a port of its pod; the cluster's API is
+    /// asked for the trust anchors all the same
     #[arg(long, value_name = "IP:PORT", conflicts_with = "destination_pod", help_heading = "Control plane")]
     api_addr: Option<SocketAddr>,
 }

@@ -12,6 +12,16 @@ use crate::{global::Global, kubernetes::connect};
 
 /// Print what the control plane and the node proxies say
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  # The endpoints that the control plane tells proxies of a service
+  weft diagnostics endpoints web-svc.emojivoto.svc.cluster.local:80
+
+  # Who is let in to a port of a pod
+  weft -n emojivoto diagnostics policy pod/web-5f4b8d6c9-2xk8p 8080
+
+  # The metrics of the proxy that serves the pods of a deployment
+  weft -n emojivoto diagnostics proxy-metrics deploy/web")]
 pub(crate) struct DiagnosticsArgs {
     #[command(subcommand)]
     command: Command,

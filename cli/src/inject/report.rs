@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::workload::Workload;
-use crate::terminal::{green, stderr_colours, yellow};
+use crate::terminal::{self, green, stderr_colours, yellow};
 
 /// What is to be said about one object.
 pub(super) struct Entry {
@@ -96,12 +96,12 @@ pub(super) fn injected(entries: &[Entry], verbose: bool) {
         out.push('\n');
     }
     out.extend(entries.iter().map(|entry| entry.line("injected")));
-    eprintln!("{out}");
+    terminal::say(&out);
 }
 
 /// The report of `weft uninject`.
 pub(super) fn uninjected(entries: &[Entry]) {
     let mut out = String::from("\n");
     out.extend(entries.iter().map(|entry| entry.line("uninjected")));
-    eprintln!("{out}");
+    terminal::say(&out);
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
-use weft_api::viz::{Edge, ResourceRef, Secured};
+use weft_api::viz::{Edge, ResourceRef, ResourceType, Secured};
 
 use super::{
     access::Viz,
     format::NONE,
+    json::count,
     notes,
     options::{Output, OutputOption, VizOptions},
     resource::{Kind, Target, short},
@@ -30,10 +31,14 @@ Examples:
   # Between all pods of all namespaces
   weft viz edges po -A
 
+  # Between namespaces, and to one service
+  weft viz edges ns
+  weft viz edges svc/web-svc -n emojivoto
+
 SECURED is √ for mTLS between nodes, and within a node, where no TLS is needed; otherwise it is the reason why the
 connection is in plaintext, as docs/metrics.md explains it.")]
 pub(crate) struct EdgesArgs {
-    /// TYPE or TYPE/NAME
+    /// TYPE or TYPE/NAME; of services only svc/NAME
     #[arg(required = true, value_name = "RESOURCE")]
     resources: Vec<String>,
     /// Of all namespaces
@@ -45,6 +50,9 @@ pub(crate) struct EdgesArgs {
 
 pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArgs) -> Result<()> {
     let targets = Target::parse_all(&args.resources)?;
+    if targets.iter().any(|target| target.kind == SERVICES && target.name.is_none()) {
+        bail!("name one service, as in svc/web-svc; `weft viz edges deploy` shows all connections");
+    }
     let viz = Viz::connect(global, options).await?;
     let mut all: Vec<Edge> = Vec::new();
     for (at, target) in targets.iter().enumerate() {
@@ -60,7 +68,8 @@ pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArg
                 ("name", resource.name.as_str()),
             ]),
             None => {
-                if !args.all_namespaces {
+                // Without -n, namespaces are all namespaces.
+                if !args.all_namespaces && (target.kind != NAMESPACES || global.namespace.is_some()) {
                     query.push(("namespace", viz.namespace.as_str()));
                 }
                 if let Kind::One(kind) = target.kind {
@@ -72,7 +81,7 @@ pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArg
         if at == 0 {
             notes::about(&answer.meta);
         }
-        all.extend(answer.data);
+        all.extend(of_target(answer.data, target.kind, resource));
     }
     all.sort_by_key(|edge| {
         (
@@ -94,6 +103,48 @@ pub(crate) async fn edges(global: &Global, options: &VizOptions, args: &EdgesArg
         output if !all.is_empty() => print(&table(&all, output == Output::Wide).render()),
         _ => Ok(()),
     }
+}
+
+const NAMESPACES: Kind = Kind::One(ResourceType::Namespace);
+const SERVICES: Kind = Kind::One(ResourceType::Service);
+
+/// The edges of workloads as those of what was asked for.
+fn of_target(edges: Vec<Edge>, kind: Kind, resource: Option<ResourceRef>) -> Vec<Edge> {
+    match (kind, resource) {
+        (NAMESPACES, _) => merged(edges.into_iter().map(of_namespaces)),
+        (SERVICES, Some(service)) => merged(edges.into_iter().map(|edge| Edge {
+            destination: Some(service.clone()),
+            destination_label: None,
+            ..edge
+        })),
+        _ => edges,
+    }
+}
+
+/// The edge between the namespaces of its ends, which have many identities.
+fn of_namespaces(edge: Edge) -> Edge {
+    let namespace = |end: Option<ResourceRef>| end.map(|end| ResourceRef::namespace(end.namespace));
+    Edge {
+        source: namespace(edge.source),
+        destination: namespace(edge.destination),
+        client_id: None,
+        server_id: None,
+        ..edge
+    }
+}
+
+/// Edges that only differ in the number of connections as one.
+fn merged(edges: impl Iterator<Item = Edge>) -> Vec<Edge> {
+    let mut all: Vec<Edge> = Vec::new();
+    for edge in edges {
+        let same =
+            |other: &&mut Edge| Edge { open_connections: edge.open_connections, ..(**other).clone() } == edge;
+        match all.iter_mut().find(same) {
+            Some(other) => other.open_connections += edge.open_connections,
+            None => all.push(edge),
+        }
+    }
+    all
 }
 
 fn table(edges: &[Edge], wide: bool) -> Table {
@@ -178,7 +229,7 @@ fn json_text(edges: &[Edge]) -> Result<String> {
                 "server_id": edge.server_id,
                 "secured": state,
                 "no_tls_reason": reason,
-                "open_connections": edge.open_connections,
+                "open_connections": count(edge.open_connections),
             })
         })
         .collect();
@@ -187,8 +238,6 @@ fn json_text(edges: &[Edge]) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use weft_api::viz::ResourceType;
-
     use super::*;
 
     fn edges() -> Vec<Edge> {
@@ -240,6 +289,31 @@ web          voting   emojivoto   emojivoto   web.emojivoto   voting.emojivoto  
 not meshed   web      -           emojivoto   -               -                  no_tls_from_remote
 "
         );
+    }
+
+    #[test]
+    fn between_namespaces_all_connections_of_a_kind_are_one_row() {
+        let mut all = edges();
+        let other = Some(ResourceRef::new("emojivoto", ResourceType::Deployment, "emoji"));
+        all.push(Edge { destination: other, ..all[0].clone() });
+        let all = of_target(all, NAMESPACES, None);
+        assert_eq!(
+            table(&all, false).render(),
+            "\
+SRC          DST         SRC_NS      DST_NS      SECURED
+emojivoto    emojivoto   emojivoto   emojivoto   √
+not meshed   emojivoto   -           emojivoto   no_tls_from_remote
+"
+        );
+        assert_eq!(all[0].open_connections, 2.0);
+    }
+
+    #[test]
+    fn a_service_stands_for_the_workloads_behind_it() {
+        let service = ResourceRef::new("emojivoto", ResourceType::Service, "voting-svc");
+        let all = of_target(edges(), SERVICES, Some(service));
+        let text = table(&all[..1], false).render();
+        assert!(text.contains("\nweb   voting-svc   emojivoto   emojivoto   √\n"), "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod dashboard;
 mod edges;
 mod format;
 mod install;
+mod json;
 mod list;
 mod notes;
 mod options;
@@ -27,7 +28,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 pub(crate) use self::{
-    access::{Viz, on_vm},
+    access::{Viz, on_vm, vm_instead_of_cluster},
     options::VizOptions,
 };
 use crate::{check, global::Global};

@@ -4,11 +4,7 @@ use anyhow::Result;
 use weft_api::viz::{Meta, PodItem, PodProxyState, ResourceItem, Source, Window};
 
 use super::access::{Route, Viz, printable};
-
-/// Says something beside the output.
-pub(super) fn say(text: &str) {
-    eprintln!("{text}");
-}
+pub(super) use crate::terminal::say;
 
 /// Says what the figures of an answer lack.
 pub(super) fn about(meta: &Meta) {

@@ -49,7 +49,7 @@ fn window(text: &str) -> Result<Window, String> {
 pub(super) enum Output {
     #[default]
     Table,
-    /// More columns
+    /// More columns, where there are more
     Wide,
     Json,
 }

@@ -21,6 +21,8 @@ pub(super) enum Kind {
 }
 
 const KNOWN: &str = "deploy, sts, ds, rs, rc, job, cj, po, svc, ns or all";
+/// The types that only `weft viz stat` knows.
+const POLICIES: &str = "server, serverauthorization and authorizationpolicy";
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,13 +105,16 @@ fn parse_kind(word: &str) -> Result<Kind> {
     kind(word).ok_or_else(|| match word.to_ascii_lowercase().as_str() {
         "srv" | "server" | "servers" | "saz" | "serverauthorization" | "serverauthorizations" | "authzpolicy"
         | "authorizationpolicy" | "authorizationpolicies" => {
-            anyhow!("only `weft viz stat` and `weft viz authz` have figures of servers and authorizations, not of {word:?} here")
+            anyhow!(
+                "{word:?} is no resource with pods; `weft viz stat {word}` has figures of policies, and `weft viz authz` \
+                 those of one resource, such as deploy/web, by its policies"
+            )
         }
         "au" | "authority" | "authorities" => anyhow!(
             "{word:?} has no figures here; `weft viz stat svc` shows those of services, `weft viz routes` those of \
              authorities"
         ),
-        _ => anyhow!("{word:?} is no type of resource; write {KNOWN}"),
+        _ => anyhow!("{word:?} is no type of resource; write {KNOWN}; `weft viz stat` also knows {POLICIES}"),
     })
 }
 
@@ -178,7 +183,8 @@ mod tests {
     fn mistakes_say_what_is_possible() {
         let error = |words: &[&str]| format!("{:#}", parse(words).unwrap_err());
         assert!(error(&["deplyo"]).contains("deploy, sts"));
-        assert!(error(&["srv"]).contains("weft viz authz"));
+        assert!(error(&["deplyo"]).contains("serverauthorization"));
+        assert!(error(&["srv"]).contains("`weft viz stat srv` has figures of policies"));
         assert!(error(&["authority"]).contains("weft viz stat svc"));
         assert!(error(&["all/web"]).contains("takes no name"));
         assert!(error(&["deploy/../x"]).contains("cannot be the name"));

@@ -3,12 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use weft_api::viz::{ResourceRef, RouteRow, Selector};
+use weft_api::viz::{ActualStats, ResourceRef, RouteRow, Selector};
 
 use super::{
     access::Viz,
-    format::{self, NONE},
-    notes,
+    format, notes,
     options::{Output, OutputOption, VizOptions, WindowOption},
     resource::{Target, short},
     selector::{none, resources},
@@ -106,8 +105,8 @@ fn json_text(all: &[(ResourceRef, Vec<RouteRow>)]) -> Result<String> {
                     "authority": row.service,
                     "success": row.http.success_rate,
                     "rps": row.http.rps,
-                    "actual_success": row.actual.and_then(|actual| actual.success_rate),
-                    "actual_rps": row.actual.map(|actual| actual.rps),
+                    "actual_success": actual(row).success_rate,
+                    "actual_rps": actual(row).rps,
                     "latency_ms_p50": row.http.latency_ms.p50,
                     "latency_ms_p95": row.http.latency_ms.p95,
                     "latency_ms_p99": row.http.latency_ms.p99,
@@ -131,6 +130,11 @@ fn tables(all: &[(ResourceRef, Vec<RouteRow>)], actual: bool) -> String {
     tables.collect::<Vec<_>>().join("\n")
 }
 
+/// What was sent. Without retries, it is what the client saw.
+fn actual(row: &RouteRow) -> ActualStats {
+    row.actual.unwrap_or(ActualStats { success_rate: row.http.success_rate, rps: row.http.rps })
+}
+
 fn table(rows: &[RouteRow], actual: bool) -> String {
     let rates: &[&str] = if actual {
         &["EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS", "ACTUAL_RPS"]
@@ -145,10 +149,8 @@ fn table(rows: &[RouteRow], actual: bool) -> String {
         let [success, rps, p50, p95, p99] = format::http(Some(&row.http));
         let mut cells = vec![row.route.clone(), row.service.clone(), success, rps];
         if actual {
-            cells.extend(match row.actual {
-                Some(actual) => [format::percent(actual.success_rate), format::rps(actual.rps)],
-                None => [NONE, NONE].map(str::to_owned),
-            });
+            let ActualStats { success_rate, rps } = self::actual(row);
+            cells.extend([format::percent(success_rate), format::rps(rps)]);
         }
         cells.extend([p50, p95, p99]);
         table.row(cells);
@@ -158,7 +160,7 @@ fn table(rows: &[RouteRow], actual: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weft_api::viz::{ActualStats, HttpStats, LatencyMs, ResourceType};
+    use weft_api::viz::{HttpStats, LatencyMs, ResourceType};
 
     use super::*;
 
@@ -194,6 +196,15 @@ VoteDoughnut   voting-svc     0.00%   0.1rps           5ms           9ms        
         assert_eq!(heading[2..6], ["EFFECTIVE_SUCCESS", "EFFECTIVE_RPS", "ACTUAL_SUCCESS", "ACTUAL_RPS"]);
         let row: Vec<_> = text.lines().nth(2).unwrap_or_default().split_whitespace().collect();
         assert_eq!(row[2..6], ["100.00%", "1.0rps", "50.00%", "2.0rps"]);
+    }
+
+    #[test]
+    fn without_retries_the_actual_figures_are_those_of_the_client() {
+        let mut all = all();
+        all[0].1[1].actual = None;
+        let text = tables(&all, true);
+        let row: Vec<_> = text.lines().nth(2).unwrap_or_default().split_whitespace().collect();
+        assert_eq!(row[2..6], ["100.00%", "1.0rps", "100.00%", "1.0rps"]);
     }
 
     #[test]

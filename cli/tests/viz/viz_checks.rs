@@ -112,7 +112,7 @@ fn a_prometheus_that_is_away_is_a_failure() {
     let expected = [
         "viz extension self-check",
         "error",
-        "Prometheus does not answer; Does it run?",
+        "Prometheus does not answer. Does it run?",
         "weft-viz-metrics-api",
     ];
     finds(&server, &[], expected);

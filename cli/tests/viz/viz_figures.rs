@@ -173,7 +173,33 @@ fn problems_are_listed_and_are_no_failure_of_the_command() {
     );
     assert_eq!(output.status.code(), Some(0));
     let printed: Value = serde_json::from_str(&stdout(&server.viz(&["problems", "-o", "json"]))).unwrap();
-    assert_eq!(printed, json!([problem]));
+    let expected = json!([{
+        "id": "node-without-proxy:n2", "severity": "critical", "since": null, "summary": problem["summary"],
+        "kind": "node-without-proxy", "node": "n2", "meshed_pods": 3, "last_seen_at": null,
+    }]);
+    assert_eq!(printed, expected);
+    let output = server.viz(&["problems", "-n", "vault"]);
+    assert_eq!(stdout(&output), "", "a node is in no namespace");
+    assert!(stderr(&output).contains("No problems were found in the namespace vault"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_a_deployment_sent_is_shown_by_service_and_backend() {
+    let server = Server::start();
+    let end = |kind: &str, name: &str| json!({ "namespace": "default", "type": kind, "name": name });
+    let row = deployment("db", 1, 60.0);
+    server.answer(
+        "/api/outbound",
+        json!([{
+            "service": end("service", "db-svc"), "backend": end("deployment", "db"), "http": row["http"],
+            "tcp": row["tcp"],
+        }]),
+    );
+    let text = stdout(&server.viz(&["stat-outbound", "deploy/web"]));
+    assert!(text.contains("\nweb    svc/db-svc   [DEFAULT]   -      deploy/db    75.00%"), "{text}");
+    let output = server.viz(&["stat-outbound", "svc/web-svc"]);
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("Services send nothing"), "{}", stderr(&output));
 }
 
 #[test]
@@ -199,7 +225,19 @@ fn an_error_of_the_api_has_its_hint() {
     let server = Server::start();
     server.refuse(STAT, 503, "prometheus_unavailable", "Prometheus does not answer.", "Does its pod run?");
     let text = refusal(&server.viz(&["stat", "deploy"]));
-    assert!(text.contains("Prometheus does not answer; Does its pod run?"), "{text}");
+    assert!(text.contains("Prometheus does not answer. Does its pod run?"), "{text}");
+}
+
+#[test]
+fn what_is_not_found_in_the_default_namespace_may_be_in_another() {
+    let server = Server::start();
+    let says = "deployment web does not exist in namespace default.";
+    server.refuse(STAT, 404, "not_found", says, "Its name may be misspelt.");
+    let text = refusal(&server.viz(&["stat", "deploy/web"]));
+    assert!(text.contains("Its name may be misspelt. default is the default namespace"), "{text}");
+    assert!(text.contains("choose another with -n"), "{text}");
+    let text = refusal(&server.viz(&["stat", "deploy/web", "-n", "default"]));
+    assert!(!text.contains("choose another"), "{text}");
 }
 
 #[test]
@@ -281,15 +319,24 @@ fn mistakes_in_the_command_line_are_told_before_anything_is_asked() {
     let server = Server::start();
     for (words, says) in [
         (&["stat", "deplyo"][..], "no type of resource"),
-        (&["edges", "srv"], "weft viz authz"),
+        (&["edges", "svc"], "name one service"),
+        (&["edges", "srv"], "`weft viz stat srv` has figures of policies"),
+        (&["authz", "server"], "`weft viz authz` those of one resource, such as deploy/web"),
         (&["tap", "all"], "name a type of resources"),
         (&["top", "deploy/web", "--to", "nothing/web"], "no type of resource"),
     ] {
         let text = refusal(&server.viz(words));
         assert!(text.contains(says), "{text}");
     }
-    let output = server.viz(&["stat", "deploy", "-t", "5m"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("1m, 10m, 1h, 6h"), "{}", stderr(&output));
+    for (words, says) in [
+        (&["stat", "deploy", "-t", "5m"][..], "1m, 10m, 1h, 6h"),
+        (&["tap", "deploy", "--scheme", "ftp"], "possible values: http, https"),
+        (&["tap", "deploy", "--path", "api/vote"], "write /api/vote"),
+        (&["dashboard", "-p", "abc"], "write a number between 0 and 65535"),
+    ] {
+        let output = server.viz(words);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
     assert_eq!(server.requests(), [] as [&str; 0]);
 }

@@ -148,3 +148,18 @@ fn control_c_ends_a_tap_cleanly() {
     assert!(sent.success());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_reader_of_both_outputs_that_goes_away_is_no_error() {
+    let server = Server::start();
+    let dropped = json!({ "type": "dropped", "events": 1 });
+    server.tap((0..2000).map(|n| if n % 2 == 0 { dropped.clone() } else { call("1", "/x") }).collect());
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = server.command(&["tap", "deploy/web"]);
+    let mut child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    drop(command);
+    let mut first = String::new();
+    BufReader::new(reader).read_line(&mut first).unwrap();
+    assert!(!first.is_empty());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -108,8 +108,12 @@ fn next_call(mesh: &Mesh) -> Result<()> {
         }
         ensure!(client.is_open(), "the connection has ended");
         let resource = way.server_resource(port);
-        let refused =
-            [("direction", "inbound"), ("pod", way.server.name()), ("grpc_status", "7"), ("status_code", "200")];
+        let refused = [
+            ("direction", "inbound"),
+            ("pod", way.server.name()),
+            ("grpc_status", "7"),
+            ("status_code", "200"),
+        ];
         let failed = [refused.as_slice(), &[("classification", "failure"), ("srv_name", &resource)]].concat();
         proxy.expect_some("response_total", &failed)?;
         proxy.expect("response_total", &[refused.as_slice(), &[("classification", "success")]].concat(), 0.0)

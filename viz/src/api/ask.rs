@@ -14,6 +14,7 @@ use crate::{
     clock,
     cluster::ClusterView,
     figures::{ByEnds, Figures, Flow, MAX_SPARK_VALUES, Resolution, Span},
+    missing::missing,
     query::{Filter, Grouping, Level, Side, filters_of, label_of},
 };
 
@@ -151,21 +152,7 @@ impl Ask {
 
     /// Fails if a resource does not exist.
     pub(crate) fn must_exist(&self, resource: &ResourceRef) -> Result<(), Failure> {
-        if self.view.exists(resource) {
-            return Ok(());
-        }
-        let ResourceRef { namespace, kind, name } = resource;
-        let message = match kind {
-            ResourceType::Namespace => format!("Namespace {name} does not exist."),
-            _ => format!("{kind} {name} does not exist in namespace {namespace}."),
-        };
-        let owner = match kind {
-            ResourceType::ReplicaSet => ", or belong to a deployment, which stands for it",
-            ResourceType::Job => ", or belong to a cronjob, which stands for it",
-            _ => "",
-        };
-        Err(Failure::new(ErrorCode::NotFound, message)
-            .hint(format!("Its name may be misspelt, or it may have been deleted{owner}.")))
+        if self.view.exists(resource) { Ok(()) } else { Err(missing(resource)) }
     }
 
     /// The rows of an answer. Fails if there are none because something that the call names does not exist. What is gone

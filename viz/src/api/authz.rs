@@ -90,7 +90,7 @@ pub(super) async fn of(ask: &Ask, resource: Option<&ResourceRef>) -> Result<Vec<
         }
     };
     for sample in allowed.iter().filter(|sample| sample.value > 0.0) {
-        let name = named(&sample.labels, AUTHORIZATION);
+        let name = authorization_of(&sample.labels);
         row(&sample.labels, Some(name), sample.value, 0.0);
     }
     for sample in denied.iter().chain(denied_connections.iter()).filter(|sample| sample.value > 0.0) {
@@ -112,9 +112,35 @@ fn named(labels: &Labels, [kind, name]: [&str; 2]) -> String {
     }
 }
 
+/// With its kind: a ServerAuthorization and an AuthorizationPolicy may have the same name.
+fn authorization_of(labels: &Labels) -> String {
+    match AUTHORIZATION.map(|label| get(labels, label)) {
+        ["" | "default", _] => named(labels, AUTHORIZATION),
+        [kind, name] => format!("{kind}/{name}"),
+    }
+}
+
 fn route_of(labels: &Labels) -> String {
     match get(labels, ROUTE) {
         "" => "default".to_owned(),
         route => route.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorization(kind: &str, name: &str) -> String {
+        let labels = AUTHORIZATION.into_iter().zip([kind, name]);
+        authorization_of(&labels.map(|(label, value)| (label.to_owned(), value.to_owned())).collect())
+    }
+
+    #[test]
+    fn authorizations_of_two_kinds_with_one_name_are_told_apart() {
+        assert_eq!(authorization("serverauthorization", "web"), "serverauthorization/web");
+        assert_eq!(authorization("authorizationpolicy", "web"), "authorizationpolicy/web");
+        assert_eq!(authorization("default", "all-unauthenticated"), "default:all-unauthenticated");
+        assert_eq!(authorization("", ""), "-");
     }
 }

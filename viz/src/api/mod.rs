@@ -8,6 +8,7 @@ mod detail;
 mod edges;
 mod links;
 mod nodes;
+mod outbound;
 mod overview;
 mod pods;
 mod policy;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     detail::{definition, detail, of_path},
     edges::edges,
     nodes::nodes,
+    outbound::outbound,
     overview::overview,
     pods::{pods, services},
     policy::policy_reports,

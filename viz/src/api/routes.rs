@@ -22,10 +22,12 @@ pub(crate) async fn routes(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<RouteRow>
 async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
     let resource = ask.needed_resource()?;
     if let Some(to) = ask.to()? {
-        return outbound(&app, ask, ask.own_filters(&resource), filters_of(Side::Destination, &to)).await;
+        let to = filters_of(Side::Destination, &to);
+        return outbound(&app, ask, &resource.namespace, ask.own_filters(&resource), to).await;
     }
     if resource.kind == ResourceType::Service {
-        return outbound(&app, ask, Vec::new(), filters_of(Side::Destination, &resource)).await;
+        let to = filters_of(Side::Destination, &resource);
+        return outbound(&app, ask, &resource.namespace, Vec::new(), to).await;
     }
     let filters = filters_of(Side::Own, &resource);
     let rows = KINDS.iter().map(|metrics| inbound(ask, &filters, metrics));
@@ -90,14 +92,16 @@ async fn precise_latencies(ask: &Ask, filters: &[Filter], rows: &mut Rows) -> Re
     Ok(())
 }
 
-/// The service before a port of a resource, if there is only one.
+/// The service that leads to a port of a resource, if there is only one; otherwise the port.
 fn service_of(ask: &Ask, resource: &ResourceRef, port: &str) -> String {
     let pods = ask.view.pods_of(resource);
-    let has =
-        |service: &ServiceView| service.pods.iter().any(|pod| pods.iter().any(|own| Arc::ptr_eq(own, pod)));
+    let has = |service: &ServiceView| {
+        port.parse().is_ok_and(|port| service.pod_ports.contains(&port))
+            && service.pods.iter().any(|pod| pods.iter().any(|own| Arc::ptr_eq(own, pod)))
+    };
     let mut services = ask.view.services.iter().filter(|(_, service)| has(service));
     match (services.next(), services.next()) {
-        (Some(((_, name), _)), None) => format!("{name} (port {port})"),
+        (Some(((_, name), _)), None) => name.clone(),
         _ => format!("port {port}"),
     }
 }
@@ -138,10 +142,12 @@ async fn inbound(ask: &Ask, filters: &[Filter], metrics: &Metrics) -> Result<Row
     Ok(rows)
 }
 
-/// What was sent to a resource, by the service that was asked.
+/// What was sent to a resource, by the service that was asked. One of another namespace than `home` has that after its
+/// name.
 async fn outbound(
     app: &App,
     ask: &Ask,
+    home: &str,
     mut filters: Vec<Filter>,
     to: Vec<Filter>,
 ) -> Result<Vec<RouteRow>, Failure> {
@@ -155,7 +161,8 @@ async fn outbound(
         spark: sparks.remove(&ends),
         route: DEFAULT.to_owned(),
         service: match ends.into_iter().next().flatten() {
-            Some(service) => app.cluster.mesh.authority(&service.name, &service.namespace),
+            Some(service) if service.namespace == home => service.name,
+            Some(service) => format!("{}.{}", service.name, service.namespace),
             None => "-".to_owned(),
         },
         http,

@@ -11,9 +11,10 @@ use super::{
 use crate::query::{Filter, Kind, Query};
 
 /// The calls whose answers have figures of the window.
-const WITH_FIGURES: [&str; 10] = [
+const WITH_FIGURES: [&str; 11] = [
     "authz",
     "edges",
+    "outbound",
     "overview",
     "pods",
     "policy-reports",

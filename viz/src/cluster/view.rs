@@ -66,6 +66,8 @@ pub(crate) struct ServiceView {
     pub(crate) labels: BTreeMap<String, String>,
     /// The pods behind it, in its own namespace.
     pub(crate) pods: Vec<Arc<PodView>>,
+    /// The ports of its pods that it leads to.
+    pub(crate) pod_ports: BTreeSet<u16>,
 }
 
 impl ClusterView {
@@ -188,10 +190,10 @@ impl ClusterView {
         self.pods.insert((pod.namespace.clone(), pod.name.clone()), pod);
     }
 
-    fn service(
+    fn service<'a>(
         &self,
         object: &k8s_openapi::api::core::v1::Service,
-        indexed: Option<&index::Service>,
+        indexed: Option<&'a index::Service>,
     ) -> ServiceView {
         let spec = object.spec.as_ref();
         let port = |port: &k8s_openapi::api::core::v1::ServicePort| {
@@ -202,14 +204,16 @@ impl ClusterView {
             })
         };
         let endpoints = indexed.into_iter().flat_map(|service| service.ports()).flat_map(|(_, all)| all);
-        let names: BTreeSet<_> =
-            endpoints.filter_map(|endpoint| Some(&endpoint.pod.as_ref()?.name)).collect();
+        let of_pods =
+            |endpoint: &'a index::Endpoint| Some((&endpoint.pod.as_ref()?.name, endpoint.addr.port()));
+        let (names, pod_ports): (BTreeSet<_>, BTreeSet<_>) = endpoints.filter_map(of_pods).unzip();
         let pod = |name: &Name| self.pods.get(&(name.namespace.clone(), name.name.clone())).cloned();
         ServiceView {
             labels: object.metadata.labels.clone().unwrap_or_default(),
             cluster_ip: spec.and_then(|spec| spec.cluster_ip.clone()),
             ports: spec.into_iter().flat_map(|spec| spec.ports.iter().flatten()).filter_map(port).collect(),
             pods: names.into_iter().filter_map(pod).collect(),
+            pod_ports,
         }
     }
 }

@@ -77,7 +77,7 @@ impl FanOut {
         let targets = select(&self.context.cluster.borrow(), &query)?;
         let permit = self.permits.clone().try_acquire_owned().map_err(|_| {
             let text = format!("{MAX_TAPS} taps are open already");
-            Failure::new(ErrorCode::TooManyTaps, text).hint("close one, for example a page of the dashboard")
+            Failure::new(ErrorCode::TooManyTaps, text).hint("Close one, for example a page of the dashboard")
         })?;
         let (messages, stream) = mpsc::channel(4);
         let merge = Merge::new(self.context.clone(), query, question, messages, permit);

@@ -8,6 +8,8 @@ use weft_control::{
     model::Name,
 };
 
+use crate::missing::missing;
+
 /// The types by which a pod's owner is known, the most telling first.
 const OWNERS: [ResourceType; 7] = [
     ResourceType::Deployment,
@@ -41,16 +43,39 @@ pub(super) fn select(cluster: &Cluster, query: &TapQuery) -> Result<Targets, Fai
             (Some(reason), _) => targets.skip(&pod.name, reason),
         }
     }
-    let what = format!("{} {} in {}", query.kind, query.name, query.namespace);
+    let resource = || ResourceRef::new(query.namespace.as_str(), query.kind, query.name.as_str());
     match targets.skipped.first() {
-        None if targets.by_node.is_empty() => {
-            Err(Failure::new(ErrorCode::NotFound, format!("{what} has no pods")))
-        }
+        None if targets.by_node.is_empty() => Err(without_pods(&resource())),
         Some(first) if targets.by_node.is_empty() => {
-            let text = format!("no pod of {what} can be tapped, for example {}: {}", first.pod, first.reason);
-            Err(Failure::new(ErrorCode::TapDisabled, text))
+            Err(Failure::new(ErrorCode::TapDisabled, untappable(&resource(), first)))
         }
         _ => Ok(targets),
+    }
+}
+
+/// Workloads and namespaces are known by their pods only.
+fn without_pods(resource: &ResourceRef) -> Failure {
+    let ResourceRef { namespace, kind, name } = resource;
+    let text = match kind {
+        ResourceType::Pod => return missing(resource),
+        ResourceType::Service => format!("service {name} in namespace {namespace} has no pods."),
+        ResourceType::Namespace => format!("Namespace {name} does not exist, or has no pods."),
+        _ => format!("{kind} {name} does not exist in namespace {namespace}, or has no pods."),
+    };
+    Failure::new(ErrorCode::NotFound, text)
+}
+
+fn untappable(resource: &ResourceRef, example: &SkippedPod) -> String {
+    let ResourceRef { namespace, kind, name } = resource;
+    let SkippedPod { pod, reason } = example;
+    match kind {
+        ResourceType::Pod => format!("pod {name} in namespace {namespace} cannot be tapped: {reason}."),
+        ResourceType::Namespace => {
+            format!("no pod of namespace {name} can be tapped, for example {pod}: {reason}.")
+        }
+        _ => format!(
+            "no pod of {kind} {name} in namespace {namespace} can be tapped, for example {pod}: {reason}."
+        ),
     }
 }
 
@@ -72,10 +97,7 @@ fn pods_of(cluster: &Cluster, query: &TapQuery) -> Result<Vec<std::sync::Arc<Pod
     if *kind == ResourceType::Service {
         let service = Name { namespace: namespace.clone(), name: name.clone() };
         let Some(service) = cluster.service(&service) else {
-            return Err(Failure::new(
-                ErrorCode::NotFound,
-                format!("there is no service {name} in {namespace}"),
-            ));
+            return Err(missing(&ResourceRef::new(namespace.as_str(), *kind, name.as_str())));
         };
         let endpoints = service.ports().flat_map(|(_, endpoints)| endpoints);
         let pods: BTreeMap<_, _> = endpoints

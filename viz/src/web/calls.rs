@@ -40,6 +40,7 @@ pub(super) fn router(app: Arc<App>, stop: CancellationToken) -> Router {
         .route("/api/services", call("services", api::services))
         .route("/api/edges", call("edges", api::edges))
         .route("/api/routes", call("routes", api::routes))
+        .route("/api/outbound", call("outbound", api::outbound))
         .route("/api/authz", call("authz", api::authz))
         .route("/api/policy-reports", call("policy-reports", api::policy_reports))
         .route("/api/nodes", call("nodes", api::nodes))

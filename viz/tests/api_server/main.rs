@@ -191,7 +191,7 @@ fn a_user_with_the_right_taps(server: &ApiServer) {
         assert_eq!(message["skipped"][0]["pod"], "demo/web-1", "{first}");
     }
     let error = server.kubectl("bob", &["get", "--raw", &WEB.replace("web/tap", "absent/tap")]).unwrap_err();
-    assert!(error.contains("has no pods"), "{error}");
+    assert!(error.contains("deployment absent does not exist in namespace demo"), "{error}");
 }
 
 fn what_the_api_server_lets_pass_is_reviewed_again(server: &ApiServer) {

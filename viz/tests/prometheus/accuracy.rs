@@ -122,6 +122,35 @@ fn traffic_between_two_resources_is_what_its_source_saw() {
 }
 
 #[test]
+fn what_was_sent_is_known_by_service_and_by_backend() {
+    let world = world();
+    let sent = world.viz.data("/api/outbound?namespace=shop&type=deployment&name=bot&window=10m");
+    assert_eq!(sent.as_array().unwrap().len(), 1, "{sent}");
+    assert_eq!(
+        (&sent[0]["service"]["name"], &sent[0]["backend"]["name"]),
+        (&json!("web-svc"), &json!("web"))
+    );
+    assert_http(&sent[0]["http"], sum(shop::WEB_1, shop::WEB_2));
+    assert_eq!(sent[0]["tcp"]["openConnections"], 3.0);
+    let service = world.viz.data("/api/outbound?namespace=shop&type=service&name=web-svc&window=10m");
+    assert_eq!(service, json!([]), "a service sends nothing");
+}
+
+#[test]
+fn routes_name_services_as_they_are_called_in_their_namespace() {
+    let world = world();
+    for resource in [
+        "type=service&name=web-svc",
+        "type=deployment&name=bot&to_namespace=shop&to_type=service&to_name=web-svc",
+    ] {
+        let routes = world.viz.data(&format!("/api/routes?namespace=shop&{resource}&window=10m"));
+        assert_eq!(routes.as_array().unwrap().len(), 1, "{routes}");
+        assert_eq!(routes[0]["service"], "web-svc");
+        assert_http(&routes[0]["http"], sum(shop::WEB_1, shop::WEB_2));
+    }
+}
+
+#[test]
 fn the_map_has_an_edge_for_every_pair_and_its_worst_protection() {
     let world = world();
     let map = world.viz.data("/api/topology?namespace=shop&window=10m");

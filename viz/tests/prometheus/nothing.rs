@@ -20,6 +20,7 @@ fn what_does_not_exist_is_named() {
         (format!("tps-reports?{typo}"), "deployment typo does not exist in namespace shop."),
         (format!("edges?{typo}"), "deployment typo does not exist in namespace shop."),
         (format!("routes?{typo}"), "deployment typo does not exist in namespace shop."),
+        (format!("outbound?{typo}"), "deployment typo does not exist in namespace shop."),
         (format!("authz?{typo}"), "deployment typo does not exist in namespace shop."),
         ("edges?namespace=nowhere&type=deployment".to_owned(), "Namespace nowhere does not exist."),
         ("tps-reports?namespace=nowhere&type=deployment".to_owned(), "Namespace nowhere does not exist."),
@@ -77,7 +78,7 @@ fn figures_of_pods_whose_proxy_is_not_scraped_have_a_warning() {
     let expected = ["Figures of node n are missing: its proxy is not scraped."];
     wait_for("the warning", || warnings(&viz, "/api/tps-reports?type=pod") == expected);
     let web = "namespace=shop&type=deployment&name=web";
-    for path in ["edges", "routes", "authz"] {
+    for path in ["edges", "routes", "outbound", "authz"] {
         assert_eq!(warnings(&viz, &format!("/api/{path}?{web}")), expected, "{path}");
     }
     // It has no meshed pods.

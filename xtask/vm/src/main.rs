@@ -11,7 +11,16 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "weft-vm",
     version,
-    about = "A small cluster on this machine: nodes, pods and weft between them"
+    about = "A small cluster on this machine: nodes, pods and weft between them",
+    after_help = "\
+Examples:
+  # The demo, until Ctrl-C
+  weft-vm run
+
+  # A program inside a pod of it, from another terminal
+  weft-vm exec demo/client -- ip address
+
+`cargo xtask run` builds everything that is needed, and starts this program."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -36,13 +36,13 @@ impl VmContext {
         if !name.is_empty() {
             let names = names(&all);
             return all.into_iter().find(|context| context.name == name).ok_or_else(|| {
-                anyhow!("no dev VM {name:?} runs: {names}; `cargo xtask run` starts one with a dashboard")
+                anyhow!("no dev VM {name:?} runs ({names}); `cargo xtask run` starts one with a dashboard")
             });
         }
         match all.len() {
             0 => bail!("no dev VM with a dashboard runs; `cargo xtask run` starts one"),
             1 => Ok(all.remove(0)),
-            _ => bail!("several dev VMs run ({}); choose one with --vm=NAME", names(&all)),
+            _ => bail!("there are several dev VMs ({}); choose one with --vm=NAME", names(&all)),
         }
     }
 
@@ -68,9 +68,10 @@ impl VmContext {
 
 fn names(contexts: &[VmContext]) -> String {
     if contexts.is_empty() {
-        return "there is none".to_owned();
+        return "none runs".to_owned();
     }
-    contexts.iter().map(|context| context.name.as_str()).collect::<Vec<_>>().join(", ")
+    let names: Vec<_> = contexts.iter().map(|context| context.name.as_str()).collect();
+    format!("running: {}", names.join(", "))
 }
 
 fn list(folder: &Path) -> Result<Vec<VmContext>> {
@@ -119,7 +120,7 @@ mod tests {
         fs::create_dir(folder.path().join("without-viz")).unwrap();
         write(folder.path(), "run");
         write(folder.path(), "other");
-        assert_eq!(names(&list(folder.path()).unwrap()), "other, run");
+        assert_eq!(names(&list(folder.path()).unwrap()), "running: other, run");
     }
 
     #[test]

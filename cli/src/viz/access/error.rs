@@ -28,6 +28,17 @@ impl VizError {
     }
 }
 
+impl VizError {
+    /// Adds that the namespace, in which something was not found, is not one that the user has chosen.
+    pub(super) fn in_default_namespace(mut self, namespace: &str) -> Self {
+        if self.code == Some(ErrorCode::NotFound) {
+            let hint = self.hint.take().map(|hint| hint + " ").unwrap_or_default();
+            self.hint = Some(format!("{hint}{namespace} is the default namespace: choose another with -n."));
+        }
+        self
+    }
+}
+
 impl From<Failure> for VizError {
     fn from(error: Failure) -> Self {
         Self { code: Some(error.code), message: error.message, hint: error.hint }
@@ -38,7 +49,7 @@ impl fmt::Display for VizError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(printable(&self.message).trim_end_matches('.'))?;
         match &self.hint {
-            Some(hint) => write!(f, "; {}", printable(hint)),
+            Some(hint) => write!(f, ". {}", printable(hint)),
             None => Ok(()),
         }
     }
@@ -65,11 +76,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_and_the_hint_are_one_sentence() {
+    fn the_message_and_the_hint_are_two_sentences() {
         let body = br#"{"error":{"code":"prometheus_unavailable","message":"Prometheus does not answer.","hint":"Is its pod running?"}}"#;
         let error = VizError::read(StatusCode::SERVICE_UNAVAILABLE, body);
         assert_eq!(error.code, Some(ErrorCode::PrometheusUnavailable));
-        assert_eq!(error.to_string(), "Prometheus does not answer; Is its pod running?");
+        assert_eq!(error.to_string(), "Prometheus does not answer. Is its pod running?");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Viz {
     pub(crate) route: Route,
     /// The namespace of what a command is about, if it names none.
     pub(crate) namespace: String,
+    /// The namespace was chosen with -n.
+    is_chosen: bool,
     /// The connection that the last request left.
     idle: Mutex<Option<request::Sender>>,
 }
@@ -47,6 +49,11 @@ pub(crate) enum Route {
 /// Whether commands are about a dev VM.
 pub(crate) fn on_vm(global: &Global, options: &VizOptions) -> bool {
     options.vm.is_some() || (!names_a_cluster(global) && VmContext::only().is_some())
+}
+
+/// The name of the dev VM that runs, if there is no cluster.
+pub(crate) fn vm_instead_of_cluster(global: &Global) -> Option<String> {
+    if names_a_cluster(global) { None } else { VmContext::only().map(|context| context.name) }
 }
 
 impl Route {
@@ -79,7 +86,7 @@ impl Viz {
     pub(crate) async fn connect(global: &Global, options: &VizOptions) -> Result<Self> {
         let route = Route::choose(global, options).await?;
         let namespace = global.namespace.clone().unwrap_or_else(|| route.default_namespace().to_owned());
-        Ok(Self { route, namespace, idle: Mutex::new(None) })
+        Ok(Self { route, namespace, is_chosen: global.namespace.is_some(), idle: Mutex::new(None) })
     }
 
     /// The answer to a call of the API, such as `/api/edges`.
@@ -97,13 +104,18 @@ impl Viz {
         }
         let (status, body) = self.fetch(&path).await?;
         if !status.is_success() {
-            return Err(VizError::read(status, &body).into());
+            return Err(self.explained(VizError::read(status, &body)).into());
         }
         serde_json::from_slice(&body).with_context(|| {
             format!(
                 "the answer to {path} cannot be read: weft-viz and this tool may be of different versions"
             )
         })
+    }
+
+    /// An error of weft-viz, with what only this tool knows.
+    fn explained(&self, error: VizError) -> VizError {
+        if self.is_chosen { error } else { error.in_default_namespace(&self.namespace) }
     }
 
     async fn fetch(&self, path: &str) -> Result<(http::StatusCode, hyper::body::Bytes)> {
@@ -163,6 +175,6 @@ impl Viz {
 async fn dial(name: &str, url: &str) -> Result<TcpStream> {
     let host = request::host_of(url)?;
     TcpStream::connect(&host).await.with_context(|| {
-        format!("the dev VM {name} does not answer at {host}; does `cargo xtask run` still run?")
+        format!("the dev VM {name} does not answer at {host} (does `cargo xtask run` still run?)")
     })
 }

@@ -62,13 +62,17 @@ impl Viz {
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> anyhow::Error {
-        let error = anyhow::Error::new(VizError::read(status, body));
+        let error = self.explained(VizError::read(status, body));
+        // An error of weft-viz's own says what is wrong.
+        let is_missing = error.code.is_none() && status == StatusCode::NOT_FOUND;
+        let is_unavailable = is_missing || status == StatusCode::SERVICE_UNAVAILABLE;
+        let error = anyhow::Error::new(error);
         match (&self.route, status.as_u16()) {
             (Route::Cluster { .. }, 403) => error.context(
                 "the tap is not allowed: you need the right to `watch` the resource's `tap` in the API group \
                  tap.linkerd.io (docs/viz.md, \"Who may tap\")",
             ),
-            (Route::Cluster { viz_namespace, .. }, 404 | 503) => error.context(format!(
+            (Route::Cluster { viz_namespace, .. }, _) if is_unavailable => error.context(format!(
                 "the tap API is not available; is weft-viz installed in the namespace {viz_namespace}, and what does \
                  `weft viz check` say?"
             )),

@@ -41,7 +41,7 @@ pub(crate) struct DashboardArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "localhost")]
     address: String,
     /// The port at which it is reachable; 0: any. Without this option it is 50750, or any if that is in use
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", value_parser = port)]
     port: Option<u16>,
     /// What to open: the dashboard, Grafana, or nothing (only print the address)
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
@@ -58,6 +58,10 @@ enum Show {
     Weft,
     Grafana,
     Url,
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "write a number between 0 and 65535".to_owned())
 }
 
 const PORT: u16 = 50750;

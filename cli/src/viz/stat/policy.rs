@@ -8,8 +8,9 @@ use super::StatArgs;
 use crate::{
     terminal::print,
     viz::{
-        access::Viz,
+        access::{Route, Viz},
         format::{self, NONE},
+        json::count,
         notes,
         options::Output,
         table::{Align, Table},
@@ -83,6 +84,7 @@ pub(super) async fn stat(viz: &Viz, args: &StatArgs, targets: &[PolicyTarget]) -
     if all.is_empty() {
         let source = about.map(|meta| meta.source);
         notes::say(&notes::no_traffic(source, args.window.window, "traffic at such policies"));
+        notes::say(&format!("Are there any? {} lists them.", listing(viz, targets)));
     }
     match args.output.output {
         Output::Json => print(&json_text(&all)?),
@@ -91,6 +93,26 @@ pub(super) async fn stat(viz: &Viz, args: &StatArgs, targets: &[PolicyTarget]) -
                 all.chunk_by(|a, b| a.kind == b.kind).map(|rows| table(rows, args.all_namespaces).render());
             print(&tables.collect::<Vec<_>>().join("\n"))
         }
+    }
+}
+
+/// The command that lists policies of these kinds. weft-viz knows only those that had traffic.
+fn listing(viz: &Viz, targets: &[PolicyTarget]) -> String {
+    let mut kinds: Vec<_> = targets.iter().map(|target| target.kind).collect();
+    kinds.sort();
+    kinds.dedup();
+    let plurals: Vec<_> = kinds.into_iter().map(plural).collect();
+    match viz.route {
+        Route::Cluster { .. } => format!("`kubectl get {} -A`", plurals.join(",")),
+        Route::Vm(_) => "`grep -r policy.linkerd.io` in the folder of the manifests".to_owned(),
+    }
+}
+
+fn plural(kind: PolicyType) -> &'static str {
+    match kind {
+        PolicyType::Server => "servers.policy.linkerd.io",
+        PolicyType::ServerAuthorization => "serverauthorizations.policy.linkerd.io",
+        PolicyType::AuthorizationPolicy => "authorizationpolicies.policy.linkerd.io",
     }
 }
 
@@ -144,7 +166,7 @@ fn json_text(rows: &[PolicyRow]) -> Result<String> {
             "latency_ms_p50": http.and_then(|http| http.latency_ms.p50),
             "latency_ms_p95": http.and_then(|http| http.latency_ms.p95),
             "latency_ms_p99": http.and_then(|http| http.latency_ms.p99),
-            "tcp_open_connections": row.open_connections,
+            "tcp_open_connections": row.open_connections.map(count),
         })
     };
     Ok(format!("{}\n", serde_json::to_string_pretty(&rows.iter().map(row).collect::<Vec<_>>())?))

@@ -6,6 +6,7 @@ use weft_api::viz::{ResourceType, StatRow};
 
 use crate::viz::{
     format::{self, NONE},
+    json::count,
     resource::short,
     table::{Align, Table},
 };
@@ -101,7 +102,7 @@ struct JsonRow<'a> {
     latency_ms_p50: Option<f64>,
     latency_ms_p95: Option<f64>,
     latency_ms_p99: Option<f64>,
-    tcp_open_connections: Option<f64>,
+    tcp_open_connections: Option<u64>,
     tcp_read_bytes_rate: Option<f64>,
     tcp_write_bytes_rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +131,7 @@ fn json_row(row: &StatRow) -> JsonRow<'_> {
         latency_ms_p50: http.and_then(|http| http.latency_ms.p50),
         latency_ms_p95: http.and_then(|http| http.latency_ms.p95),
         latency_ms_p99: http.and_then(|http| http.latency_ms.p99),
-        tcp_open_connections: row.tcp.map(|tcp| tcp.open_connections),
+        tcp_open_connections: row.tcp.map(|tcp| count(tcp.open_connections)),
         tcp_read_bytes_rate: row.tcp.map(|tcp| tcp.read_bytes_per_second),
         tcp_write_bytes_rate: row.tcp.map(|tcp| tcp.write_bytes_per_second),
         apex: row.split.as_ref().map(|split| split.apex.as_str()),
@@ -213,6 +214,6 @@ emojivoto   web-1   Running      1/1   100.00%   1.0rps         0.5ms           
         assert_eq!(rows[0]["meshed"], "1/1");
         assert_eq!(rows[0]["success"], 0.875);
         assert_eq!(rows[0]["latency_ms_p99"], 10.0);
-        assert_eq!(rows[0]["tcp_open_connections"], 3.0);
+        assert!(text.contains("\"tcp_open_connections\": 3,"), "a count is an integer: {text}");
     }
 }

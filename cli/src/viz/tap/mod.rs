@@ -80,7 +80,9 @@ impl FromStr for TapOutput {
 }
 
 /// After so long without a call, the command says that it waits.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(5);
+/// Missing events are told not more often than this.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) async fn tap(global: &Global, options: &VizOptions, args: &TapArgs) -> Result<()> {
     let targets = args.calls.targets()?;
@@ -90,15 +92,29 @@ pub(crate) async fn tap(global: &Global, options: &VizOptions, args: &TapArgs) -
     let mut lines = Lines::new(args.output == TapOutput::Wide);
     let mut objects = Objects::default();
     let mut pods = 0;
+    let mut missing = Missing::default();
     let mut quiet = Some(Instant::now() + QUIET);
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         let update = tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            update = session.next() => update?,
+            _ = interrupt.recv() => {
+                missing.report(&args.calls);
+                return Ok(());
+            }
+            update = session.next() => match update {
+                Ok(update) => update,
+                Err(error) => {
+                    missing.report(&args.calls);
+                    return Err(error);
+                }
+            },
+            () = until(missing.due) => {
+                missing.report(&args.calls);
+                continue;
+            }
             () = until(quiet) => {
                 quiet = None;
-                say(&waiting(pods));
+                say(&waiting(pods, &args.calls.filters()));
                 continue;
             }
         };
@@ -122,9 +138,7 @@ pub(crate) async fn tap(global: &Global, options: &VizOptions, args: &TapArgs) -
                 pods = tapped;
                 say_skipped(&skipped);
             }
-            Update::Dropped(events) => say(&format!(
-                "{events} events are missing: there were more than --max-rps, or they were not read fast enough."
-            )),
+            Update::Dropped(events) => missing.add(events),
             Update::Note(note) => say(&note),
         }
     }
@@ -137,12 +151,40 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-fn waiting(pods: u32) -> String {
+/// Events that the server kept back and that were not told yet.
+#[derive(Debug, Default)]
+struct Missing {
+    events: u64,
+    due: Option<Instant>,
+    reported: Option<Instant>,
+}
+
+impl Missing {
+    /// The first are told at once.
+    fn add(&mut self, events: u64) {
+        self.events += events;
+        let due = self.reported.map_or_else(Instant::now, |reported| reported + REPORT_EVERY);
+        self.due.get_or_insert(due);
+    }
+
+    fn report(&mut self, calls: &CallOptions) {
+        self.due = None;
+        if self.events > 0 {
+            calls.say_missing(std::mem::take(&mut self.events));
+            self.reported = Some(Instant::now());
+        }
+    }
+}
+
+fn waiting(pods: u32, filters: &[String]) -> String {
     let pods = match pods {
         1 => "1 pod is tapped".to_owned(),
         n => format!("{n} pods are tapped"),
     };
-    format!("No call was seen yet; {pods}. Waiting.")
+    match filters {
+        [] => format!("No call was seen yet; {pods}. Waiting."),
+        filters => format!("No call has matched {} yet; {pods}. Waiting.", filters.join(" ")),
+    }
 }
 
 pub(crate) fn say_skipped(skipped: &[SkippedPod]) {
@@ -158,6 +200,29 @@ pub(crate) fn say_skipped(skipped: &[SkippedPod]) {
 #[cfg(test)]
 pub(crate) mod tests {
     use weft_api::viz::{Direction, ResourceRef, ResourceType, TapEnd, TapEvent, TapEventKind, Tls};
+
+    #[test]
+    fn a_tap_that_shows_nothing_names_its_filters() {
+        assert_eq!(super::waiting(1, &[]), "No call was seen yet; 1 pod is tapped. Waiting.");
+        let filters = ["--method GET".to_owned(), "--path /api".to_owned()];
+        assert_eq!(
+            super::waiting(2, &filters),
+            "No call has matched --method GET --path /api yet; 2 pods are tapped. Waiting."
+        );
+    }
+
+    #[test]
+    fn missing_events_are_summed_up_until_they_are_told() {
+        let mut missing = super::Missing::default();
+        missing.add(3);
+        assert!(missing.due.is_some_and(|due| due <= super::Instant::now()), "the first are told at once");
+        missing.reported = missing.due.take();
+        missing.events = 0;
+        missing.add(4);
+        missing.add(5);
+        assert_eq!(missing.events, 9);
+        assert_eq!(missing.due, missing.reported.map(|at| at + super::REPORT_EVERY));
+    }
 
     /// A call that fails.
     pub(crate) fn events() -> Vec<TapEvent> {

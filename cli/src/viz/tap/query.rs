@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use weft_api::viz::{ResourceRef, ResourceType, Selector};
 
-use crate::viz::{access::Viz, notes, resource::Target, selector::resources};
+use crate::viz::{access::Viz, notes, notes::say, resource::Target, selector::resources};
 
 /// Which calls are seen.
 #[derive(Debug, Args)]
@@ -25,16 +25,17 @@ pub(crate) struct CallOptions {
     #[arg(long, value_name = "RPS", default_value_t = 100.0, value_parser = rate)]
     max_rps: f64,
     /// Only requests with this scheme: http or https
-    #[arg(long, value_name = "SCHEME")]
+    #[arg(long, value_name = "SCHEME", value_parser = ["http", "https"])]
     scheme: Option<String>,
     /// Only requests with this method
-    #[arg(long, value_name = "METHOD")]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
     method: Option<String>,
-    /// Only requests with this authority (the Host), such as web-svc.emojivoto:80
-    #[arg(long, value_name = "AUTHORITY")]
+    /// Only requests with this authority (the Host) as the client wrote it, such as web-svc.emojivoto; with a port only
+    /// if the client wrote one
+    #[arg(long, value_name = "AUTHORITY", value_parser = authority)]
     authority: Option<String>,
-    /// Only requests whose path begins like this
-    #[arg(long, value_name = "PATH")]
+    /// Only requests whose path begins like this, such as /api
+    #[arg(long, value_name = "PATH", value_parser = path)]
     path: Option<String>,
 }
 
@@ -42,6 +43,27 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 100.0 => Ok(rate),
         _ => Err("write a number above 0, and at most 100".to_owned()),
+    }
+}
+
+fn method(text: &str) -> Result<String, String> {
+    match http::Method::from_bytes(text.to_uppercase().as_bytes()) {
+        Ok(method) => Ok(method.to_string()),
+        Err(_) => Err("this is no method of HTTP; write one such as GET".to_owned()),
+    }
+}
+
+fn authority(text: &str) -> Result<String, String> {
+    match text.parse::<http::uri::Authority>() {
+        Ok(authority) if !authority.as_str().contains('@') => Ok(text.to_owned()),
+        _ => Err("no request has it; write HOST or HOST:PORT, without http:// and without a path".to_owned()),
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("no path begins like this; write /{text}")),
     }
 }
 
@@ -55,6 +77,27 @@ impl CallOptions {
     /// The resources as they were written.
     pub(crate) fn words(&self) -> String {
         self.resources.join(" ")
+    }
+
+    /// The options that leave calls out, as they were written.
+    pub(crate) fn filters(&self) -> Vec<String> {
+        let all = [
+            ("to", &self.to),
+            ("scheme", &self.scheme),
+            ("method", &self.method),
+            ("authority", &self.authority),
+            ("path", &self.path),
+        ];
+        all.iter().filter_map(|(name, value)| Some(format!("--{name} {}", value.as_ref()?))).collect()
+    }
+
+    /// Says that the server kept events back.
+    pub(crate) fn say_missing(&self, events: u64) {
+        let what = if events == 1 { "1 event is missing" } else { &format!("{events} events are missing") };
+        say(&format!(
+            "{what}: there were more requests than --max-rps {} lets through, or they were not read fast enough.",
+            self.max_rps
+        ));
     }
 
     /// A path of the tap API for each resource.
@@ -146,6 +189,20 @@ mod tests {
             path,
             "/apis/tap.linkerd.io/v1alpha1/watch/namespaces/shop/tap?namespace=shop&type=namespace&name=shop&max_rps=100"
         );
+    }
+
+    #[test]
+    fn filters_that_no_request_matches_are_refused() {
+        assert_eq!(method("get"), Ok("GET".to_owned()));
+        assert!(method("G T").is_err());
+        for good in ["web-svc.emojivoto", "web-svc.emojivoto:80", "[fd00::1]:80"] {
+            assert_eq!(authority(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "http://web-svc", "web-svc/api", "user@web-svc"] {
+            assert!(authority(bad).is_err(), "{bad}");
+        }
+        assert_eq!(path("/api"), Ok("/api".to_owned()));
+        assert!(path("api/vote").unwrap_err().contains("write /api/vote"));
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(crate) async fn top(global: &Global, options: &VizOptions, args: &TopArgs) -
             ratatui::restore();
             result
         }
-        output => write(&mut state, &mut session, output == Some(TopOutput::Json)).await,
+        output => write(&mut state, &mut session, &args.calls, output == Some(TopOutput::Json)).await,
     }
 }
 
@@ -154,7 +154,7 @@ fn take(state: &mut State, update: Update) {
 }
 
 /// Prints what was counted, again and again.
-async fn write(state: &mut State, session: &mut Session, json: bool) -> Result<()> {
+async fn write(state: &mut State, session: &mut Session, options: &CallOptions, json: bool) -> Result<()> {
     let mut ticks = tokio::time::interval(PRINT_EVERY);
     ticks.tick().await;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -167,8 +167,9 @@ async fn write(state: &mut State, session: &mut Session, json: bool) -> Result<(
                 update => take(state, update),
             },
             _ = ticks.tick() => {
-                if std::mem::take(&mut state.dropped) > 0 {
-                    say("Some events are missing: there were more than --max-rps.");
+                match std::mem::take(&mut state.dropped) {
+                    0 => {}
+                    events => options.say_missing(events),
                 }
                 match (json, state.calls.total()) {
                     (true, _) => print(&plain::json_line(state)?)?,

@@ -78,7 +78,7 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, state: &mut State, rows: &[(Key
 /// Columns between which there is room for the others, on a narrow terminal. The one that is sorted by stays.
 fn fitting(mut columns: Vec<Column>, sort: Column, width: u16) -> Vec<Column> {
     let dropped: &[Column] = match width {
-        0..70 => &[Column::Source, Column::Method, Column::Best, Column::Worst, Column::Last],
+        0..70 => &[Column::Method, Column::Best, Column::Worst, Column::Last],
         70..100 => &[Column::Best, Column::Worst],
         _ => &[],
     };
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_narrow_terminal_the_end_of_the_path_and_the_figures_stay() {
+    fn on_a_narrow_terminal_both_ends_the_end_of_the_path_and_the_figures_stay() {
         let mut state = State::new("deploy/web".to_owned(), Summing::default());
         for event in events() {
             state.calls.add(&event);
@@ -251,8 +251,8 @@ mod tests {
         assert_eq!(
             screen(&mut state, 60, 5)[2..4],
             [
-                "Destination  Path                      Count▼   Success Rate",
-                "voting-1     …ingService/VoteDoughnut       1          0.00%",
+                "Source  Destination  Path              Count▼   Success Rate",
+                "web-1   voting-1     …ce/VoteDoughnut       1          0.00%",
             ]
         );
     }

@@ -48,7 +48,7 @@ impl Access {
                 match secret.is(token) {
                     true => Ok(TOKEN_USER.to_owned()),
                     false => Err(Failure::new(ErrorCode::Forbidden, "the token of this request is not the tap token")
-                        .hint("send `authorization: Bearer TOKEN` with the content of the token file, which only its owner can read")),
+                        .hint("Send `authorization: Bearer TOKEN` with the content of the token file, which only its owner can read")),
                 }
             }
         }

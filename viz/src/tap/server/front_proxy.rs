@@ -68,7 +68,7 @@ impl FrontProxy {
     pub(super) fn user(&self, certificate: &ClientCertificate, headers: &HeaderMap) -> Result<User, Failure> {
         let forbidden = |text: &str| {
             Failure::new(ErrorCode::Forbidden, text)
-                .hint("go through the Kubernetes API server, as kubectl does")
+                .hint("Go through the Kubernetes API server, as kubectl does")
         };
         let settings = self.settings().ok_or_else(|| {
             Failure::new(ErrorCode::ClusterUnavailable, "the API server's front proxy is not known yet")

@@ -67,7 +67,7 @@ impl Reviews {
         let text =
             format!("{} may not watch {plural}/tap of {GROUP} in namespace {namespace}{reason}", user.name);
         Err(Failure::new(ErrorCode::Forbidden, text)
-            .hint("bind the user to the ClusterRole weft-viz-tap-admin, or to one of your own"))
+            .hint("Bind the user to the ClusterRole weft-viz-tap-admin, or to one of your own"))
     }
 
     async fn ask(&self, question: &Question) -> Result<(bool, String), Failure> {

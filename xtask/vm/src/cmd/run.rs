@@ -40,6 +40,16 @@ const DEMO_FAULT: (&str, &str) = ("emojivoto", "voting");
 
 /// Arguments of `weft-vm run`.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  # The demo on three nodes
+  weft-vm run --nodes 3
+
+  # Manifests of your own, with a service that this machine reaches
+  weft-vm run --manifests ./manifests --forward shop/web:80
+
+  # Whether everything works: prints the tables once, and ends
+  weft-vm run --once")]
 pub(crate) struct Args {
     /// Wait until the metrics prove traffic between nodes (mTLS) and within a node, print the tables and end. Of the
     /// demo, also HTTP and gRPC, and the failing votes
