@@ -23,7 +23,7 @@ export function Totals({ data }: { data: Overview }) {
       <Figure label="Requests per second" value={rate(totals.http.rps)} chart={<Sparkline values={series.rps} />} />
       <Figure label="P99 latency" value={millis(totals.http.latencyMs.p99)} chart={<Sparkline values={series.p99} />} />
       <Figure label="Meshed pods" value={`${count(totals.pods.meshed)} of ${count(totals.pods.running)}`} chart={<MeshedBar {...totals.pods} />} />
-      <Figure label="Secured between meshed pods" value={percent(securedShare)} chart={<ShareBar share={securedShare ?? 0} />}
+      <Figure label="Secured in the mesh" title="Connections between meshed pods that are secured" value={percent(securedShare)} chart={<ShareBar share={securedShare ?? 0} />}
         note={outside > 0 && <><Icon name="unlock" size={14} /> {plural(outside, "open connection")} from outside in plaintext</>} />
       <Figure label="Nodes with a proxy" value={`${totals.nodes.withProxy} of ${totals.nodes.total}`} chart={<ShareBar share={totals.nodes.total > 0 ? totals.nodes.withProxy / totals.nodes.total : 0} />} />
     </dl>
@@ -31,11 +31,11 @@ export function Totals({ data }: { data: Overview }) {
 }
 
 /** `note` is what the figure leaves out. */
-function Figure({ label, value, chart, note }: { label: string; value: ReactNode; chart?: ReactNode; note?: ReactNode }) {
+function Figure({ label, title = label, value, chart, note }: { label: string; title?: string; value: ReactNode; chart?: ReactNode; note?: ReactNode }) {
   const to = useTo();
   return (
     <div className={styles.figure}>
-      <dt title={label}>{label}</dt>
+      <dt title={title}>{label}</dt>
       <dd className={styles.value}>{value}</dd>
       {chart && <dd className={styles.chart}>{chart}</dd>}
       {note && <dd className={styles.note}><Link to={to("/topology", { as: "list" })}>{note}</Link></dd>}
