@@ -23,8 +23,7 @@ Examples:
   # For a program: kind and the resources that each problem concerns
   weft viz problems -o json
 
-These are the problems of all namespaces, found in the figures of the last minute. A problem stays in the list for one
-more minute, so it is gone two minutes after its cause at the latest, and after the next renewal if it is a certificate.
+These are the problems of all namespaces, and of the last minutes; a problem stays for a minute after it was last seen.
 The exit code is 0 whether there are problems or not. `weft check` looks at the installation.")]
 pub(crate) struct ProblemsArgs {
     #[command(flatten)]
