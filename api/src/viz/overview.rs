@@ -32,12 +32,16 @@ pub struct NodeCount {
     pub with_proxy: u32,
 }
 
-/// Connections between meshed pods.
+/// Open connections between meshed pods, and to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SecuredCount {
-    /// Those that are secured.
+    /// Those between meshed pods that are secured.
     pub connections: f64,
+    /// Those between meshed pods.
     pub total: f64,
+    /// Those in plaintext from what is not meshed, the node left out.
+    pub plaintext_from_outside: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,8 +71,10 @@ pub enum ProblemKind {
     SuccessRate {
         resource: ResourceRef,
         success_rate: f64,
-        /// Of the hour before.
+        /// Of the hour before, or of as much of it as is known.
         baseline: Option<f64>,
+        /// How much that is.
+        baseline_seconds: f64,
         rps: f64,
         worst: Option<PathStats>,
     },
@@ -77,6 +83,7 @@ pub enum ProblemKind {
         p99_ms: f64,
         #[serde(rename = "baselineP99Ms")]
         baseline_p99_ms: f64,
+        baseline_seconds: f64,
         rps: f64,
     },
     Plaintext {

@@ -79,7 +79,7 @@ async fn processes(app: &App, ask: &Ask) -> Result<Vec<ComponentItem>, Failure> 
         async move {
             let samples = ask.figures.instant(&query, ask.at).await?;
             let pod = |sample: &crate::query::Sample| ComponentPod {
-                name: format!("{name}-{}", get(&sample.labels, label)),
+                name: named(name, get(&sample.labels, label)),
                 phase: "Running".into(),
                 ready: true,
                 restarts: 0,
@@ -102,7 +102,23 @@ async fn processes(app: &App, ask: &Ask) -> Result<Vec<ComponentItem>, Failure> 
     Ok(control.into_iter().chain(proxies).collect())
 }
 
+/// The name of one process of a component; an instance may be called like its component already.
+fn named(component: &str, instance: &str) -> String {
+    if instance.starts_with(component) { instance.to_owned() } else { format!("{component}-{instance}") }
+}
+
 fn sorted(mut pods: Vec<ComponentPod>) -> Vec<ComponentPod> {
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     pods
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_is_called_like_its_component_is_not_named_twice() {
+        assert_eq!(named("weft-control", "weft-control"), "weft-control");
+        assert_eq!(named("weft-proxy", "node-a"), "weft-proxy-node-a");
+    }
 }

@@ -14,7 +14,7 @@ use crate::{cluster::ClusterView, figures::Flow, query::Level};
 pub(crate) async fn overview(app: Arc<App>, ask: Arc<Ask>) -> Result<Overview, Failure> {
     let scope = Scope {
         outbound: vec![Vec::new()],
-        inbound: None,
+        inbound: Some(Vec::new()),
         level: Level::Workload,
         addresses: false,
         seconds: ask.window.length().as_secs(),
@@ -47,15 +47,24 @@ pub(crate) async fn overview(app: Arc<App>, ask: Arc<Ask>) -> Result<Overview, F
     })
 }
 
-/// Connections between meshed pods.
+/// Open connections between meshed pods, and those in plaintext from what is not meshed.
 fn secured(view: &ClusterView, links: &Links) -> SecuredCount {
     let mut count = SecuredCount::default();
     for (link, counts) in links {
         let Some(destination) = &link.destination else { continue };
-        if problems::is_meshed(view, destination) {
-            let open = counts.open.round();
-            count.total += open;
-            count.connections += if matches!(link.secured, Secured::Plaintext { .. }) { 0.0 } else { open };
+        // Health checks of the node are no traffic of the application.
+        if link.is_from_node() || !problems::is_meshed(view, destination) {
+            continue;
+        }
+        let open = counts.open.round();
+        let is_plaintext = matches!(link.secured, Secured::Plaintext { .. });
+        match &link.source {
+            Some(_) => {
+                count.total += open;
+                count.connections += if is_plaintext { 0.0 } else { open };
+            }
+            None if is_plaintext => count.plaintext_from_outside += open,
+            None => {}
         }
     }
     count

@@ -49,6 +49,7 @@ pub(crate) async fn topology(_: Arc<App>, ask: Arc<Ask>) -> Result<Topology, Fai
         members.extend([source.clone(), target.clone()]);
     }
     let nodes = members.into_iter().map(|member| node(&ask, member, &received)).collect();
+    let nodes = ask.explain_none(nodes)?;
     let edges = pairs.into_iter().map(|(pair, traffic)| edge(pair, traffic)).collect();
     Ok(Topology { nodes, edges })
 }

@@ -52,7 +52,8 @@ pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
     }
     // A failure to tell would be a failure of the answer, too.
     let _ = tokio::time::timeout(LIMIT, not_scraped(app, ask)).await;
-    let known = tokio::time::timeout(LIMIT, known(ask)).await.ok().flatten();
+    let length = ask.window.length().as_secs();
+    let known = tokio::time::timeout(LIMIT, known(ask, length)).await.ok().flatten();
     let (window, interval) = (ask.window.length().as_secs_f64(), app.settings.scrape_interval.as_secs_f64());
     if let Some(known) = known.filter(|known| is_too_short(*known, window, interval)) {
         let message = format!("The figures are of the last {}: {source} has none of before.", words(known));
@@ -105,20 +106,20 @@ async fn not_scraped(app: &App, ask: &Ask) -> Option<()> {
     Some(())
 }
 
-/// For how many seconds there are figures of the proxies.
-async fn known(ask: &Ask) -> Option<f64> {
-    let query = Query::new("process_start_time_seconds", Kind::FirstSeen(ask.window.length().as_secs()))
+/// For how many of the last `seconds` there are figures of the proxies.
+pub(super) async fn known(ask: &Ask, seconds: u64) -> Option<f64> {
+    let query = Query::new("process_start_time_seconds", Kind::FirstSeen(seconds))
         .filter(Filter::is("job", "weft-proxy"));
     let samples = ask.figures.instant(&query, ask.at).await.ok()?;
     samples.iter().map(|sample| ask.at as f64 - sample.value).max_by(f64::total_cmp)
 }
 
 /// Two scrapes, and the steps in which the beginning is looked for, make no difference.
-fn is_too_short(known: f64, window: f64, interval: f64) -> bool {
+pub(super) fn is_too_short(known: f64, window: f64, interval: f64) -> bool {
     known + Kind::seen_step(window as u64) as f64 + 2.0 * interval < window
 }
 
-fn words(seconds: f64) -> String {
+pub(super) fn words(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("{:.0} s", s.max(0.0)),
         s if s < 5400.0 => format!("{:.0} minutes", s / 60.0),

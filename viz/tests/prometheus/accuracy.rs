@@ -211,8 +211,13 @@ fn problems_are_found_and_the_worst_comes_first() {
     let refused = of("pod-not-served");
     assert_eq!(refused["reason"], "its namespace cannot be found");
     assert_eq!(kinds.len(), 4, "{kinds:?}");
-    // One of the seven connections between meshed pods is in plaintext.
-    assert_eq!(overview["totals"]["secured"], json!({ "connections": 6.0, "total": 7.0 }));
+    // One of the seven connections between meshed pods is in plaintext, and four come from outside.
+    assert_eq!(
+        overview["totals"]["secured"],
+        json!({ "connections": 6.0, "total": 7.0, "plaintextFromOutside": 4.0 })
+    );
+    let denied_a_minute = denied["rps"].as_f64().unwrap() * 60.0;
+    assert!((denied_a_minute / shop::DENIED - 1.0).abs() < TOLERANCE, "{denied}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ pub(crate) const WEB_2: (u64, u64) = (352, 48);
 pub(crate) const WEB_RATE: f64 = 0.88;
 /// Of what `store` answered: all is well.
 pub(crate) const STORE: (u64, u64) = (500, 0);
+/// Requests that `store` denied to `bot`.
+pub(crate) const DENIED: f64 = 30.0;
 
 pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
@@ -126,7 +128,7 @@ pub(crate) fn page(share: f64) -> String {
     ] {
         writeln!(text, "tcp_open_connections{{{labels},peer=\"{peer}\"}} {open}").unwrap();
     }
-    let denied = (30.0 * share).round();
+    let denied = (DENIED * share).round();
     let client = format!("client_id=\"bot.shop.{ID}\"");
     writeln!(text, "inbound_http_authz_deny_total{{{},{client}}} {denied}", inbound(store)).unwrap();
     text.push_str("process_start_time_seconds 1700000000\nproxy_build_info{version=\"1.2.3\"} 1\n");

@@ -1,5 +1,6 @@
 //! What is wrong now.
 
+mod before;
 mod health;
 mod history;
 mod traffic;

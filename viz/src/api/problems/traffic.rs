@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use weft_api::viz::{Failure, ProblemKind, ResourceRef, Secured, Severity, Source};
 
-use super::{Found, is_meshed, name_of};
+use super::{
+    Found,
+    before::{percent, seconds_before, when},
+    is_meshed, name_of,
+};
 use crate::{
     api::{
         App, Ask,
@@ -16,8 +20,8 @@ use crate::{
     query::{Kind, Level, Query, Side, get},
 };
 
-const WINDOW: u64 = 60;
-const HOUR: u64 = 3600;
+pub(super) const WINDOW: u64 = 60;
+pub(super) const HOUR: u64 = 3600;
 /// Fewer requests say nothing.
 const MIN_REQUESTS: f64 = 10.0;
 const GOOD: f64 = 0.95;
@@ -25,8 +29,6 @@ const CRITICAL: f64 = 0.9;
 /// How much slower a workload has to be than in the hour before.
 const SLOWER: f64 = 2.0;
 const SLOWER_MS: f64 = 10.0;
-/// For how long something that was denied is a problem.
-const DENIED_WINDOW: u64 = 300;
 
 /// Workloads that fail, or are slower than they were.
 pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
@@ -46,6 +48,7 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
         let is_slow = *now > before * SLOWER && *now >= before + SLOWER_MS && enough(counts_before.get(ends));
         is_slow.then_some((*now, *before))
     };
+    let before = seconds_before(app, ask).await;
     let mut found = Vec::new();
     for (ends, total) in counts.iter().filter(|(_, total)| enough(Some(total))) {
         let Some(Some(resource)) = ends.first() else { continue };
@@ -56,18 +59,19 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
             let worst =
                 worst_of(app, ask, &ask.view.pods_of(resource), WINDOW as f64).await.into_iter().next();
             let severity = if rate < CRITICAL { Severity::Critical } else { Severity::Warning };
-            let percent = rate * 100.0;
             found.push(Found {
                 id: format!("success-rate:{resource}"),
                 severity,
                 summary: format!(
-                    "{} answers only {percent:.1} % of its requests without failure.",
-                    name_of(resource)
+                    "{} answers only {} of its requests without failure.",
+                    name_of(resource),
+                    percent(rate)
                 ),
                 kind: ProblemKind::SuccessRate {
                     resource: resource.clone(),
                     success_rate: rate,
                     baseline,
+                    baseline_seconds: before,
                     rps,
                     worst,
                 },
@@ -75,18 +79,20 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
                 weight: total.0,
             });
         }
-        if let Some((now, before)) = is_slow(ends) {
+        if let Some((p99, baseline)) = is_slow(ends) {
             found.push(Found {
                 id: format!("latency:{resource}"),
                 severity: Severity::Warning,
                 summary: format!(
-                    "{}: the slowest 1 % of requests take more than {now:.0} ms; in the hour before it was {before:.0} ms.",
-                    name_of(resource)
+                    "{}: the slowest 1 % of requests take more than {p99:.0} ms; {} it was {baseline:.0} ms.",
+                    name_of(resource),
+                    when(before)
                 ),
                 kind: ProblemKind::Latency {
                     resource: resource.clone(),
-                    p99_ms: now,
-                    baseline_p99_ms: before,
+                    p99_ms: p99,
+                    baseline_p99_ms: baseline,
+                    baseline_seconds: before,
                     rps,
                 },
                 since: None,
@@ -179,11 +185,11 @@ fn in_plaintext(view: &ClusterView, links: &Links) -> Vec<Found> {
     sums.into_iter().map(found).collect()
 }
 
-/// Connections and requests that policy denied.
+/// Connections and requests that policy denied within the last minute.
 pub(super) async fn denied(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
     let own = ask.grouping(Side::Own, Level::Workload);
     let run = |metric| {
-        let query = Query::new(metric, Kind::Increase(DENIED_WINDOW)).by(own.labels()).by(["client_id"]);
+        let query = Query::new(metric, Kind::Increase(WINDOW)).by(own.labels()).by(["client_id"]);
         async move { ask.figures.instant(&query, ask.at).await }
     };
     let (requests, connections) =
@@ -204,7 +210,7 @@ pub(super) async fn denied(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> 
             kind: ProblemKind::Denied {
                 source: client.as_deref().and_then(|client| source_of(app, ask, client)),
                 client_id: client,
-                rps: count / DENIED_WINDOW as f64,
+                rps: count / WINDOW as f64,
                 resource,
             },
             since: None,

@@ -16,12 +16,13 @@ function countPods(of: SimWorkload[]): PodCount {
 export function overview(query: Query): Overview {
   const http = httpOf(links, query.at, SECONDS[query.window]);
   const between = links.filter((l) => l.from?.meshed && l.to.meshed);
+  const outside = links.filter((l) => !l.from?.meshed && l.to.meshed && l.secured.state === "plaintext");
   const connections = (of: typeof links) => of.reduce((sum, l) => sum + l.connections, 0);
   return {
     totals: {
       namespaces: new Set(workloads.map((w) => w.ref.namespace)).size, nodes: { total: NODES.length, withProxy: NODES.length - 1 },
       pods: countPods(workloads), http: http ?? { requests: 0, failures: 0, successRate: null, rps: 0, latencyMs: { p50: null, p95: null, p99: null } },
-      secured: { total: connections(between), connections: connections(between.filter((l) => l.secured.state !== "plaintext")) },
+      secured: { total: connections(between), connections: connections(between.filter((l) => l.secured.state !== "plaintext")), plaintextFromOutside: connections(outside) },
     },
     series: seriesOf(links, query.at, query.window, 60),
     problems: problems(query),
@@ -37,14 +38,14 @@ export function problems(query: Query): Problem[] {
     found.push({
       kind: "success-rate", id: `success-rate:${workload.ref.namespace}/${workload.ref.name}`, severity: http.successRate < 0.9 ? "critical" : "warning",
       since: query.at - 2700, summary: `${workload.ref.name} answers with failures`, resource: workload.ref, successRate: http.successRate,
-      baseline: workload.ref.namespace === "emojivoto" ? http.successRate + 0.002 : 0.998, rps: http.rps, worst: worst(own, query)[0] ?? null,
+      baseline: workload.ref.namespace === "emojivoto" ? http.successRate + 0.002 : 0.998, baselineSeconds: 3_600, rps: http.rps, worst: worst(own, query)[0] ?? null,
     });
   }
   found.sort((a, b) => (a.kind === "success-rate" && b.kind === "success-rate" ? a.successRate - b.successRate : 0));
   const slow = links.find((l) => l.p50 === 80);
   if (slow) {
     found.push({ kind: "latency", id: `latency:${slow.to.ref.name}`, severity: "warning", since: query.at - 600, summary: `${slow.to.ref.name} is slow`,
-      resource: slow.to.ref, p99Ms: 360 * wave("slow", query.at), baselineP99Ms: 41, rps: slow.rps });
+      resource: slow.to.ref, p99Ms: 360 * wave("slow", query.at), baselineP99Ms: 41, baselineSeconds: 420, rps: slow.rps });
   }
   for (const link of links.filter((l) => l.from?.meshed && l.to.meshed && l.secured.state === "plaintext")) {
     found.push({ kind: "plaintext", id: `plaintext:${link.to.ref.name}`, severity: "warning", since: null, summary: "Meshed pods talk in plaintext",

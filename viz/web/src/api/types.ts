@@ -120,8 +120,8 @@ export interface Overview {
     nodes: { total: number; withProxy: number };
     pods: PodCount;
     http: HttpStats;
-    /** Share of connections between meshed pods that are secured. */
-    secured: { connections: number; total: number };
+    /** Open connections between meshed pods, how many of them are secured, and those in plaintext from what is not meshed. */
+    secured: { connections: number; total: number; plaintextFromOutside: number };
   };
   series: Series;
   /** The worst first. */
@@ -138,8 +138,8 @@ interface ProblemBase {
   summary: string;
 }
 export type Problem = ProblemBase & (
-  | { kind: "success-rate"; resource: ResourceRef; successRate: number; baseline: number | null; rps: number; worst: PathStats | null }
-  | { kind: "latency"; resource: ResourceRef; p99Ms: number; baselineP99Ms: number; rps: number }
+  | { kind: "success-rate"; resource: ResourceRef; successRate: number; baseline: number | null; baselineSeconds: number; rps: number; worst: PathStats | null }
+  | { kind: "latency"; resource: ResourceRef; p99Ms: number; baselineP99Ms: number; baselineSeconds: number; rps: number }
   | { kind: "plaintext"; source: ResourceRef; destination: ResourceRef; reason: string; connections: number }
   | { kind: "denied"; resource: ResourceRef; source: ResourceRef | null; clientId: string | null; rps: number }
   | { kind: "certificate"; what: "anchor" | "issuer" | "workload"; identity: string | null; node: string | null; expiresAt: number }

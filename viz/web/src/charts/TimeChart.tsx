@@ -24,6 +24,8 @@ interface Props {
 }
 
 const HEIGHT = 150;
+/** Seconds between the marks of the time axis, which says hours and minutes. */
+const TIME_STEPS = [60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400];
 
 export default function TimeChart({ title, from, step, lines, format, range }: Props) {
   const host = useRef<HTMLDivElement>(null);
@@ -87,7 +89,7 @@ function options(element: HTMLElement, { lines, format, range }: Pick<Props, "li
       y: { range: (_chart, low, high) => scale(low, high, range) },
     },
     axes: [
-      { ...axis, values: (_chart, ticks) => ticks.map((at) => clock(at).slice(0, 5)), space: 60, size: 26 },
+      { ...axis, values: (_chart, ticks) => ticks.map((at) => clock(at).slice(0, 5)), incrs: TIME_STEPS, space: 48, size: 26 },
       { ...axis, values: (_chart, ticks) => ticks.map((value) => format(value)), size: 62, space: 32 },
     ],
     series: [{}, ...lines.map((line) => ({ label: line.label, stroke: color(line.color), width: 2, dash: line.dash, points: { show: false }, spanGaps: false }))],

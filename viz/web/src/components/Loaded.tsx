@@ -38,7 +38,6 @@ function Failed<T>({ query }: { query: ApiQuery<T> }) {
     <div className={styles.failed} role="alert">
       <h3>{query.error?.message}</h3>
       {query.error?.hint && <p>{query.error.hint}</p>}
-      <p className={styles.code}>{query.error?.code}</p>
       <button type="button" className={styles.retry} onClick={() => void query.refetch()}>Try again</button>
     </div>
   );

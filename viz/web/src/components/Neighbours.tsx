@@ -1,9 +1,10 @@
 // Who calls a resource and whom it calls, with figures of these calls.
 import { Link } from "react-router";
-import type { HttpStats, ResourceDetail, StatRow } from "../api/types";
+import type { HttpStats, ResourceDetail } from "../api/types";
 import { HEALTH_WORDS, healthOf } from "../format/health";
 import { resourcePath, typeTitle } from "../format/names";
 import { millis, percent, rate } from "../format/numbers";
+import { deniedRate, peersOf, type Peer } from "../format/peers";
 import { DASHES, edgeWidth } from "../topology/appearance";
 import { useTo } from "../url/hooks";
 import { HealthMark } from "./HealthMark";
@@ -14,51 +15,57 @@ const PER_SIDE = 6;
 const ROW = 78;
 
 export function Neighbours({ detail }: { detail: ResourceDetail }) {
-  const left = ranked(detail.inbound);
-  const right = ranked(detail.outbound);
+  const { inbound, outbound } = peersOf(detail);
+  const left = inbound.slice(0, PER_SIDE);
+  const right = outbound.slice(0, PER_SIDE);
+  const denied = deniedRate(detail);
   const rows = Math.max(left.length, right.length, 1);
   return (
     <div className={styles.scroll}>
       <div className={styles.graph} role="group" aria-label="Neighbours">
-        <Side title="Called by" rows={left} more={detail.inbound.length - left.length} none="Nothing calls it" />
+        <Side title="Called by" rows={left} more={inbound.length - left.length} none="Nothing calls it" />
         <Lines rows={left} height={rows * ROW} side="left" />
         <div className={styles.center}>
           <div className={`${styles.card} ${styles.self} ${styles[healthOf(detail.row.http?.successRate)]}`}>
             <span className={styles.name} title={detail.row.name}>{detail.row.name}</span>
             <Figures http={detail.row.http} />
+            {denied > 0 && <span className={styles.denied}>refuses {rate(denied)} per second by policy</span>}
           </div>
         </div>
         <Lines rows={right} height={rows * ROW} side="right" />
-        <Side title="Calls" rows={right} more={detail.outbound.length - right.length} none="It calls nothing" />
+        <Side title="Calls" rows={right} more={outbound.length - right.length} none="It calls nothing" />
       </div>
     </div>
   );
 }
 
-function Side({ title, rows, more, none }: { title: string; rows: StatRow[]; more: number; none: string }) {
+function Side({ title, rows, more, none }: { title: string; rows: Peer[]; more: number; none: string }) {
   const to = useTo();
   return (
     <div className={styles.side}>
       <h3 className={styles.sideTitle}>{title}</h3>
       {rows.length === 0 && <p className={styles.none}>{none}</p>}
       <ul className={styles.cards}>
-        {rows.map((row) => (
-          <li key={`${row.namespace}/${row.type}/${row.name}`} className={styles.slot}>
-            <Link to={to(resourcePath(row))} className={`${styles.card} ${styles[healthOf(row.http?.successRate)]}`} title={`${typeTitle(row.type)} ${row.name} in ${row.namespace}`}>
-              <span className={styles.name}>{row.name}</span>
-              <Figures http={row.http} />
-            </Link>
-          </li>
-        ))}
+        {rows.map(({ key, name, resource, http, connection }) => {
+          const card = `${styles.card} ${styles[healthOf(http?.successRate)]}`;
+          const content = <><span className={styles.name}>{name}</span><Figures http={http} connection={connection} /></>;
+          return (
+            <li key={key} className={styles.slot}>
+              {resource
+                ? <Link to={to(resourcePath(resource))} className={card} title={`${typeTitle(resource.type)} ${name} in ${resource.namespace}`}>{content}</Link>
+                : <div className={`${card} ${styles.outside}`} title={name}>{content}</div>}
+            </li>
+          );
+        })}
       </ul>
       {more > 0 && <p className={styles.none}>and {more} more, in the table below</p>}
     </div>
   );
 }
 
-function Figures({ http }: { http: HttpStats | null }) {
+function Figures({ http, connection = null }: { http: HttpStats | null; connection?: string | null }) {
   const health = healthOf(http?.successRate);
-  if (!http) return <span className={styles.figures}>no HTTP requests</span>;
+  if (!http) return <span className={styles.figures}>{connection ?? "no HTTP requests"}</span>;
   return (
     <span className={styles.figures}>
       <span className={styles.success}><HealthMark health={health} /> {percent(http.successRate)}<span className="visually-hidden">, {HEALTH_WORDS[health]}</span></span>
@@ -69,7 +76,7 @@ function Figures({ http }: { http: HttpStats | null }) {
 }
 
 /** Curves from the cards to the middle; their shape and width are those of the topology's edges. */
-function Lines({ rows, height, side }: { rows: StatRow[]; height: number; side: "left" | "right" }) {
+function Lines({ rows, height, side }: { rows: Peer[]; height: number; side: "left" | "right" }) {
   const middle = height / 2;
   const top = (height - rows.length * ROW) / 2;
   return (
@@ -78,14 +85,8 @@ function Lines({ rows, height, side }: { rows: StatRow[]; height: number; side: 
         const y = top + i * ROW + ROW / 2;
         const d = side === "left" ? `M0 ${y}C55 ${y} 45 ${middle} 100 ${middle}` : `M0 ${middle}C55 ${middle} 45 ${y} 100 ${y}`;
         const health = healthOf(row.http?.successRate);
-        return <path key={`${row.namespace}/${row.name}`} d={d} className={styles[`line-${health}`]} strokeWidth={edgeWidth(row.http?.rps)} strokeDasharray={DASHES[health]} vectorEffect="non-scaling-stroke" fill="none" />;
+        return <path key={row.key} d={d} className={styles[`line-${health}`]} strokeWidth={edgeWidth(row.http?.rps)} strokeDasharray={DASHES[health]} vectorEffect="non-scaling-stroke" fill="none" />;
       })}
     </svg>
   );
-}
-
-/** Failing ones first, then the busiest. */
-function ranked(rows: StatRow[]): StatRow[] {
-  const failures = (row: StatRow): number => row.http?.failures ?? 0;
-  return [...rows].sort((a, b) => failures(b) - failures(a) || (b.http?.rps ?? 0) - (a.http?.rps ?? 0)).slice(0, PER_SIDE);
 }

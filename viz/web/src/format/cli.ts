@@ -23,6 +23,11 @@ export function windowFlags(window: Window): string[] {
   return window === "1m" ? [] : ["-t", window];
 }
 
+/** Tables of the dashboard also list what is not meshed. Services have no pods of their own, so none is left out. */
+export function unmeshedFlags(type: ResourceRef["type"]): string[] {
+  return type === "service" ? [] : ["--unmeshed"];
+}
+
 /** Quotes a word for a POSIX shell. Names and paths come from the cluster, so they can be anything. */
 export function quote(word: string): string {
   if (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word)) return word;

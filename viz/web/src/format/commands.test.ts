@@ -10,9 +10,9 @@ describe("the command of a tab", () => {
     expect(line("authz")).toBe("authz deploy/web -n shop -t 10m");
   });
   it("chooses the resource's pods by the labels that they have in common", () => {
-    expect(line("pods", { tier: "front", app: "web" })).toBe("stat po -n shop -l app=web,tier=front -t 10m");
-    expect(line("pods")).toBe("stat po -n shop -t 10m");
-    expect(resourceCommand("pods", { namespace: "shop", type: "namespace", name: "shop" }, "1m", { a: "b" }).join(" ")).toBe("stat po -n shop");
+    expect(line("pods", { tier: "front", app: "web" })).toBe("stat po -n shop -l app=web,tier=front --unmeshed -t 10m");
+    expect(line("pods")).toBe("stat po -n shop --unmeshed -t 10m");
+    expect(resourceCommand("pods", { namespace: "shop", type: "namespace", name: "shop" }, "1m", { a: "b" }).join(" ")).toBe("stat po -n shop --unmeshed");
   });
   it("is kubectl's for a definition", () => {
     expect([isRaw("yaml"), isRaw("edges")]).toEqual([true, false]);

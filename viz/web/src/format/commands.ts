@@ -1,6 +1,6 @@
 // The command that shows what a tab of a resource's page shows.
 import type { ResourceRef, Window } from "../api/types";
-import { resourceArg, whereFlags, windowFlags } from "./cli";
+import { resourceArg, unmeshedFlags, whereFlags, windowFlags } from "./cli";
 
 /** Whether the tab's command is kubectl's. */
 export function isRaw(tab: string): boolean {
@@ -29,5 +29,5 @@ function podsCommand(resource: ResourceRef, labels: Record<string, string>, time
   if (resource.type === "pod") return ["stat", resourceArg(resource), ...whereFlags(resource), ...time];
   const selector = Object.entries(labels).map(([name, value]) => `${name}=${value}`).sort().join(",");
   const chosen = resource.type === "namespace" || selector === "" ? [] : ["-l", selector];
-  return ["stat", "po", "-n", resource.namespace, ...chosen, ...time];
+  return ["stat", "po", "-n", resource.namespace, ...chosen, ...unmeshedFlags("pod"), ...time];
 }

@@ -9,6 +9,13 @@ export function percent(ratio: number | null | undefined): string {
   return `${(hundredths / 100).toFixed(2)}%`;
 }
 
+/** The rest of a success rate that is cut: both together are 100 %. */
+export function restPercent(ratio: number | null | undefined): string {
+  if (ratio == null || !Number.isFinite(ratio)) return NONE;
+  const hundredths = 10_000 - Math.floor(Math.min(1, Math.max(0, ratio)) * 10_000 + 1e-6);
+  return `${(hundredths / 100).toFixed(2)}%`;
+}
+
 export function rate(perSecond: number | null | undefined): string {
   if (perSecond == null || !Number.isFinite(perSecond)) return NONE;
   if (perSecond === 0) return "0";

@@ -13,6 +13,14 @@ describe("problems", () => {
       expect(text.links.length, problem.kind).toBeGreaterThan(0);
     }
   });
+  it("give shares that make up 100 % together, and say of how long the comparison is", () => {
+    const resource = { namespace: "shop", type: "deployment", name: "web" } as const;
+    const slow = { kind: "success-rate", id: "", severity: "critical", since: null, summary: "", resource, successRate: 0.828_15, baseline: 0.839_99, baselineSeconds: 420, rps: 5, worst: null } as Problem;
+    const text = problemText(slow, 0);
+    expect(text.title).toBe("fails 17.19% of its requests");
+    expect(text.detail).toBe("Success rate 82.81% at 5.0 requests/s; 83.99% in the 7m before.");
+    expect(problemText({ ...slow, baselineSeconds: 3_600 } as Problem, 0).detail).toContain("83.99% in the hour before");
+  });
   it("of unknown kinds show their summary", () => {
     const unknown = { kind: "weather", id: "x", severity: "warning", since: null, summary: "It rains" } as unknown as Problem;
     expect(problemText(unknown, 0).subject).toBe("It rains");

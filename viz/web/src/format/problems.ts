@@ -1,7 +1,7 @@
 // What a problem says, and where to look next.
 import type { Problem, ResourceRef } from "../api/types";
 import { resourcePath } from "./names";
-import { ago, millis, percent, plural, rate, until } from "./numbers";
+import { ago, duration, millis, percent, plural, rate, restPercent, until } from "./numbers";
 import { reasonText } from "./secured";
 
 export interface ProblemText {
@@ -21,22 +21,22 @@ export interface ProblemLink {
 export function problemText(problem: Problem, now: number): ProblemText {
   switch (problem.kind) {
     case "success-rate": {
-      const before = problem.baseline === null ? "" : `; ${percent(problem.baseline)} in the hour before`;
+      const baseline = problem.baseline === null ? "" : `; ${percent(problem.baseline)} ${before(problem.baselineSeconds)}`;
       const worst = problem.worst ? `. Most failures: ${problem.worst.method} ${problem.worst.path}` : "";
-      return about(problem.resource, `fails ${percent(1 - problem.successRate)} of its requests`,
-        `Success rate ${percent(problem.successRate)} at ${rate(problem.rps)} requests/s${before}${worst}.`, [liveCalls(problem.resource), topology(problem.resource)]);
+      return about(problem.resource, `fails ${restPercent(problem.successRate)} of its requests`,
+        `Success rate ${percent(problem.successRate)} at ${rate(problem.rps)} requests/s${baseline}${worst}.`, [liveCalls(problem.resource), topology(problem.resource)]);
     }
     case "latency":
-      return about(problem.resource, "slower than in the hour before",
-        `99th percentile ${millis(problem.p99Ms)}; ${millis(problem.baselineP99Ms)} in the hour before, at ${rate(problem.rps)} requests/s.`,
+      return about(problem.resource, "slower than before",
+        `99th percentile ${millis(problem.p99Ms)}; ${millis(problem.baselineP99Ms)} ${before(problem.baselineSeconds)}, at ${rate(problem.rps)} requests/s.`,
         [liveCalls(problem.resource), topology(problem.resource)]);
     case "plaintext":
       return about(problem.destination, "receives plaintext from a meshed pod",
         `${plural(problem.connections, "open connection")} from ${problem.source.namespace}/${problem.source.name}: ${reasonText(problem.reason)}.`,
         [{ label: "Connections", path: resourcePath(problem.destination), params: { tab: "edges" } }]);
     case "denied":
-      return about(problem.resource, "policy denies requests to it",
-        `${rate(problem.rps)} per second ${problem.source ? `from ${problem.source.namespace}/${problem.source.name}` : `from ${problem.clientId ?? "clients without an identity"}`}.`,
+      return about(problem.resource, "refuses clients by policy",
+        `${rate(problem.rps)} per second in the last minute, ${problem.source ? `from ${problem.source.namespace}/${problem.source.name}` : `from ${problem.clientId ?? "clients without an identity"}`}.`,
         [{ label: "Authorizations", path: resourcePath(problem.resource), params: { tab: "authz" } }]);
     case "certificate": {
       const names = { anchor: "The trust anchor", issuer: "The issuer's certificate", workload: "A workload's certificate" };
@@ -62,6 +62,11 @@ export function problemText(problem: Problem, now: number): ProblemText {
       return { title: "", subject: unknown.summary, where: null, detail: "", links: [] };
     }
   }
+}
+
+/** The hour before, or as much of it as is known. */
+function before(seconds: number): string {
+  return seconds >= 3_600 ? "in the hour before" : `in the ${duration(seconds)} before`;
 }
 
 function about(resource: ResourceRef, title: string, detail: string, links: ProblemLink[]): ProblemText {

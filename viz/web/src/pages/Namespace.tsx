@@ -20,9 +20,11 @@ export function Namespace() {
   const query = useApi<StatRow[]>("tps-reports", { type: "all", namespace, spark: true });
   const rows = query.data?.data;
   const types = useMemo(() => RESOURCE_TYPES.filter((type) => rows?.some((row) => row.type === type)), [rows]);
+  // A namespace that cannot be shown has no topology and no tables.
+  const failed = query.isError && !query.data;
   return (
-    <Page title={namespace} above="Namespace" aside={<MetricsSwitch />} command={["stat", "all", "-n", namespace, ...windowFlags(window), ...(metrics === "tcp" ? ["-o", "wide"] : [])]}>
-      <TopologyPanel namespace={namespace} />
+    <Page title={namespace} above="Namespace" aside={<MetricsSwitch />} command={["stat", "all", "-n", namespace, "--unmeshed", ...windowFlags(window), ...(metrics === "tcp" ? ["-o", "wide"] : [])]}>
+      {!failed && <TopologyPanel namespace={namespace} />}
       {types.length > 0 && <TypeLinks types={types} namespace={namespace} />}
       {query.data
         ? types.map((type) => (

@@ -18,7 +18,7 @@ export function Namespaces() {
   const query = useApi<StatRow[]>("tps-reports", { type: "namespace", spark: true });
   return (
     <Page title="Namespaces" lead="Requests and connections that the pods of each namespace received." aside={<><FilterField label="Filter by name" /><MetricsSwitch /></>}
-      command={["stat", "ns", ...windowFlags(window), ...(metrics === "tcp" ? ["-o", "wide"] : [])]}>
+      command={["stat", "ns", "--unmeshed", ...windowFlags(window), ...(metrics === "tcp" ? ["-o", "wide"] : [])]}>
       <Section title={metrics === "http" ? "HTTP" : "TCP"}>
         <Loaded query={query} rows={8}>
           {(rows) => rows.length === 0

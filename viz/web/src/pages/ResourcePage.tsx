@@ -46,13 +46,15 @@ function Resource({ resource }: { resource: ResourceRef }) {
   const manifests = version.data?.data.source === "manifests";
   const url = grafana && grafanaUrl(grafana, resource);
   const ns = `/namespaces/${encodeURIComponent(namespace)}`;
+  // What cannot be shown has no chart and no calls either.
+  const failed = query.isError && !query.data;
   return (
     <Page title={name} command={isRaw(tab) && manifests ? undefined : resourceCommand(tab, resource, window, query.data?.data.labels)} rawCommand={isRaw(tab)}
       above={<><Link to={to(ns)}>{namespace}</Link> / <Link to={to(`${ns}/${pluralType(type)}`)}>{typeTitle(type)}</Link></>}
       aside={url && <a className={styles.grafana} href={url} target="_blank" rel="noreferrer"><Icon name="grafana" size={16} /> Grafana</a>}>
-      <Section title="Neighbours"><Loaded query={query} rows={4}>{(detail) => <Neighbours detail={detail} />}</Loaded></Section>
+      <Section title={failed ? "The resource" : "Neighbours"}><Loaded query={query} rows={4}>{(detail) => <Neighbours detail={detail} />}</Loaded></Section>
       {query.data && query.data.data.worst.length > 0 && <Section title="What fails"><WorstPaths paths={query.data.data.worst} /></Section>}
-      <Section title="Over time"><ResourceCharts resource={resource} /></Section>
+      {!failed && <Section title="Over time"><ResourceCharts resource={resource} /></Section>}
       {query.data && (
         <>
           {query.data.data.split.length > 0 && <Section title="Split"><SplitTable rows={query.data.data.split} /></Section>}

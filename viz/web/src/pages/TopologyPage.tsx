@@ -4,7 +4,7 @@ import { TopologyPanel } from "../topology/TopologyPanel";
 
 export function TopologyPage() {
   return (
-    <Page title="Topology" lead="All namespaces. Unfold a namespace to see its workloads." command={["edges", "deploy", "-A", "-o", "wide"]}>
+    <Page title="Topology" lead="All namespaces. Those that are folded unfold to their workloads." command={["edges", "all", "-A", "-o", "wide"]}>
       <TopologyPanel />
     </Page>
   );

@@ -8,7 +8,7 @@ import { MetricsSwitch, useMetrics } from "../components/MetricsSwitch";
 import { Page, Section } from "../components/Page";
 import { StatTable } from "../components/StatTable";
 import { TypeLinks } from "../components/TypeLinks";
-import { shortType, windowFlags } from "../format/cli";
+import { shortType, unmeshedFlags, windowFlags } from "../format/cli";
 import { pluralTitle, typeOfPlural } from "../format/names";
 import { useTo, useWindow } from "../url/hooks";
 import { NotFound } from "./NotFound";
@@ -26,7 +26,7 @@ export function Workloads() {
   return (
     <Page title={pluralTitle(type)} above={namespace && <Link to={to(`/namespaces/${encodeURIComponent(namespace)}`)}>{namespace}</Link>}
       lead={namespace ? undefined : "Of all namespaces."} aside={<><FilterField label="Filter by name" /><MetricsSwitch /></>}
-      command={["stat", shortType(type), ...(namespace ? ["-n", namespace] : ["-A"]), ...windowFlags(window), ...(metrics === "tcp" ? ["-o", "wide"] : [])]}>
+      command={["stat", shortType(type), ...(namespace ? ["-n", namespace] : ["-A"]), ...unmeshedFlags(type), ...windowFlags(window), ...(metrics === "tcp" ? ["-o", "wide"] : [])]}>
       <TypeLinks types={RESOURCE_TYPES} current={type} namespace={namespace} />
       <Section title={metrics === "http" ? "HTTP" : "TCP"}>
         <Loaded query={query} rows={8}>

@@ -48,7 +48,7 @@ function CallRow({ call, open, onToggle }: { call: Call; open: boolean; onToggle
   return (
     <tbody>
       <tr className={bad ? styles.failed : undefined}>
-        <td className={styles.dir} title={request.direction}><span aria-hidden>{request.direction === "inbound" ? "→" : "←"}</span><span className="visually-hidden">{request.direction}</span></td>
+        <td className={styles.dir} title={request.direction === "inbound" ? "received from the source" : "sent to the destination"}>{request.direction === "inbound" ? "from" : "to"}</td>
         <th scope="row">
           <button type="button" className={styles.open} aria-expanded={open} onClick={onToggle} title={`${request.method} ${request.path}`}>
             <PathText method={request.method} path={request.path} />

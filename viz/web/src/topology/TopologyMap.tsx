@@ -24,8 +24,9 @@ type Fit = Required<Pick<FitViewOptions, "padding" | "maxZoom" | "duration">>;
 const FIT: Fit = { padding: { y: "7%", left: "64px", right: "4%" }, maxZoom: 1.1, duration: 0 };
 const FOUND: Fit = { padding: 0.3, maxZoom: 1, duration: 200 };
 const MIN_ZOOM = 0.05;
-/** Below these zooms, nodes show their name only, or only their mark. */
+/** Below these zooms, nodes show their name only, texts are written larger, and nodes show their mark only. */
 const FAR = 0.55;
+const FARTHER = 0.38;
 const TINY = 0.24;
 const MINIMAP_FROM = 40;
 
@@ -52,7 +53,7 @@ function Map({ view, state, hidden, scope }: Props) {
   const { setSelect, toggleOpen } = state;
   const actions = useMemo(() => ({ select: setSelect, toggleOpen }), [setSelect, toggleOpen]);
   const known = state.select !== null && [...view.nodes, ...view.edges].some((item) => item.id === state.select);
-  const distance = useStore((store) => (store.transform[2] < TINY ? "map-far map-tiny" : store.transform[2] < FAR ? "map-far" : ""));
+  const distance = useStore((store) => distanceOf(store.transform[2]));
   const beside = !narrow && known;
   useFit(busy ? null : layout, view, `${scope} ${state.grouping} ${[...state.open].join()} ${narrow}`, state.find, beside);
   useShowSelected(layout, state.select, beside);
@@ -85,6 +86,12 @@ function Map({ view, state, hidden, scope }: Props) {
     )}
     </>
   );
+}
+
+function distanceOf(zoom: number): string {
+  if (zoom < TINY) return "map-far map-tiny";
+  if (zoom < FARTHER) return "map-far map-farther";
+  return zoom < FAR ? "map-far" : "";
 }
 
 /** The shape of the map, but no higher than the window or than the map itself. */

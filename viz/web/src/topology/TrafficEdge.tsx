@@ -6,15 +6,14 @@ import { percent } from "../format/numbers";
 import { isSecured, securedExplanation } from "../format/secured";
 import { DASHES, edgeHealth, edgeWidth } from "./appearance";
 import type { FlowEdge } from "./flow";
-import { labelPoint, pathOf } from "./layout";
+import { pathOf } from "./layout";
 import styles from "./TrafficEdge.module.css";
 
 export const TrafficEdge = memo(function TrafficEdge({ data }: EdgeProps<FlowEdge>) {
   if (!data) return null;
-  const { edge, points, emphasis, labelled } = data;
+  const { edge, points, at, emphasis, labelled } = data;
   const health = edgeHealth(edge);
   const width = edgeWidth(edge.http?.rps);
-  const at = labelPoint(points);
   const secured = isSecured(edge.secured);
   const path = pathOf(points);
   return (

@@ -10,7 +10,7 @@ export type Emphasis = "strong" | "normal" | "dim";
 export type WorkloadFlowNode = Node<{ node: ViewNode; emphasis: Emphasis; selected: boolean }, "workload">;
 export type GroupFlowNode = Node<{ namespace: string; foldable: boolean }, "group-box">;
 export type FlowNode = WorkloadFlowNode | GroupFlowNode;
-export type FlowEdge = Edge<{ edge: ViewEdge; points: Point[]; emphasis: Emphasis; labelled: boolean }, "traffic">;
+export type FlowEdge = Edge<{ edge: ViewEdge; points: Point[]; at: Point; emphasis: Emphasis; labelled: boolean }, "traffic">;
 
 interface Marks {
   find: string;
@@ -37,12 +37,13 @@ export function toFlow(view: View, layout: Layout, marks: Marks): { nodes: FlowN
   const edges: FlowEdge[] = [];
   for (const edge of view.edges) {
     const points = layout.edges.get(edge.id);
-    if (!points || marks.hidden.has(edge.id)) continue;
+    const at = layout.labels.get(edge.id);
+    if (!points || !at || marks.hidden.has(edge.id)) continue;
     const health = edgeHealth(edge);
     const touched = edge.id === marks.select || edge.source === marks.select || edge.target === marks.select;
     edges.push({
       id: edge.id, source: edge.source, target: edge.target, type: "traffic", zIndex: touched ? 2 : health === "bad" ? 1 : 0,
-      data: { edge, points, emphasis: near ? (touched ? "strong" : "dim") : "normal", labelled: touched || health === "bad" || health === "warn" },
+      data: { edge, points, at, emphasis: near ? (touched ? "strong" : "dim") : "normal", labelled: touched || health === "bad" || health === "warn" },
     });
   }
   return { nodes, edges };

@@ -1,6 +1,7 @@
 // Places nodes in layers, from left to right or, on narrow screens, from top to bottom. The same nodes and edges always get the same places, whatever their
 // figures are: a layout is computed again only if its key changes.
 import type { ELK, ElkExtendedEdge, ElkNode, LayoutOptions } from "elkjs/lib/elk-api";
+import { labelPoints } from "./labels";
 import type { View, ViewNode } from "./view";
 
 export interface Box {
@@ -20,6 +21,8 @@ export interface Layout {
   nodes: ReadonlyMap<string, Box>;
   groups: ReadonlyMap<string, Box>;
   edges: ReadonlyMap<string, Point[]>;
+  /** Where the figures of each edge are written. */
+  labels: ReadonlyMap<string, Point>;
   width: number;
   height: number;
 }
@@ -45,17 +48,18 @@ const OPTIONS: LayoutOptions = {
   "elk.spacing.componentComponent": "44",
   "elk.spacing.edgeNode": "18",
   "elk.spacing.edgeEdge": "12",
-  "elk.layered.spacing.nodeNodeBetweenLayers": "92",
   "elk.layered.spacing.edgeNodeBetweenLayers": "24",
   "elk.layered.spacing.edgeEdgeBetweenLayers": "12",
   // Needs half the height of the default for 200 workloads.
   "elk.layered.nodePlacement.strategy": "NETWORK_SIMPLEX",
   "elk.randomSeed": "1",
 };
-const GROUP_OPTIONS: LayoutOptions = { "elk.padding": "[top=46,left=20,bottom=20,right=20]" };
+/** Between layers, the figures of edges have room: their width, or their height. */
+const BETWEEN_LAYERS: Record<Direction, string> = { right: "150", down: "92" };
+const GROUP_OPTIONS: LayoutOptions = { "elk.padding": "[top=64,left=20,bottom=20,right=20]" };
 
 export async function computeLayout(elk: Pick<ELK, "layout">, view: View, direction: Direction = "right"): Promise<Layout> {
-  const options = { ...OPTIONS, "elk.direction": direction.toUpperCase() };
+  const options = { ...OPTIONS, "elk.direction": direction.toUpperCase(), "elk.layered.spacing.nodeNodeBetweenLayers": BETWEEN_LAYERS[direction] };
   const grouped = new Map(view.groups.flatMap((group) => group.members.map((id) => [id, group.id] as const)));
   const leaf = (node: ViewNode): ElkNode => ({ id: node.id, ...nodeSize(node.kind) });
   // Sorted by id, so that the order in which the server lists things does not matter.
@@ -88,7 +92,7 @@ function readLayout(root: ElkNode, key: string): Omit<Layout, "direction"> {
     }
   };
   visit(root);
-  return { key, nodes, groups, edges, width: root.width ?? 0, height: root.height ?? 0 };
+  return { key, nodes, groups, edges, labels: labelPoints(edges, nodes.values(), groups.values()), width: root.width ?? 0, height: root.height ?? 0 };
 }
 
 /** A line through points, with rounded corners. */
@@ -108,22 +112,6 @@ export function pathOf(points: Point[], radius = 9): string {
     path += `L${r(a.x)} ${r(a.y)}Q${r(point.x)} ${r(point.y)} ${r(b.x)} ${r(b.y)}`;
   });
   return path;
-}
-
-/** The middle of the longest piece: where a label has room. */
-export function labelPoint(points: Point[]): Point {
-  let best: Point = points[0] ?? { x: 0, y: 0 };
-  let longest = -1;
-  for (let i = 1; i < points.length; i += 1) {
-    const a = points[i - 1] as Point;
-    const b = points[i] as Point;
-    const length = Math.hypot(b.x - a.x, b.y - a.y) + (a.y === b.y ? 30 : 0);
-    if (length > longest) {
-      longest = length;
-      best = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
-    }
-  }
-  return best;
 }
 
 function towards(from: Point, to: Point, distance: number): Point {

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { cluster, readQuery, topology as simulated } from "../../dev/simulation/answers";
 import type { Topology } from "../api/types";
 import { edgeWidth, isHidden } from "./appearance";
-import { computeLayout, labelPoint, layoutKey, pathOf, type Layout } from "./layout";
+import { labelPoints, overlap } from "./labels";
+import { computeLayout, layoutKey, pathOf, type Box, type Layout } from "./layout";
 import { buildView, defaultGrouping, groupId } from "./view";
 
 const elk = new ELK();
@@ -42,6 +43,8 @@ describe("layout", () => {
     const web = layout.nodes.get("emojivoto/deployment/web");
     const voting = layout.nodes.get("emojivoto/deployment/voting");
     expect(web && voting && web.x + web.width <= voting.x).toBe(true);
+    const covered = [...layout.labels.values()].filter(({ x, y }) => boxes.some((box) => overlap(box, { x: x - 40, y: y - 12, width: 80, height: 24 }) > 0));
+    expect(covered, "figures of edges cover no node").toEqual([]);
   }, 30_000);
 });
 
@@ -71,7 +74,9 @@ describe("appearance", () => {
   it("draws paths and finds room for labels", () => {
     const points = [{ x: 0, y: 0 }, { x: 50, y: 0 }, { x: 50, y: 200 }, { x: 90, y: 200 }];
     expect(pathOf(points)).toBe("M0 0L41 0Q50 0 50 9L50 191Q50 200 59 200L90 200");
-    expect(labelPoint(points)).toEqual({ x: 50, y: 100 });
+    const label = (boxes: Box[]) => labelPoints(new Map([["edge", points]]), boxes, []).get("edge");
+    expect(label([])).toEqual({ x: 50, y: 100 });
+    expect(label([{ x: 60, y: 60, width: 200, height: 66 }]), "beside a node").toEqual({ x: 50, y: 150 });
     expect(pathOf([])).toBe("");
   });
 });

@@ -39,6 +39,17 @@ describe("what figures lack", () => {
   });
 });
 
+describe("the start page", () => {
+  it("says that a share of secured connections is of the mesh, and how many come from outside in plaintext", async () => {
+    const { page, context } = await visit(bed, "/");
+    await page.getByText("Secured in the mesh").waitFor();
+    await page.getByRole("link", { name: /open connections? from outside in plaintext/ }).click();
+    await page.waitForURL(/\/topology\?as=list/);
+    await page.getByRole("table").getByText("plaintext").first().waitFor();
+    await context.close();
+  });
+});
+
 describe("the URL", () => {
   it("holds the whole view, and the time range goes along", async () => {
     const { page, context } = await visit(bed, "/namespaces/emojivoto/deployments?metrics=tcp&q=vo&sort=-connections&w=1h");
@@ -96,6 +107,8 @@ describe("errors", () => {
   it("an unknown resource, an unknown page and an empty cluster are explained", async () => {
     const { page, context } = await visit(bed, "/namespaces/emojivoto/deployments/nobody");
     await page.getByText("deployment nobody does not exist in emojivoto").first().waitFor();
+    await page.getByRole("heading", { name: "Over time" }).waitFor({ state: "detached" });
+    expect(await page.getByRole("tab").count(), "the error stands alone").toBe(0);
     await page.goto(`${bed.url}/nothing/here`);
     await page.getByText("Nothing is here").waitFor();
     await bed.fault("empty");
