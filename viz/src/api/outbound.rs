@@ -10,7 +10,7 @@ use crate::{
     query::{Level, Side},
 };
 
-pub(crate) async fn outbound(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<OutboundRow>, Failure> {
+pub(crate) async fn outbound(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<OutboundRow>, Failure> {
     let resource = ask.needed_resource()?;
     if resource.kind == ResourceType::Service {
         // A service sends nothing.
@@ -19,8 +19,8 @@ pub(crate) async fn outbound(app: Arc<App>, ask: Arc<Ask>) -> Result<Vec<Outboun
     let flow = Flow::outbound(ask.own_filters(&resource));
     let by = [Level::Service, Level::Workload].map(|level| ask.grouping(Side::Destination, level));
     let (http, mut tcp) = futures::try_join!(
-        app.figures.http(ask.span(), &flow, &by),
-        app.figures.tcp(ask.span(), &flow, &by),
+        ask.figures.http(ask.span(), &flow, &by),
+        ask.figures.tcp(ask.span(), &flow, &by),
     )?;
     let mut rows: Vec<_> = http
         .into_iter()
