@@ -152,7 +152,7 @@ fn problems_are_listed_and_are_no_failure_of_the_command() {
         json!({
             "totals": {
                 "namespaces": 1, "nodes": { "total": 1, "withProxy": 1 }, "pods": { "meshed": 1, "running": 1, "failed": 0 },
-                "http": http, "secured": { "connections": 0.0, "total": 0.0 },
+                "http": http, "secured": { "connections": 0.0, "total": 0.0, "plaintextFromOutside": 0.0 },
             },
             "series": series, "problems": problems,
         })
