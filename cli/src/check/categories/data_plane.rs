@@ -2,16 +2,13 @@
 
 use anyhow::{Result, anyhow, bail};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use serde_json::Value;
 
+use super::pods::{OWN_KERNEL, has_sidecar, kernel_of_its_own, running, uses_host_network, wanted};
 use crate::check::{
     cluster::{Cluster, full_name, none},
     model::{Category, Check},
     owners::Owners,
 };
-
-/// Part of the reason for which proxies refuse pods in virtual machines and sandboxes.
-const OWN_KERNEL: &str = "a kernel of its own";
 
 pub(super) fn category(in_namespace: bool) -> Category {
     let mut checks = Vec::new();
@@ -59,28 +56,6 @@ async fn namespace(cluster: &Cluster) -> Result<()> {
         bail!("The \"{name}\" namespace does not exist");
     }
     Ok(())
-}
-
-/// The running pods that should be in the mesh, in the namespace that is checked; not those that cannot be.
-pub(super) async fn running<'a>(cluster: &'a Cluster, owners: &Owners) -> Result<Vec<&'a Pod>> {
-    let mut pods = wanted(cluster, owners).await?;
-    pods.retain(|pod| !uses_host_network(pod) && !has_sidecar(pod));
-    Ok(pods)
-}
-
-async fn wanted<'a>(cluster: &'a Cluster, owners: &Owners) -> Result<Vec<&'a Pod>> {
-    let pods = cluster.pods().await?.iter().filter(|pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        cluster.data_plane().is_none_or(|namespace| pod.metadata.namespace.as_deref() == Some(namespace))
-            && phase == Some("Running")
-            && pod.metadata.deletion_timestamp.is_none()
-            && owners.meshes(pod)
-    });
-    Ok(pods.collect())
-}
-
-pub(super) fn uses_host_network(pod: &Pod) -> bool {
-    pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
 }
 
 fn node(pod: &Pod) -> Option<&str> {
@@ -171,12 +146,6 @@ async fn own_kernel(cluster: &Cluster) -> Result<()> {
     none(&problems, "these pods do not share their node's kernel, so they cannot be in the mesh:")
 }
 
-/// The reason for which the node's proxy has refused a workload, if it is this one.
-pub(super) fn kernel_of_its_own(workload: &Value) -> Option<&str> {
-    let reason = workload["reason"].as_str().filter(|reason| reason.contains(OWN_KERNEL))?;
-    (workload["state"] == "REFUSED").then_some(reason)
-}
-
 /// Pods with Linkerd's proxy are in Linkerd's mesh, with which weft's pods speak mTLS.
 async fn sidecars(cluster: &Cluster) -> Result<()> {
     let owners = Owners::read(cluster).await?;
@@ -187,12 +156,6 @@ async fn sidecars(cluster: &Cluster) -> Result<()> {
         &problems,
         "these pods have Linkerd's sidecar and stay with it until they are started again without:",
     )
-}
-
-fn has_sidecar(pod: &Pod) -> bool {
-    let Some(spec) = &pod.spec else { return false };
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    containers.into_iter().any(|container| container.name == "linkerd-proxy")
 }
 
 async fn pod_labels(cluster: &Cluster) -> Result<()> {

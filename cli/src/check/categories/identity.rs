@@ -2,18 +2,17 @@
 
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, anyhow, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use anyhow::Result;
 use time::{Duration, OffsetDateTime};
 
+use super::authority::{Certificates, label};
 use crate::{
-    certificates::{Certificate, format_time, key_belongs_to, read},
+    certificates::{Certificate, format_time},
     check::{
         cluster::{Cluster, full_name, none},
         model::{Category, Check},
         owners::Owners,
     },
-    kubernetes::{ISSUER, TRUST_ROOTS},
 };
 
 const SOON: Duration = Duration::days(60);
@@ -74,70 +73,6 @@ pub(super) fn data_plane_category() -> Category {
     Category { name: "weft-identity-data-plane", checks }
 }
 
-/// The mesh's authority, as its ConfigMap and Secret have it.
-pub(super) struct Certificates {
-    pub(super) anchors: Vec<Certificate>,
-    /// The issuer's own first, then those between it and the anchors.
-    pub(super) issuer: Vec<Certificate>,
-}
-
-impl Certificates {
-    pub(super) async fn read(cluster: &Cluster) -> Result<Self> {
-        let roots = anchors_pem(cluster).await?;
-        let anchors =
-            read(&roots).with_context(|| format!("ca-bundle.crt in the ConfigMap \"{TRUST_ROOTS}\""))?;
-        let secret = cluster.get::<Secret>(ISSUER).await?;
-        let secret = secret.ok_or_else(|| anyhow!("the Secret \"{ISSUER}\" does not exist"))?;
-        let data = secret.data.unwrap_or_default();
-        // Both schemes, as weft-control reads them.
-        let (certificate, key) = match secret.type_.as_deref() {
-            Some("kubernetes.io/tls") => ("tls.crt", "tls.key"),
-            _ => ("crt.pem", "key.pem"),
-        };
-        let pem = |name: &str| -> Result<String> {
-            let bytes = data.get(name).ok_or_else(|| anyhow!("the Secret \"{ISSUER}\" has no {name}"))?;
-            String::from_utf8(bytes.0.clone()).with_context(|| format!("{name} in the Secret \"{ISSUER}\""))
-        };
-        let issuer =
-            read(&pem(certificate)?).with_context(|| format!("{certificate} in the Secret \"{ISSUER}\""))?;
-        if !issuer[0].is_authority() {
-            bail!("{certificate} in the Secret \"{ISSUER}\" may not sign other certificates: it is no CA");
-        }
-        if !key_belongs_to(&pem(key)?, &issuer[0])
-            .with_context(|| format!("{key} in the Secret \"{ISSUER}\""))?
-        {
-            bail!("{key} in the Secret \"{ISSUER}\" does not belong to {certificate}");
-        }
-        Ok(Self { anchors, issuer })
-    }
-
-    fn chained(&self) -> Result<()> {
-        let mut at = self.issuer.iter();
-        while let Some(certificate) = at.next() {
-            if certificate.is_issued_by_one_of(&self.anchors) {
-                return Ok(());
-            }
-            if !certificate.is_issued_by_one_of(at.as_slice()) {
-                bail!(
-                    "{} is issued by {}, which is none of the trust anchors ({})",
-                    certificate.name(),
-                    certificate.issuer(),
-                    self.anchors.iter().map(Certificate::name).collect::<Vec<_>>().join(", ")
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The trust anchors as PEM.
-pub(super) async fn anchors_pem(cluster: &Cluster) -> Result<String> {
-    let roots = cluster.get::<ConfigMap>(TRUST_ROOTS).await?;
-    let roots = roots.ok_or_else(|| anyhow!("the ConfigMap \"{TRUST_ROOTS}\" does not exist"))?;
-    let roots = roots.data.unwrap_or_default().remove("ca-bundle.crt");
-    roots.ok_or_else(|| anyhow!("the ConfigMap \"{TRUST_ROOTS}\" has no ca-bundle.crt"))
-}
-
 fn algorithms(certificates: &[Certificate]) -> Result<()> {
     let problems: Vec<_> = certificates
         .iter()
@@ -181,11 +116,6 @@ fn lasting(certificates: &[Certificate]) -> Result<()> {
     none(&problems, "Certificates that expire soon:")
 }
 
-/// The serial number and the name: issuers of one mesh have the same name.
-pub(super) fn label(certificate: &Certificate) -> String {
-    format!("{} {}", certificate.serial(), certificate.name())
-}
-
 /// The certificates that the node proxies have for the pods that they serve.
 async fn workloads(cluster: &Cluster) -> Result<()> {
     let owners = Owners::read(cluster).await?;
@@ -195,7 +125,7 @@ async fn workloads(cluster: &Cluster) -> Result<()> {
     let now = OffsetDateTime::from(SystemTime::now()).unix_timestamp();
     let proxies = cluster.proxies().await?;
     let mut problems = Vec::new();
-    for pod in super::data_plane::running(cluster, &owners).await? {
+    for pod in super::pods::running(cluster, &owners).await? {
         let spec = pod.spec.clone().unwrap_or_default();
         let name = full_name(&pod.metadata);
         let Some(proxy) = spec.node_name.as_ref().and_then(|node| proxies.get(node)) else {
@@ -209,7 +139,7 @@ async fn workloads(cluster: &Cluster) -> Result<()> {
         match proxy.config() {
             Err(error) => problems.push(format!("{name}: {error:#}")),
             // It cannot be in the mesh; another check says so.
-            Ok(page) if super::data_plane::kernel_of_its_own(&page["workloads"][&name]).is_some() => {}
+            Ok(page) if super::pods::kernel_of_its_own(&page["workloads"][&name]).is_some() => {}
             Ok(page) => match page["certificates"]
                 .get(&identity)
                 .map(|certificate| certificate["expires"].as_i64())

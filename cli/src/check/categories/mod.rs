@@ -1,6 +1,7 @@
 //! All checks, by category, in the order in which they run.
 
 mod api;
+mod authority;
 mod config;
 mod data_plane;
 mod existence;
@@ -11,6 +12,7 @@ mod networks;
 mod nodes;
 mod opaque;
 mod plaintext;
+mod pods;
 mod pre;
 mod rotation;
 mod version;

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use serde_json::Value;
 
-use super::data_plane;
+use super::pods;
 use crate::check::{
     cluster::{Cluster, full_name, none},
     model::{Category, Check},
@@ -33,7 +33,7 @@ pub(super) fn category() -> Category {
 /// clients that use the service's address and by those that use a pod's.
 async fn annotated(cluster: &Cluster) -> Result<()> {
     let owners = Owners::read(cluster).await?;
-    let pods = data_plane::running(cluster, &owners).await?;
+    let pods = pods::running(cluster, &owners).await?;
     let default = default_ports(&cluster.values().await?)?;
     let mut problems = Vec::new();
     for service in cluster.services().await? {

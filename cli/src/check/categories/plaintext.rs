@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use super::{data_plane::uses_host_network, opaque};
+use super::{opaque, pods::uses_host_network};
 use crate::check::{
     cluster::{Cluster, full_name, none},
     owners::Owners,

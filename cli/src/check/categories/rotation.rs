@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
-use super::identity::{Certificates, label};
+use super::authority::{Certificates, label};
 use crate::{
     certificates::{Certificate, read},
     check::{

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::{identity::anchors_pem, webhook_tls::Verifier};
+use super::{authority::anchors_pem, webhook_tls::Verifier};
 use crate::{
     certificates::read,
     check::{

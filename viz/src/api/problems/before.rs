@@ -1,10 +1,13 @@
 //! How much of the hour before is known, and how it is called.
 
-use super::traffic::{HOUR, WINDOW};
 use crate::api::{
     App, Ask,
     warnings::{is_too_short, known, words},
 };
+
+/// The seconds that are compared with the hour before.
+pub(super) const WINDOW: u64 = 60;
+pub(super) const HOUR: u64 = 3600;
 
 /// The seconds of the hour before the last minute of which there are figures.
 pub(super) async fn seconds_before(app: &App, ask: &Ask) -> f64 {

@@ -6,7 +6,7 @@ use weft_api::viz::{Failure, ProblemKind, ResourceRef, Secured, Severity, Source
 
 use super::{
     Found,
-    before::{percent, seconds_before, when},
+    before::{HOUR, WINDOW, percent, seconds_before, when},
     is_meshed, name_of,
 };
 use crate::{
@@ -20,8 +20,6 @@ use crate::{
     query::{Kind, Level, Query, Side, get},
 };
 
-pub(super) const WINDOW: u64 = 60;
-pub(super) const HOUR: u64 = 3600;
 /// Fewer requests say nothing.
 const MIN_REQUESTS: f64 = 10.0;
 const GOOD: f64 = 0.95;
