@@ -52,9 +52,11 @@ fn an_error_has_a_code_even_one_that_is_not_known() {
 #[test]
 fn every_kind_of_problem_has_its_fields_beside_the_common_ones() {
     let kinds = json!([
-        { "kind": "success-rate", "resource": voting(), "successRate": 0.85, "baseline": null, "rps": 1.0,
+        { "kind": "success-rate", "resource": voting(), "successRate": 0.85, "baseline": null,
+          "baselineSeconds": 360.0, "rps": 1.0,
           "worst": { "method": "POST", "path": "/VoteDoughnut", "requests": 9, "failures": 9 } },
-        { "kind": "latency", "resource": voting(), "p99Ms": 100.0, "baselineP99Ms": 20.0, "rps": 5.0 },
+        { "kind": "latency", "resource": voting(), "p99Ms": 100.0, "baselineP99Ms": 20.0,
+          "baselineSeconds": 3600.0, "rps": 5.0 },
         { "kind": "plaintext", "source": voting(), "destination": voting(),
           "reason": "not_provided_by_service_discovery", "connections": 2.0 },
         { "kind": "denied", "resource": voting(), "source": null, "clientId": "a.b", "rps": 0.2 },
@@ -87,7 +89,7 @@ fn a_resource_comes_with_its_pods_edges_and_authorizations() {
     let pod = json!({
         "namespace": "emojivoto", "name": "voting-1", "owner": voting(), "node": "n", "phase": "Running",
         "ready": true, "startedAt": 5.0, "meshed": true, "proxy": { "state": "no_proxy", "reason": "none runs" },
-        "tap": "not_meshed", "http": null, "tcp": null,
+        "tap": "not_meshed", "http": null, "tcp": null, "spark": null,
     });
     let edge = json!({
         "source": null, "destination": voting(), "sourceLabel": "10.0.0.1", "destinationLabel": null,

@@ -85,7 +85,6 @@ fn server_authorizations_name_servers_and_clients() {
             vec![],
         ),
         (server_authorization("server: {name: other}, client: {unauthenticated: true}"), vec![]),
-        (server_authorization("client: {unauthenticated: true}"), vec![]),
         (server_authorization("server: {name: s}"), vec![]),
         (mesh_tls(""), vec![]),
         (mesh_tls("unauthenticatedTLS: true"), vec!["mesh from cluster"]),
