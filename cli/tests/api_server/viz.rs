@@ -13,7 +13,7 @@ use crate::{
     lab::{Found, Lab},
     lazy::Lazy,
     viz_failures::{FAILURES, check, fails},
-    viz_objects::after_install,
+    viz_objects::{self, after_install},
 };
 
 type Test = (&'static str, fn(&Lab));
@@ -42,6 +42,7 @@ pub(crate) fn trials(lab: &Arc<Lazy>) -> Vec<Trial> {
         Trial::test(name, move || {
             let lab = lab.get();
             checks::installed(lab);
+            viz_objects::served(lab);
             test(lab);
             Ok(())
         })
@@ -152,10 +153,10 @@ fn healthy(lab: &Lab) {
 }
 
 fn no_namespace(lab: &Lab) {
-    let found = lab.found("kubeconfig", &["viz", "--viz-namespace", "nowhere", "check"]);
+    let found = lab.found("kubeconfig", &["viz", "--viz-namespace", "not-there", "check"]);
     let last = found.last().unwrap();
     assert_eq!((last.description.as_str(), last.result.as_str()), ("weft-viz Namespace exists", "error"));
-    assert!(last.error.contains("The \"nowhere\" namespace does not exist"), "{last:#?}");
+    assert!(last.error.contains("The \"not-there\" namespace does not exist"), "{last:#?}");
     assert!(
         last.error.contains("weft viz install") && last.hint.ends_with("#weft-viz-ns-exists"),
         "{last:#?}"

@@ -99,14 +99,18 @@ fn anchors_of(page: &Value) -> Result<Vec<Certificate>> {
     let anchors = page["trust_anchors"].as_array();
     let anchors =
         anchors.context("its proxy does not show its trust anchors: it is of an earlier version")?;
-    read(&anchors.iter().filter_map(Value::as_str).collect::<String>())
+    read(&joined(anchors))
 }
 
 /// A workload's certificate and those that follow it.
 fn chain_of(workload: &Value) -> Result<Vec<Certificate>> {
-    let chain: String =
-        workload["certificates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let chain = workload["certificates"].as_array().map(|chain| joined(chain)).unwrap_or_default();
     if chain.is_empty() { Ok(Vec::new()) } else { read(&chain) }
+}
+
+/// PEM texts as one. They need not end with the end of a line.
+fn joined(certificates: &[Value]) -> String {
+    certificates.iter().filter_map(Value::as_str).flat_map(|pem| [pem, "\n"]).collect()
 }
 
 fn labels<'a>(certificates: impl Iterator<Item = &'a Certificate>) -> String {
