@@ -48,14 +48,19 @@ pub(super) fn a_thousand(mesh: &Mesh) -> Result<()> {
     let before = ResourceCensus::settled(mesh)?;
     let mut memory = Memory::default();
     memory.sample(mesh)?;
-    for _ in 0..ROUNDS {
-        round(mesh, &clients, &servers)?;
-        memory.sample(mesh)?;
-    }
+    let mut rounds = || -> Result<()> {
+        (0..ROUNDS).try_for_each(|_| {
+            round(mesh, &clients, &servers)?;
+            memory.sample(mesh)
+        })?;
+        memory.grows_at_most(CLIENTS as u64 / 2 * BYTES_PER_JOIN)
+    };
+    // On a busy machine, heaps reach their size later. A leak goes on.
+    rounds().or_else(|_| rounds())?;
     let most = before.allowing(SERIES, SERIES_BY_CHANCE);
     ResourceCensus::until_no_increase(mesh, &most, KEEPALIVE * 2, &[])?;
     println!("{}", memory.show());
-    memory.grows_at_most(CLIENTS as u64 / 2 * BYTES_PER_JOIN)
+    Ok(())
 }
 
 /// All clients join, talk to a server in both directions, and leave.
