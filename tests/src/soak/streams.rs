@@ -26,7 +26,9 @@ pub(super) fn over_http2(netns: &Netns, target: SocketAddr, id: u64) -> (Exchang
         let client = http2::Client::over(dial::from(netns, target)?).map_err(|e| requests::cause(&e))?;
         let mut request = requests::call(id);
         *request.uri_mut() = http::Uri::from_static("http://soak.test/soak.Orders/Talk");
-        let (part, pause) = (1 + (id >> 8 & 4095) as usize, Duration::from_millis(id >> 32 & 63));
+        // Few enough parts that all of them, with their pauses, fit into the time that a response may take.
+        let (parts, pause) = (1 + (id >> 8 & 127) as usize, Duration::from_millis(id >> 32 & 63));
+        let part = request.body().len() / parts + 1;
         let response = client.chat(request, part, pause).map_err(|e| requests::cause(&e))?;
         done.bytes += 2 * requests::answered(id, id, &response)?;
         done.requests += 1;
