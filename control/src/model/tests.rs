@@ -59,7 +59,8 @@ fn trimmed_objects_have_only_what_weft_reads() {
 {apiVersion: v1, kind: Namespace, metadata: {name: viz, labels: {linkerd.io/extension: viz, other: x}}}
 "#;
     let objects: Vec<Object> = raw_objects(text).into_iter().map(Object::trimmed).collect();
-    let [Object::Namespace(namespace), Object::Pod(pod), Object::MetadataOnly(Kind::Node, node)] = &objects[..]
+    let [Object::Namespace(namespace), Object::Pod(pod), Object::MetadataOnly(Kind::Node, node)] =
+        &objects[..]
     else {
         panic!("{objects:?}")
     };

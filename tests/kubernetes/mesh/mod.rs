@@ -98,17 +98,17 @@ pub(crate) fn area() -> Area {
         )
         .within(LIMIT)
         .bare(
-            "traffic_outlives_an_outage_of_the_api_server",
-            "While the API server is away for a minute, every request is answered; policies that came and went meanwhile \
-             apply when it is back, and new pods are meshed.",
-            outage::traffic_outlives_an_outage_of_the_api_server,
-        )
-        .within(LIMIT)
-        .bare(
             "roots_rotate_under_load",
             "The issuer and the trust anchor are replaced, with an overlap and no restart, each step when `weft check` says \
              so, and every request is answered by mTLS.",
             rotation::roots_rotate_under_load,
+        )
+        .within(LIMIT)
+        .bare(
+            "traffic_outlives_an_outage_of_the_api_server",
+            "While the API server is away for a minute, every request is answered; policies that came and went meanwhile \
+             apply when it is back, and new pods are meshed.",
+            outage::traffic_outlives_an_outage_of_the_api_server,
         )
         .within(LIMIT)
 }

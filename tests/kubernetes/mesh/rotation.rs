@@ -20,6 +20,9 @@ const WAIT: &str = "150s";
 
 pub(super) fn roots_rotate_under_load() -> Result<()> {
     with_weft(|cluster| {
+        // What other tests have changed does not count as a restart.
+        upgrade(cluster, &[])?;
+        cluster.rolled_out(NAMESPACE, "daemonset/weft-proxy")?;
         let namespace = meshed(cluster, "mesh-rotation")?;
         deploy(&namespace)?;
         let load = Load::start(cluster, &namespace, "web")?;

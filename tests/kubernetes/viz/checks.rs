@@ -63,32 +63,6 @@ const REASONS: &[Reason] = &[
         ],
     },
     Reason {
-        what: "Prometheus scrapes no proxy",
-        break_it: |cluster| {
-            let text = cluster.kubectl(&["-n", NAMESPACE, "get", "cm/prometheus-config", "-o", "yaml"])?;
-            cluster.apply(&text.replace("job_name: weft-proxy", "job_name: other"))?;
-            restart_prometheus(cluster)
-        },
-        mend_it: |cluster| {
-            upgrade(cluster)?;
-            restart_prometheus(cluster)
-        },
-        options: PROXY,
-        found: &[
-            [
-                "prometheus is installed and configured correctly",
-                "has no job weft-proxy",
-                "weft-viz-prometheus",
-            ],
-            ["node proxies are scraped", "Prometheus has not scraped it", "weft-viz-scraped"],
-            [
-                "data plane proxy metrics are present in Prometheus",
-                "is not scraped",
-                "weft-viz-data-plane-prom",
-            ],
-        ],
-    },
-    Reason {
         what: "the namespace has no label",
         break_it: |cluster| label(cluster, "linkerd.io/extension-"),
         mend_it: |cluster| label(cluster, "linkerd.io/extension=viz"),
@@ -181,11 +155,6 @@ fn scale(cluster: &Cluster, component: &str, replicas: &str) -> Result<()> {
     let replicas = format!("--replicas={replicas}");
     cluster.kubectl(&["-n", NAMESPACE, "scale", &deployment, &replicas])?;
     cluster.rolled_out(NAMESPACE, &deployment)
-}
-
-fn restart_prometheus(cluster: &Cluster) -> Result<()> {
-    cluster.kubectl(&["-n", NAMESPACE, "rollout", "restart", "deployment/prometheus"])?;
-    cluster.rolled_out(NAMESPACE, "deployment/prometheus")
 }
 
 /// Restores all objects.
