@@ -49,7 +49,9 @@ pub(super) fn roots_rotate_under_load() -> Result<()> {
         load.goes_on()?;
         load.lost_nothing()?;
         let now = self::lives(cluster)?;
-        ensure!(now == lives, "pods of weft were restarted: {lives}, then {now}");
+        // A replica that an earlier test has removed may still have been ending.
+        let unchanged = now.lines().all(|life| lives.lines().any(|before| before == life));
+        ensure!(unchanged, "pods of weft were restarted: {lives}, then {now}");
         println!("all certificates were replaced {:.0} s after the issuer", replaced.as_secs_f64());
         Ok(())
     })
