@@ -58,6 +58,10 @@ impl PodEvents for WorkloadSupervisor {
         Ok(())
     }
 
+    fn stopped(&self, id: &str) {
+        self.sandboxes().stop(id);
+    }
+
     fn removed(&self, id: &str) {
         self.sandboxes().remove(id);
     }
@@ -67,8 +71,7 @@ impl WorkloadSupervisor {
     async fn hold(&self, sandbox: &Sandbox, deadline: Instant) -> Outcome {
         let Some(path) = sandbox.netns.clone() else { return Outcome::Unmeshed };
         // A pod that asks to be meshed by itself will be named.
-        let asks = sandbox.inject.as_deref() == Some("enabled");
-        let word_deadline = if asks { deadline } else { deadline.min(Instant::now() + WORD_LIMIT) };
+        let word_deadline = if sandbox.asks() { deadline } else { deadline.min(Instant::now() + WORD_LIMIT) };
         // Subscribed before looking, so that no change is missed.
         let mut words = self.announcements.changes();
         let mut states = self.components.reporter.changes();
@@ -93,11 +96,10 @@ impl WorkloadSupervisor {
                     }
                     deadline
                 }
-                // Its own annotation decides, whatever its namespace says.
-                _ if sandbox.inject.as_deref() == Some("disabled") => return Outcome::Unmeshed,
-                Word::Unknown => return Outcome::Unknown,
-                Word::Awaited if Instant::now() >= word_deadline => return Outcome::Unknown,
-                Word::Awaited => word_deadline,
+                word => match unnamed(sandbox, word == Word::Awaited, Instant::now() >= word_deadline) {
+                    Some(outcome) => return outcome,
+                    None => word_deadline,
+                },
             };
             tokio::select! {
                 _ = words.changed() => {}
@@ -115,7 +117,10 @@ impl WorkloadSupervisor {
 
     /// Why a pod is not served.
     fn reason(&self, uid: &str) -> String {
-        let Word::Meshed(pod) = self.announcements.about(uid) else { return String::new() };
+        let Word::Meshed(pod) = self.announcements.about(uid) else {
+            return "the control plane has not named it; is weft-control ready? The kubelet tries again"
+                .to_owned();
+        };
         let status = self.components.reporter.status(&pod.key);
         let reason = status.map(|status| status.reason).unwrap_or_default();
         if reason.is_empty() { "it is being enrolled; the kubelet tries again".to_owned() } else { reason }
@@ -123,5 +128,63 @@ impl WorkloadSupervisor {
 
     fn sandboxes(&self) -> &super::Sandboxes {
         &self.components.sandboxes
+    }
+}
+
+/// What becomes of a pod that the control plane has not named: its own annotations decide. `None`: it waits.
+fn unnamed(sandbox: &Sandbox, will_be_named: bool, is_late: bool) -> Option<Outcome> {
+    let fails_closed = sandbox.asks() && sandbox.fail_mode.as_deref() == Some("closed");
+    if sandbox.inject.as_deref() == Some("disabled") {
+        Some(Outcome::Unmeshed)
+    } else if !is_late && (will_be_named || fails_closed) {
+        None
+    } else if fails_closed {
+        Some(Outcome::Held)
+    } else {
+        Some(Outcome::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(inject: Option<&str>, fail_mode: Option<&str>) -> Sandbox {
+        Sandbox {
+            id: "id".to_owned(),
+            uid: "1".to_owned(),
+            namespace: "demo".to_owned(),
+            name: "web".to_owned(),
+            netns: None,
+            ips: Vec::new(),
+            inject: inject.map(str::to_owned),
+            fail_mode: fail_mode.map(str::to_owned),
+            runtime_handler: String::new(),
+            pid: 0,
+        }
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_the_mesh_and_fails_closed_does_not_start_without_word() {
+        let asks = pod(Some("enabled"), Some("closed"));
+        for will_be_named in [true, false] {
+            assert_eq!(unnamed(&asks, will_be_named, false), None);
+            assert_eq!(unnamed(&asks, will_be_named, true), Some(Outcome::Held));
+        }
+    }
+
+    #[test]
+    fn other_pods_start_without_word_after_their_time() {
+        for other in [pod(None, None), pod(Some("enabled"), None), pod(None, Some("closed"))] {
+            assert_eq!(unnamed(&other, true, false), None, "{other:?}");
+            assert_eq!(unnamed(&other, true, true), Some(Outcome::Unknown), "{other:?}");
+            assert_eq!(unnamed(&other, false, false), Some(Outcome::Unknown), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_stays_out_of_the_mesh_starts_at_once() {
+        let out = pod(Some("disabled"), Some("closed"));
+        assert_eq!(unnamed(&out, true, false), Some(Outcome::Unmeshed));
     }
 }

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 use weft_api::node::State;
 
-use super::{Spec, WorkloadSupervisor, locate::Found, supervisor::RETRY_INTERVAL};
+use super::{
+    Spec, WorkloadSupervisor,
+    locate::{Found, Waiting},
+    supervisor::RETRY_INTERVAL,
+};
 use crate::{capture::Netns, workload::Key};
 
 pub(super) const HOST_NETWORK: &str = "the pod shares the node's network (hostNetwork): its connections cannot be distinguished from the node's own";
@@ -19,13 +23,17 @@ impl WorkloadSupervisor {
     pub(super) async fn find_netns(&self, spec: &Spec) -> Result<Found, String> {
         let reporter = &self.components.reporter;
         reporter.set(&spec.key, &spec.uid, State::Joining, "");
-        let on_failure = |reason: &str| {
-            warn!(workload = %spec.key, reason, "the pod's network namespace was not found; trying again");
+        let on_wait = |Waiting { reason, is_failure }: &Waiting| {
+            if *is_failure {
+                warn!(workload = %spec.key, reason, "the pod's network namespace was not found; trying again");
+            } else {
+                debug!(workload = %spec.key, reason, "waiting for the pod's network namespace");
+            }
             reporter.set(&spec.key, &spec.uid, State::Joining, reason);
         };
         let mut refused = String::new();
         loop {
-            let found = self.components.finder.find(spec, on_failure).await?;
+            let found = self.components.finder.find(spec, on_wait).await?;
             let netns = &found.netns;
             if netns.cookie() == self.components.capture.host().cookie() {
                 return Err(HOST_NETWORK.to_owned());

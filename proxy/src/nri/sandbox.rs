@@ -6,6 +6,8 @@ use super::messages::PodSandbox;
 
 /// The annotation by which a pod says whether it is meshed.
 const INJECT: &str = "linkerd.io/inject";
+/// The annotation by which a pod says what happens to its connections while no proxy serves it.
+const FAIL_MODE: &str = "config.weft.dev/fail-mode";
 
 /// A pod's sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Sandbox {
     pub ips: Vec<IpAddr>,
     /// What the pod's own annotation `linkerd.io/inject` says.
     pub inject: Option<String>,
+    /// What the pod's own annotation `config.weft.dev/fail-mode` says.
+    pub fail_mode: Option<String>,
     /// The name under which the runtime's configuration knows how to run the pod.
     pub runtime_handler: String,
     /// The first process of the pod; 0 if the runtime does not say.
@@ -38,8 +42,18 @@ pub trait PodEvents: Send + Sync + 'static {
     /// Why the pod must not start. The kubelet tries again.
     fn run(&self, sandbox: Sandbox, limit: Duration) -> impl Future<Output = Result<(), String>> + Send;
 
+    /// A sandbox's containers have stopped, and it is about to lose its network.
+    fn stopped(&self, id: &str);
+
     /// The runtime has removed a sandbox.
     fn removed(&self, id: &str);
+}
+
+impl Sandbox {
+    /// Whether the pod itself asks to be meshed, whatever its namespace says.
+    pub fn asks(&self) -> bool {
+        self.inject.as_deref() == Some("enabled")
+    }
 }
 
 impl From<PodSandbox> for Sandbox {
@@ -57,6 +71,7 @@ impl From<PodSandbox> for Sandbox {
             netns,
             ips: pod.ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
             inject: pod.annotations.remove(INJECT),
+            fail_mode: pod.annotations.remove(FAIL_MODE),
             runtime_handler: pod.runtime_handler,
             pid: pod.pid,
         }

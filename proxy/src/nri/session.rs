@@ -185,8 +185,11 @@ fn immediate<P: PodEvents>(
             pods.removed(&request.pod.unwrap_or_default().id);
             Vec::new()
         }),
-        // The pod may still send while it stops.
-        "StopPodSandbox" | "Shutdown" => Ok(Vec::new()),
+        "StopPodSandbox" => decoded(payload).map(|request: PodRequest| {
+            pods.stopped(&request.pod.unwrap_or_default().id);
+            Vec::new()
+        }),
+        "Shutdown" => Ok(Vec::new()),
         _ => Err(unimplemented(request)),
     })
 }

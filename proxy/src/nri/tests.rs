@@ -42,6 +42,10 @@ impl PodEvents for Notes {
         }
     }
 
+    fn stopped(&self, id: &str) {
+        self.0.lock().push(format!("stopped {id}"));
+    }
+
     fn removed(&self, id: &str) {
         self.0.lock().push(format!("removed {id}"));
     }
@@ -134,7 +138,7 @@ fn start(socket: &Path) -> (Arc<Notes>, Arc<Connection>, tokio::task::JoinHandle
 }
 
 #[tokio::test]
-async fn pods_are_named_run_and_removed() {
+async fn pods_are_named_run_stopped_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("nri.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -157,7 +161,7 @@ async fn pods_are_named_run_and_removed() {
     assert_eq!(runtime.answer().await.1, Response::default());
     assert_eq!(
         *notes.0.lock(),
-        ["all a b", "run web Some(\"/var/run/netns/cni-1\") [10.0.0.7]", "removed id-web"]
+        ["all a b", "run web Some(\"/var/run/netns/cni-1\") [10.0.0.7]", "stopped id-web", "removed id-web"]
     );
     running.abort();
 }

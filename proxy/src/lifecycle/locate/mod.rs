@@ -24,13 +24,16 @@ use crate::{capture::Netns, net::Backoff, nri};
 
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// A namespace that is not there after this time is worth a log line.
+/// A namespace that is not there after this time is reported.
 const REPORT_AFTER: Duration = Duration::from_millis(500);
+/// How long a pod may have no sandbox. The kubelet makes it when it has the pod's volumes.
+const MAY_BE_ABSENT: Duration = Duration::from_secs(60);
 /// Where container runtimes mount pods' namespaces; the first is often a link to the second.
 const MOUNTED: [&str; 2] = ["/var/run/netns", "/run/netns"];
 
 const NO_ADDRESS: &str = "the pod has no address yet";
 const NO_SANDBOX: &str = "the container runtime has not made the pod's sandbox yet";
+const SANDBOX_ENDED: &str = "the pod's sandbox has ended";
 const NO_PROCESS: &str = "no process of the node is in the pod's cgroup yet";
 const NO_METHOD: &str = "the pod has no annotation config.weft.dev/netns, and none of --nri-socket, --proc and --netns-dir is given";
 
@@ -54,10 +57,20 @@ pub(super) struct Found {
 /// Why a namespace was not found.
 #[derive(Debug)]
 pub(super) enum NotFound {
+    /// There is none: the kubelet has not made the pod's sandbox yet, or has ended it because the pod is over.
+    Absent(&'static str),
     /// For now.
     Yet(String),
     /// It would be of no use.
     Ever(String),
+}
+
+/// What is said about a namespace that is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) reason: String,
+    /// More than what happens to every pod at its start and at its end.
+    pub(super) is_failure: bool,
 }
 
 impl NetnsFinder {
@@ -86,26 +99,26 @@ impl NetnsFinder {
         self.folder.is_some()
     }
 
-    /// Waits until the namespace exists. `on_failure` gets each reason why it was not found, once.
+    /// Waits until the namespace exists. `on_wait` gets each reason why it was not found, once.
     ///
     /// # Errors
     /// Why the pod can never be served.
-    pub(super) async fn find(&self, spec: &Spec, mut on_failure: impl FnMut(&str)) -> Result<Found, String> {
+    pub(super) async fn find(&self, spec: &Spec, mut on_wait: impl FnMut(&Waiting)) -> Result<Found, String> {
         let started = Instant::now();
         let mut backoff = Backoff::new(MIN_PAUSE, MAX_PAUSE);
-        let mut reported = String::new();
+        let mut reported = Waiting::default();
         let mut changes = self.runtime.as_ref().map(|(sandboxes, _)| sandboxes.changes());
         loop {
             let (finder, of) = (self.clone(), spec.clone());
-            let reason = match tokio::task::spawn_blocking(move || finder.look(&of)).await {
+            let failure = match tokio::task::spawn_blocking(move || finder.look(&of)).await {
                 Ok(Ok(found)) => return Ok(found),
-                Ok(Err(NotFound::Ever(reason))) => return Err(reason),
-                Ok(Err(NotFound::Yet(reason))) => reason,
-                Err(error) => error.to_string(),
+                Ok(Err(failure)) => failure,
+                Err(error) => NotFound::Yet(error.to_string()),
             };
-            if reported != reason && started.elapsed() > REPORT_AFTER {
-                on_failure(&reason);
-                reported = reason;
+            let waiting = failure.after(started.elapsed())?;
+            if reported != waiting && started.elapsed() > REPORT_AFTER {
+                on_wait(&waiting);
+                reported = waiting;
             }
             let pause = backoff.next_pause();
             match &mut changes {
@@ -130,7 +143,7 @@ impl NetnsFinder {
         }
         let by_runtime = self.by_runtime(spec);
         match (&by_runtime, &self.processes) {
-            (Err(NotFound::Yet(_)), Some(processes)) if !self.runtime_knows_all() => {
+            (Err(NotFound::Yet(_) | NotFound::Absent(_)), Some(processes)) if !self.runtime_knows_all() => {
                 self.by_processes(spec, processes)
             }
             _ => by_runtime,
@@ -157,10 +170,12 @@ impl NetnsFinder {
 
     fn by_runtime(&self, spec: &Spec) -> Result<Found, NotFound> {
         let Some((sandboxes, _)) = &self.runtime else {
-            let reason = if self.processes.is_some() { NO_PROCESS } else { NO_METHOD };
-            return Err(NotFound::Yet(reason.to_owned()));
+            return Err(match self.processes {
+                Some(_) => NotFound::Absent(NO_PROCESS),
+                None => NotFound::Yet(NO_METHOD.to_owned()),
+            });
         };
-        let sandbox = sandboxes.of_pod(&spec.uid).ok_or_else(|| NotFound::Yet(NO_SANDBOX.to_owned()))?;
+        let sandbox = sandboxes.of_pod(&spec.uid).ok_or(NotFound::Absent(NO_SANDBOX))?;
         let program =
             self.processes.as_ref().filter(|_| sandbox.pid != 0).and_then(|p| p.program(sandbox.pid));
         let reason = own_kernel("runtime handler", &sandbox.runtime_handler)
@@ -168,7 +183,7 @@ impl NetnsFinder {
         if let Some(reason) = reason {
             return Err(NotFound::Ever(reason));
         }
-        let path = sandbox.netns.ok_or_else(|| NotFound::Yet("the pod's sandbox has ended".to_owned()))?;
+        let path = sandbox.netns.ok_or(NotFound::Absent(SANDBOX_ENDED))?;
         let netns = open_mounted(&path).inspect_err(|_| sandboxes.unreachable(&sandbox.id))?;
         let ips = if spec.kernel.ips.is_empty() { sandbox.ips } else { spec.kernel.ips.clone() };
         self.check(netns, ips)
@@ -180,7 +195,7 @@ impl NetnsFinder {
         if let Some(reason) = programs.into_iter().find_map(|program| own_kernel("program", &program)) {
             return Err(NotFound::Ever(reason));
         }
-        let mut last = NotFound::Yet(NO_PROCESS.to_owned());
+        let mut last = NotFound::Absent(NO_PROCESS);
         for process in &of_pod {
             let netns = match open(&processes.netns(process)) {
                 Ok(netns) => netns,
@@ -228,6 +243,24 @@ impl NetnsFinder {
     }
 }
 
+// === impl NotFound ===
+
+impl NotFound {
+    /// What to say about it after this time.
+    ///
+    /// # Errors
+    /// The reason, if waiting is of no use.
+    fn after(self, waited: Duration) -> Result<Waiting, String> {
+        match self {
+            Self::Absent(reason) => {
+                Ok(Waiting { reason: reason.to_owned(), is_failure: waited > MAY_BE_ABSENT })
+            }
+            Self::Yet(reason) => Ok(Waiting { reason, is_failure: true }),
+            Self::Ever(reason) => Err(reason),
+        }
+    }
+}
+
 fn open(path: &Path) -> Result<Netns, NotFound> {
     Netns::open(path).map_err(|error| NotFound::Yet(error.to_string()))
 }
@@ -239,4 +272,27 @@ fn open_mounted(path: &Path) -> Result<Netns, NotFound> {
         let others = MOUNTED.iter().filter_map(|folder| Some(Path::new(folder).join(relative?)));
         others.filter(|other| other != path).find_map(|other| open(&other).ok()).ok_or(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_without_a_sandbox_is_no_failure_until_it_has_none_for_long() {
+        let after = |waited| NotFound::Absent(NO_SANDBOX).after(waited).unwrap();
+        let soon = after(REPORT_AFTER);
+        assert_eq!(soon, Waiting { reason: NO_SANDBOX.to_owned(), is_failure: false });
+        assert!(after(MAY_BE_ABSENT + REPORT_AFTER).is_failure);
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_used_is_a_failure_at_once() {
+        let waiting = NotFound::Yet("permission denied".to_owned()).after(Duration::ZERO).unwrap();
+        assert!(waiting.is_failure, "{waiting:?}");
+        assert_eq!(
+            NotFound::Ever("a virtual machine".to_owned()).after(Duration::ZERO).unwrap_err(),
+            "a virtual machine"
+        );
+    }
 }

@@ -56,6 +56,15 @@ impl Sandboxes {
         self.changed.send_replace(());
     }
 
+    /// Its network goes away. A pod that is served keeps its proxy until then.
+    pub(crate) fn stop(&self, id: &str) {
+        self.by_pod
+            .lock()
+            .values_mut()
+            .filter(|sandbox| sandbox.id == id)
+            .for_each(|sandbox| sandbox.netns = None);
+    }
+
     pub(crate) fn remove(&self, id: &str) {
         self.by_pod.lock().retain(|_, sandbox| sandbox.id != id);
     }
@@ -96,6 +105,7 @@ mod tests {
             netns: netns.map(Into::into),
             ips: Vec::new(),
             inject: None,
+            fail_mode: None,
             runtime_handler: String::new(),
             pid: 0,
         }
@@ -115,5 +125,15 @@ mod tests {
         assert_eq!(sandboxes.of_pod("1").unwrap().id, "newer");
         sandboxes.remove("newer");
         assert_eq!(sandboxes.of_pod("1"), None);
+    }
+
+    #[test]
+    fn a_sandbox_that_stops_has_no_namespace_any_more() {
+        let sandboxes = Sandboxes::default();
+        sandboxes.insert(sandbox("old", "1", Some("/run/netns/a")));
+        sandboxes.insert(sandbox("other", "2", Some("/run/netns/b")));
+        sandboxes.stop("old");
+        assert_eq!(sandboxes.of_pod("1").unwrap().netns, None);
+        assert!(sandboxes.of_pod("2").unwrap().netns.is_some());
     }
 }
