@@ -30,12 +30,34 @@ enum SupportedShell {
 
 /// Prints the script for `command`, which is weft with all its commands.
 pub(crate) fn run(args: &CompletionArgs, command: &mut Command) -> anyhow::Result<()> {
-    let shell = match args.shell {
+    print(&script(args.shell, command))
+}
+
+fn script(shell: SupportedShell, command: &mut Command) -> String {
+    let shell = match shell {
         SupportedShell::Bash => Shell::Bash,
         SupportedShell::Zsh => Shell::Zsh,
         SupportedShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     generate(shell, command, "weft", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn the_script_of_each_shell_knows_all_commands() {
+        for shell in SupportedShell::value_variants() {
+            let script = script(*shell, &mut Cli::command());
+            for command in Cli::command().get_subcommands() {
+                assert!(script.contains(command.get_name()), "{shell:?}: {}", command.get_name());
+            }
+        }
+    }
 }

@@ -11,6 +11,8 @@ mod check;
 mod completion;
 mod control;
 mod diagnostics;
+#[cfg(test)]
+mod documents;
 mod global;
 mod identity;
 mod inject;

@@ -4,6 +4,8 @@ mod coalesce;
 mod documents;
 mod functions;
 mod json;
+#[cfg(test)]
+mod promises;
 mod render;
 mod schema;
 mod set;

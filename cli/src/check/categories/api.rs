@@ -1,6 +1,7 @@
 //! Whether the API server can be reached, and is new enough.
 
 use anyhow::{Result, bail};
+use k8s_openapi::apimachinery::pkg::version::Info;
 
 use crate::{
     check::{
@@ -37,7 +38,7 @@ pub(super) fn version_category() -> Category {
     }
 }
 
-async fn version(cluster: &Cluster) -> Result<k8s_openapi::apimachinery::pkg::version::Info> {
+async fn version(cluster: &Cluster) -> Result<Info> {
     cluster
         .client()
         .await?
@@ -47,7 +48,10 @@ async fn version(cluster: &Cluster) -> Result<k8s_openapi::apimachinery::pkg::ve
 }
 
 async fn minimum(cluster: &Cluster) -> Result<()> {
-    let version = version(cluster).await?;
+    judge(&version(cluster).await?)
+}
+
+fn judge(version: &Info) -> Result<()> {
     if !is_enough(&version.major, &version.minor) {
         bail!(
             "Kubernetes is on version [{}], but version [{}.{}.0] or more recent is required",
@@ -74,5 +78,20 @@ mod tests {
     fn a_version_before_1_31_or_an_unreadable_one_is_not_enough() {
         assert!(is_enough("1", "31") && is_enough("1", "36+") && is_enough("2", "0"));
         assert!(!is_enough("1", "30") && !is_enough("1", "9") && !is_enough("", ""));
+    }
+
+    #[test]
+    fn an_old_version_is_named_with_the_one_that_is_required() {
+        let version = |minor: &str| Info {
+            major: "1".to_owned(),
+            minor: minor.to_owned(),
+            git_version: format!("v1.{minor}.4"),
+            ..Info::default()
+        };
+        assert!(judge(&version("31")).is_ok());
+        assert_eq!(
+            judge(&version("30")).unwrap_err().to_string(),
+            "Kubernetes is on version [1.30.4], but version [1.31.0] or more recent is required"
+        );
     }
 }
