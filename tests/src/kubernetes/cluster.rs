@@ -32,6 +32,8 @@ pub struct Cluster {
     was_started: bool,
     /// Images that were imported, by file.
     loaded: Mutex<Vec<PathBuf>>,
+    /// Namespaces that no test uses any more.
+    unused: Mutex<Vec<String>>,
     /// Other test processes wait for this one.
     _lock: Option<Flock<fs::File>>,
 }
@@ -71,6 +73,7 @@ impl Cluster {
             programs: programs.clone(),
             was_started,
             loaded: Mutex::default(),
+            unused: Mutex::default(),
             _lock: None,
         };
         cluster.weft_cluster(&["up", "--programs", &programs.display().to_string()])?;
@@ -138,6 +141,24 @@ impl Cluster {
             loaded.push(archive.to_owned());
         }
         Ok(())
+    }
+
+    /// From now on it may be deleted.
+    pub(super) fn add_unused(&self, namespace: &str) {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner).push(namespace.to_owned());
+    }
+
+    pub(super) fn take_unused(&self) -> Vec<String> {
+        std::mem::take(&mut *self.unused.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Deletes namespaces; nothing waits for their end.
+    pub(super) fn delete(&self, namespaces: &[String]) {
+        for name in namespaces {
+            if let Err(error) = self.kubectl(&["delete", "namespace", name, "--wait=false"]) {
+                eprintln!("the namespace {name} stays: {error:#}");
+            }
+        }
     }
 
     /// The end of every log of the cluster's programs.

@@ -7,8 +7,11 @@ mod cluster;
 mod diagnose;
 mod namespace;
 mod tools;
+pub mod wait;
 
 use anyhow::{Result, anyhow};
+
+use crate::suite;
 
 pub use self::{
     cluster::{Cluster, NODES, end, output, programs, weft_cluster, weft_images},
@@ -16,9 +19,18 @@ pub use self::{
     tools::feed,
 };
 
-/// Runs a test on the cluster. A failure's text has what Kubernetes says about the pods that are not well, and the
-/// ends of the cluster's logs.
+/// Runs a test on the cluster. Its namespaces are deleted afterwards; nothing waits for that. A failure's text has what
+/// Kubernetes and weft say about them and about weft's own pods, and the ends of the cluster's logs.
 pub fn on_cluster(test: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
     let cluster = Cluster::shared()?;
-    test(cluster).map_err(|error| anyhow!("{error:#}\n{}", diagnose::report(cluster)))
+    let result = test(cluster);
+    let namespaces = cluster.take_unused();
+    let result = result.map_err(|error| {
+        if suite::is_skip(&error) {
+            return error;
+        }
+        anyhow!("{error:#}\n{}", diagnose::report(cluster, &namespaces))
+    });
+    cluster.delete(&namespaces);
+    result
 }

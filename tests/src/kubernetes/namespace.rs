@@ -2,10 +2,9 @@
 
 use anyhow::{Context, Result};
 
-use super::Cluster;
-use crate::wait;
+use super::{Cluster, wait};
 
-/// It is deleted when this is dropped; nothing waits for that.
+/// It is deleted at the end of the test that has dropped this: a failure's report still has its pods.
 #[derive(Debug)]
 pub struct Namespace<'a> {
     cluster: &'a Cluster,
@@ -49,7 +48,7 @@ impl Namespace<'_> {
 
     /// Waits until a pod is ready.
     pub fn pod_ready(&self, pod: &str) -> Result<()> {
-        self.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=60s"]).map(drop)
+        self.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=180s"]).map(drop)
     }
 
     /// The output of a command in a pod; `pod` as in `web` or `deployment/web`.
@@ -66,8 +65,6 @@ impl Namespace<'_> {
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.kubectl(&["delete", "namespace", &self.name, "--wait=false"]) {
-            eprintln!("the namespace {} stays: {error:#}", self.name);
-        }
+        self.cluster.add_unused(&self.name);
     }
 }

@@ -50,7 +50,7 @@ impl Cluster {
 
     /// Waits until a workload's pods are those of its latest version and ready; `workload` as in `deployment/web`.
     pub fn rolled_out(&self, namespace: &str, workload: &str) -> Result<()> {
-        self.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=90s"]).map(drop)
+        self.kubectl(&["-n", namespace, "rollout", "status", workload, "--timeout=240s"]).map(drop)
     }
 
     fn command(&self, mut command: Command, arguments: &[&str]) -> Command {

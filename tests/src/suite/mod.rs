@@ -17,7 +17,10 @@ use nix::{
 };
 
 use self::area::Selection;
-pub use self::{area::Area, skip::skip};
+pub use self::{
+    area::Area,
+    skip::{is_skip, skip},
+};
 
 /// Runs the scenarios that the command line selects.
 pub fn main(areas: Vec<Area>) -> ExitCode {

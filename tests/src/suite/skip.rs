@@ -7,6 +7,11 @@ pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     Skipped(reason.into()).into()
 }
 
+/// Whether [`skip`] has made this error.
+pub fn is_skip(error: &anyhow::Error) -> bool {
+    error.is::<Skipped>()
+}
+
 /// The reason, if the scenario was skipped.
 pub(super) fn reason(error: &anyhow::Error) -> Option<String> {
     error.downcast_ref::<Skipped>().map(ToString::to_string)
