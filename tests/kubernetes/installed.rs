@@ -3,9 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use weft_tests::kubernetes::{Cluster, on_cluster};
+use weft_tests::kubernetes::{Cluster, feed, on_cluster};
 
 pub(crate) const NAMESPACE: &str = "weft";
+
+const VIZ: &str = "weft-viz";
+const DEMO: &str = "emojivoto";
 
 /// Tests come one after the other, but that is the suite's affair.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -16,6 +19,32 @@ pub(crate) fn with_weft(test: impl FnOnce(&Cluster) -> Result<()>) -> Result<()>
         install(cluster)?;
         test(cluster)
     })
+}
+
+/// Runs a test on the cluster without weft. What a failed test has left is removed first.
+pub(crate) fn without_weft(test: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
+    on_cluster(|cluster| {
+        remove(cluster).context("removing what an earlier test has left")?;
+        test(cluster)
+    })
+}
+
+fn remove(cluster: &Cluster) -> Result<()> {
+    let there = cluster.kubectl(&["get", "namespaces,crds", "-o", "name"])?;
+    let ours = [NAMESPACE, VIZ, DEMO].map(|name| format!("namespace/{name}"));
+    let is_left = there.lines().any(|name| name.contains("linkerd.io") || ours.iter().any(|own| own == name));
+    if !is_left {
+        return Ok(());
+    }
+    cluster.kubectl(&["delete", "namespace", DEMO, VIZ, "--ignore-not-found"])?;
+    for arguments in [&["viz", "uninstall"][..], &["uninstall", "--force"], &["uninstall", "--crds"]] {
+        // Fails if there is nothing to remove.
+        if let Ok(objects) = cluster.weft(arguments) {
+            let mut delete = cluster.kubectl_command(&["delete", "--ignore-not-found", "-f", "-"]);
+            feed(&mut delete, &objects)?;
+        }
+    }
+    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).map(drop)
 }
 
 fn install(cluster: &Cluster) -> Result<()> {

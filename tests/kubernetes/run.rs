@@ -12,15 +12,14 @@ use nix::{
     unistd::Pid,
 };
 use weft_tests::{
-    kubernetes::{on_cluster, output, programs, weft_cluster, weft_images},
+    kubernetes::{output, programs, wait, weft_cluster, weft_images},
     suite::Area,
-    wait,
 };
 
-use crate::cluster::census::Census;
+use crate::{cluster::census::Census, installed::without_weft};
 
 /// With the start of a cluster.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 /// A cluster of its own, beside the other tests'.
 const NAME: &str = "runs";
 /// What is started beside its programs.
@@ -50,7 +49,7 @@ pub(crate) fn area() -> Area {
 }
 
 fn on_a_cluster_of_ones_own() -> Result<()> {
-    on_cluster(|cluster| {
+    without_weft(|cluster| {
         cluster.load_weft()?;
         let objects = || cluster.kubectl(&["get", "namespaces,crds,clusterroles", "-o", "name"]);
         let before = objects()?;
@@ -112,7 +111,7 @@ fn leaves_nothing(signal: Signal) -> Result<ExitStatus> {
     let weft = weft_tests::mesh::artefacts::target_directory()?.join("debug/weft");
     command.arg("--weft").arg(weft).stdin(Stdio::null()).stdout(fs::File::create(&log)?);
     let mut running = Running(command.spawn()?);
-    let limit = Duration::from_secs(180);
+    let limit = Duration::from_secs(400);
     let shown = wait::until_ok_for(limit, "the table of workloads", || {
         let said = fs::read_to_string(&log)?;
         ensure!(said.contains(" emojivoto/voting "), "{said}");
@@ -122,6 +121,6 @@ fn leaves_nothing(signal: Signal) -> Result<ExitStatus> {
     kill(Pid::from_raw(running.0.id().cast_signed()), signal)?;
     let ended = running.0.wait()?;
     // The guard of a killed `run` needs a moment.
-    wait::until_ok_for(Duration::from_secs(30), "the cluster is gone", || census.nothing_is_left())?;
+    wait::until_ok_for(Duration::from_secs(90), "the cluster is gone", || census.nothing_is_left())?;
     counted.map(|()| ended)
 }

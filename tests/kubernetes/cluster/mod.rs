@@ -7,14 +7,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use weft_tests::{
-    kubernetes::{Cluster, NODES, Namespace, on_cluster},
+    kubernetes::{Cluster, NODES, Namespace, on_cluster, wait},
     suite::Area,
-    wait,
 };
 use weft_vm::KubectlForward;
 
 /// The first one starts the cluster.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::cluster")
@@ -109,7 +108,7 @@ spec:
           echo "served $NODE" >&2
           END
           exec socat TCP-LISTEN:8080,fork,reuseaddr EXEC:'sh /tmp/answer'
-      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 5}
 "#;
 
 fn services_are_reached_by_name() -> Result<()> {
@@ -156,9 +155,11 @@ fn commands_reach_pods() -> Result<()> {
             })?;
         }
         let path = format!("/api/v1/namespaces/{}/services/http:web:80/proxy/", namespace.name());
-        let answer = cluster.kubectl(&["get", "--raw", &path])?;
-        ensure!(answer.starts_with("weft-"), "the API server's proxy: {answer}");
-        Ok(())
+        wait::until_ok("the API server's proxy reaches the service", || {
+            let answer = cluster.kubectl(&["get", "--raw", &path])?;
+            ensure!(answer.starts_with("weft-"), "{answer}");
+            Ok(())
+        })
     })
 }
 
@@ -234,7 +235,7 @@ fn pods_outlive_an_outage_of_the_api_server() -> Result<()> {
         cluster.start_program("kube-apiserver")?;
         outage?;
         ensure!(identities(&namespace)? == before, "pods were replaced or restarted");
-        ask(&namespace, NODES[0]).map(drop)
+        wait::until_ok("a server answers", || ask(&namespace, NODES[0])).map(drop)
     })
 }
 

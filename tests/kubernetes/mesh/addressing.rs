@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::{
-    kubernetes::{Cluster, NODES, Namespace},
-    wait,
-};
+use weft_tests::kubernetes::{Cluster, NODES, Namespace, wait};
 
 use super::manifests::{clients, fill, meshed, request};
 use crate::{installed::with_weft, quick_start::demo};
@@ -15,7 +12,7 @@ use crate::{installed::with_weft, quick_start::demo};
 const CONTAINER: &str = r#"{
     name: web, image: "localhost/weft-toolbox:1", ports: [{name: web-port, containerPort: {port}}],
     env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}],
-    readinessProbe: {tcpSocket: {port: web-port}, periodSeconds: 1},
+    readinessProbe: {tcpSocket: {port: web-port}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 5},
     command: [sh, -c, "echo 'while read -r l && [ ${#l} -gt 1 ]; do :; done; echo HTTP/1.0 200 OK; echo; echo $HOSTNAME $NODE' > /tmp/answer; exec socat TCP-LISTEN:{port},fork,reuseaddr EXEC:'sh /tmp/answer'"]
   }"#;
 
@@ -239,4 +236,4 @@ fn has_requests(cluster: &Cluster, namespace: &Namespace<'_>, labels: &[(&str, &
 }
 
 /// With the start of a Job's pod.
-const COUNTED: std::time::Duration = std::time::Duration::from_secs(60);
+const COUNTED: std::time::Duration = std::time::Duration::from_secs(180);

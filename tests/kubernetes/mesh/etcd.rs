@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use weft_tests::{kubernetes::Cluster, netns::Netns, wait};
+use weft_tests::{
+    kubernetes::{Cluster, wait},
+    netns::Netns,
+};
 
 /// Where etcd listens, in the network of the control plane.
 const PORT: u16 = 2379;

@@ -33,7 +33,7 @@ spec:
       labels: {app: web}
       annotations: {config.linkerd.io/default-inbound-policy: all-authenticated}
     spec:
-      terminationGracePeriodSeconds: 10
+      terminationGracePeriodSeconds: 30
       topologySpreadConstraints:
         - maxSkew: 1
           topologyKey: kubernetes.io/hostname
@@ -48,7 +48,8 @@ spec:
             - {name: WEB_PORT, value: "8080"}
             - {name: EMOJISVC_HOST, value: "emoji.invalid:8080"}
             - {name: VOTINGSVC_HOST, value: "voting.invalid:8080"}
-          readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+          # A busy machine is no reason to withdraw both endpoints.
+          readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 5}
 "#;
 
 /// Starts the Deployment, with a pod on each node, and waits for it.
@@ -79,7 +80,7 @@ spec:
           printf 'HTTP/1.0 200 OK\r\n\r\n%s\n' "$SOCAT_PEERADDR"
           END
           exec socat TCP-LISTEN:8080,fork,reuseaddr EXEC:'sh /tmp/answer'
-      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 5}
     - name: echo
       image: localhost/weft-toolbox:1
       command: [socat, "TCP-LISTEN:9000,fork,reuseaddr", "EXEC:cat"]
@@ -119,7 +120,7 @@ pub(super) fn clients(namespace: &Namespace<'_>) -> Result<()> {
 
 /// A client's request: the status code, and the body.
 pub(super) fn request(namespace: &Namespace<'_>, client: &str, url: &str) -> Result<(u16, String)> {
-    let curl = ["curl", "-sS", "--http1.0", "--max-time", "5", "-w", "\n%{http_code}", url];
+    let curl = ["curl", "-sS", "--http1.0", "--max-time", "10", "-w", "\n%{http_code}", url];
     let answer = namespace.exec(client, &curl)?;
     let (body, status) = answer.rsplit_once('\n').unwrap_or_default();
     Ok((status.trim().parse()?, body.trim().to_owned()))

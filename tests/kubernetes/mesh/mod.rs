@@ -20,7 +20,7 @@ use std::time::Duration;
 use weft_tests::suite::Area;
 
 /// The first one starts the cluster and installs weft.
-const LIMIT: Duration = Duration::from_secs(480);
+const LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::mesh")

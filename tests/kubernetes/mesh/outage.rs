@@ -6,10 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use weft_tests::{
-    kubernetes::{Cluster, NODES, Namespace},
-    wait,
-};
+use weft_tests::kubernetes::{Cluster, NODES, Namespace, wait};
 
 use super::{
     etcd::Etcd,
@@ -18,14 +15,14 @@ use super::{
 };
 use crate::installed::{NAMESPACE, with_weft};
 
-/// As when the machine restarts that both run on. A controller manager that went on would take all nodes for dead, because
+/// As when the machine restarts that all run on. A controller manager that went on would take all nodes for dead, because
 /// no kubelet could renew its lease, and would withdraw every endpoint for a while, those of DNS too.
-const PROGRAMS: [&str; 2] = ["kube-controller-manager", "kube-apiserver"];
+const PROGRAMS: [&str; 3] = ["kube-scheduler", "kube-controller-manager", "kube-apiserver"];
 /// Longer than each pause of weft-control's before it tries again.
 const OUTAGE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(5);
 /// A replica tries again after 10 s at most.
-const ARRIVES: Duration = Duration::from_secs(40);
+const ARRIVES: Duration = Duration::from_secs(120);
 
 /// Nobody may connect to this port of these pods.
 const SERVER: &str = "
@@ -66,6 +63,7 @@ pub(super) fn traffic_outlives_an_outage_of_the_api_server() -> Result<()> {
         answers(&namespace, "closing", 403)?;
         answers(&namespace, "opening", 200)?;
         namespace.kubectl(&["rollout", "restart", "deployment/web"])?;
+        // The kubelets ask for their pods again up to a minute after the API server is back.
         namespace.rolled_out("deployment/web")?;
         load.goes_on()?;
         load.lost_nothing()?;

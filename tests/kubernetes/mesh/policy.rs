@@ -1,10 +1,7 @@
 //! Policies that kubectl applies to running pods.
 
 use anyhow::{Result, ensure};
-use weft_tests::{
-    kubernetes::{NODES, Namespace},
-    wait,
-};
+use weft_tests::kubernetes::{NODES, Namespace, wait};
 
 use super::manifests::{clients, meshed, request, server};
 use crate::installed::with_weft;

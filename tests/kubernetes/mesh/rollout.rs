@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use weft_tests::wait;
+use weft_tests::kubernetes::wait;
 
 use super::{
     load::Load,
@@ -12,7 +12,7 @@ use super::{
 use crate::installed::with_weft;
 
 /// Pods of the old version end within their grace period.
-const REPLACED: Duration = Duration::from_secs(60);
+const REPLACED: Duration = Duration::from_secs(180);
 
 pub(super) fn a_rollout_of_a_deployment_loses_no_request() -> Result<()> {
     with_weft(|cluster| {

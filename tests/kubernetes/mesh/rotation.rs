@@ -16,7 +16,7 @@ use crate::{
 
 const ANCHORS: &str = "weft-identity-trust-roots";
 /// The kubelet renews mounted files within about a minute and a half.
-const WAIT: &str = "150s";
+const WAIT: &str = "300s";
 
 pub(super) fn roots_rotate_under_load() -> Result<()> {
     with_weft(|cluster| {

@@ -1,21 +1,21 @@
 //! The node proxies as a DaemonSet: they find pods, take over from each other, and report what they cannot serve.
 
 mod absent;
+mod held;
 mod rollout;
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use weft_tests::{
-    kubernetes::{Cluster, NODES, Namespace},
+    kubernetes::{Cluster, NODES, Namespace, wait},
     suite::Area,
-    wait,
 };
 
 use crate::installed::{self, with_weft};
 
 /// The first one starts the cluster and installs weft.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::node")
@@ -24,6 +24,13 @@ pub(crate) fn area() -> Area {
             "An init container's only request is let in by a pod on the other node that requires an identity; one of a pod \
              that is not meshed is not.",
             the_first_request_of_a_pod_is_meshed,
+        )
+        .within(LIMIT)
+        .bare(
+            "a_pod_that_must_be_meshed_waits_for_the_control_plane",
+            "A pod that says itself that it is meshed and fails closed does not start while the control plane is away; when it \
+             is back, the pod's first request is meshed.",
+            held::a_pod_that_must_be_meshed_waits_for_the_control_plane,
         )
         .within(LIMIT)
         .bare(
@@ -67,17 +74,18 @@ spec:
     - name: web
       image: localhost/weft-toolbox:1
       command: [socat, "TCP-LISTEN:8080,fork,reuseaddr", "SYSTEM:'read line; echo HTTP/1.0 200 OK; echo; echo hello'"]
-      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+      readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 5}
     - name: echo
       image: localhost/weft-toolbox:1
       command: [socat, "TCP-LISTEN:9000,fork,reuseaddr", "EXEC:cat"]
 "#;
 
-/// A client on the first node that sends one request before anything else.
+/// A client on the first node that sends one request before anything else. It says itself that it does not start before it
+/// is served, however busy the node is (docs/decisions/0024-nri.md).
 const CLIENT: &str = r#"
 apiVersion: v1
 kind: Pod
-metadata: {name: "{name}", annotations: {linkerd.io/inject: "{inject}"}}
+metadata: {name: "{name}", annotations: {linkerd.io/inject: "{inject}", config.weft.dev/fail-mode: closed}}
 spec:
   nodeName: "{node}"
   restartPolicy: Never
@@ -85,7 +93,7 @@ spec:
   initContainers:
     - name: first
       image: localhost/weft-toolbox:1
-      command: [curl, -sSf, --http1.0, --max-time, "10", "http://{server}:8080/"]
+      command: [curl, -sSf, --http1.0, --max-time, "30", "http://{server}:8080/"]
   containers:
     - name: rest
       image: localhost/weft-toolbox:1

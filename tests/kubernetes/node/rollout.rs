@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::{kubernetes::NODES, wait};
+use weft_tests::kubernetes::{NODES, wait};
 
 use super::mesh;
 use crate::installed::{self, with_weft};
@@ -19,7 +19,7 @@ spec:
   containers:
     - name: requests
       image: localhost/weft-toolbox:1
-      command: [sh, -c, "while :; do curl -sSf --http1.0 --max-time 10 -o /dev/null http://{server}:8080/ && echo ok || echo failed; done"]
+      command: [sh, -c, "while :; do curl -sSf --http1.0 --max-time 30 -o /dev/null http://{server}:8080/ && echo ok || echo failed; done"]
     - name: connection
       image: localhost/weft-toolbox:1
       command: [sh, -c, "(while sleep 0.2; do echo line; done) | socat -u - TCP:{server}:9000; echo ended"]
@@ -28,7 +28,7 @@ spec:
 /// How many requests must be answered before and after.
 const REQUESTS: usize = 20;
 /// One node after the other.
-const TAKEOVERS: Duration = Duration::from_secs(90);
+const TAKEOVERS: Duration = Duration::from_secs(240);
 
 pub(super) fn a_rollout_of_proxies_loses_nothing() -> Result<()> {
     with_weft(|cluster| {

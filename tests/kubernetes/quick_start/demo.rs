@@ -9,10 +9,9 @@ use anyhow::{Context, Result, ensure};
 use weft_tests::{
     capture::{Capture, Packet},
     http::{Message, To, Wire},
-    kubernetes::{Cluster, NODES},
+    kubernetes::{Cluster, NODES, wait},
     metrics::Metrics,
     netns::Netns,
-    wait,
 };
 
 pub(crate) const MANIFEST: &str = include_str!("../../../deploy/demo/emojivoto.yaml");

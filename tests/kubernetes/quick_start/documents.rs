@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 pub(super) const README: &str = include_str!("../../../README.md");
 pub(super) const INSTALL: &str = include_str!("../../../docs/install.md");
+pub(super) const MIGRATING: &str = include_str!("../../../docs/migrating-from-linkerd.md");
 
 /// A line of a block, without its comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,14 +16,27 @@ pub(super) struct Line {
 
 /// The lines of the first block below a heading, for example `## Uninstall`.
 pub(super) fn lines(document: &'static str, heading: &str) -> Result<Vec<Line>> {
-    let below = document.split_once(&format!("\n{heading}\n"));
-    let (_, below) = below.with_context(|| format!("there is no heading {heading:?}"))?;
-    let section = below.split("\n## ").next().unwrap_or_default();
-    let block = section.split("```").nth(1).with_context(|| format!("no block below {heading:?}"))?;
-    // The first line names the language, if it has any text.
-    let lines: Vec<Line> = block.lines().skip(1).filter_map(line).collect();
+    let block = blocks(document, heading)?.into_iter().next().context("no block")?;
+    let lines: Vec<Line> = block.lines().filter_map(line).collect();
     ensure!(!lines.is_empty(), "the block below {heading:?} has no commands");
     Ok(lines)
+}
+
+/// All blocks below a heading, each as a script.
+pub(super) fn blocks(document: &'static str, heading: &str) -> Result<Vec<&'static str>> {
+    let section = section(document, heading)?;
+    // The first line names the language, if it has any text.
+    let text = |block: &'static str| block.split_once('\n').map_or("", |(_, text)| text);
+    let blocks: Vec<_> = section.split("```").skip(1).step_by(2).map(text).collect();
+    ensure!(!blocks.is_empty(), "no block below {heading:?}");
+    Ok(blocks)
+}
+
+/// What is below a heading, up to the next one of the same kind.
+pub(super) fn section(document: &'static str, heading: &str) -> Result<&'static str> {
+    let below = document.split_once(&format!("\n{heading}\n"));
+    let (_, below) = below.with_context(|| format!("there is no heading {heading:?}"))?;
+    Ok(below.split("\n## ").next().unwrap_or_default())
 }
 
 fn line(text: &'static str) -> Option<Line> {

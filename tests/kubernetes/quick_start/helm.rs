@@ -3,15 +3,15 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::kubernetes::{Cluster, on_cluster};
+use weft_tests::kubernetes::Cluster;
 
 use super::{demo, steps::passes};
-use crate::certificates::Authority;
+use crate::{certificates::Authority, installed::without_weft};
 
 const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/charts");
 
 pub(super) fn with_helm() -> Result<()> {
-    on_cluster(|cluster| {
+    without_weft(|cluster| {
         cluster.load_weft()?;
         let used = install(cluster).and_then(|()| mesh_the_demo(cluster));
         // Also after a failure: other scenarios use the cluster too.
@@ -76,7 +76,7 @@ fn install(cluster: &Cluster) -> Result<()> {
         &file("identity.issuer.tls.keyPEM", &key),
         "--wait",
         "--timeout",
-        "3m",
+        "6m",
     ])?;
     // Helm is content with as many as the disruption budget leaves.
     cluster.rolled_out("weft", "deployment/weft-control")?;

@@ -13,10 +13,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use weft_tests::{
-    kubernetes::{Cluster, output},
+    kubernetes::{Cluster, output, wait},
     mesh::artefacts,
     netns::Netns,
-    wait,
 };
 
 const CHECKOUT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

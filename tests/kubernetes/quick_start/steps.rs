@@ -6,16 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use weft_tests::{
-    kubernetes::{Cluster, on_cluster},
-    wait,
-};
+use weft_tests::kubernetes::{Cluster, wait};
 
 use super::{
     demo,
     documents::{INSTALL, Line, README, lines},
     shell::{Running, Shell},
 };
+use crate::installed::without_weft;
 
 /// What must hold of a command. It runs the command itself.
 type Check = fn(&mut Tour<'_>, Line) -> Result<()>;
@@ -66,11 +64,11 @@ const UNINSTALL: [(&str, Check); 3] = [
 const PAGE: u16 = 8080;
 const DASHBOARD: u16 = 50750;
 /// The demo votes for the doughnut every few seconds, and figures come after two scrapes.
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_secs(180);
 const DOUGHNUT: &str = "VoteDoughnut";
 
 pub(super) fn with_the_cli() -> Result<()> {
-    on_cluster(|cluster| {
+    without_weft(|cluster| {
         cluster.load_weft()?;
         cluster.load_prometheus()?;
         let mut tour =

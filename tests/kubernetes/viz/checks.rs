@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use weft_tests::{kubernetes::Cluster, wait};
+use weft_tests::kubernetes::{Cluster, wait};
 
 use super::installed::{NAMESPACE, with_viz};
 use crate::quick_start::{demo, passes};

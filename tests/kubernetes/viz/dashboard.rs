@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::{kubernetes::Cluster, wait};
+use weft_tests::kubernetes::{Cluster, wait};
 
 use super::installed::with_viz;
 

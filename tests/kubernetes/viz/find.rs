@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use weft_tests::{kubernetes::Cluster, wait};
+use weft_tests::kubernetes::{Cluster, wait};
 
 use super::installed::{stat, with_viz};
 use crate::quick_start::demo;

@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use weft_tests::{
-    kubernetes::{Cluster, NODES},
+    kubernetes::{Cluster, NODES, wait},
     prometheus::query_at,
-    wait,
 };
 
 use super::installed::{NAMESPACE, with_viz};

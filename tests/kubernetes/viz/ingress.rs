@@ -10,9 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use weft_tests::{
-    kubernetes::{Cluster, NODES},
+    kubernetes::{Cluster, NODES, wait},
     suite::skip,
-    wait,
 };
 
 use super::{

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use weft_tests::{
-    kubernetes::{Cluster, feed},
-    wait,
-};
+use weft_tests::kubernetes::{Cluster, feed, wait};
 
 use crate::{
     installed::with_weft,

@@ -14,9 +14,9 @@ use std::time::Duration;
 use weft_tests::suite::Area;
 
 /// The first one installs weft, the demo and weft-viz.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(900);
 /// Deployments are scaled and restarted.
-const CHECKS_LIMIT: Duration = Duration::from_secs(900);
+const CHECKS_LIMIT: Duration = Duration::from_secs(1_200);
 
 pub(crate) fn area() -> Area {
     Area::without_cluster("kubernetes::viz")

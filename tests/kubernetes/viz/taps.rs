@@ -1,7 +1,7 @@
 //! Who may tap what.
 
 use anyhow::{Context, Result, bail, ensure};
-use weft_tests::{kubernetes::Cluster, wait};
+use weft_tests::kubernetes::{Cluster, wait};
 
 use super::installed::with_viz;
 use crate::quick_start::demo;
