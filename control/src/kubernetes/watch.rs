@@ -166,7 +166,8 @@ impl<T: Arrival> Watch<T> {
                 Ok(()) => backoff.wait().await,
                 Err(failure) => {
                     self.failed(&failure);
-                    if started.elapsed() >= SHORT {
+                    // A server that no longer has the version is back: the pauses were for one that was away.
+                    if started.elapsed() >= SHORT || failure.is_gone() {
                         backoff.reset();
                     }
                     backoff.wait().await;
