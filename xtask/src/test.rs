@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod kubernetes;
+mod linter;
 mod soak;
 mod tally;
 
@@ -114,6 +115,7 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             debian::ensure(&debian::RUN)?;
             debian::ensure(&debian::TEST)
         })?;
+        linter::install(options, steps)?;
     }
     build::prepare(steps)?;
     let suites =
