@@ -26,7 +26,7 @@ const name = (ref: ResourceRef | null, label: string | null) => (ref ? `${ref.na
 const columns = (narrow: boolean): Column<Edge>[] => [
   { id: "source", header: narrow ? "Source" : "Source and its identity", sort: (edge) => name(edge.source, edge.sourceLabel), cell: (edge) => end(edge.source, edge.sourceLabel, edge.clientId, narrow) },
   { id: "destination", header: narrow ? "Destination" : "Destination and its identity", sort: (edge) => name(edge.destination, edge.destinationLabel), cell: (edge) => end(edge.destination, edge.destinationLabel, edge.serverId, narrow) },
-  { id: "secured", header: "Secured", width: 18, narrowWidth: 7.5, sort: (edge) => securedLabel(edge.secured), cell: (edge) => <Secured value={edge.secured} withReason /> },
+  { id: "secured", header: "Secured", width: 18, narrowWidth: 8, sort: (edge) => securedLabel(edge.secured), cell: (edge) => <Secured value={edge.secured} withReason /> },
   { id: "open", header: "Open", width: 4.5, numeric: true, wideOnly: true, sort: (edge) => edge.openConnections, cell: (edge) => count(edge.openConnections) || NONE },
 ];
 
