@@ -43,8 +43,8 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "early",
-            "A connection to the server that was opened while a client was silent, and that its first request does not \
-             need, is closed, although the client keeps its own.",
+            "Connections to the server that were opened while clients were silent, and that their first requests do not \
+             need, are closed, although the clients keep their own.",
             early,
         )
         .scenario(
@@ -248,34 +248,37 @@ fn idle(mesh: &Mesh) -> Result<()> {
 }
 
 fn early(mesh: &Mesh) -> Result<()> {
+    /// More than there are worker threads, each of which has connections of its own.
+    const SILENT: usize = 8;
     each_way(mesh, |way| {
-        let open = Arc::new(Mutex::new(0));
+        let open = Arc::new(Mutex::new(0_usize));
         let counted = open.clone();
-        let count = move |change: i32| {
-            *counted.lock().unwrap_or_else(PoisonError::into_inner) += change;
-        };
         let origin = Origin::start(&way.server, mesh.unused_port(), move |session| {
-            count(1);
+            *counted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
             // However it ends.
             while let Ok(Some(_)) = session.request() {
                 session.wire.send(ok("x"))?;
             }
-            count(-1);
+            *counted.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
             Ok(())
         })?;
         let open = || *open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut first = way.connect(origin.port())?;
-        let mut silent = way.connect(origin.port())?;
-        wait::until_ok("the server is connected for the silent client", || {
+        ask(&mut first, "/", "")?;
+        let mut silent: Vec<_> = (0..SILENT).map(|_| way.connect(origin.port())).collect::<Result<_>>()?;
+        wait::until_ok("the server is connected for the silent clients", || {
             // The connection that the first client's requests use is not closed meanwhile.
             ask(&mut first, "/", "")?;
-            ensure!(open() == 2, "{} connections", open());
+            ensure!(open() > SILENT, "{} connections", open());
             Ok(())
         })?;
-        ask(&mut silent, "/", "")?;
+        for client in &mut silent {
+            ask(client, "/", "")?;
+        }
         wait::until("no connection to the server is left", || open() == 0)?;
-        ensure!(ask(&mut silent, "/", "")?.head.status() == 200, "the next request failed");
-        drop(first);
+        for client in &mut silent {
+            ensure!(ask(client, "/", "")?.head.status() == 200, "the next request failed");
+        }
         origin.no_failures()
     })
 }
