@@ -188,8 +188,9 @@ fn reused(mesh: &Mesh) -> Result<()> {
         }
         let by_many = used() - by_one;
         println!(
-            "{}: {by_one} and {by_many} connections were used for {REQUESTS} requests each; {pauses} pauses",
-            way.server.name()
+            "{}: {by_one} and {by_many} connections were used for {REQUESTS} requests each, of {} in all; {pauses} pauses",
+            way.server.name(),
+            origin.connections()
         );
         ensure!(by_one <= 1 + pauses, "requests on one connection used {by_one}, after {pauses} pauses");
         ensure!(by_many <= workers + pauses, "those on many used {by_many} more, after {pauses} pauses");
