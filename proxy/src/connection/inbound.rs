@@ -136,11 +136,10 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
         Protocol::Nothing | Protocol::Plain { .. } => {
             let tls = plaintext(components, accepted, &protocol);
             let server_first = matches!(protocol, Protocol::Plain { server_first: true });
-            let hint = match declared {
+            let hint = match HttpVersion::declared(declared) {
                 _ if server_first || !interprets => Hint::Opaque,
-                DeclaredProtocol::Http1 => Hint::Http(HttpVersion::Http1),
-                DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Hint::Http(HttpVersion::Http2),
-                _ => Hint::Unknown,
+                Some(version) => Hint::Http(version),
+                None => Hint::Unknown,
             };
             interpret(data_path, accepted, (stream, tls), application, (hint, false)).await
         }

@@ -93,20 +93,29 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
         Some(destination) if accepted.ends.may_splice || !is_interpreted(&destination) => {
             connect(components, accepted, destination).await
         }
-        Some(destination) => match detect(components, accepted, &mut source, destination.clone()).await {
-            Detected::Http(version, early) => {
-                let outgoing = Outgoing {
-                    source: accepted.workload.clone(),
-                    client: accepted.ends.client,
-                    original: accepted.ends.target,
-                    destination,
-                    early: early.map(|early| *early),
-                };
-                let connection = data_path.http_connection(accepted);
-                return Some(serve_http(components.http.clone(), source, version, outgoing, connection));
+        Some(destination) => {
+            let detected = match declared_http(&destination) {
+                Some(version) => {
+                    components.metrics.declared(&accepted.workload.labels, version == HttpVersion::Http2);
+                    Detected::Http(version, None)
+                }
+                None => detect(components, accepted, &mut source, destination.clone()).await,
+            };
+            match detected {
+                Detected::Http(version, early) => {
+                    let outgoing = Outgoing {
+                        source: accepted.workload.clone(),
+                        client: accepted.ends.client,
+                        original: accepted.ends.target,
+                        destination,
+                        early: early.map(|early| *early),
+                    };
+                    let connection = data_path.http_connection(accepted);
+                    return Some(serve_http(components.http.clone(), source, version, outgoing, connection));
+                }
+                Detected::Opaque(upstream) => upstream.map(|upstream| *upstream),
             }
-            Detected::Opaque(upstream) => upstream.map(|upstream| *upstream),
-        },
+        }
     };
     match upstream {
         Some(upstream) => Some(Served::Opaque(start(components, accepted, source, upstream).await)),
@@ -124,6 +133,14 @@ fn is_interpreted(destination: &Destination) -> bool {
         Destination::Service { opaque, .. } => !opaque,
         Destination::Endpoint(endpoint) => !endpoint.opaque,
         Destination::External => false,
+    }
+}
+
+/// The version of HTTP that the service declares: nothing else is served then, and nobody waits for the first bytes.
+fn declared_http(destination: &Destination) -> Option<HttpVersion> {
+    match destination {
+        Destination::Service { declared, .. } => HttpVersion::declared(*declared),
+        Destination::Endpoint(_) | Destination::External => None,
     }
 }
 

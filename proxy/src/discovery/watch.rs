@@ -13,9 +13,12 @@ use super::{
     published::{GET_PROFILE, Published},
     translate::{self, Profile},
 };
-use crate::{balance::Endpoint, control::describe, net::Backoff};
+use crate::{balance::Endpoint, control::describe, net::Backoff, policy::DeclaredProtocol};
 
 pub(super) const GET: &str = "Get";
+const WATCH_POLICY: &str = "OutboundPolicies.Watch";
+/// When to ask again a control plane that does not know a call: it may have been replaced by a newer one.
+const UNKNOWN_CALL_PAUSE: Duration = Duration::from_secs(60);
 
 /// Watches what the destination is. Returns only if the answer is final.
 pub(super) async fn watch_profile(
@@ -26,10 +29,10 @@ pub(super) async fn watch_profile(
 ) {
     let path = dst.to_string();
     let mut backoff = Backoff::new(config.min_backoff, config.max_backoff);
-    // The endpoints' watch while the destination is a service.
-    let mut endpoints = JoinSet::new();
+    // The watches of its endpoints and of its protocol while the destination is a service.
+    let mut of_service = JoinSet::new();
     loop {
-        let mut stream = Watch::new(&config, control.get_profile(path.clone())).await;
+        let mut stream = Watch::new(config.lookup_timeout, control.get_profile(path.clone())).await;
         let status = loop {
             let message = match stream.next().await {
                 Ok(message) => message,
@@ -40,25 +43,31 @@ pub(super) async fn watch_profile(
             match translate::profile(message, dst.port()) {
                 Ok(Profile::Service { authority, opaque }) => {
                     if let Some(endpoints_of) = published.is_service(&authority, opaque) {
-                        let watch = watch_endpoints(
+                        of_service = JoinSet::new();
+                        of_service.spawn(watch_protocol(
+                            dst,
+                            endpoints_of.clone(),
+                            published.clone(),
+                            control.clone(),
+                            config.clone(),
+                        ));
+                        of_service.spawn(watch_endpoints(
                             dst,
                             authority,
                             endpoints_of,
                             published.clone(),
                             control.clone(),
                             config.clone(),
-                        );
-                        endpoints = JoinSet::new();
-                        endpoints.spawn(watch);
+                        ));
                     }
                     published.healthy(GET);
                 }
                 Ok(Profile::Endpoint(endpoint)) => {
-                    endpoints.abort_all();
+                    of_service.abort_all();
                     published.answer(Destination::Endpoint(endpoint));
                 }
                 Ok(Profile::Unknown) => {
-                    endpoints.abort_all();
+                    of_service.abort_all();
                     published.answer(Destination::External);
                 }
                 Err(error) => {
@@ -76,7 +85,7 @@ pub(super) async fn watch_profile(
                 return;
             }
             Code::NotFound => {
-                endpoints.abort_all();
+                of_service.abort_all();
                 control.answered();
                 published.answer(Destination::External);
             }
@@ -103,7 +112,7 @@ async fn watch_endpoints(
     let mut answered = false;
     loop {
         endpoints.outdated = true;
-        let mut stream = Watch::new(&config, control.get(authority.clone())).await;
+        let mut stream = Watch::new(config.lookup_timeout, control.get(authority.clone())).await;
         let status = loop {
             let update = match stream.next().await {
                 Ok(update) => update,
@@ -138,6 +147,50 @@ async fn watch_endpoints(
             _ => {
                 control.failed(GET, &authority, &status);
                 published.failing(GET, &describe(&status));
+            }
+        }
+        pause(&mut backoff, &published).await;
+    }
+}
+
+/// Watches what a service declares about its protocol. Connections do not wait long for that, and never depend on it:
+/// without an answer, the protocol is detected.
+async fn watch_protocol(
+    dst: SocketAddr,
+    service: ServiceEndpoints,
+    published: Arc<Published>,
+    control: Arc<ControlPlane>,
+    config: Arc<Config>,
+) {
+    // The call and its first message, both within the time of the lookup.
+    let timeout = config.lookup_timeout / 3;
+    let mut backoff = Backoff::new(config.min_backoff, config.max_backoff);
+    loop {
+        let mut stream = Watch::new(timeout, control.watch_policy(dst)).await;
+        let status = loop {
+            match stream.next().await {
+                Ok(policy) => {
+                    control.answered();
+                    backoff.reset();
+                    published.declares(&service, Some(translate::declared(policy)));
+                }
+                Err(status) => break status,
+            }
+        };
+        match status.code() {
+            Code::Unimplemented => {
+                tracing::debug!(%dst, %status, "the control plane knows no declared protocols");
+                published.declares(&service, Some(DeclaredProtocol::Detect));
+                tokio::time::sleep(UNKNOWN_CALL_PAUSE).await;
+                continue;
+            }
+            // The service has just gone, or is another one now: its profile will say so.
+            Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition => {
+                published.declares(&service, Some(DeclaredProtocol::Detect));
+            }
+            _ => {
+                control.failed(WATCH_POLICY, &dst.to_string(), &status);
+                published.declares(&service, None);
             }
         }
         pause(&mut backoff, &published).await;
@@ -199,12 +252,12 @@ struct Watch<T> {
 }
 
 impl<T> Watch<T> {
-    async fn new(config: &Config, call: impl Future<Output = Result<Streaming<T>, Status>>) -> Self {
-        let stream = match tokio::time::timeout(config.lookup_timeout, call).await {
+    async fn new(limit: Duration, call: impl Future<Output = Result<Streaming<T>, Status>>) -> Self {
+        let stream = match tokio::time::timeout(limit, call).await {
             Ok(stream) => stream,
             Err(_) => Err(Status::deadline_exceeded("the call was not answered in time")),
         };
-        Self { stream, first: Some(config.lookup_timeout) }
+        Self { stream, first: Some(limit) }
     }
 
     async fn next(&mut self) -> Result<T, Status> {

@@ -165,6 +165,11 @@ impl Metrics {
         self.0.http.detections.count(direction, workload, result, after);
     }
 
+    /// Counts an outbound connection whose protocol is declared.
+    pub fn declared(&self, workload: &Arc<WorkloadLabels>, is_http2: bool) {
+        self.0.http.detections.declared(workload, is_http2);
+    }
+
     /// The metrics of the identity store.
     pub fn identity(&self) -> IdentityMetrics {
         self.0.identity.clone()
