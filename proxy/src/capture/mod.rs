@@ -13,7 +13,7 @@ mod counters;
 mod destroy;
 mod diag;
 mod earlier;
-mod enrol;
+mod enroll;
 mod error;
 mod kernel;
 mod limit_warnings;
@@ -47,7 +47,7 @@ pub use self::{
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
     earlier::{Caution, EarlierConnections},
-    enrol::{Enrolled, KernelConfig},
+    enroll::{Enrolled, KernelConfig},
     error::CaptureError,
     kernel::Unsupported,
     limit_warnings::warn_of_limits,

@@ -81,7 +81,7 @@ impl WorkloadSupervisor {
                         kernel_knows = update_kernel(&mut pod.enrolled, &spec);
                     }
                     count = count.wrapping_add(1);
-                    if rescan || count.is_multiple_of(RESCAN_EVERY) || pod.enrolled.is_crowded() {
+                    if rescan || count.is_multiple_of(RESCAN_EVERY) || pod.enrolled.has_many_listeners() {
                         rescan = rescan_listeners(&mut pod.enrolled, &spec);
                     }
                 }
@@ -121,7 +121,7 @@ fn update_kernel(enrolled: &mut Enrolled, spec: &Spec) -> bool {
 
 /// Whether there are listeners that are older than the enrollment, so that they must be listed again.
 fn rescan_listeners(enrolled: &mut Enrolled, spec: &Spec) -> bool {
-    tokio::task::block_in_place(|| enrolled.seed()).unwrap_or_else(|error| {
+    tokio::task::block_in_place(|| enrolled.find_preexisting_listeners()).unwrap_or_else(|error| {
         warn!(workload = %spec.key, %error, "failed to list the applications' listeners");
         true
     })
