@@ -34,9 +34,9 @@ pub(crate) fn area() -> Area {
             existing_listener,
         )
         .scenario(
-            "enrolment_is_quick",
+            "enrollment_is_quick",
             "A running pod is served soon after its manifest meshes it.",
-            enrolment_is_quick,
+            enrollment_is_quick,
         )
         .scenario(
             "endpoints_come_and_go",
@@ -178,7 +178,7 @@ fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
     Ok(Pattern::new(2).check(&message)?)
 }
 
-fn enrolment_is_quick(mesh: &Mesh) -> Result<()> {
+fn enrollment_is_quick(mesh: &Mesh) -> Result<()> {
     let begun = Instant::now();
     mesh.change_pod("enrolled", |pod| pod.meshed())?;
     mesh.until_enrolled()?;

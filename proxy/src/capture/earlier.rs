@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     KernelConfig, Netns, destroy,
-    diag::{self, Activity},
+    diag::{self, Activity, TcpSocket},
 };
 
 /// A connection without bytes for this long may be between two requests.
@@ -57,8 +57,9 @@ impl EarlierConnections {
             if listening.contains(&local.port()) { Role::Server } else { Role::Client }
         };
         let open = diag::connections(netns)?.into_iter().filter_map(|found| {
-            let role = role(found.local);
-            is_captured(config, role, found.local, found.remote).then_some((found.cookie, role))
+            let TcpSocket { local, remote, cookie } = found.socket;
+            let role = role(local);
+            is_captured(config, role, local, remote).then_some((cookie, role))
         });
         Ok(Self { netns: netns.clone(), open: open.collect() })
     }
@@ -69,15 +70,15 @@ impl EarlierConnections {
     /// As [`EarlierConnections::list`], or the kernel cannot close sockets.
     pub fn close(&mut self, caution: Caution) -> io::Result<usize> {
         let now = diag::connections(&self.netns)?;
-        let still: HashSet<u64> = now.iter().map(|found| found.cookie).collect();
+        let still: HashSet<u64> = now.iter().map(|found| found.socket.cookie).collect();
         self.open.retain(|cookie, _| still.contains(cookie));
         let closable = now.iter().filter(|found| {
-            self.open.get(&found.cookie).is_some_and(|role| may_close(*role, found.activity, caution))
+            self.open.get(&found.socket.cookie).is_some_and(|role| may_close(*role, found.activity, caution))
         });
-        let closable: Vec<_> = closable.map(|found| (found.local, found.remote, found.cookie)).collect();
+        let closable: Vec<_> = closable.map(|found| found.socket).collect();
         let closed = destroy::destroy(&self.netns, &closable)?;
-        for (_, _, cookie) in closable {
-            self.open.remove(&cookie);
+        for socket in closable {
+            self.open.remove(&socket.cookie);
         }
         Ok(closed)
     }

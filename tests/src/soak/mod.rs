@@ -104,7 +104,7 @@ impl Soak {
     fn run(&self, settings: Settings) -> Result<()> {
         TEST_PODS.into_iter().try_for_each(|test_pod| self.pod_started(test_pod))?;
         let wires = NODES.map(|node| self.capture_plaintext(node));
-        // Listeners that are older than the enrolment are found in another way.
+        // Listeners that are older than the enrollment are found in another way.
         for test_pod in testbed::of(Role::Joining) {
             self.mesh.change_pod(test_pod.name, |pod| pod.unmeshed())?;
             self.mesh.until_enrolled()?;
