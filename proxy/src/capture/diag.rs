@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     pub(super) cookie: u64,
+    /// 0 if no process has the socket, as before accept().
+    pub(super) inode: u32,
     /// `None` while it is being opened.
     pub(super) activity: Option<Activity>,
 }
@@ -62,7 +64,8 @@ pub(super) fn connections(netns: &Netns) -> io::Result<Vec<Connection>> {
                 // For an IPv6 socket, connections over IPv4 are listed as v4-mapped.
                 let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
                 let (local, remote) = (canonical(local), canonical(remote));
-                found.push(Connection { local, remote, cookie, activity: activity(response) });
+                let (inode, activity) = (response.header.inode, activity(response));
+                found.push(Connection { local, remote, cookie, inode, activity });
             })?;
         }
         Ok(found)
