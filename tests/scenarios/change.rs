@@ -35,6 +35,11 @@ pub(crate) fn area() -> Area {
             rejoin_keeps_connections,
         )
         .scenario(
+            "rejoin_at_once",
+            "A server that leaves the mesh and joins again at once greets every client, of its own and of another node.",
+            rejoin_at_once,
+        )
+        .scenario(
             "existing_listener",
             "A server that has listened since before its pod was meshed is reached through the mesh.",
             existing_listener,
@@ -167,6 +172,34 @@ fn rejoin_keeps_connections(mesh: &Mesh) -> Result<()> {
     mesh.until_enrolled()?;
     keep_on()?;
     stop_without_failures(loads.into())?;
+    server.no_failures()
+}
+
+/// The server speaks first: no byte of a client tells the proxies what it takes the server for.
+fn rejoin_at_once(mesh: &Mesh) -> Result<()> {
+    const GREETING: &str = "220 at your service\r\n";
+    let pod = mesh.pod("rejoins");
+    let server = pod.serve(8081, backends::banner(GREETING))?;
+    let clients = ["caller", "single"].map(|name| mesh.pod(name));
+    let greet = |client: &Pod| -> Result<()> {
+        let mut greeting = vec![0; GREETING.len()];
+        let mut stream = client.connect(pod.at(8081))?;
+        let read = wait::promptly("a greeting", || stream.read_exact(&mut greeting))?;
+        read.with_context(|| format!("{} is not greeted", client.name()))?;
+        ensure!(greeting == GREETING.as_bytes(), "{greeting:?}");
+        Ok(())
+    };
+    for pause in [100, 300, 500] {
+        mesh.change_pod("rejoins", |pod| pod.unmeshed())?;
+        std::thread::sleep(Duration::from_millis(pause));
+        mesh.change_pod("rejoins", |pod| pod.meshed())?;
+        // It leaves for 3 s, then joins.
+        let changed = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < changed {
+            clients.iter().try_for_each(greet)?;
+        }
+        mesh.until_enrolled()?;
+    }
     server.no_failures()
 }
 
