@@ -42,6 +42,8 @@ pub(super) fn half_open(netns: &Netns) -> io::Result<Vec<TcpSocket>> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connection {
     pub(super) socket: TcpSocket,
+    /// 0 if no process has the socket, as before accept().
+    pub(super) inode: u32,
     /// `None` while it is being opened.
     pub(super) activity: Option<Activity>,
 }
@@ -64,7 +66,8 @@ pub(super) fn connections(netns: &Netns) -> io::Result<Vec<Connection>> {
         for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
             dump(family, id, states.clone(), ExtensionFlags::INFO, |response| {
                 let socket = TcpSocket::of(response).canonical();
-                found.push(Connection { socket, activity: activity(response) });
+                let (inode, activity) = (response.header.inode, activity(response));
+                found.push(Connection { socket, inode, activity });
             })?;
         }
         Ok(found)

@@ -24,6 +24,7 @@ mod maps;
 mod netlink;
 mod netns;
 mod node_connections;
+mod own_sockets;
 mod socket_pool;
 mod splice;
 mod sys;

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -190,7 +191,7 @@ async fn detect(
                 biased;
                 first = &mut client => break Some(first),
                 result = &mut dialling, if upstream.is_none() => upstream = Some(result),
-                () = speaks(upstream.as_mut()) => break None,
+                () = speaks(upstream.as_mut(), dialled) => break None,
             }
         }
     };
@@ -233,19 +234,22 @@ async fn pause(delay: Duration) {
     if delay.is_zero() { yield_now().await } else { sleep(delay).await }
 }
 
-/// Resolves when the destination has sent something or closed; if it was not reached, a little later, so that a client
-/// that speaks HTTP can be answered.
-async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>) {
-    match upstream {
-        None => pending().await,
-        Some(Err(_)) => sleep(HTTP_GRACE_PERIOD).await,
-        Some(Ok(upstream)) => {
-            // The end of a TLS handshake may still be waiting to be sent.
-            if upstream.io.flush().await.is_ok() {
-                speaks_first(upstream.io.io_mut()).await;
-            }
+/// Resolves when the destination has sent something or closed; if it was not reached, or has reset the connection, a
+/// little later, so that a client that speaks HTTP can be answered.
+async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>, dialled: SocketAddr) {
+    let Some(upstream) = upstream else { return pending().await };
+    if let Ok(connected) = upstream {
+        // The end of a TLS handshake may still be waiting to be sent.
+        let spoken = match connected.io.flush().await {
+            Ok(()) => speaks_first(connected.io.io_mut()).await,
+            Err(error) => Err(error),
+        };
+        match spoken {
+            Ok(()) => return,
+            Err(error) => *upstream = Err(ConnectError::Connect { to: dialled, failure: error.into() }),
         }
     }
+    sleep(HTTP_GRACE_PERIOD).await
 }
 
 fn count_detected(components: &Outbound<'_>, accepted: &Accepted, result: DetectionResult, since: Instant) {
