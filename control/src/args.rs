@@ -157,7 +157,33 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn every_option_is_documented_with_variable_and_default() {
+        const DOCUMENT: &str = include_str!("../../docs/configuration.md");
+        for option in Args::command().get_arguments().filter(|option| option.get_long().is_some()) {
+            let long = option.get_long().unwrap_or_default();
+            let Some(variable) = option.get_env().map(|name| name.to_string_lossy()) else { continue };
+            let start = format!("| `--{long}` | `{variable}` | ");
+            let Some(row) = DOCUMENT.lines().find_map(|line| line.strip_prefix(&start)) else {
+                panic!("docs/configuration.md has no line: {start}…");
+            };
+            let documented = row.split(" |").next().unwrap_or_default().trim_matches('`');
+            let default: Vec<_> =
+                option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            let is_same = match default.join(",").as_str() {
+                // A switch, or something that depends on other options.
+                "" | "false" => !documented.is_empty(),
+                // A long list, which the table has only once.
+                _ if documented == "as for weft-proxy" => long == "cluster-networks",
+                default => documented == default,
+            };
+            assert!(is_same, "--{long} is {default:?} by default; docs/configuration.md says {documented:?}");
+        }
+    }
 
     fn identity(more: &[&str]) -> (Option<PathBuf>, Option<PathBuf>) {
         let args = ["weft-control", "--state", "s"].iter().chain(more);

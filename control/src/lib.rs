@@ -2,7 +2,7 @@
 //!
 //! A source (folders of manifests, or the Kubernetes API) sends events about objects to one index of the cluster.
 //! The gRPC services answer from the index: `destination` the endpoints of destinations, `identity` certificates,
-//! `policy` who may connect to a port, `node` the workloads of a node.
+//! `outbound` the protocols of services, `policy` who may connect to a port, `node` the workloads of a node.
 #![forbid(unsafe_code)]
 
 mod admin;
@@ -22,6 +22,7 @@ pub mod model;
 mod names;
 mod node;
 mod observe;
+mod outbound;
 mod parts;
 mod policy;
 mod readiness;

@@ -20,6 +20,7 @@ use crate::{
     model::Kind,
     node::{Nodes, ProxyPresence, ServedFile, follow_issuers},
     observe,
+    outbound::OutboundPolicies,
     policy::Policies,
     readiness::Readiness,
     state,
@@ -125,6 +126,7 @@ impl Parts {
         let streams = Streams::new(index.clone(), readiness.clone(), metrics.clone(), stop.clone());
         let services = Services {
             destinations: Destinations::new(mesh.clone(), streams.clone()),
+            outbound: OutboundPolicies::new(mesh.clone(), streams.clone()),
             policies: Policies::new(mesh.clone(), streams.clone()),
             nodes: Nodes {
                 mesh: mesh.clone(),

@@ -16,8 +16,8 @@ use crate::{
     readiness::Readiness,
 };
 
-/// Streams that may be open at the same time: two for each of 20 000 destinations on several nodes.
-const MAX_STREAMS: usize = 200_000;
+/// Streams that may be open at the same time: three for each of 20 000 destinations on five nodes.
+const MAX_STREAMS: usize = 300_000;
 
 pub(crate) type Stream<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
 

@@ -14,6 +14,7 @@ use weft_api::{
     linkerd::{
         destination::destination_client::DestinationClient, identity::identity_client::IdentityClient,
         inbound::inbound_server_policies_client::InboundServerPoliciesClient,
+        outbound::outbound_policies_client::OutboundPoliciesClient,
     },
     node::node_client::NodeClient,
     secure,
@@ -122,6 +123,10 @@ impl Running {
 
     pub(crate) fn identity(&self) -> IdentityClient<Channel> {
         IdentityClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn outbound(&self) -> OutboundPoliciesClient<Channel> {
+        OutboundPoliciesClient::new(self.channel.clone())
     }
 
     pub(crate) fn policy(&self) -> InboundServerPoliciesClient<Channel> {

@@ -19,7 +19,7 @@ pub use self::requests::{RequestAuthorization, RequestSettings, RequestVerdict};
 use crate::{
     capture::NodeConnections,
     metrics::{
-        AuthorizationLabels, AuthzLabels, AuthzOutcome, Metrics, OpenConn, ServerLabels, Tls,
+        AuthorizationLabels, AuthzOutcome, DecisionLabels, Metrics, OpenConn, ServerLabels, Tls,
         TransportLabels, reason,
     },
     net::{Direction, Peer},
@@ -141,7 +141,7 @@ impl Authorizer {
         server: &Arc<ServerLabels>,
         allowed: Option<&Arc<AuthorizationLabels>>,
     ) {
-        let labels = AuthzLabels {
+        let labels = DecisionLabels {
             workload: workload.labels.clone(),
             target,
             tls: tls.clone(),

@@ -59,7 +59,7 @@ pub(crate) fn area() -> Area {
         )
         .scenario(
             "fragmented_hello",
-            "A ClientHello that arrives byte by byte, or in many TLS records, is recognised.",
+            "A ClientHello that arrives byte by byte, or in many TLS records, is recognized.",
             fragmented_hello,
         )
         .scenario(

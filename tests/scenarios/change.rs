@@ -29,14 +29,25 @@ pub(crate) fn area() -> Area {
             leave_under_load,
         )
         .scenario(
+            "rejoin_keeps_connections",
+            "A server that leaves the mesh and joins again keeps the connections that its proxy has served all the time, \
+             of its own and of another node, though they are quiet at times.",
+            rejoin_keeps_connections,
+        )
+        .scenario(
+            "rejoin_at_once",
+            "A server that leaves the mesh and joins again at once greets every client, of its own and of another node.",
+            rejoin_at_once,
+        )
+        .scenario(
             "existing_listener",
             "A server that has listened since before its pod was meshed is reached through the mesh.",
             existing_listener,
         )
         .scenario(
-            "enrolment_is_quick",
+            "enrollment_is_quick",
             "A running pod is served soon after its manifest meshes it.",
-            enrolment_is_quick,
+            enrollment_is_quick,
         )
         .scenario(
             "endpoints_come_and_go",
@@ -71,6 +82,7 @@ fn changing() -> Description {
         .pod("existing", |pod| pod.node("b"))
         .pod("enrolled", |pod| pod.node("b"))
         .pod("policy", |pod| pod.node("b").meshed())
+        .pod("rejoins", |pod| pod.node("b").meshed())
         .pod("choice-1", |pod| pod.node("b").meshed().app("choice"))
         .pod("single", |pod| pod.node("b").meshed())
         .service("joiner-server", |service| service.port(80, 8080))
@@ -145,6 +157,52 @@ fn leave_under_load(mesh: &Mesh) -> Result<()> {
     server.no_failures()
 }
 
+fn rejoin_keeps_connections(mesh: &Mesh) -> Result<()> {
+    // Long enough that connections which do not go through the proxy would be closed.
+    const QUIET: Duration = Duration::from_millis(100);
+    let pod = mesh.pod("rejoins");
+    let server = pod.serve(8080, backends::echo())?;
+    let call = |client| Steady::start(mesh.pod(client).netns(), pod.at(8080), Style::Kept, 4, QUIET);
+    let loads = ["caller", "single"].map(call);
+    let keep_on = || loads.iter().try_for_each(|load| load.keep_on(20));
+    keep_on()?;
+    mesh.change_pod("rejoins", |pod| pod.unmeshed())?;
+    mesh.until_enrolled()?;
+    mesh.change_pod("rejoins", |pod| pod.meshed())?;
+    mesh.until_enrolled()?;
+    keep_on()?;
+    stop_without_failures(loads.into())?;
+    server.no_failures()
+}
+
+/// The server speaks first: no byte of a client tells the proxies what it takes the server for.
+fn rejoin_at_once(mesh: &Mesh) -> Result<()> {
+    const GREETING: &str = "220 at your service\r\n";
+    let pod = mesh.pod("rejoins");
+    let server = pod.serve(8081, backends::banner(GREETING))?;
+    let clients = ["caller", "single"].map(|name| mesh.pod(name));
+    let greet = |client: &Pod| -> Result<()> {
+        let mut greeting = vec![0; GREETING.len()];
+        let mut stream = client.connect(pod.at(8081))?;
+        let read = wait::promptly("a greeting", || stream.read_exact(&mut greeting))?;
+        read.with_context(|| format!("{} is not greeted", client.name()))?;
+        ensure!(greeting == GREETING.as_bytes(), "{greeting:?}");
+        Ok(())
+    };
+    for pause in [100, 300, 500] {
+        mesh.change_pod("rejoins", |pod| pod.unmeshed())?;
+        std::thread::sleep(Duration::from_millis(pause));
+        mesh.change_pod("rejoins", |pod| pod.meshed())?;
+        // It leaves for 3 s, then joins.
+        let changed = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < changed {
+            clients.iter().try_for_each(greet)?;
+        }
+        mesh.until_enrolled()?;
+    }
+    server.no_failures()
+}
+
 fn existing_listener(mesh: &Mesh) -> Result<()> {
     let pod = mesh.pod("existing");
     let servers = [
@@ -178,7 +236,7 @@ fn echo(client: &Pod, target: SocketAddr) -> Result<()> {
     Ok(Pattern::new(2).check(&message)?)
 }
 
-fn enrolment_is_quick(mesh: &Mesh) -> Result<()> {
+fn enrollment_is_quick(mesh: &Mesh) -> Result<()> {
     let begun = Instant::now();
     mesh.change_pod("enrolled", |pod| pod.meshed())?;
     mesh.until_enrolled()?;

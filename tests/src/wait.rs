@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow, bail};
 /// the same thing later.
 pub const PROMPTLY: Duration = Duration::from_secs(5);
 
-/// How long an enrolment, a watched change or a start may take.
+/// How long an enrollment, a watched change or a start may take.
 pub const EVENTUALLY: Duration = Duration::from_secs(20);
 
 const POLL: Duration = Duration::from_millis(10);

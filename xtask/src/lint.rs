@@ -1,7 +1,9 @@
-//! `cargo xtask lint`: format, clippy, licences, import circles and the length of files.
+//! `cargo xtask lint`: format, clippy, licences, import circles, the length of files, and the documents.
 
+mod documents;
 mod files;
 mod licences;
+mod log_fields;
 
 use std::{
     path::Path,
@@ -16,7 +18,8 @@ use crate::{Command, build, ebpf, host, steps, steps::Steps, toolchain};
 pub(crate) const COMMAND: Command = Command {
     name: "lint",
     arguments: "",
-    what: "Checks format, length of files, licences, import circles, and the warnings of eBPF programs and clippy.",
+    what: "Checks format, length of files, documents, licences, import circles, and the warnings of eBPF programs and \
+           clippy.",
     why: "CI checks the same before the tests. A failed check does not stop the others.",
     example: "cargo xtask lint",
     run,
@@ -32,6 +35,8 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let results = [
         steps.step("format", "the rules of rustfmt.toml", format),
         steps.step("files", "at most 400 lines each", files::check),
+        steps.step("documents", "links and files that they name exist", documents::check),
+        steps.step("log fields", "docs/operations.md has all of them", log_fields::check),
         steps.step(
             "licences",
             "of all dependencies, also banned crates and sources, by cargo-deny",

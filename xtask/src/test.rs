@@ -1,7 +1,9 @@
 //! `cargo xtask test`: unit tests, then scenarios on the real kernel, then a real Kubernetes, then other kernels.
 
 mod dashboard;
+mod failures;
 mod kubernetes;
+mod linter;
 mod soak;
 mod tally;
 
@@ -14,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use self::tally::Tally;
+use self::{failures::Failures, tally::Tally};
 use crate::{
     Command, build, debian, doctor, host,
     kernels::{self, Extent},
@@ -85,8 +87,9 @@ fn run(arguments: Vec<String>) -> Result<ExitCode> {
     let result = go(&options, &mut steps, &mut tally);
     if !options.list {
         steps.print_times();
-        for suite in &tally.broken {
+        for (suite, failures) in &tally.broken {
             println!("  failed: {suite}");
+            failures.lines().iter().for_each(|line| println!("    {line}"));
         }
     }
     result?;
@@ -114,6 +117,7 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             debian::ensure(&debian::RUN)?;
             debian::ensure(&debian::TEST)
         })?;
+        linter::install(options, steps)?;
     }
     build::prepare(steps)?;
     let suites =
@@ -127,10 +131,16 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
 
     if options.unit {
         steps.step("unit tests", "they need neither the kernel nor root", || {
-            for suite in &unit {
-                tally.run(&suite.name, command(suite, process::Command::new(&suite.program), options))?;
+            let start = |suite: &Suite| {
+                let program = process::Command::new(&suite.program);
+                (suite.name.clone(), command(suite, program, options))
+            };
+            let (waiting, busy): (Vec<_>, Vec<_>) = unit.iter().partition(|suite| suite.name == WAITING);
+            let mut busy: Vec<_> = busy.into_iter().map(start).collect();
+            if dashboard::is_selected(options) {
+                busy.extend(dashboard::unit()?);
             }
-            if dashboard::is_selected(options) { dashboard::unit(tally) } else { Ok(()) }
+            tally.run_beside(busy, waiting.into_iter().map(start).collect())
         })?;
         if options.filter.is_none() && !options.list {
             steps.step("examples", "code in documentation", || {
@@ -149,19 +159,16 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
         let what = "real sockets, programs and kernel, as root; Kubernetes";
         steps.step("scenarios", what, || {
             let suite = scenarios_of(&scenarios)?;
-            let mut start = scenario_command(suite, options)?;
+            let mut suites = vec![(suite.name.clone(), scenario_command(suite, options)?)];
             if is_whole {
-                // They mostly wait. What runs beside the first is shown when that has ended.
-                start.args(["--skip", BESIDE]);
-                let mut others = scenario_command(suite, options)?;
-                others.arg(BESIDE);
-                beside.push((format!("{} of {BESIDE}", suite.name), others));
-                tally.run_beside((&suite.name, start), beside)?;
+                // Both halves take as long, and each mostly waits. What runs beside the first is shown when that has ended.
+                suites[0].1.args(["--skip", HTTP]);
+                suites.push(part_of(suite, HOSTILE_HTTP, None, options)?);
+                beside.push(part_of(suite, HTTP, Some(HOSTILE_HTTP), options)?);
+                tally.run_beside(suites, beside)?;
             } else {
-                tally.run(&suite.name, start)?;
-                for (name, start) in beside {
-                    tally.run(&name, start)?;
-                }
+                suites.extend(beside);
+                tally.run_beside(suites, Vec::new())?;
             }
             give_back_logs()
         })?;
@@ -187,7 +194,7 @@ fn on_kernels(extent: Extent<'_>, steps: &mut Steps, tally: &mut Tally, suites: 
         tally.passed += count.passed;
         tally.failed += count.failed;
         if count.failed > 0 {
-            tally.broken.push("kernels".to_owned());
+            tally.broken.push(("kernels".to_owned(), Failures::default()));
         }
         Ok(())
     })
@@ -198,8 +205,20 @@ fn scenarios_of(suites: &[Suite]) -> Result<&Suite> {
     scenarios.context("the package weft-tests has no target scenarios")
 }
 
-/// Scenarios with this in their name run beside the others, after those on Kubernetes.
-const BESIDE: &str = "http";
+/// These unit tests mostly wait until a Prometheus has scraped.
+const WAITING: &str = "prometheus";
+
+/// Scenarios with this in their name run beside the others, after those on Kubernetes,
+const HTTP: &str = "http";
+/// except for these.
+const HOSTILE_HTTP: &str = "http_hostile";
+
+/// The scenarios with `filter` in their name, and without `other`.
+fn part_of(suite: &Suite, filter: &str, other: Option<&str>, options: &Options) -> Result<tally::Start> {
+    let mut start = scenario_command(suite, options)?;
+    start.arg(filter).args(other.iter().flat_map(|other| ["--skip", other]));
+    Ok((format!("{} of {filter}", suite.name), start))
+}
 
 fn scenario_command(suite: &Suite, options: &Options) -> Result<process::Command> {
     let start = if options.list {

@@ -1,22 +1,10 @@
 //! What every answer carries, and how a call fails.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The range of time over which figures are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Window {
-    #[default]
-    #[serde(rename = "1m")]
-    Minute,
-    #[serde(rename = "10m")]
-    TenMinutes,
-    #[serde(rename = "1h")]
-    Hour,
-    #[serde(rename = "6h")]
-    SixHours,
-}
+use super::window::Window;
 
 /// A successful answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,28 +75,6 @@ pub enum ErrorCode {
     Other(String),
 }
 
-impl Window {
-    pub const ALL: [Self; 4] = [Self::Minute, Self::TenMinutes, Self::Hour, Self::SixHours];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Minute => "1m",
-            Self::TenMinutes => "10m",
-            Self::Hour => "1h",
-            Self::SixHours => "6h",
-        }
-    }
-
-    pub fn length(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Minute => 60,
-            Self::TenMinutes => 600,
-            Self::Hour => 3600,
-            Self::SixHours => 6 * 3600,
-        })
-    }
-}
-
 impl ErrorCode {
     /// The word for it, and the HTTP status that goes with it.
     pub fn parts(&self) -> (&str, u16) {
@@ -138,22 +104,6 @@ impl Failure {
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Window {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.map(Self::as_str).join(", ");
-        let found = Self::ALL.into_iter().find(|window| window.as_str() == text);
-        found.ok_or_else(|| format!("{text:?} is not a known window: use one of {known}"))
     }
 }
 

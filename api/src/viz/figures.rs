@@ -60,6 +60,18 @@ pub struct PodCount {
     pub failed: u32,
 }
 
+impl TcpStats {
+    /// The same connections as their other ends see them: what one reads, the other one has written.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self {
+            read_bytes_per_second: self.write_bytes_per_second,
+            write_bytes_per_second: self.read_bytes_per_second,
+            ..self
+        }
+    }
+}
+
 impl HttpStats {
     /// The figures of this many responses within `seconds`.
     pub fn of(requests: f64, failures: f64, seconds: f64, latency_ms: LatencyMs) -> Self {

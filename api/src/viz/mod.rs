@@ -18,12 +18,13 @@ mod selector;
 mod tap;
 mod topology;
 mod version;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    answer::{Answer, ErrorBody, ErrorCode, Failure, Meta, Source, Warning, Window},
+    answer::{Answer, ErrorBody, ErrorCode, Failure, Meta, Source, Warning},
     check::{CheckCategory, CheckItem, CheckReport, CheckResult},
     detail::{ResourceDefinition, ResourceDetail},
     edge::{Edge, Secured},
@@ -41,4 +42,5 @@ pub use self::{
     tap::{Direction, SkippedPod, TapEnd, TapEvent, TapEventKind, TapMessage, TapQuery, Tls},
     topology::{NodeKind, OUTSIDE, Topology, TopologyEdge, TopologyNode},
     version::{ExtensionItem, GatewayItem, Grafana, ObjectSource, PrometheusInfo, ResourceItem, VersionInfo},
+    window::Window,
 };

@@ -30,6 +30,9 @@ pub struct PolicyRow {
     pub http: Option<HttpStats>,
     /// Open connections to a Server; `None` in the row of an authorization.
     pub open_connections: Option<f64>,
+    /// Connections that were let in within the window and are not read as HTTP.
+    #[serde(default)]
+    pub connections: f64,
 }
 
 impl PolicyType {

@@ -66,8 +66,13 @@ pub struct AuthzRow {
     pub route: String,
     /// `None` in the row of what nothing allowed.
     pub authorization: Option<String>,
+    /// Requests and connections.
     pub denied_rps: f64,
     pub http: Option<HttpStats>,
+    /// Connections within the window that are not read as HTTP: how many were allowed, or in the row of what nothing
+    /// allowed, denied.
+    #[serde(default)]
+    pub connections: f64,
 }
 
 /// Requests of one method and path. The proxies keep a bounded table of those that fail most.

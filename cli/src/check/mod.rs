@@ -9,7 +9,7 @@ mod run;
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::model::{Category, CheckResult, Outcome};
@@ -98,6 +98,9 @@ pub(crate) struct VizCheckArgs {
 }
 
 pub(crate) async fn viz_check(global: &Global, viz: &VizOptions, args: &VizCheckArgs) -> Result<ExitCode> {
+    if viz.api_addr.is_some() {
+        bail!("the checks look at the cluster around weft-viz, too: leave out --api-addr");
+    }
     let on_vm = on_vm(global, viz);
     let categories = categories::of_viz(on_vm, args.proxy, global.namespace.is_some());
     let plan = run::Plan { categories, extensions: Vec::new() };

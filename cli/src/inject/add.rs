@@ -1,4 +1,4 @@
-//! `weft inject`.
+//! `weft inject`: adds workloads to the mesh.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `weft uninject`.
+//! `weft uninject`: takes workloads out of the mesh.
 
 use std::path::PathBuf;
 

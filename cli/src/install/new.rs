@@ -1,4 +1,4 @@
-//! `weft install`.
+//! `weft install`: prints the manifests of a new installation.
 
 use anyhow::{Result, bail};
 use clap::Args;

@@ -1,4 +1,4 @@
-//! `weft prune`.
+//! `weft prune`: prints the objects of earlier versions that this one does not have.
 
 use anyhow::Result;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! `weft uninstall`.
+//! `weft uninstall`: prints the objects of the installation, for `kubectl delete`.
 
 use anyhow::{Result, bail};
 use clap::Args;

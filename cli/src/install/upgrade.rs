@@ -1,4 +1,4 @@
-//! `weft upgrade`.
+//! `weft upgrade`: prints the manifests of this version with the values of the installation.
 
 use std::{fs, path::PathBuf};
 

@@ -8,6 +8,7 @@ use weft_api::viz::{AuthzRow, Selector};
 use super::{
     access::Viz,
     format::{self, NONE},
+    json::count,
     notes,
     options::{Output, OutputOption, VizOptions, WindowOption},
     resource::Target,
@@ -26,7 +27,9 @@ Examples:
   # All deployments of a namespace with a label, over the last hour
   weft viz authz deploy -n emojivoto -l app=voting-svc -t 1h
 
-UNAUTHORIZED is what nothing allowed. `weft authz` lists the authorizations themselves.")]
+UNAUTHORIZED is what nothing allowed. CONNECTIONS are those at ports that are not HTTP, as of databases: how many were
+allowed within the range of time, or, in a row without an authorization, refused; the column is there if there were any.
+`weft authz` lists the authorizations themselves.")]
 pub(crate) struct AuthzArgs {
     /// TYPE, TYPE/NAME or TYPE NAME; several are possible
     #[arg(required = true, value_name = "RESOURCE")]
@@ -51,11 +54,12 @@ pub(crate) async fn authz(global: &Global, options: &VizOptions, args: &AuthzArg
         notes::say(&none(&viz, &targets, args.selector.as_ref()).await?);
     }
     let several = found.len() > 1;
+    let range = args.window.window.to_string();
     let mut all = Vec::new();
     let mut source = None;
     for (at, resource) in found.iter().enumerate() {
         let query = [
-            ("window", args.window.window.as_str()),
+            ("window", range.as_str()),
             ("namespace", &resource.namespace),
             ("type", resource.kind.as_str()),
             ("name", &resource.name),
@@ -90,6 +94,8 @@ fn table(rows: &[(String, AuthzRow)], names: bool) -> Table {
         ["UNAUTHORIZED", "SUCCESS", "RPS", "LATENCY_P50", "LATENCY_P95", "LATENCY_P99"]
             .map(|name| (name, Align::Right)),
     );
+    let connections = rows.iter().any(|(_, row)| row.connections > 0.0);
+    columns.extend(connections.then_some(("CONNECTIONS", Align::Right)));
     let mut table = Table::new(&columns);
     for (name, row) in rows {
         let mut cells = Vec::new();
@@ -104,6 +110,7 @@ fn table(rows: &[(String, AuthzRow)], names: bool) -> Table {
         };
         cells.extend([row.route.clone(), row.server.clone(), authorization, denied]);
         cells.extend(format::http(row.http.as_ref()));
+        cells.extend(connections.then(|| format::count_or_none(row.connections)));
         table.row(cells);
     }
     table
@@ -125,6 +132,7 @@ fn json_text(rows: &[(String, AuthzRow)]) -> Result<String> {
                 "latency_ms_p50": http.and_then(|http| http.latency_ms.p50),
                 "latency_ms_p95": http.and_then(|http| http.latency_ms.p95),
                 "latency_ms_p99": http.and_then(|http| http.latency_ms.p99),
+                "tcp_connections": count(row.connections),
             })
         })
         .collect();
@@ -143,7 +151,8 @@ mod tests {
         let row = |authorization: Option<&str>, denied_rps, http| {
             let (server, route) = ("voting-grpc".to_owned(), "default".to_owned());
             let authorization = authorization.map(str::to_owned);
-            ("voting".to_owned(), AuthzRow { server, route, authorization, denied_rps, http })
+            let row = AuthzRow { server, route, authorization, denied_rps, http, connections: 0.0 };
+            ("voting".to_owned(), row)
         };
         let rows = [
             row(None, 0.5, None),
@@ -157,5 +166,32 @@ default   voting-grpc   -                               0.5rps         -        
 default   voting-grpc   serverauthorization/web              -   100.00%   1.0rps           1ms           2ms           2ms
 "
         );
+    }
+
+    #[test]
+    fn connections_that_are_not_http_have_a_column_if_there_are_any() {
+        let row = |authorization: Option<&str>, denied_rps, connections| {
+            let (server, route) = ("redis".to_owned(), "default".to_owned());
+            let authorization = authorization.map(str::to_owned);
+            (
+                "redis".to_owned(),
+                AuthzRow { server, route, authorization, denied_rps, http: None, connections },
+            )
+        };
+        let rows = [
+            row(None, 0.5, 30.0),
+            row(Some("serverauthorization/web"), 0.0, 12.0),
+            row(Some("default:audit"), 0.0, 0.0),
+        ];
+        assert_eq!(
+            table(&rows, false).render(),
+            "\
+ROUTE     SERVER   AUTHORIZATION             UNAUTHORIZED   SUCCESS   RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99   CONNECTIONS
+default   redis    -                               0.5rps         -     -             -             -             -            30
+default   redis    serverauthorization/web              -         -     -             -             -             -            12
+default   redis    default:audit                        -         -     -             -             -             -             -
+"
+        );
+        assert!(json_text(&rows).unwrap().contains("\"tcp_connections\": 30"));
     }
 }

@@ -37,6 +37,11 @@ pub(super) fn count(value: f64) -> String {
     format!("{value:.0}")
 }
 
+/// A count of which 0 is nothing.
+pub(super) fn count_or_none(value: f64) -> String {
+    if value > 0.0 { count(value) } else { NONE.to_owned() }
+}
+
 /// `meshed/running`, as in `2/3`.
 pub(super) fn meshed(pods: Option<PodCount>) -> String {
     pods.map_or_else(|| NONE.to_owned(), |pods| format!("{}/{}", pods.meshed, pods.running))

@@ -36,7 +36,7 @@ pub(super) async fn unmeshed(viz: &Viz, namespace: Option<&str>, what: &str) -> 
         None => {
             let namespace = namespace.unwrap_or("NAMESPACE");
             let how = match viz.route {
-                Route::Cluster { .. } => {
+                Route::Cluster { .. } | Route::Direct(_) => {
                     format!("`kubectl annotate namespace {namespace} linkerd.io/inject=enabled`")
                 }
                 Route::Vm(_) => {
@@ -69,12 +69,16 @@ pub(super) async fn no_such(viz: &Viz, namespace: Option<&str>, plural: &str) ->
 pub(super) fn no_traffic(source: Option<Source>, window: Window, what: &str) -> String {
     // The proxies know the last minute only, whatever was asked for.
     let is_of_proxies = source == Some(Source::Proxies);
-    let window = if is_of_proxies { Window::Minute } else { window };
-    let further = match window {
-        _ if is_of_proxies => "",
-        Window::SixHours => "",
-        _ => " A longer range of time, such as -t 1h, may show some.",
+    let window = if is_of_proxies { Window::MINUTE } else { window };
+    let longer = match window.length().as_secs() / 3600 {
+        _ if is_of_proxies => None,
+        0 => Some("1h"),
+        1..6 => Some("6h"),
+        _ => None,
     };
+    let further = longer
+        .map(|longer| format!(" A longer range of time, such as -t {longer}, may show some."))
+        .unwrap_or_default();
     format!("No {what} in the last {window}.{further}")
 }
 
@@ -88,7 +92,7 @@ mod tests {
     fn whether_prometheus_is_away_or_not_installed_is_said_once() {
         let meta = |code: &str| Meta {
             at: 0.0,
-            window: Window::Minute,
+            window: Window::MINUTE,
             source: Source::Proxies,
             warnings: vec![Warning { code: code.to_owned(), message: "Some text.".to_owned() }],
         };
@@ -100,9 +104,9 @@ mod tests {
 
     #[test]
     fn the_range_of_time_is_the_one_that_was_read() {
-        let without = no_traffic(Some(Source::Proxies), Window::Hour, "traffic");
+        let without = no_traffic(Some(Source::Proxies), Window::HOUR, "traffic");
         assert_eq!(without, "No traffic in the last 1m.");
-        let with = no_traffic(Some(Source::Prometheus), Window::TenMinutes, "traffic");
+        let with = no_traffic(Some(Source::Prometheus), "10m".parse().unwrap(), "traffic");
         assert_eq!(with, "No traffic in the last 10m. A longer range of time, such as -t 1h, may show some.");
     }
 }

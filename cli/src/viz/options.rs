@@ -30,12 +30,32 @@ pub(crate) struct VizOptions {
         help_heading = "Cluster"
     )]
     pub(crate) vm: Option<String>,
+    /// Ask weft-viz at this address rather than in the cluster, as where you have forwarded its port yourself
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST:PORT",
+        value_parser = address,
+        help_heading = "Cluster"
+    )]
+    pub(crate) api_addr: Option<String>,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<http::uri::Authority>().is_ok_and(|authority| {
+        authority.port_u16().is_some() && !authority.host().is_empty() && !text.contains('@')
+    });
+    if is_address {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as HOST:PORT, as in localhost:8084".to_owned())
+    }
 }
 
 /// The range of time of the figures.
 #[derive(Clone, Debug, Args)]
 pub(super) struct WindowOption {
-    /// The range of time that the figures are of: 1m, 10m, 1h or 6h, ending now
+    /// The range of time that the figures are of, ending now, as 10m, 6h or 1h30m; 30s to 7d
     #[arg(short = 't', long = "time-window", value_name = "WINDOW", default_value = "1m", value_parser = window)]
     pub(super) window: Window,
 }
@@ -59,4 +79,21 @@ pub(super) struct OutputOption {
     /// The format of the output
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(super) output: Output,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for text in ["localhost:8084", "10.0.0.1:80", "[::1]:8084", "viz.example.org:8080"] {
+            assert_eq!(address(text).as_deref(), Ok(text));
+        }
+        for text in
+            ["", "localhost", ":8084", "http://localhost:8084", "me:secret@localhost:80", "a b:1", "a:99999"]
+        {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 }

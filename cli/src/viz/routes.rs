@@ -60,11 +60,12 @@ pub(crate) async fn routes(global: &Global, options: &VizOptions, args: &RoutesA
     if found.is_empty() {
         notes::say(&none(&viz, &targets, args.selector.as_ref()).await?);
     }
+    let range = args.window.window.to_string();
     let mut all = Vec::new();
     let mut source = None;
     for (at, resource) in found.into_iter().enumerate() {
         let mut query = vec![
-            ("window", args.window.window.as_str()),
+            ("window", range.as_str()),
             ("namespace", &resource.namespace),
             ("type", resource.kind.as_str()),
             ("name", &resource.name),

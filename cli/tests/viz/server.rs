@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -26,6 +26,7 @@ struct State {
 /// weft-viz, as far as a client can tell, with a context that leads to it.
 pub(crate) struct Server {
     folder: TempDir,
+    address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
@@ -33,7 +34,8 @@ impl Server {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}");
         std::fs::write(folder.path().join("token"), "a-token\n").unwrap();
         let context = json!({
             "name": "test", "webUrl": url, "tapUrl": url, "tapTokenFile": folder.path().join("token"),
@@ -48,7 +50,7 @@ impl Server {
                 thread::spawn(move || serve(stream, &state));
             }
         });
-        Self { folder, state }
+        Self { folder, address, state }
     }
 
     /// Answers a call with this data.
@@ -94,13 +96,21 @@ impl Server {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
+        Self::prepare(&format!("--vm={}", self.context().display()), words)
+    }
+
+    /// Runs `weft viz --api-addr` with the server's address.
+    pub(crate) fn direct(&self, words: &[&str]) -> Output {
+        Self::prepare(&format!("--api-addr={}", self.address), words).output().unwrap()
+    }
+
+    fn prepare(way: &str, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
         command
             .env_remove("WEFT_VM")
             .env_remove("WEFT_VIZ_NAMESPACE")
             .env("KUBECONFIG", "/does-not-exist")
-            .arg("viz")
-            .arg(format!("--vm={}", self.context().display()))
+            .args(["viz", way])
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

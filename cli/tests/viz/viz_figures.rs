@@ -71,6 +71,39 @@ fn options_become_parameters() {
 }
 
 #[test]
+fn ranges_of_time_are_those_that_one_writes() {
+    let server = Server::start();
+    server.answer(STAT, [deployment("web", 1, 60.0)]);
+    for (written, asked) in [("30s", "30s"), ("5m", "5m"), ("90m", "1h30m"), ("24h", "1d")] {
+        stdout(&server.viz(&["stat", "po", "-A", "-t", written]));
+        let expected = format!("/api/tps-reports?window={asked}&type=pod");
+        assert_eq!(server.requests().last(), Some(&expected));
+    }
+    let refused = server.viz(&["stat", "po", "-t", "5s"]);
+    assert!(
+        !refused.status.success() && stderr(&refused).contains("use at least 30s"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[test]
+fn weft_viz_is_asked_at_an_address_without_a_cluster() {
+    let server = Server::start();
+    server.answer(STAT, [deployment("web", 1, 60.0)]);
+    assert!(stdout(&server.direct(&["stat", "deploy"])).contains("\nweb "));
+    let text = refusal(&server.direct(&["tap", "deploy/web"]));
+    assert!(
+        text.contains("live calls are not at --api-addr") && text.contains("leave the option out"),
+        "{text}"
+    );
+    let text = refusal(&server.direct(&["check"]));
+    assert!(text.contains("leave out --api-addr"), "{text}");
+    let both = server.viz(&["stat", "deploy", "--api-addr", "localhost:80"]);
+    assert!(stderr(&both).contains("leave one out"), "{}", stderr(&both));
+}
+
+#[test]
 fn labels_choose_resources() {
     let server = Server::start();
     server.answer(STAT, [deployment("web", 1, 60.0)]);
@@ -329,7 +362,7 @@ fn mistakes_in_the_command_line_are_told_before_anything_is_asked() {
         assert!(text.contains(says), "{text}");
     }
     for (words, says) in [
-        (&["stat", "deploy", "-t", "5m"][..], "1m, 10m, 1h, 6h"),
+        (&["stat", "deploy", "-t", "5x"][..], "write it as 90s, 10m, 6h or 1h30m"),
         (&["tap", "deploy", "--scheme", "ftp"], "possible values: http, https"),
         (&["tap", "deploy", "--path", "api/vote"], "write /api/vote"),
         (&["dashboard", "-p", "abc"], "write a number between 0 and 65535"),

@@ -121,7 +121,7 @@ fn add_zone(address: &mut WeightedAddr, client: Option<&str>, zone: Option<&str>
 }
 
 /// A reference to a Kubernetes object of the API group `core`.
-pub(super) fn resource(kind: &str, namespace: &str, name: &str, port: u16) -> Metadata {
+pub(crate) fn resource(kind: &str, namespace: &str, name: &str, port: u16) -> Metadata {
     Metadata {
         kind: Some(metadata::Kind::Resource(Resource {
             group: "core".into(),

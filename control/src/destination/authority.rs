@@ -8,16 +8,16 @@ use crate::{model::Name, names};
 
 /// The destination that a proxy asks about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Authority {
+pub(crate) enum Authority {
     Address(SocketAddr),
     Service { service: ServiceName, port: u16 },
 }
 
 /// `[hostname.]name.namespace.svc.<cluster domain>`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServiceName {
-    pub(super) name: Name,
-    pub(super) hostname: Option<String>,
+pub(crate) struct ServiceName {
+    pub(crate) name: Name,
+    pub(crate) hostname: Option<String>,
 }
 
 /// The port of a path without one.
@@ -25,7 +25,7 @@ const DEFAULT_PORT: u16 = 80;
 
 impl Authority {
     /// A path that can never name something in this cluster is an invalid argument, which proxies consider final.
-    pub(super) fn parse(path: &str, cluster_domain: &str) -> Result<Self, Status> {
+    pub(crate) fn parse(path: &str, cluster_domain: &str) -> Result<Self, Status> {
         let invalid = || Status::invalid_argument(format!("Invalid authority: {path}"));
         if let Ok(address) = path.parse::<SocketAddr>() {
             return match address.port() {

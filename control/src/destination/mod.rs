@@ -17,8 +17,12 @@ use weft_api::linkerd::destination::{
     DestinationProfile, GetDestination, Update, destination_server::Destination,
 };
 
-pub(crate) use self::server::DestinationServer;
-use self::{address::Describer, authority::Authority, context::Context, get::Endpoints, profile::Profile};
+use self::{address::Describer, context::Context, get::Endpoints, profile::Profile};
+pub(crate) use self::{
+    address::resource,
+    authority::{Authority, ServiceName},
+    server::DestinationServer,
+};
 use crate::{
     mesh::Mesh,
     model::Name,

@@ -19,10 +19,11 @@ use crate::{
     identity::{Identities, OwnCertificate},
     metrics::Metrics,
     node::Nodes,
+    outbound::{OutboundPolicies, OutboundServer},
     policy::Policies,
 };
 
-/// Streams on one connection: a profile and the endpoints of 20 000 destinations, and some to spare.
+/// Streams on one connection: the profile, the endpoints and the policy of 20 000 destinations, and some to spare.
 const MAX_STREAMS_PER_CONNECTION: u32 = 65_536;
 /// The largest requests hold names, a token and a certificate signing request.
 const MAX_REQUEST_BYTES: usize = 64 << 10;
@@ -50,6 +51,7 @@ pub(crate) struct Services {
     pub(crate) destinations: Destinations,
     pub(crate) identities: Identities,
     pub(crate) nodes: Nodes,
+    pub(crate) outbound: OutboundPolicies,
     pub(crate) policies: Policies,
 }
 
@@ -68,6 +70,7 @@ pub(crate) async fn serve(
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .add_service(DestinationServer::new(services.destinations, MAX_REQUEST_BYTES))
+        .add_service(OutboundServer::new(services.outbound, MAX_REQUEST_BYTES))
         .add_service(IdentityServer::new(services.identities).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(
             InboundServerPoliciesServer::new(services.policies).max_decoding_message_size(MAX_REQUEST_BYTES),

@@ -13,7 +13,7 @@ use k8s_openapi::{api::core::v1, apimachinery::pkg::util::intstr::IntOrString};
 use super::{pod::Pod, pod_config::opaque_ports};
 use crate::{
     model::Name,
-    settings::{Annotations, PortRange, PortSet},
+    settings::{Annotations, PortRange, PortSet, Protocol},
 };
 
 /// A service with its endpoints. Ports are those of the service, not of its pods.
@@ -35,6 +35,8 @@ pub struct ServiceSettings {
     pub headless: bool,
     /// Ports whose connections clients must not interpret.
     pub opaque_ports: PortSet,
+    /// The ports of its virtual addresses, and what `appProtocol` says of each: HTTP/1, HTTP/2, opaque or unknown.
+    pub app_protocols: BTreeMap<u16, Protocol>,
     /// Ports that may be spliced, whoever the client is.
     pub splice_ports: PortSet,
     /// Clients may only use endpoints on their own node.
@@ -88,8 +90,10 @@ impl Service {
         let splice_ports = own.splice_ports.clone().unwrap_or_default();
         let annotations = own.or(namespace);
         let by_name = |wanted: &str| ports(service).find(|port| port.name == wanted).map(|port| port.port);
-        let declared_opaque =
-            ports(service).filter(ServicePort::is_opaque).map(|port| PortRange::one(port.port));
+        let app_protocols: BTreeMap<_, _> =
+            ports(service).map(|port| (port.port, port.app_protocol())).collect();
+        let opaque = app_protocols.iter().filter(|(_, protocol)| **protocol == Protocol::Opaque);
+        let declared_opaque = opaque.map(|(port, _)| PortRange::one(*port));
         let annotated = opaque_ports(&annotations, by_name);
         let mut cluster_ips = Vec::new();
         for ip in spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()) {
@@ -101,6 +105,7 @@ impl Service {
         let settings = ServiceSettings {
             headless: spec.cluster_ip.as_deref() == Some("None"),
             opaque_ports: annotated.ranges().iter().copied().chain(declared_opaque).collect(),
+            app_protocols,
             splice_ports,
             local_only: spec.internal_traffic_policy.as_deref() == Some("Local"),
             cluster_ips,
@@ -148,13 +153,26 @@ impl Deref for Service {
     }
 }
 
+impl ServiceSettings {
+    /// The protocol that clients must speak to `port`, whichever way it is declared; unknown if it is to be detected.
+    pub fn protocol(&self, port: u16) -> Protocol {
+        match self.app_protocols.get(&port) {
+            _ if self.opaque_ports.contains(port) => Protocol::Opaque,
+            declared => declared.copied().unwrap_or_default(),
+        }
+    }
+}
+
 impl ServicePort<'_> {
-    /// Whether `appProtocol` says that the port does not carry HTTP. As in Linkerd, any protocol counts that it does not
-    /// know, and the case does not matter.
-    fn is_opaque(&self) -> bool {
-        let is_http =
-            |protocol| ["http", "kubernetes.io/h2c"].iter().any(|http| http.eq_ignore_ascii_case(protocol));
-        self.app_protocol.is_some_and(|protocol| !is_http(protocol))
+    /// What `appProtocol` says. As in Linkerd, a protocol that it does not know makes the port opaque, and the case does
+    /// not matter.
+    fn app_protocol(&self) -> Protocol {
+        match self.app_protocol {
+            None => Protocol::Unknown,
+            Some(name) if name.eq_ignore_ascii_case("http") => Protocol::Http1,
+            Some(name) if name.eq_ignore_ascii_case("kubernetes.io/h2c") => Protocol::Http2,
+            Some(_) => Protocol::Opaque,
+        }
     }
 }
 

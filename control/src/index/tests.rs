@@ -188,7 +188,7 @@ fn access_logs_and_detect_timeouts_are_set_by_annotations() {
 }
 
 #[test]
-fn app_protocols_that_are_not_http_make_ports_opaque() {
+fn app_protocols_declare_http_and_all_others_make_ports_opaque() {
     let service = cluster(
         r#"{apiVersion: v1, kind: Service, metadata: {name: web, namespace: demo, annotations: {config.linkerd.io/opaque-ports: "12"}},
  spec: {clusterIP: 10.96.0.1, ports: [
@@ -199,8 +199,25 @@ fn app_protocols_that_are_not_http_make_ports_opaque() {
   {name: j, port: 10, appProtocol: grpc}, {name: k, port: 11, protocol: UDP, appProtocol: dns},
   {name: l, port: 12, appProtocol: http}]}}"#,
     );
-    let ports = &service.service(&name("web")).unwrap().opaque_ports;
-    assert_eq!(ports.ports().collect::<Vec<_>>(), [6, 7, 8, 9, 10, 12]);
+    let service = service.service(&name("web")).unwrap();
+    assert_eq!(service.opaque_ports.ports().collect::<Vec<_>>(), [6, 7, 8, 9, 10, 12]);
+    assert_eq!(
+        service.app_protocols.keys().copied().collect::<Vec<_>>(),
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]
+    );
+    for (port, protocol) in [
+        (1, Protocol::Unknown),
+        (2, Protocol::Http1),
+        (3, Protocol::Http2),
+        (4, Protocol::Http1),
+        (5, Protocol::Unknown),
+        (6, Protocol::Opaque),
+        (10, Protocol::Opaque),
+        (12, Protocol::Opaque),
+        (13, Protocol::Unknown),
+    ] {
+        assert_eq!(service.protocol(port), protocol, "{port}");
+    }
 }
 
 #[test]

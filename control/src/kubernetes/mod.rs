@@ -6,6 +6,7 @@
 mod arrival;
 mod backoff;
 mod client;
+mod decode;
 mod failure;
 mod resource;
 mod rights;

@@ -3,12 +3,7 @@
 //! This does what `kube::runtime::watcher` does, with two differences that operators need: bookmarks count as signs of
 //! life, and a watch that is connected again shows at once, even if nothing changes.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    marker::PhantomData,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::{
@@ -18,11 +13,10 @@ use kube::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{arrival::Arrival, backoff::Backoff, failure::Failure, resource::Resource};
+use super::{arrival::Arrival, backoff::Backoff, decode::Decoder, failure::Failure, resource::Resource};
 use crate::{
     metrics::WatchMetrics,
-    model::{Event, Key, Kind, Object},
-    settings::{Annotations, BadAnnotation},
+    model::{Event, Kind},
 };
 
 /// Objects of one page of a list.
@@ -36,8 +30,6 @@ const WATCH_SECONDS: std::ops::RangeInclusive<u32> = 60..=90;
 const GRACE: Duration = Duration::from_secs(10);
 /// A watch that ends earlier than this counts as a failure.
 const SHORT: Duration = Duration::from_secs(1);
-/// Objects with mistaken annotations that are remembered, so that each mistake is logged once.
-const MAX_MISTAKES: usize = 1000;
 /// How often a kind that the cluster does not have is looked for.
 const ABSENT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -59,13 +51,9 @@ pub(super) struct Watch<T> {
     sender: mpsc::Sender<Message>,
     metrics: WatchMetrics,
     is_metadata: bool,
-    /// The last valid state of objects that are checked.
-    valid: HashMap<Key, Arc<Object>>,
-    /// The names of the annotations with mistakes that have been logged, by object.
-    mistakes: HashMap<Key, BTreeSet<String>>,
+    decoder: Decoder<T>,
     has_listed: bool,
     failing: Option<Failing>,
-    arrival: PhantomData<fn() -> T>,
 }
 
 /// A series of failures.
@@ -91,11 +79,9 @@ impl<T: Arrival> Watch<T> {
             sender,
             metrics,
             is_metadata: false,
-            valid: HashMap::new(),
-            mistakes: HashMap::new(),
+            decoder: Decoder::new(kind),
             has_listed: false,
             failing: None,
-            arrival: PhantomData,
         }
     }
 
@@ -127,7 +113,6 @@ impl<T: Arrival> Watch<T> {
     async fn list(&mut self) -> Result<(String, Vec<Event>), Failure> {
         let mut params = ListParams::default().limit(PAGE);
         let mut events = Vec::new();
-        let mut valid = HashMap::new();
         loop {
             let request = match self.is_metadata {
                 true => self.request().list_metadata(&params),
@@ -137,17 +122,12 @@ impl<T: Arrival> Watch<T> {
             let answer = timeout(ANSWER_TIMEOUT, self.client.request::<ObjectList<T>>(request)).await;
             let page = answer.map_err(|_| Failure::timeout("list"))??;
             self.metrics.heard();
-            for item in page.items {
-                if let Some(object) = self.decode(item) {
-                    if T::IS_CHECKED {
-                        valid.insert(object.key(), object.clone());
-                    }
-                    events.push(Event::Applied(object));
-                }
-            }
+            events.extend(
+                page.items.into_iter().filter_map(|item| self.decoder.decode(item)).map(Event::Applied),
+            );
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
-                self.valid = valid;
+                self.decoder.listed(&events);
                 events.push(Event::Synced(self.kind));
                 self.metrics.listed();
                 return Ok((page.metadata.resource_version.unwrap_or_default(), events));
@@ -210,58 +190,20 @@ impl<T: Arrival> Watch<T> {
             match event {
                 WatchEvent::Added(item) | WatchEvent::Modified(item) => {
                     item.version().unwrap_or_default().clone_into(version);
-                    if let Some(object) = self.decode(item) {
-                        if T::IS_CHECKED {
-                            self.valid.insert(object.key(), object.clone());
-                        }
+                    if let Some(object) = self.decoder.decode(item) {
+                        self.decoder.applied(&object);
                         self.send(Message::Change(Event::Applied(object))).await?;
                     }
                 }
                 WatchEvent::Deleted(item) => {
                     item.version().unwrap_or_default().clone_into(version);
                     let key = item.key(self.kind);
-                    self.valid.remove(&key);
-                    self.mistakes.remove(&key);
+                    self.decoder.deleted(&key);
                     self.send(Message::Change(Event::Deleted(key))).await?;
                 }
                 WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
                 WatchEvent::Error(status) => return Ok(Err(Failure::from(&*status))),
             }
-        }
-    }
-
-    /// What the index keeps of an object. One with a mistake stays as it was.
-    fn decode(&mut self, mut item: T) -> Option<Arc<Object>> {
-        let key = item.key(self.kind);
-        let refused = item.refuse_annotations();
-        match item.object(self.kind) {
-            Ok(object) => {
-                self.report_annotations(&key, &object, refused);
-                Some(Arc::new(object))
-            }
-            Err(findings) => {
-                let before = self.valid.get(&key).cloned();
-                let effect = if before.is_some() { "its last valid state applies" } else { "it is ignored" };
-                for finding in findings {
-                    tracing::error!("{key}: {finding}; {effect}");
-                }
-                before
-            }
-        }
-    }
-
-    /// An annotation with a mistake does not count; nobody else says so.
-    fn report_annotations(&mut self, key: &Key, object: &Object, refused: Vec<BadAnnotation>) {
-        let (_, mut mistakes) = Annotations::parse(object.metadata().annotations.as_ref());
-        mistakes.extend(refused);
-        let logged = self.mistakes.remove(key).unwrap_or_default();
-        for BadAnnotation { name, reason, advice } in &mistakes {
-            if !logged.contains(name) {
-                tracing::warn!("{key}: annotation {name}: {reason}; {advice}; until then it does not count");
-            }
-        }
-        if !mistakes.is_empty() && self.mistakes.len() < MAX_MISTAKES {
-            self.mistakes.insert(key.clone(), mistakes.into_iter().map(|mistake| mistake.name).collect());
         }
     }
 

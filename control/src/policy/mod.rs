@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use weft_api::linkerd::inbound::{PortSpec, Server, inbound_server_policies_server::InboundServerPolicies};
 
-use self::workload::parse_workload;
+pub(crate) use self::workload::parse_workload;
 use crate::{
     index::{Cluster, Topic},
     mesh::Mesh,

@@ -12,7 +12,7 @@ struct Token {
 }
 
 /// Reads `{"ns":"…","pod":"…"}`, or `ns:pod` of older proxies.
-pub(super) fn parse_workload(token: &str) -> Result<Name, Status> {
+pub(crate) fn parse_workload(token: &str) -> Result<Name, Status> {
     let invalid = |reason: &str| Status::invalid_argument(format!("Invalid workload {token:?}: {reason}"));
     let (namespace, name) = if token.starts_with('{') {
         let read: Token = serde_json::from_str(token).map_err(|error| invalid(&error.to_string()))?;

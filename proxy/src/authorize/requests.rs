@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::Authorizer;
 use crate::{
-    metrics::{AuthorizationLabels, Authz, AuthzLabels, AuthzOutcome, ServerLabels, Tls},
+    metrics::{AuthorizationLabels, Authz, AuthzOutcome, DecisionLabels, ServerLabels, Tls},
     policy::{Client, DeclaredProtocol, DenyReason},
     workload::{AccessLogFormat, Workload, WorkloadConfig},
 };
@@ -141,7 +141,7 @@ impl RequestAuthorization {
     }
 
     fn counters(&self, server: &Arc<ServerLabels>, authz: Option<Arc<AuthorizationLabels>>) -> Arc<Authz> {
-        self.authorizer.metrics.http_authz(&AuthzLabels {
+        self.authorizer.metrics.http_authz(&DecisionLabels {
             workload: self.workload.labels.clone(),
             target: self.target,
             tls: self.tls.clone(),

@@ -9,6 +9,7 @@
 mod counts;
 mod endpoint;
 mod load;
+mod set;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,9 +23,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rand::Rng;
 
-use self::load::Load;
+use self::set::{Candidate, EndpointSet};
 pub use self::{
     counts::{Counts, Waiting},
     endpoint::{Endpoint, EndpointTls},
@@ -34,7 +34,7 @@ pub use self::{
 /// The endpoints of a service, with their load.
 #[derive(Debug)]
 pub struct Balancer {
-    set: ArcSwap<Set>,
+    set: ArcSwap<EndpointSet>,
     /// Serializes updates; picks do not take it.
     update: Mutex<()>,
     config: LoadConfig,
@@ -48,36 +48,12 @@ pub struct Balancer {
 /// connection or request.
 #[derive(Debug)]
 pub struct Picked {
-    node: Arc<Node>,
+    candidate: Arc<Candidate>,
     unit: Unit,
     /// The endpoint's failures when it was picked.
     failures: u32,
     config: LoadConfig,
     base: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Set {
-    nodes: Vec<Arc<Node>>,
-    /// Running totals of the weights; `None` while all are equal.
-    weights: Option<Vec<u64>>,
-    heaviest: u32,
-}
-
-#[derive(Debug)]
-struct Node {
-    endpoint: Endpoint,
-    connections: Arc<Load>,
-    requests: Arc<Load>,
-}
-
-impl Node {
-    fn load(&self, unit: Unit) -> &Load {
-        match unit {
-            Unit::Connection => &self.connections,
-            Unit::Request => &self.requests,
-        }
-    }
 }
 
 impl Balancer {
@@ -97,21 +73,21 @@ impl Balancer {
     pub fn update(&self, endpoints: Vec<Endpoint>) {
         let _one_at_a_time = self.update.lock();
         let old = self.set.load();
-        let known: HashMap<SocketAddr, &Arc<Node>> =
-            old.nodes.iter().map(|node| (node.endpoint.addr, node)).collect();
+        let known: HashMap<SocketAddr, &Arc<Candidate>> =
+            old.candidates.iter().map(|candidate| (candidate.endpoint.addr, candidate)).collect();
         self.counts.updated(known.keys().copied(), endpoints.iter().map(|endpoint| endpoint.addr));
         let mut seen = HashSet::with_capacity(endpoints.len());
-        let nodes = endpoints
+        let candidates = endpoints
             .into_iter()
             .filter(|endpoint| seen.insert(endpoint.addr))
             .map(|endpoint| {
                 let (connections, requests) = known
                     .get(&endpoint.addr)
                     .map_or_else(Default::default, |old| (old.connections.clone(), old.requests.clone()));
-                Arc::new(Node { endpoint, connections, requests })
+                Arc::new(Candidate { endpoint, connections, requests })
             })
             .collect();
-        self.set.store(Arc::new(Set::new(nodes)));
+        self.set.store(Arc::new(EndpointSet::new(candidates)));
         self.set_failing_fast(false);
     }
 
@@ -145,32 +121,32 @@ impl Balancer {
     /// The number of endpoints that are picked for requests now, and of those that are not because they failed.
     pub fn states(&self) -> (usize, usize) {
         let (set, now) = (self.set.load(), self.base.elapsed());
-        let failing = set.nodes.iter().filter(|node| node.requests.is_backed_off(now)).count();
-        (set.nodes.len() - failing, failing)
+        let failing = set.candidates.iter().filter(|candidate| candidate.requests.is_backed_off(now)).count();
+        (set.candidates.len() - failing, failing)
     }
 
     /// Picks the endpoint of the same pod as `other`, an endpoint of the other address family.
     pub fn pick_pod(&self, other: &Endpoint) -> Option<Picked> {
         let set = self.set.load();
-        let node = set.nodes.iter().find(|node| node.endpoint.is_same_pod(other))?;
-        Some(self.begin_at(Unit::Connection, node, self.base.elapsed()))
+        let candidate = set.candidates.iter().find(|candidate| candidate.endpoint.is_same_pod(other))?;
+        Some(self.begin_at(Unit::Connection, candidate, self.base.elapsed()))
     }
 
     /// Whether this endpoint still exists, with the same identity.
     pub fn has(&self, endpoint: &Endpoint) -> bool {
-        self.set.load().nodes.iter().any(|node| node.endpoint.is_reached_like(endpoint))
+        self.set.load().candidates.iter().any(|candidate| candidate.endpoint.is_reached_like(endpoint))
     }
 
     pub fn len(&self) -> usize {
-        self.set.load().nodes.len()
+        self.set.load().candidates.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.set.load().nodes.is_empty()
+        self.set.load().candidates.is_empty()
     }
 
     pub fn endpoints(&self) -> Vec<Endpoint> {
-        self.set.load().nodes.iter().map(|node| node.endpoint.clone()).collect()
+        self.set.load().candidates.iter().map(|candidate| candidate.endpoint.clone()).collect()
     }
 
     fn pick_at(&self, unit: Unit, exclude: &[SocketAddr], now: Duration) -> Option<Picked> {
@@ -178,9 +154,9 @@ impl Balancer {
         Some(self.begin_at(unit, set.pick(unit, exclude, now, &self.config)?, now))
     }
 
-    fn begin_at(&self, unit: Unit, node: &Arc<Node>, now: Duration) -> Picked {
-        let failures = node.load(unit).begin(now, &self.config);
-        Picked { node: node.clone(), unit, failures, config: self.config, base: self.base }
+    fn begin_at(&self, unit: Unit, candidate: &Arc<Candidate>, now: Duration) -> Picked {
+        let failures = candidate.load(unit).begin(now, &self.config);
+        Picked { candidate: candidate.clone(), unit, failures, config: self.config, base: self.base }
     }
 }
 
@@ -192,7 +168,7 @@ impl Default for Balancer {
 
 impl Picked {
     pub fn endpoint(&self) -> &Endpoint {
-        &self.node.endpoint
+        &self.candidate.endpoint
     }
 
     /// Whether the endpoint had failed when it was picked.
@@ -202,124 +178,18 @@ impl Picked {
 
     /// Records that the connection was established, or the response began, after `latency`.
     pub fn answered(&self, latency: Duration) {
-        self.node.load(self.unit).answered(latency, self.base.elapsed(), &self.config);
+        self.candidate.load(self.unit).answered(latency, self.base.elapsed(), &self.config);
     }
 
     /// Records that the endpoint could not be connected to, or broke the connection before it answered.
     pub fn failed(&self) {
-        self.node.load(self.unit).failed(self.failures, self.base.elapsed(), &self.config);
+        self.candidate.load(self.unit).failed(self.failures, self.base.elapsed(), &self.config);
     }
 }
 
 impl Drop for Picked {
     fn drop(&mut self) {
-        self.node.load(self.unit).end();
-    }
-}
-
-impl Set {
-    fn new(nodes: Vec<Arc<Node>>) -> Self {
-        let weight = |node: &Arc<Node>| node.endpoint.weight;
-        let heaviest = nodes.iter().map(weight).max().unwrap_or(0);
-        let weights = nodes.iter().any(|node| weight(node) != heaviest).then(|| {
-            let mut total = 0u64;
-            nodes
-                .iter()
-                .map(|node| {
-                    total += u64::from(weight(node));
-                    total
-                })
-                .collect()
-        });
-        Self { nodes, weights, heaviest }
-    }
-
-    fn pick(
-        &self,
-        unit: Unit,
-        exclude: &[SocketAddr],
-        now: Duration,
-        config: &LoadConfig,
-    ) -> Option<&Arc<Node>> {
-        let usable =
-            |node: &Arc<Node>| !exclude.contains(&node.endpoint.addr) && !node.load(unit).is_backed_off(now);
-        match &self.nodes[..] {
-            [] => return None,
-            [only] if usable(only) => return Some(only),
-            _ => {
-                let (a, b) = self.two_random();
-                if usable(a) && usable(b) {
-                    return Some(self.less_loaded(unit, a, b, now, config));
-                }
-            }
-        }
-        // One of the two is not usable: choose among those that are.
-        let nodes: Vec<Arc<Node>> = self.nodes.iter().filter(|node| usable(node)).cloned().collect();
-        let chosen = match nodes.len() {
-            0 => return self.least_recently_failed(unit, exclude),
-            1 => nodes[0].endpoint.addr,
-            _ => {
-                let usable = Self::new(nodes);
-                let (a, b) = usable.two_random();
-                usable.less_loaded(unit, a, b, now, config).endpoint.addr
-            }
-        };
-        self.nodes.iter().find(|node| node.endpoint.addr == chosen)
-    }
-
-    /// Two random nodes. With equal weights they always differ. Otherwise they may be the same, or the weights would
-    /// have no effect on a set of two.
-    fn two_random(&self) -> (&Arc<Node>, &Arc<Node>) {
-        let mut random = rand::rng();
-        let Some(weights) = &self.weights else {
-            let first = random.random_range(0..self.nodes.len());
-            if self.nodes.len() == 1 {
-                return (&self.nodes[first], &self.nodes[first]);
-            }
-            let second = random.random_range(0..self.nodes.len() - 1);
-            return (&self.nodes[first], &self.nodes[second + usize::from(second >= first)]);
-        };
-        let total = weights.last().copied().unwrap_or(0).max(1);
-        let mut one = || {
-            let point = random.random_range(0..total);
-            &self.nodes[weights.partition_point(|end| *end <= point).min(self.nodes.len() - 1)]
-        };
-        (one(), one())
-    }
-
-    fn less_loaded<'a>(
-        &self,
-        unit: Unit,
-        a: &'a Arc<Node>,
-        b: &'a Arc<Node>,
-        now: Duration,
-        config: &LoadConfig,
-    ) -> &'a Arc<Node> {
-        let (latency_a, latency_b) =
-            match (a.load(unit).latency(now, config), b.load(unit).latency(now, config)) {
-                (Some(a), Some(b)) => (a, b),
-                // An endpoint without measurements is assumed to be as fast as the other one. Otherwise a new endpoint
-                // would get no connections until the measurements of the others are old.
-                (known, unknown) => {
-                    let latency = known.or(unknown).unwrap_or(config.default_latency.as_secs_f64());
-                    (latency, latency)
-                }
-            };
-        if self.cost(unit, b, latency_b) < self.cost(unit, a, latency_a) { b } else { a }
-    }
-
-    fn cost(&self, unit: Unit, node: &Node, latency: f64) -> f64 {
-        // Open connections count relative to the weight. Without any, the weights count only in the sampling.
-        let weight = f64::from(node.endpoint.weight.max(1)) / f64::from(self.heaviest.max(1));
-        latency * (node.load(unit).open() as f64 / weight + 1.0)
-    }
-
-    /// When all endpoints have failed, it is better to try one of them than none.
-    fn least_recently_failed(&self, unit: Unit, exclude: &[SocketAddr]) -> Option<&Arc<Node>> {
-        self.nodes
-            .iter()
-            .filter(|node| !exclude.contains(&node.endpoint.addr))
-            .min_by_key(|node| node.load(unit).last_tried())
+        self.candidate.load(self.unit).end();
     }
 }
 

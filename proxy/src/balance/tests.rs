@@ -55,7 +55,7 @@ fn open_connections_even_out() {
         assert!((90..=110).contains(&count), "{count}");
     }
     drop(open);
-    assert!(balancer.set.load().nodes.iter().all(|node| node.connections.open() == 0));
+    assert!(balancer.set.load().candidates.iter().all(|candidate| candidate.connections.open() == 0));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_failed_endpoint_backs_off_and_is_then_tried_by_one_connection() {
     let together: Vec<Picked> = (0..50).map(|_| balancer.pick(&exclude).unwrap()).collect();
     together.iter().for_each(Picked::failed);
     drop(together);
-    let load = balancer.set.load().nodes[0].connections.clone();
+    let load = balancer.set.load().candidates[0].connections.clone();
     assert!(
         (0..200).all(|_| last(
             &balancer.pick_at(Unit::Connection, &[], start + Duration::from_millis(50)).unwrap()
@@ -145,7 +145,7 @@ fn removed_endpoints_are_not_picked_and_others_keep_their_load() {
     kept.answered(Duration::from_millis(80));
     balancer.update(vec![endpoint(1), endpoint(1), endpoint(3)]);
     assert_eq!(balancer.len(), 2);
-    let load = &balancer.set.load().nodes[0].connections;
+    let load = &balancer.set.load().candidates[0].connections;
     assert_eq!(load.open(), 1);
     assert!(load.latency(balancer.base.elapsed(), &balancer.config).unwrap() > 0.07);
     assert!((0..100).all(|_| last(&balancer.pick(&[]).unwrap()) != 2));
@@ -179,7 +179,7 @@ fn picks_go_on_during_updates() {
     }
     stop.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert!(balancer.set.load().nodes.iter().all(|node| node.connections.open() == 0));
+    assert!(balancer.set.load().candidates.iter().all(|candidate| candidate.connections.open() == 0));
 }
 
 #[test]

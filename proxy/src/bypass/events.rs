@@ -13,7 +13,7 @@ use weft_common::{DirectEvent, DirectSocket, OpenDirect};
 
 use super::{DirectConnections, REVOKED_KEPT, grant::Grant};
 use crate::{
-    capture::DirectEvents,
+    capture::{DirectEvents, TcpSocket},
     metrics::{OpenConn, Tls},
     policy::{Client, Decision},
     workload::Workload,
@@ -139,7 +139,7 @@ impl DirectConnections {
         let name = workload.as_ref().map(|workload| workload.key.to_string());
         warn!(destination = name, addr = %local, client = %remote, "direct connection closed: handshake completed by a different peer (possible spoofing)");
         if let Some(workload) = workload {
-            self.end(&workload, &[(local, remote, event.cookie)]);
+            self.end(&workload, &[TcpSocket { local, remote, cookie: event.cookie }]);
         }
     }
 
@@ -166,7 +166,7 @@ impl DirectConnections {
             let client = Client { ip: remote.ip(), identity: tls.identity() };
             if let Decision::Deny(reason) = self.authorizer.decide(workload, local, client) {
                 self.authorizer.terminated(workload, local, remote.ip(), &tls, reason);
-                denied.push((local, remote, *cookie));
+                denied.push(TcpSocket { local, remote, cookie: *cookie });
             }
         }
         if denied.is_empty() {
@@ -176,7 +176,7 @@ impl DirectConnections {
             let mut open_ends = self.open_ends.lock();
             let known: Vec<u64> = denied
                 .iter()
-                .map(|(.., cookie)| *cookie)
+                .map(|socket| socket.cookie)
                 .filter(|c| open_ends.open.contains_key(c))
                 .collect();
             open_ends.denied.extend(known);
@@ -184,7 +184,7 @@ impl DirectConnections {
         self.end(workload, &denied);
     }
 
-    fn end(&self, workload: &Workload, sockets: &[(SocketAddr, SocketAddr, u64)]) {
+    fn end(&self, workload: &Workload, sockets: &[TcpSocket]) {
         match self.capture.destroy(&workload.netns, sockets) {
             Ok(ended) => {
                 self.counters.terminated.fetch_add(ended as u64, Ordering::Relaxed);

@@ -7,8 +7,8 @@ use weft_common::DirectKey;
 use crate::{
     balance::Endpoint,
     metrics::{
-        AuthorizationLabels, AuthzLabels, AuthzOutcome, Metrics, OpenConn, Tls, Transport, TransportLabels,
-        reason,
+        AuthorizationLabels, AuthzOutcome, DecisionLabels, Metrics, OpenConn, Tls, Transport,
+        TransportLabels, reason,
     },
     net::{Direction, Peer},
     workload::Workload,
@@ -31,7 +31,7 @@ struct Backend {
     outbound: Arc<Transport>,
     /// The backend's legs: to the source and to its application.
     inbound: [Arc<Transport>; 2],
-    authz: AuthzLabels,
+    authz: DecisionLabels,
 }
 
 impl Grant {
@@ -126,7 +126,7 @@ impl Backend {
             inbound(Peer::Src, Tls::Local(identity.clone())),
             inbound(Peer::Dst, Tls::NoIdentity(reason::LOOPBACK)),
         ];
-        let authz = AuthzLabels {
+        let authz = DecisionLabels {
             workload: workload.labels.clone(),
             target: endpoint.addr,
             tls: Tls::Local(identity.clone()),

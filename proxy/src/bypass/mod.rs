@@ -276,6 +276,8 @@ impl DirectConnections {
         let mut endpoints = match &*destination {
             Destination::External => return None,
             Destination::Endpoint(endpoint) => vec![endpoint.clone()],
+            // Its requests are to be seen, whoever has spoken first elsewhere.
+            Destination::Service { opaque: false, declared, .. } if declared.is_http() => return None,
             Destination::Service { endpoints, opaque, .. } => {
                 let mut endpoints = endpoints.same_family.endpoints();
                 endpoints.iter_mut().for_each(|endpoint| endpoint.opaque |= opaque);

@@ -68,7 +68,7 @@ impl DirectConnections {
         is_affected: impl Fn(SocketAddr, u16) -> bool,
     ) {
         let ended = self.capture.half_open(&destination.netns).and_then(|mut sockets| {
-            sockets.retain(|(local, remote, _)| is_affected(*remote, local.port()));
+            sockets.retain(|socket| is_affected(socket.remote, socket.local.port()));
             self.capture.destroy(&destination.netns, &sockets)
         });
         match ended {

@@ -1,4 +1,4 @@
-//! Finds or makes the cgroup by which the kernel recognises the proxy's own connections.
+//! Finds or makes the cgroup by which the kernel recognizes the proxy's own connections.
 //!
 //! By the cgroup of the connecting task. So the proxy must be alone in one, and that one must lie under the
 //! cgroup to which the programs are attached, or they would not see the proxy's sockets at all.

@@ -3,7 +3,7 @@
 //! NETLINK_SOCK_DIAG, SOCK_DESTROY (sock_diag(7), kernel 4.9 with CONFIG_INET_DIAG_DESTROY): the socket's owner
 //! gets ECONNABORTED, the other end a reset.
 
-use std::{io, net::SocketAddr, ops::ControlFlow};
+use std::{io, ops::ControlFlow};
 
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_sock_diag::{
@@ -13,19 +13,18 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::{Netns, netlink};
+use super::{Netns, diag::TcpSocket, netlink};
 
-/// Ends the connections of these sockets: their ends, and the cookies that tell them from successors on the same
-/// addresses. How many were ended; those that are gone already are not among them.
+/// Ends the connections of these sockets. Returns how many were ended; those that are gone already are not among them.
 ///
 /// # Errors
 /// The kernel cannot do that, or the namespace cannot be entered.
-pub(super) fn destroy(netns: &Netns, sockets: &[(SocketAddr, SocketAddr, u64)]) -> io::Result<usize> {
+pub(super) fn destroy(netns: &Netns, sockets: &[TcpSocket]) -> io::Result<usize> {
     netns.inside(|| {
         let mut ended = 0;
-        for (local, remote, cookie) in sockets {
+        for socket in sockets {
             // The kernel looks for IPv4 connections of IPv6 sockets among IPv4's.
-            match destroy_one(*local, *remote, *cookie) {
+            match destroy_one(socket) {
                 Ok(()) => ended += 1,
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
                 Err(error) => return Err(error),
@@ -35,7 +34,7 @@ pub(super) fn destroy(netns: &Netns, sockets: &[(SocketAddr, SocketAddr, u64)]) 
     })
 }
 
-fn destroy_one(local: SocketAddr, remote: SocketAddr, cookie: u64) -> io::Result<()> {
+fn destroy_one(TcpSocket { local, remote, cookie }: &TcpSocket) -> io::Result<()> {
     let request = InetRequest {
         family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,
@@ -48,7 +47,7 @@ fn destroy_one(local: SocketAddr, remote: SocketAddr, cookie: u64) -> io::Result
             destination_address: remote.ip(),
             // Any interface.
             interface_id: 0,
-            cookie: words(cookie),
+            cookie: words(*cookie),
         },
     };
     let message = SockDiagDestroy::new(SockDiagMessage::InetRequest(request));
@@ -75,8 +74,8 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let Ok(own) = Netns::open(std::path::Path::new("/proc/self/ns/net")) else { return };
         let cookie = socket_cookie(&stream).unwrap();
-        let end =
-            |cookie| destroy(&own, &[(stream.local_addr().unwrap(), stream.peer_addr().unwrap(), cookie)]);
+        let (local, remote) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+        let end = |cookie| destroy(&own, &[TcpSocket { local, remote, cookie }]);
         // Without rights, or on a kernel that destroys no sockets, there is nothing to see.
         let Ok(ended) = end(!cookie) else { return };
         assert_eq!(ended, 0);

@@ -15,28 +15,35 @@ use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::{Netns, netlink};
 
+/// A TCP socket, as the kernel lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpSocket {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// Tells it from later sockets with the same addresses.
+    pub cookie: u64,
+}
+
 /// The listening addresses in `netns` that a connection from outside could reach.
 pub(super) fn listening(netns: &Netns) -> io::Result<Vec<SocketAddr>> {
     netns.inside(|| {
-        let found = dump_both(StateFlags::LISTEN)?.into_iter().map(|(local, ..)| local);
+        let found = dump_both(StateFlags::LISTEN)?.into_iter().map(|socket| socket.local);
         Ok(found.filter(|addr| !addr.ip().to_canonical().is_loopback()).collect())
     })
 }
 
-/// The ends and the cookies of connections to sockets in `netns` whose handshake is not over.
-pub(super) fn half_open(netns: &Netns) -> io::Result<Vec<Found>> {
-    // For an IPv6 listener, connections over IPv4 are listed as v4-mapped.
-    let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
-    let found = netns.inside(|| dump_both(StateFlags::SYN_RECV))?.into_iter();
-    Ok(found.map(|(local, remote, cookie)| (canonical(local), canonical(remote), cookie)).collect())
+/// Connections to sockets in `netns` whose handshake is not over.
+pub(super) fn half_open(netns: &Netns) -> io::Result<Vec<TcpSocket>> {
+    let found = netns.inside(|| dump_both(StateFlags::SYN_RECV))?;
+    Ok(found.into_iter().map(TcpSocket::canonical).collect())
 }
 
 /// A connection, as the socket in the namespace knows it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connection {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
-    pub(super) cookie: u64,
+    pub(super) socket: TcpSocket,
+    /// 0 if no process has the socket, as before accept().
+    pub(super) inode: u32,
     /// `None` while it is being opened.
     pub(super) activity: Option<Activity>,
 }
@@ -58,11 +65,9 @@ pub(super) fn connections(netns: &Netns) -> io::Result<Vec<Connection>> {
         let mut found = Vec::new();
         for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
             dump(family, id, states.clone(), ExtensionFlags::INFO, |response| {
-                let (local, remote, cookie) = identify(response);
-                // For an IPv6 socket, connections over IPv4 are listed as v4-mapped.
-                let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
-                let (local, remote) = (canonical(local), canonical(remote));
-                found.push(Connection { local, remote, cookie, activity: activity(response) });
+                let socket = TcpSocket::of(response).canonical();
+                let (inode, activity) = (response.header.inode, activity(response));
+                found.push(Connection { socket, inode, activity });
             })?;
         }
         Ok(found)
@@ -90,13 +95,10 @@ fn activity(response: &InetResponse) -> Option<Activity> {
     (state != SYN_SENT).then_some(activity)
 }
 
-/// A socket's own end, the other end, and its cookie.
-type Found = (SocketAddr, SocketAddr, u64);
-
-fn dump_both(states: StateFlags) -> io::Result<Vec<Found>> {
+fn dump_both(states: StateFlags) -> io::Result<Vec<TcpSocket>> {
     let mut found = Vec::new();
     for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
-        let add = |response: &InetResponse| found.push(identify(response));
+        let add = |response: &InetResponse| found.push(TcpSocket::of(response));
         dump(family, id, states.clone(), ExtensionFlags::empty(), add)?;
     }
     Ok(found)
@@ -123,12 +125,22 @@ fn dump(
     })
 }
 
-fn identify(response: &InetResponse) -> Found {
-    let id = &response.header.socket_id;
-    let local = SocketAddr::new(id.source_address, id.source_port);
-    let remote = SocketAddr::new(id.destination_address, id.destination_port);
-    // Two words, the low one first.
-    let [a, b, c, d, e, f, g, h] = id.cookie;
-    let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
-    (local, remote, u64::from(high) << 32 | u64::from(low))
+impl TcpSocket {
+    fn of(response: &InetResponse) -> Self {
+        let id = &response.header.socket_id;
+        // Two words, the low one first.
+        let [a, b, c, d, e, f, g, h] = id.cookie;
+        let (low, high) = (u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]));
+        Self {
+            local: SocketAddr::new(id.source_address, id.source_port),
+            remote: SocketAddr::new(id.destination_address, id.destination_port),
+            cookie: u64::from(high) << 32 | u64::from(low),
+        }
+    }
+
+    /// For an IPv6 socket, connections over IPv4 are listed as v4-mapped: with the IPv4 addresses.
+    fn canonical(self) -> Self {
+        let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        Self { local: canonical(self.local), remote: canonical(self.remote), ..self }
+    }
 }

@@ -13,7 +13,8 @@ use std::{
 
 use super::{
     KernelConfig, Netns, destroy,
-    diag::{self, Activity},
+    diag::{self, Activity, Connection, TcpSocket},
+    own_sockets,
 };
 
 /// A connection without bytes for this long may be between two requests.
@@ -47,7 +48,8 @@ pub struct EarlierConnections {
 }
 
 impl EarlierConnections {
-    /// Lists the connections that a new one would not be like: those that no setting leaves to the application.
+    /// Lists the connections that a new one would not be like: those that no setting leaves to the application. Not those
+    /// that go through this proxy: a pod that left the mesh and joins again may have some of before.
     ///
     /// # Errors
     /// sock_diag fails, or the namespace cannot be entered.
@@ -56,10 +58,12 @@ impl EarlierConnections {
         let role = |local: SocketAddr| {
             if listening.contains(&local.port()) { Role::Server } else { Role::Client }
         };
-        let open = diag::connections(netns)?.into_iter().filter_map(|found| {
-            let role = role(found.local);
-            is_captured(config, role, found.local, found.remote).then_some((found.cookie, role))
-        });
+        let open =
+            not_proxied(diag::connections(netns)?, own_sockets::inodes).into_iter().filter_map(|found| {
+                let TcpSocket { local, remote, cookie } = found.socket;
+                let role = role(local);
+                is_captured(config, role, local, remote).then_some((cookie, role))
+            });
         Ok(Self { netns: netns.clone(), open: open.collect() })
     }
 
@@ -69,15 +73,15 @@ impl EarlierConnections {
     /// As [`EarlierConnections::list`], or the kernel cannot close sockets.
     pub fn close(&mut self, caution: Caution) -> io::Result<usize> {
         let now = diag::connections(&self.netns)?;
-        let still: HashSet<u64> = now.iter().map(|found| found.cookie).collect();
+        let still: HashSet<u64> = now.iter().map(|found| found.socket.cookie).collect();
         self.open.retain(|cookie, _| still.contains(cookie));
         let closable = now.iter().filter(|found| {
-            self.open.get(&found.cookie).is_some_and(|role| may_close(*role, found.activity, caution))
+            self.open.get(&found.socket.cookie).is_some_and(|role| may_close(*role, found.activity, caution))
         });
-        let closable: Vec<_> = closable.map(|found| (found.local, found.remote, found.cookie)).collect();
+        let closable: Vec<_> = closable.map(|found| found.socket).collect();
         let closed = destroy::destroy(&self.netns, &closable)?;
-        for (_, _, cookie) in closable {
-            self.open.remove(&cookie);
+        for socket in closable {
+            self.open.remove(&socket.cookie);
         }
         Ok(closed)
     }
@@ -89,6 +93,20 @@ impl EarlierConnections {
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
+}
+
+/// Without the proxy's own sockets, and the applications' whose other end is in the namespace too: it is the proxy's, or
+/// the pod talks to itself. `own` gives the inodes of the proxy's sockets, and is only called if there is a connection.
+fn not_proxied(connections: Vec<Connection>, own: impl FnOnce() -> HashSet<u32>) -> Vec<Connection> {
+    let ends: HashSet<_> =
+        connections.iter().map(|found| (found.socket.local, found.socket.remote)).collect();
+    let mut rest = connections;
+    rest.retain(|found| !ends.contains(&(found.socket.remote, found.socket.local)));
+    if !rest.is_empty() {
+        let own = own();
+        rest.retain(|found| !own.contains(&found.inode));
+    }
+    rest
 }
 
 /// Whether a new connection like this one would come to the proxy.
@@ -127,6 +145,33 @@ mod tests {
         let (since_sent, since_received) =
             (Duration::from_millis(since_sent), Duration::from_millis(since_received));
         Some(Activity { since_sent, since_received, unacknowledged: 0 })
+    }
+
+    #[test]
+    fn connections_through_the_proxy_are_no_earlier_ones() {
+        const CLIENT: &str = "10.0.0.2:40000";
+        const SERVER: &str = "10.0.0.1:80";
+        let connection = |local: &str, remote: &str, inode: u32| Connection {
+            socket: TcpSocket {
+                local: local.parse().unwrap(),
+                remote: remote.parse().unwrap(),
+                cookie: inode.into(),
+            },
+            inode,
+            activity: None,
+        };
+        let plaintext = connection("10.0.0.1:80", "10.0.0.3:50000", 1);
+        // From another node, its proxy's TLS; then both ends of the proxy's connection to the application, which sees the
+        // client's address; last, one that the proxy has opened for the application.
+        let all = vec![
+            plaintext,
+            connection("10.0.0.1:4143", "10.0.0.2:45000", 2),
+            connection(CLIENT, SERVER, 3),
+            connection(SERVER, CLIENT, 4),
+            connection("10.0.0.1:47000", "10.0.0.4:4143", 5),
+        ];
+        let rest = not_proxied(all, || HashSet::from([2, 3, 5]));
+        assert_eq!(rest.iter().map(|found| found.inode).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod counters;
 mod destroy;
 mod diag;
 mod earlier;
-mod enrol;
+mod enroll;
 mod error;
 mod kernel;
 mod limit_warnings;
@@ -24,6 +24,7 @@ mod maps;
 mod netlink;
 mod netns;
 mod node_connections;
+mod own_sockets;
 mod socket_pool;
 mod splice;
 mod sys;
@@ -46,8 +47,9 @@ pub use self::{
     cgroup::default_attach_point,
     check::{Report, check},
     counters::{OutcomeCollector, Outcomes},
+    diag::TcpSocket,
     earlier::{Caution, EarlierConnections},
-    enrol::{Enrolled, KernelConfig},
+    enroll::{Enrolled, KernelConfig},
     error::CaptureError,
     kernel::Unsupported,
     limit_warnings::warn_of_limits,
@@ -160,24 +162,19 @@ impl Capture {
         self.sockets.set(socket.as_fd(), state)
     }
 
-    /// Ends connections that do not go through the proxy: the ends of sockets in `netns`, and their cookies. How many
-    /// there still were.
+    /// Ends connections of sockets in `netns` that do not go through the proxy. Returns how many there still were.
     ///
     /// # Errors
     /// The kernel is built without SOCK_DESTROY (EOPNOTSUPP), or the namespace cannot be entered.
-    pub fn destroy(
-        &self,
-        netns: &Netns,
-        sockets: &[(SocketAddr, SocketAddr, u64)],
-    ) -> std::io::Result<usize> {
+    pub fn destroy(&self, netns: &Netns, sockets: &[TcpSocket]) -> std::io::Result<usize> {
         destroy::destroy(netns, sockets)
     }
 
-    /// Connections to sockets in `netns` whose handshake is not over, in the form of [`Self::destroy`].
+    /// Connections to sockets in `netns` whose handshake is not over.
     ///
     /// # Errors
     /// The kernel cannot say (CONFIG_INET_DIAG), or the namespace cannot be entered.
-    pub fn half_open(&self, netns: &Netns) -> std::io::Result<Vec<(SocketAddr, SocketAddr, u64)>> {
+    pub fn half_open(&self, netns: &Netns) -> std::io::Result<Vec<TcpSocket>> {
         diag::half_open(netns)
     }
 

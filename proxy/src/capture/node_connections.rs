@@ -35,7 +35,7 @@ impl NodeConnections {
     /// Whether a socket of the node connects `client` to `target`. If the kernel does not say: no.
     pub fn hold(&self, client: SocketAddr, target: SocketAddr) -> bool {
         self.find(client, target).unwrap_or_else(|error| {
-            error!(%client, %target, %error, "failed to ask the kernel for a connection of the node; it does not count as a health check (does the kernel have CONFIG_INET_DIAG?)");
+            error!(%client, addr = %target, %error, "failed to ask the kernel for a connection of the node; it does not count as a health check (does the kernel have CONFIG_INET_DIAG?)");
             false
         })
     }

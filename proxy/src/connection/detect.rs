@@ -2,15 +2,16 @@
 //!
 //! A client of the mesh begins with a ClientHello for this pod. Other clients begin with something else, or wait for the
 //! application to send: for them the application is connected at once, and its first bytes decide. A client that is
-//! known to be meshed gets the time to send its hello, however slow it is: plaintext would break it.
+//! known to be meshed gets the time to send its hello, however slow it is: plaintext would break it. Except while the pod
+//! joins or leaves the mesh: then the client's proxy may take it for an unmeshed one.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{first_bytes::application_speaks_first, identify::Ends};
@@ -28,6 +29,9 @@ use crate::{
 
 /// A ClientHello with a post-quantum key share and a ticket fits in one read of this size.
 const FIRST_READ: usize = 4096;
+
+/// Within this time the hello of a meshed client usually arrives.
+const HELLO_DELAY: Duration = Duration::from_millis(250);
 
 /// What a connection turned out to be.
 pub(super) struct Detected {
@@ -79,7 +83,8 @@ enum Event {
     Client(io::Result<usize>),
     /// Whether the client is meshed, if that is known.
     MeshedClient(Option<bool>),
-    ApplicationFirst,
+    /// The application has sent something, closed or reset.
+    ApplicationFirst(io::Result<()>),
     Deadline,
 }
 
@@ -95,13 +100,16 @@ impl Detector<'_> {
                 biased;
                 read = stream.read_buf(&mut bytes) => Event::Client(read),
                 meshed = &mut lookup, if looking_up => Event::MeshedClient(meshed),
-                () = sends(application.as_ref()), if bytes.is_empty() => Event::ApplicationFirst,
+                sent = sends(application.as_ref()), if bytes.is_empty() => Event::ApplicationFirst(sent),
                 () = tokio::time::sleep_until(self.deadline) => Event::Deadline,
             };
             let protocol = match event {
                 Event::Client(Ok(0)) if bytes.is_empty() => Protocol::Nothing,
                 Event::Client(Ok(0)) => Protocol::Plain { server_first: false },
-                Event::ApplicationFirst => Protocol::Plain { server_first: true },
+                Event::ApplicationFirst(Ok(())) => Protocol::Plain { server_first: true },
+                Event::ApplicationFirst(Err(error)) => {
+                    return Err(DetectionFailed::by_application(stream, error.into()));
+                }
                 Event::Client(Ok(_)) => match client_hello(&bytes) {
                     Hello::Incomplete if bytes.len() < MAX_HELLO => {
                         // It has begun to send its hello: what the application may send meanwhile decides nothing.
@@ -125,11 +133,7 @@ impl Detector<'_> {
                     looking_up = false;
                     match self.connect_application().await {
                         Ok(connected) => application = connected,
-                        Err(failure) => {
-                            let reason = Some(failure.reason());
-                            let error = Cause::Application(failure);
-                            return Err(DetectionFailed { stream, reason, error });
-                        }
+                        Err(failure) => return Err(DetectionFailed::by_application(stream, failure)),
                     }
                     continue;
                 }
@@ -153,13 +157,20 @@ impl Detector<'_> {
         timeout_at(self.deadline, connect).await.map_or(Ok(None), |connected| connected.map(Some))
     }
 
-    /// Clients from outside the cluster are not looked up: there could be any number of them.
+    /// Clients from outside the cluster are not looked up: there could be any number of them. While peers may not know
+    /// that this pod is served, or still served, a meshed client may speak plaintext, so it is not waited for any longer
+    /// than a hello usually takes.
     async fn client_is_meshed(&self) -> Option<bool> {
         let ip = self.ends.client.ip();
         if !self.authorizer.cluster_networks().iter().any(|network| network.contains(&ip)) {
             return Some(false);
         }
-        self.discovery.peer_is_meshed(self.ends.client).await
+        let meshed = self.discovery.peer_is_meshed(self.ends.client).await;
+        if meshed == Some(true) && self.workload.is_changing() {
+            sleep(HELLO_DELAY).await;
+            return None;
+        }
+        meshed
     }
 
     fn allows_plaintext(&self) -> bool {
@@ -168,8 +179,14 @@ impl Detector<'_> {
     }
 }
 
-/// Resolves when the application has sent something or closed.
-async fn sends(application: Option<&TcpStream>) {
+impl DetectionFailed {
+    fn by_application(stream: TcpStream, failure: ConnectFailure) -> Self {
+        Self { stream, reason: Some(failure.reason()), error: Cause::Application(failure) }
+    }
+}
+
+/// Resolves when the application has sent something, closed or reset.
+async fn sends(application: Option<&TcpStream>) -> io::Result<()> {
     match application {
         Some(application) => application_speaks_first(application).await,
         None => std::future::pending().await,

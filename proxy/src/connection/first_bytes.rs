@@ -76,32 +76,38 @@ pub(super) async fn first_bytes<S: AsyncRead + Unpin>(
 
 /// Resolves when a server has sent something that only a protocol sends in which the server speaks first, or when it has
 /// closed. The bytes stay in the stream's prefix.
-pub(super) async fn speaks_first<S: AsyncRead + Unpin>(server: &mut Prefixed<S>) {
+///
+/// # Errors
+/// The connection broke. Only this call is told: a later read finds the end of the stream.
+pub(super) async fn speaks_first<S: AsyncRead + Unpin>(server: &mut Prefixed<S>) -> io::Result<()> {
     loop {
-        let read = poll_fn(|cx| server.poll_fill(cx)).await;
-        if !read.is_ok_and(|read| read > 0)
+        let read = poll_fn(|cx| server.poll_fill(cx)).await?;
+        if read == 0
             || server.prefix().len() > MAX_REQUEST_LINE
             || server_first(server.prefix()) == ServerFirst::Other
         {
-            return;
+            return Ok(());
         }
     }
 }
 
 /// [`speaks_first`], for a socket whose bytes are to stay in it.
-pub(super) async fn application_speaks_first(application: &TcpStream) {
+///
+/// # Errors
+/// As [`speaks_first`].
+pub(super) async fn application_speaks_first(application: &TcpStream) -> io::Result<()> {
     let mut first = [0; 9];
     for _ in 0..FRAME_HEADER_READS {
-        match application.peek(&mut first).await {
-            Ok(read) if read > 0 => match server_first(&first[..read]) {
-                ServerFirst::Http2Settings => return std::future::pending().await,
-                ServerFirst::Other => return,
-                // A socket whose bytes stay in it does not tell when more arrive. The rest follows at once, if it does.
-                ServerFirst::Incomplete => tokio::time::sleep(FRAME_HEADER_PAUSE).await,
-            },
-            _ => return,
+        let read = application.peek(&mut first).await?;
+        match server_first(&first[..read]) {
+            _ if read == 0 => break,
+            ServerFirst::Http2Settings => return std::future::pending().await,
+            ServerFirst::Other => break,
+            // A socket whose bytes stay in it does not tell when more arrive. The rest follows at once, if it does.
+            ServerFirst::Incomplete => tokio::time::sleep(FRAME_HEADER_PAUSE).await,
         }
     }
+    Ok(())
 }
 
 /// Lets a client go on that was not clear in time, but breaks the connection if it turns out to speak HTTP: its requests

@@ -6,6 +6,7 @@
 use std::{
     fmt::Display,
     future::pending,
+    io,
     pin::pin,
     sync::{
         Arc,
@@ -136,11 +137,10 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
         Protocol::Nothing | Protocol::Plain { .. } => {
             let tls = plaintext(components, accepted, &protocol);
             let server_first = matches!(protocol, Protocol::Plain { server_first: true });
-            let hint = match declared {
+            let hint = match HttpVersion::declared(declared) {
                 _ if server_first || !interprets => Hint::Opaque,
-                DeclaredProtocol::Http1 => Hint::Http(HttpVersion::Http1),
-                DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Hint::Http(HttpVersion::Http2),
-                _ => Hint::Unknown,
+                Some(version) => Hint::Http(version),
+                None => Hint::Unknown,
             };
             interpret(data_path, accepted, (stream, tls), application, (hint, false)).await
         }
@@ -236,7 +236,10 @@ async fn detect_http<S: OverTcp>(
                     may_connect = false;
                     application = Some(reached(components, accepted, tls, connected)?);
                 }
-                () = speaks(application.as_ref()) => break Ok(FirstBytes::Opaque),
+                spoken = speaks(application.as_ref()) => {
+                    reached(components, accepted, tls, spoken.map_err(ConnectFailure::from))?;
+                    break Ok(FirstBytes::Opaque);
+                }
                 // Only requests are answered with a denial.
                 () = sleep_until(started + DENIED_TIMEOUT), if !admitted => break Ok(FirstBytes::Opaque),
             }
@@ -278,17 +281,17 @@ async fn detect_http<S: OverTcp>(
 }
 
 /// `None`: the application was not reached; counted and logged.
-fn reached(
+fn reached<T>(
     components: &Inbound<'_>,
     accepted: &Accepted,
     tls: &Tls,
-    connected: Result<TcpStream, ConnectFailure>,
-) -> Option<TcpStream> {
+    connected: Result<T, ConnectFailure>,
+) -> Option<T> {
     connected.inspect_err(|failure| refuse(components, accepted, tls.clone(), failure.reason(), failure)).ok()
 }
 
-/// Resolves when the application has sent something or closed.
-async fn speaks(application: Option<&TcpStream>) {
+/// Resolves when the application has sent something, closed or reset.
+async fn speaks(application: Option<&TcpStream>) -> io::Result<()> {
     match application {
         Some(application) => application_speaks_first(application).await,
         None => pending().await,

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -93,20 +94,29 @@ async fn open(data_path: &DataPath, accepted: &Accepted, stream: TcpStream) -> O
         Some(destination) if accepted.ends.may_splice || !is_interpreted(&destination) => {
             connect(components, accepted, destination).await
         }
-        Some(destination) => match detect(components, accepted, &mut source, destination.clone()).await {
-            Detected::Http(version, early) => {
-                let outgoing = Outgoing {
-                    source: accepted.workload.clone(),
-                    client: accepted.ends.client,
-                    original: accepted.ends.target,
-                    destination,
-                    early: early.map(|early| *early),
-                };
-                let connection = data_path.http_connection(accepted);
-                return Some(serve_http(components.http.clone(), source, version, outgoing, connection));
+        Some(destination) => {
+            let detected = match declared_http(&destination) {
+                Some(version) => {
+                    components.metrics.declared(&accepted.workload.labels, version == HttpVersion::Http2);
+                    Detected::Http(version, None)
+                }
+                None => detect(components, accepted, &mut source, destination.clone()).await,
+            };
+            match detected {
+                Detected::Http(version, early) => {
+                    let outgoing = Outgoing {
+                        source: accepted.workload.clone(),
+                        client: accepted.ends.client,
+                        original: accepted.ends.target,
+                        destination,
+                        early: early.map(|early| *early),
+                    };
+                    let connection = data_path.http_connection(accepted);
+                    return Some(serve_http(components.http.clone(), source, version, outgoing, connection));
+                }
+                Detected::Opaque(upstream) => upstream.map(|upstream| *upstream),
             }
-            Detected::Opaque(upstream) => upstream.map(|upstream| *upstream),
-        },
+        }
     };
     match upstream {
         Some(upstream) => Some(Served::Opaque(start(components, accepted, source, upstream).await)),
@@ -124,6 +134,14 @@ fn is_interpreted(destination: &Destination) -> bool {
         Destination::Service { opaque, .. } => !opaque,
         Destination::Endpoint(endpoint) => !endpoint.opaque,
         Destination::External => false,
+    }
+}
+
+/// The version of HTTP that the service declares: nothing else is served then, and nobody waits for the first bytes.
+fn declared_http(destination: &Destination) -> Option<HttpVersion> {
+    match destination {
+        Destination::Service { declared, .. } => HttpVersion::declared(*declared),
+        Destination::Endpoint(_) | Destination::External => None,
     }
 }
 
@@ -173,7 +191,7 @@ async fn detect(
                 biased;
                 first = &mut client => break Some(first),
                 result = &mut dialling, if upstream.is_none() => upstream = Some(result),
-                () = speaks(upstream.as_mut()) => break None,
+                () = speaks(upstream.as_mut(), dialled) => break None,
             }
         }
     };
@@ -216,19 +234,22 @@ async fn pause(delay: Duration) {
     if delay.is_zero() { yield_now().await } else { sleep(delay).await }
 }
 
-/// Resolves when the destination has sent something or closed; if it was not reached, a little later, so that a client
-/// that speaks HTTP can be answered.
-async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>) {
-    match upstream {
-        None => pending().await,
-        Some(Err(_)) => sleep(HTTP_GRACE_PERIOD).await,
-        Some(Ok(upstream)) => {
-            // The end of a TLS handshake may still be waiting to be sent.
-            if upstream.io.flush().await.is_ok() {
-                speaks_first(upstream.io.io_mut()).await;
-            }
+/// Resolves when the destination has sent something or closed; if it was not reached, or has reset the connection, a
+/// little later, so that a client that speaks HTTP can be answered.
+async fn speaks(upstream: Option<&mut Result<Upstream, ConnectError>>, dialled: SocketAddr) {
+    let Some(upstream) = upstream else { return pending().await };
+    if let Ok(connected) = upstream {
+        // The end of a TLS handshake may still be waiting to be sent.
+        let spoken = match connected.io.flush().await {
+            Ok(()) => speaks_first(connected.io.io_mut()).await,
+            Err(error) => Err(error),
+        };
+        match spoken {
+            Ok(()) => return,
+            Err(error) => *upstream = Err(ConnectError::Connect { to: dialled, failure: error.into() }),
         }
     }
+    sleep(HTTP_GRACE_PERIOD).await
 }
 
 fn count_detected(components: &Outbound<'_>, accepted: &Accepted, result: DetectionResult, since: Instant) {

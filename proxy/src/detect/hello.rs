@@ -9,7 +9,7 @@ pub enum Hello {
     NotTls,
     /// A complete ClientHello.
     Tls {
-        /// The requested host name, in lower case.
+        /// The requested host name, in lower case and without a trailing dot.
         sni: Option<String>,
     },
     /// More bytes are needed.
@@ -144,6 +144,8 @@ fn host_name(content: &[u8]) -> Option<String> {
     let kind = list.u8()?;
     let name = list.vec16()?;
     let is_complete = content.0.is_empty() && list.0.is_empty();
+    // RFC 6066 sends names without the trailing dot; servers ignore one, and rustls would name the same host.
+    let name = name.strip_suffix(b".").unwrap_or(name);
     if !is_complete || kind != HOST_NAME || name.is_empty() || name.len() > MAX_NAME || !name.is_ascii() {
         return None;
     }

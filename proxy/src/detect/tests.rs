@@ -100,6 +100,13 @@ fn handmade_hellos_are_recognized() {
 }
 
 #[test]
+fn a_trailing_dot_is_not_part_of_the_name() {
+    let hello = |name| client_hello(&records(&handmade(Some(name)), 1000));
+    assert_eq!(hello("web.example."), tls("web.example"));
+    assert_eq!(hello("."), Hello::Malformed);
+}
+
+#[test]
 fn an_alert_between_the_records_is_malformed() {
     let message = handmade(Some("web"));
     let mut hello = records(&message[..10], 10);

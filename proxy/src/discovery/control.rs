@@ -1,11 +1,17 @@
 //! The connection to the control plane, and whether it answers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use tokio::runtime::Handle;
 use tonic::Status;
-use weft_api::linkerd::destination::{
-    DestinationProfile, GetDestination, Update, destination_client::DestinationClient,
+use weft_api::linkerd::{
+    destination::{DestinationProfile, GetDestination, Update, destination_client::DestinationClient},
+    outbound::{
+        OutboundPolicy, TrafficSpec, outbound_policies_client::OutboundPoliciesClient, traffic_spec::Target,
+    },
 };
 
 use crate::control::Client;
@@ -38,6 +44,15 @@ impl ControlPlane {
 
     pub(super) async fn get(&self, path: String) -> Result<tonic::Streaming<Update>, Status> {
         Ok(DestinationClient::new(self.channel.clone()).get(self.request(path)).await?.into_inner())
+    }
+
+    pub(super) async fn watch_policy(
+        &self,
+        dst: SocketAddr,
+    ) -> Result<tonic::Streaming<OutboundPolicy>, Status> {
+        // No workload is named: all pods of the node share the answer.
+        let request = TrafficSpec { source_workload: String::new(), target: Some(Target::Addr(dst.into())) };
+        Ok(OutboundPoliciesClient::new(self.channel.clone()).watch(request).await?.into_inner())
     }
 
     /// Records that a watch got an answer.

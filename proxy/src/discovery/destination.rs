@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     balance::{Balancer, Endpoint},
+    policy::DeclaredProtocol,
     refusal::Reason,
 };
 
@@ -20,6 +21,8 @@ pub enum Destination {
         labels: Arc<BTreeMap<String, String>>,
         /// Its bytes are forwarded without protocol detection.
         opaque: bool,
+        /// What the service declares about its protocol, unless it is opaque.
+        declared: DeclaredProtocol,
     },
     /// A pod, by its own address.
     Endpoint(Endpoint),

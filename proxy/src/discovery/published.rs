@@ -10,6 +10,7 @@ use super::{
     Changes,
     destination::{Destination, ServiceEndpoints},
 };
+use crate::policy::DeclaredProtocol;
 
 /// The first call about every destination.
 pub(super) const GET_PROFILE: &str = "GetProfile";
@@ -43,6 +44,8 @@ struct Service {
     endpoints: ServiceEndpoints,
     /// `None` until the first answer about its endpoints.
     labels: Option<Arc<BTreeMap<String, String>>>,
+    /// `None` until the first answer about its protocol, or until there is none.
+    declared: Option<DeclaredProtocol>,
 }
 
 impl Published {
@@ -103,7 +106,7 @@ impl Published {
     }
 
     /// Records that the destination is a service. If the service is new, returns the endpoints to fill; it is published
-    /// once they are filled.
+    /// once they are filled, and there is an answer about its protocol.
     pub(super) fn is_service(&self, authority: &str, opaque: bool) -> Option<ServiceEndpoints> {
         let mut service = self.service.lock();
         if let Some(known) = service.as_mut().filter(|known| known.authority == authority) {
@@ -120,6 +123,7 @@ impl Published {
             opaque,
             endpoints: endpoints.clone(),
             labels: None,
+            declared: None,
         });
         Some(endpoints)
     }
@@ -137,6 +141,19 @@ impl Published {
         }
     }
 
+    /// Publishes what the service of these endpoints declares about its protocol. `None`: there is no answer, and what was
+    /// known stays.
+    pub(super) fn declares(&self, endpoints: &ServiceEndpoints, protocol: Option<DeclaredProtocol>) {
+        let mut service = self.service.lock();
+        let Some(known) = service.as_mut().filter(|known| known.endpoints.is(endpoints)) else {
+            return;
+        };
+        let now = protocol.or(known.declared).unwrap_or_default();
+        if known.declared.replace(now) != Some(now) {
+            self.publish_service(known);
+        }
+    }
+
     /// Publishes that the mesh does not resolve the service of these endpoints.
     pub(super) fn is_no_service(&self, endpoints: &ServiceEndpoints) {
         let mut service = self.service.lock();
@@ -147,12 +164,13 @@ impl Published {
     }
 
     fn publish_service(&self, service: &Service) {
-        if let Some(labels) = &service.labels {
+        if let (Some(labels), Some(declared)) = (&service.labels, service.declared) {
             self.publish(Destination::Service {
                 authority: service.authority.clone(),
                 endpoints: service.endpoints.clone(),
                 labels: labels.clone(),
                 opaque: service.opaque,
+                declared,
             });
         }
     }

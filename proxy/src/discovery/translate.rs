@@ -14,11 +14,13 @@ use weft_api::linkerd::{
         tls_identity::Strategy,
     },
     net::TcpAddress,
+    outbound::{OutboundPolicy, proxy_protocol::Kind},
 };
 
 use crate::{
     balance::{Endpoint, EndpointTls},
     metrics,
+    policy::DeclaredProtocol,
     tls::Identity,
 };
 
@@ -51,6 +53,16 @@ pub(super) fn profile(message: DestinationProfile, port: u16) -> Result<Profile,
     }
     let authority = format!("{}:{port}", message.fully_qualified_name);
     Ok(Profile::Service { authority, opaque: message.opaque_protocol })
+}
+
+/// What a service declares. Whether it is opaque is not read here: the profile says that.
+pub(super) fn declared(message: OutboundPolicy) -> DeclaredProtocol {
+    match message.protocol.and_then(|protocol| protocol.kind) {
+        Some(Kind::Http1(_)) => DeclaredProtocol::Http1,
+        Some(Kind::Http2(_)) => DeclaredProtocol::Http2,
+        Some(Kind::Grpc(_)) => DeclaredProtocol::Grpc,
+        Some(Kind::Detect(_) | Kind::Opaque(_) | Kind::Tls(_)) | None => DeclaredProtocol::Detect,
+    }
 }
 
 /// Translates an endpoint. `set_labels` are the labels of all endpoints of its set.

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use http::{Request, header::EXPECT};
 use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
 use tracing::debug;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
     balance::{Balancer, Picked, Waiting},
     discovery::{Destination, Endpoint, ServiceEndpoints},
     metrics::{HttpLabels, HttpSeries, Tls, reason},
-    net::Direction,
+    net::{self, Direction},
     tap::{Call, Observation},
     upstream::{Attempts, ConnectError, Upstream},
     workload::Workload,
@@ -36,7 +37,7 @@ pub(super) struct Source {
     pub(super) workload: Arc<Workload>,
     pub(super) client: SocketAddr,
     pub(super) original: SocketAddr,
-    /// A connection that was opened before the client sent anything.
+    /// A connection that was opened before the client sent anything. The first request uses it or has it closed.
     pub(super) early: Mutex<Option<Upstream>>,
 }
 
@@ -216,10 +217,22 @@ impl Source {
     /// A connection of the pool.
     fn pooled(&self, endpoint: &Endpoint, need: Need, key: &Key, fresh: bool) -> Option<Client> {
         let (valid, pools) = (self.valid(endpoint), &self.http.pools);
-        match need.spoken_with(endpoint) {
+        let pooled = match need.spoken_with(endpoint) {
             HttpVersion::Http1 if fresh => None,
             HttpVersion::Http1 => pools.take(key, valid).map(Client::Http1),
             HttpVersion::Http2 => pools.shared(key).get(valid).map(Client::Http2),
+        };
+        if pooled.is_some() {
+            self.close_early();
+        }
+        pooled
+    }
+
+    /// The request has another connection. The early one would stay open, and count as load, for as long as the client's.
+    fn close_early(&self) {
+        if let Some(mut early) = self.early.lock().take() {
+            net::end_orderly(early.io.tcp());
+            tokio::spawn(async move { early.io.shutdown().await });
         }
     }
 

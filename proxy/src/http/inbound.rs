@@ -85,7 +85,7 @@ impl InboundConnection {
         let interims = interim::connect(&mut request, &self.connection);
         let mut request = request.map(RequestBody::incoming);
         admitted.time(request.body_mut());
-        match interims.until(self.forward(request)).await {
+        match interims.until(self.forward(request)).await.flatten() {
             Ok((response, used)) => {
                 let connection = ConnectionLease::new(used, LeasedFrom::Client(self.http1.clone()));
                 let mut response = self.respond(response, connection, admitted, upgrade);

@@ -48,15 +48,12 @@ impl Interims {
     /// Waits for the response, unless informational ones come without end.
     ///
     /// # Errors
-    /// That of `response`, or there are too many.
-    pub(super) async fn until<T>(
-        self,
-        response: impl Future<Output = Result<T, ProxyError>>,
-    ) -> Result<T, ProxyError> {
-        let Some(flood) = self.0 else { return response.await };
+    /// There are too many.
+    pub(super) async fn until<T>(&self, response: impl Future<Output = T>) -> Result<T, ProxyError> {
+        let Some(flood) = &self.0 else { return Ok(response.await) };
         tokio::select! {
             biased;
-            response = response => response,
+            response = response => Ok(response),
             () = flood.cancelled() => Err(ProxyError::BadResponse("too many informational responses")),
         }
     }

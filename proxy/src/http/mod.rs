@@ -287,7 +287,7 @@ impl Http {
         let Some(label) = error.label() else { return };
         self.metrics.http_error(direction, &workload.labels, label);
         if workload.log_limiter.allow(label) {
-            warn!(workload = %workload.key, %direction, %target, status = error.status().as_u16(), reason = label, %error, "request failed");
+            warn!(workload = %workload.key, %direction, addr = %target, status = error.status().as_u16(), reason = label, %error, "request failed");
         }
     }
 }

@@ -14,7 +14,8 @@ use super::{
     context::{Admitted, InboundContext},
     endpoint::{Need, Reached, Source},
     error::{NO_EXTENDED_CONNECT, PROXY_CONNECTION, PROXY_ERROR, ProxyError},
-    headers, interim,
+    headers,
+    interim::{self, Interims},
     link::Answer,
     original_protocol::{CarriedProtocol, OriginalProtocol},
     pool::{ConnectionLease, Key, LeasedFrom},
@@ -68,7 +69,7 @@ impl OutboundConnection {
         let upgrade = Upgrade::of(&mut request);
         headers::strip_request(request.headers_mut(), upgrade.is_some());
         let interims = interim::connect(&mut request, &self.connection);
-        let answer = interims.until(self.send(request.map(RequestBody::incoming), started)).await?;
+        let answer = self.send(request.map(RequestBody::incoming), started, &interims).await?;
         Ok(self.respond(answer, permit, upgrade))
     }
 
@@ -77,6 +78,7 @@ impl OutboundConnection {
         &self,
         mut request: Request<RequestBody>,
         started: Instant,
+        interims: &Interims,
     ) -> Result<Answered, ProxyError> {
         let grpc = headers::is_grpc(request.headers());
         let need = Need::of(&request);
@@ -130,7 +132,17 @@ impl OutboundConnection {
             let to_weft = resends.may_go_on() && origin.to_weft && picked.is_some();
             let replay = Replay::of(&mut request, client.is_reused(), to_weft);
             let sent = Instant::now();
-            match client.send(request).await {
+            let answered = match interims.until(client.send(request)).await {
+                Ok(answered) => answered,
+                Err(error) => {
+                    counted.failed(error.recorded());
+                    if let Some(admitted) = admitted {
+                        admitted.failed(&error);
+                    }
+                    return Err(error);
+                }
+            };
+            match answered {
                 Ok((mut response, used)) => {
                     if let Some(carried) = carried {
                         carried.restore(&mut response);

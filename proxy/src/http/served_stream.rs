@@ -39,7 +39,12 @@ pub(super) struct ServedStream {
     /// One more than what had been passed on when it was last looked at; zero before that.
     seen: AtomicU64,
     is_reset: AtomicBool,
+    tunnel: TunnelTask,
 }
+
+/// The task that sends to the client of a tunnel. It ends in order when nobody gives it more to send.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TunnelTask(Arc<OnceLock<AbortHandle>>);
 
 /// One direction of a stream.
 #[derive(Default)]
@@ -76,6 +81,11 @@ impl ServedStream {
     /// The stream that the calling task serves.
     pub(super) fn current() -> Option<Arc<Self>> {
         CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// For a tunnel on the stream that the calling task serves.
+    pub(super) fn tunnel() -> TunnelTask {
+        CURRENT.try_with(|stream| stream.tunnel.clone()).unwrap_or_default()
     }
 
     /// The response arrives at this window.
@@ -126,6 +136,15 @@ impl ServedStream {
     pub(super) fn reset(&self) {
         self.is_reset.store(true, Ordering::Relaxed);
         if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+impl TunnelTask {
+    /// Ends it with a reset of the client's stream.
+    pub(super) fn reset(&self) {
+        if let Some(task) = self.0.get() {
             task.abort();
         }
     }
@@ -220,8 +239,10 @@ where
 {
     fn execute(&self, serving: F) {
         let stream = self.0.begin();
-        let task = tokio::spawn(CURRENT.scope(stream.clone(), serving));
-        let _ = stream.task.set(task.abort_handle());
+        let task = tokio::spawn(CURRENT.scope(stream.clone(), serving)).abort_handle();
+        // hyper begins another task only for the tunnel of a stream that it serves.
+        let _ = ServedStream::tunnel().0.set(task.clone());
+        let _ = stream.task.set(task);
     }
 }
 

@@ -24,6 +24,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::policy::DeclaredProtocol;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpVersion {
     Http1,
@@ -48,6 +50,15 @@ pub(super) enum StreamError {
 }
 
 impl HttpVersion {
+    /// The version that a port declares.
+    pub fn declared(protocol: DeclaredProtocol) -> Option<Self> {
+        match protocol {
+            DeclaredProtocol::Http1 => Some(Self::Http1),
+            DeclaredProtocol::Http2 | DeclaredProtocol::Grpc => Some(Self::Http2),
+            DeclaredProtocol::Detect | DeclaredProtocol::Opaque | DeclaredProtocol::Tls => None,
+        }
+    }
+
     pub(super) fn of(version: Version) -> Self {
         if version == Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
     }

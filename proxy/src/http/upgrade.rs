@@ -13,7 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
 use super::{
-    connection::Connection, headers, http2::Http2Tunnel, io::HttpIo, link::Answer, received::Received,
+    connection::Connection,
+    headers,
+    http2::Http2Tunnel,
+    io::HttpIo,
+    link::Answer,
+    received::Received,
+    served_stream::{ServedStream, TunnelTask},
 };
 use crate::net::{self, Peer};
 
@@ -21,12 +27,14 @@ use crate::net::{self, Peer};
 pub(super) struct Upgrade {
     client: OnUpgrade,
     connect: bool,
+    task: TunnelTask,
 }
 
 /// Both sides of an upgrade that the application has accepted.
 pub(super) struct Tunnel {
     client: OnUpgrade,
     server: ServerSide,
+    task: TunnelTask,
 }
 
 enum ServerSide {
@@ -42,7 +50,7 @@ impl Upgrade {
             return None;
         }
         let connect = request.method() == Method::CONNECT;
-        Some(Self { client: hyper::upgrade::on(request), connect })
+        Some(Self { client: hyper::upgrade::on(request), connect, task: ServedStream::tunnel() })
     }
 
     /// The response, and both sides if the application has accepted it. The client's stream is told.
@@ -61,7 +69,7 @@ impl Upgrade {
         let on_upgrade = hyper::upgrade::on(&mut response);
         let (head, body) = response.into_parts();
         let server = body.into_tunnel().map_or(ServerSide::Connection(on_upgrade), ServerSide::Stream);
-        (Response::from_parts(head, None), Some(Tunnel { client: self.client, server }))
+        (Response::from_parts(head, None), Some(Tunnel { client: self.client, server, task: self.task }))
     }
 }
 
@@ -90,12 +98,25 @@ impl Tunnel {
             Ok((client, server)) => (TunnelIo::of(client), server),
             Err(error) => return debug!(%error, "an upgrade did not come about"),
         };
+        let mut unfinished = Unfinished(Some(self.task));
         match net::copy(&mut client, &mut server, &Unobserved).await {
             Ok(()) => {
+                unfinished.0 = None;
                 client.end_orderly();
                 server.end_orderly();
             }
             Err(broken) => debug!(%broken, "a tunnel ended early"),
+        }
+    }
+}
+
+/// A tunnel that is broken, or cut off, before both sides have ended: a client of HTTP/2 would take that for an end in order.
+struct Unfinished(Option<TunnelTask>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.reset();
         }
     }
 }

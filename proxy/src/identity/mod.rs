@@ -12,6 +12,7 @@ mod renew;
 mod store;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 pub use self::anchors_file::watch_anchors;
 pub use self::issuer::CurrentIssuer;

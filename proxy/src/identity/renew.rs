@@ -15,65 +15,13 @@ use tokio::{
 
 use super::{
     certify::{CertifyError, certify},
-    clock::Clock,
+    timing::Timing,
 };
 use crate::{
     control::Client,
     metrics::IdentityMetrics,
     tls::{Anchors, Credential, Identity},
 };
-
-/// When certificates are renewed, and failures retried.
-#[derive(Clone, Debug)]
-pub(super) struct Timing {
-    pub(super) renew_min: Duration,
-    pub(super) renew_max: Duration,
-    pub(super) retry_min: Duration,
-    pub(super) retry_max: Duration,
-    /// Certificates of another issuer are replaced within this time.
-    pub(super) replace_min: Duration,
-    /// The longest pause before another attempt, if the new one is of another issuer, too.
-    pub(super) replace_max: Duration,
-    pub(super) clock: Clock,
-    pub(super) clock_period: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            renew_min: Duration::from_secs(10),
-            renew_max: Duration::from_secs(24 * 60 * 60),
-            retry_min: Duration::from_millis(200),
-            retry_max: Duration::from_secs(10),
-            replace_min: Duration::from_secs(20),
-            replace_max: Duration::from_secs(300),
-            clock: Clock::default(),
-            clock_period: Duration::from_secs(1),
-        }
-    }
-}
-
-impl Timing {
-    /// After 70 % of the remaining lifetime.
-    fn renew_after(&self, remaining: Duration) -> Duration {
-        remaining.mul_f64(0.7).clamp(self.renew_min, self.renew_max)
-    }
-
-    /// Doubles with each failure. The pause is a random value between half of that and all of it, so that identities
-    /// and nodes do not all retry at once.
-    fn retry_after(&self, failures: u32) -> Duration {
-        let full = self.retry_min.saturating_mul(1 << failures.min(16)).min(self.retry_max);
-        full.mul_f64(rand::random_range(0.5..=1.0))
-    }
-
-    /// A random moment, so that not all identities and nodes ask at once. Later with each answer that is of another
-    /// issuer, too: replicas of the control plane learn of a new one at different times.
-    fn replace_after(&self, attempts: u32) -> Duration {
-        let full = self.replace_min.saturating_mul(1 << attempts.min(16)).min(self.replace_max);
-        let least = if attempts == 0 { 0.0 } else { 0.5 };
-        full.mul_f64(rand::random_range(least..=1.0))
-    }
-}
 
 /// The task that keeps the certificate of one identity fresh.
 pub(super) struct Renewal {
@@ -100,6 +48,22 @@ pub(super) struct Slot {
     pub(super) retry_now: Notify,
 }
 
+/// The next request for a certificate.
+struct Next {
+    due: Instant,
+    /// How many requests have failed since the last success.
+    failures: u32,
+    /// How many certificates were of another issuer than the control plane has named.
+    replacements: u32,
+}
+
+impl Next {
+    /// Makes it due no later than a certificate of another issuer is to be replaced.
+    fn replace(&mut self, timing: &Timing) {
+        self.due = self.due.min(Instant::now() + timing.replace_after(self.replacements));
+    }
+}
+
 impl Renewal {
     /// Runs until it is dropped, which also drops the keys.
     pub(super) async fn run(mut self) {
@@ -107,8 +71,7 @@ impl Renewal {
             return;
         };
         let mut current: Option<CertifiedKey> = None;
-        let (mut failures, mut replacements) = (0, 0);
-        let mut due = Instant::now();
+        let mut next = Next { due: Instant::now(), failures: 0, replacements: 0 };
         loop {
             tokio::select! {
                 // The anchors first, so that an answer is verified by the latest ones.
@@ -120,52 +83,60 @@ impl Renewal {
                     let Some(new) = self.anchors.borrow_and_update().clone() else { continue };
                     anchors = new;
                     if let Some(current) = &current && !self.rebuild(current, &anchors) {
-                        due = Instant::now();
+                        next.due = Instant::now();
                     }
                 }
                 changed = self.issuer.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    replacements = 0;
+                    next.replacements = 0;
                     if let Some(current) = &current && self.is_of_another_issuer(current) {
                         tracing::info!(identity = %self.identity, "the mesh has another issuer; the certificate will be replaced");
-                        due = due.min(Instant::now() + self.timing.replace_after(replacements));
+                        next.replace(&self.timing);
                     }
                 }
                 changed = self.jumps.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    failures = 0;
-                    due = due.min(self.due_after_jump());
+                    next.failures = 0;
+                    next.due = next.due.min(self.due_after_jump());
                 }
                 // The request may have been refused because the only pod was leaving; a new pod need not wait.
                 () = self.slot.retry_now.notified() => {
-                    if failures > 0 {
-                        failures = 0;
-                        due = Instant::now();
+                    if next.failures > 0 {
+                        next.failures = 0;
+                        next.due = Instant::now();
                     }
                 }
-                () = tokio::time::sleep_until(due) => {
-                    match self.renew(&anchors).await {
-                        Ok(fresh) => {
-                            failures = 0;
-                            due = Instant::now() + self.renew_after();
-                            if self.is_of_another_issuer(&fresh) {
-                                replacements += 1;
-                                due = due.min(Instant::now() + self.timing.replace_after(replacements));
-                            }
-                            current = Some(fresh);
-                        }
-                        Err(error) => {
-                            let retry = self.timing.retry_after(failures);
-                            failures += 1;
-                            due = Instant::now() + retry;
-                            self.report(&error, retry);
-                        }
+                () = tokio::time::sleep_until(next.due) => {
+                    if let Some(fresh) = self.attempt(&anchors, &mut next).await {
+                        current = Some(fresh);
                     }
                 }
+            }
+        }
+    }
+
+    /// Requests a certificate, and sets when the next one is due.
+    async fn attempt(&self, anchors: &Anchors, next: &mut Next) -> Option<CertifiedKey> {
+        match self.renew(anchors).await {
+            Ok(fresh) => {
+                next.failures = 0;
+                next.due = Instant::now() + self.renew_after();
+                if self.is_of_another_issuer(&fresh) {
+                    next.replacements += 1;
+                    next.replace(&self.timing);
+                }
+                Some(fresh)
+            }
+            Err(error) => {
+                let retry = self.timing.retry_after(next.failures);
+                next.failures += 1;
+                next.due = Instant::now() + retry;
+                self.report(&error, retry);
+                None
             }
         }
     }
@@ -248,44 +219,5 @@ impl Renewal {
             old_certificate_left_s = left,
             "failed to obtain a certificate; retrying"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn renewal_is_due_after_seventy_percent_within_bounds() {
-        let timing = Timing::default();
-        let after = |s| timing.renew_after(Duration::from_secs(s)).as_secs();
-        assert_eq!(after(100), 70);
-        assert_eq!(after(5), 10);
-        assert_eq!(after(0), 10);
-        assert_eq!(after(86_400), 60_480);
-        assert_eq!(after(86_400 * 30), 86_400);
-    }
-
-    #[test]
-    fn retries_slow_down_and_are_bounded() {
-        let timing = Timing::default();
-        for failures in 0..100 {
-            let full = (200_u128 << failures.min(16)).min(10_000);
-            let wait = timing.retry_after(failures).as_millis();
-            assert!((full / 2..=full).contains(&wait), "{failures}: {wait}");
-        }
-    }
-
-    #[test]
-    fn replacements_are_spread_and_slow_down() {
-        let timing = Timing::default();
-        let mut first: Vec<_> = (0..50).map(|_| timing.replace_after(0).as_secs_f64()).collect();
-        first.sort_by(f64::total_cmp);
-        assert!(first[0] < 10.0 && first[49] > 10.0 && first[49] <= 20.0, "{first:?}");
-        for attempts in 1..100 {
-            let full = (20_000_u128 << attempts.min(16)).min(300_000);
-            let wait = timing.replace_after(attempts).as_millis();
-            assert!((full / 2..=full).contains(&wait), "{attempts}: {wait}");
-        }
     }
 }

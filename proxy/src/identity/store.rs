@@ -13,7 +13,8 @@ use tokio::{sync::watch, task::AbortHandle};
 use super::{
     clock::watch_jumps,
     issuer::CurrentIssuer,
-    renew::{Renewal, Slot, Timing},
+    renew::{Renewal, Slot},
+    timing::Timing,
 };
 use crate::{
     control::Client,

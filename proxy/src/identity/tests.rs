@@ -16,7 +16,7 @@ use weft_api::linkerd::identity::{
     identity_server::{Identity as IdentityService, IdentityServer},
 };
 
-use super::{anchors_file::watch_file, clock::Clock, renew::Timing, *};
+use super::{anchors_file::watch_file, clock::Clock, timing::Timing, *};
 use crate::{
     control::Client,
     metrics::IdentityMetrics,

@@ -1,7 +1,10 @@
 //! Enrolls a pod: finds its network namespace, opens listeners in it, and captures its connections.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -147,6 +150,8 @@ impl WorkloadSupervisor {
             limiter: limiter.limiter(self.components.max_connections_per_workload),
             requests: self.components.requests.limiter(),
             listener_lost: Notify::new(),
+            enrolled_at: Instant::now(),
+            leaving: AtomicBool::new(false),
         })
     }
 }

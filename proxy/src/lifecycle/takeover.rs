@@ -9,8 +9,8 @@ use std::{
 use tokio::time::sleep;
 use tracing::error;
 
-use super::{WorkloadSupervisor, enroll::CERTIFICATE_WAIT, unenroll::LEAVE_NOTICE};
-use crate::capture::Listeners;
+use super::{WorkloadSupervisor, enroll::CERTIFICATE_WAIT};
+use crate::{capture::Listeners, workload::PEERS_NOTICE};
 
 /// How long the pods of a snapshot take to be enrolled, but for those that wait for a certificate.
 const ENROLL_TIME: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl WorkloadSupervisor {
             let components = &supervisor.components;
             sleep(ENROLL_TIME).await;
             components.bypass.reevaluate(false).await;
-            sleep(CERTIFICATE_WAIT + LEAVE_NOTICE).await;
+            sleep(CERTIFICATE_WAIT + PEERS_NOTICE).await;
             components.bypass.reevaluate(true).await;
             let is_known = |netns: u64| supervisor.owners.lock().contains_key(&netns);
             let remove_leftovers = || {

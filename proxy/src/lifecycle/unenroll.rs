@@ -1,6 +1,9 @@
 //! Ends the service of a pod: for good, until it is enrolled anew, or because the process ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tracing::{info, warn};
 use weft_api::node::State;
@@ -10,9 +13,8 @@ use super::{
     enroll::EnrolledPod,
     terminated::{end_with_pod, terminated_within},
 };
+use crate::workload::PEERS_NOTICE;
 
-/// How long peers may take to notice that a workload has left the mesh.
-pub(super) const LEAVE_NOTICE: Duration = Duration::from_secs(3);
 /// How long connections that were redirected a moment ago may take to reach the listeners.
 const LAST_ARRIVALS: Duration = Duration::from_millis(500);
 
@@ -21,11 +23,13 @@ impl WorkloadSupervisor {
     pub(super) async fn unenroll(&self, pod: EnrolledPod, spec: &Spec) {
         let EnrolledPod { workload, mut enrolled, acceptors, .. } = pod;
         let cookie = workload.netns.cookie();
+        // Before anybody hears of it.
+        workload.leaving.store(true, Ordering::Relaxed);
         self.components.reporter.set(&spec.key, &spec.uid, State::Leaving, "");
         self.components.registry.remove(&workload);
         tokio::task::block_in_place(|| self.components.bypass.workload_removed(&workload));
         let result = self.lock.run(|| enrolled.release_outbound()).unwrap_or(Ok(()));
-        if !terminated_within(&workload.netns, LEAVE_NOTICE).await {
+        if !terminated_within(&workload.netns, PEERS_NOTICE).await {
             let released = self.lock.run_when_open(|| enrolled.release_inbound()).await;
             if let Err(error) = result.and(released) {
                 warn!(workload = %spec.key, %error, "failed to tell the kernel that the workload leaves");

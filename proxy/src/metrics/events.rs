@@ -17,7 +17,7 @@ use prometheus_client::{
 use super::{
     Limits,
     intern::{Interner, Series},
-    labels::{AuthzLabels, ErrorLabels, WorkloadLabels},
+    labels::{DecisionLabels, ErrorLabels, WorkloadLabels},
     transport::describe,
 };
 use crate::net::Direction;
@@ -34,8 +34,8 @@ pub enum AuthzOutcome {
 /// Counters of events that happen at most once per connection.
 #[derive(Debug)]
 pub(super) struct Events {
-    authz: Interner<AuthzLabels, Authz>,
-    http_authz: Interner<AuthzLabels, Authz>,
+    authz: Interner<DecisionLabels, Authz>,
+    http_authz: Interner<DecisionLabels, Authz>,
     http_inbound_errors: Interner<ErrorLabels, Count>,
     http_outbound_errors: Interner<ErrorLabels, Count>,
     inbound_errors: Interner<ErrorLabels, Count>,
@@ -78,17 +78,17 @@ impl Events {
         }
     }
 
-    pub(super) fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
+    pub(super) fn authz(&self, outcome: AuthzOutcome, labels: &DecisionLabels) {
         // A denied connection has no authorization. Two label sets with the same text would make the scrape invalid.
         let denied = (outcome == AuthzOutcome::Deny && labels.authz.is_some())
-            .then(|| AuthzLabels { authz: None, ..labels.clone() });
+            .then(|| DecisionLabels { authz: None, ..labels.clone() });
         let labels = denied.as_ref().unwrap_or(labels);
         let counters = self.authz.get(labels).unwrap_or_else(|| self.overflow.authz.clone());
         counters.of(outcome).fetch_add(1, Ordering::Relaxed);
     }
 
     /// The counters of decisions on requests. To be looked up once per connection and policy.
-    pub(super) fn http_authz(&self, labels: &AuthzLabels) -> Arc<Authz> {
+    pub(super) fn http_authz(&self, labels: &DecisionLabels) -> Arc<Authz> {
         self.http_authz.get(labels).unwrap_or_else(|| self.overflow.http_authz.clone())
     }
 
@@ -165,7 +165,7 @@ impl Collector for Events {
         let authz = self.authz.snapshot();
         for (outcome, name, help) in AUTHZ {
             let counts = authz.iter().map(|(labels, counters)| {
-                (AuthzLabels::clone(labels), counters.of(outcome).load(Ordering::Relaxed))
+                (DecisionLabels::clone(labels), counters.of(outcome).load(Ordering::Relaxed))
             });
             let overflow = self.overflow.authz.of(outcome).load(Ordering::Relaxed);
             write(&mut encoder, name, help, counts, overflow)?;
@@ -173,7 +173,7 @@ impl Collector for Events {
         let authz = self.http_authz.snapshot();
         for (outcome, name, help) in HTTP_AUTHZ {
             let counts = authz.iter().map(|(labels, counters)| {
-                (AuthzLabels::clone(labels), counters.of(outcome).load(Ordering::Relaxed))
+                (DecisionLabels::clone(labels), counters.of(outcome).load(Ordering::Relaxed))
             });
             let overflow = self.overflow.http_authz.of(outcome).load(Ordering::Relaxed);
             write(&mut encoder, name, help, counts, overflow)?;

@@ -3,17 +3,17 @@
 //! Names and values are Linkerd's, so that its dashboards and queries work unchanged. A proxy per node serves many
 //! pods, so it writes the labels itself that Linkerd's scrape configuration would add (namespace, pod, owner).
 
+mod encode;
+mod names;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::{self, Write as _},
     net::SocketAddr,
     sync::Arc,
 };
 
-use prometheus_client::encoding::{
-    EncodeLabel, EncodeLabelKey, EncodeLabelSet, LabelKeyEncoder, LabelSetEncoder, LabelValueEncoder,
-};
-
+pub(super) use self::encode::{display, label, write_destination, write_server, write_target};
+pub use self::names::sanitize;
 use super::intern::Owned;
 use crate::{
     net::{Direction, Peer},
@@ -104,7 +104,7 @@ pub struct TransportLabels {
 
 /// The labels of an authorization decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AuthzLabels {
+pub struct DecisionLabels {
     /// The destination.
     pub workload: Arc<WorkloadLabels>,
     pub target: SocketAddr,
@@ -141,31 +141,10 @@ macro_rules! owned_by_workload {
         }
     )* };
 }
-owned_by_workload!(TransportLabels, AuthzLabels, PathLabels, ErrorLabels);
+owned_by_workload!(TransportLabels, DecisionLabels, PathLabels, ErrorLabels);
 
 /// Adds one label to a set.
 pub(super) struct With<'a, L>(pub(super) &'a L, pub(super) (&'static str, &'static str));
-
-/// Adds a prefix to keys and makes them valid label names (`app.kubernetes.io/name` becomes `app_kubernetes_io_name`).
-/// If two keys result in the same name, the first is kept.
-pub fn sanitize<'a, I>(prefix: &str, labels: I) -> BTreeMap<String, String>
-where
-    I: IntoIterator<Item = (&'a String, &'a String)>,
-{
-    let mut clean = BTreeMap::new();
-    for (key, value) in labels {
-        let mut name = String::with_capacity(prefix.len() + key.len() + 1);
-        name.push_str(prefix);
-        if prefix.is_empty() && key.starts_with(|c: char| c.is_ascii_digit()) {
-            name.push('_');
-        }
-        name.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
-        if is_label_name(&name) {
-            clean.entry(name).or_insert_with(|| value.clone());
-        }
-    }
-    clean
-}
 
 impl WorkloadLabels {
     /// `extra` are the owner's labels (`deployment`, …). Their names are sanitized.
@@ -176,7 +155,7 @@ impl WorkloadLabels {
     ) -> Self {
         let mut extra = sanitize("", extra);
         // A series with a duplicate label makes the whole scrape invalid.
-        extra.retain(|name, _| !RESERVED.contains(&name.as_str()) && !name.starts_with("dst_"));
+        extra.retain(|name, _| !names::is_reserved(name) && !name.starts_with("dst_"));
         Self { namespace: namespace.into(), pod: pod.into(), extra }
     }
 
@@ -188,72 +167,6 @@ impl WorkloadLabels {
     }
 }
 
-// === encoding ===
-
-impl EncodeLabelSet for TransportLabels {
-    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        label(out, "direction", self.direction.as_str())?;
-        label(out, "peer", self.peer.as_str())?;
-        self.workload.write(out)?;
-        write_target(out, self.target)?;
-        self.tls.write(out, self.direction)?;
-        write_server(out, self.server.as_deref())?;
-        write_destination(out, self.destination.as_deref())
-    }
-}
-
-impl EncodeLabelSet for AuthzLabels {
-    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        label(out, "direction", Direction::Inbound.as_str())?;
-        self.workload.write(out)?;
-        write_target(out, self.target)?;
-        self.tls.write(out, Direction::Inbound)?;
-        write_server(out, self.server.as_deref())?;
-        if let Some(authz) = &self.authz {
-            label(out, "authz_group", &authz.group)?;
-            label(out, "authz_kind", &authz.kind)?;
-            label(out, "authz_name", &authz.name)?;
-        }
-        Ok(())
-    }
-}
-
-impl EncodeLabelSet for PathLabels {
-    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        label(out, "direction", self.direction.as_str())?;
-        self.workload.write(out)?;
-        write_destination(out, self.destination.as_deref())
-    }
-}
-
-impl EncodeLabelSet for ErrorLabels {
-    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.workload.write(out)?;
-        label(out, "error", self.error)
-    }
-}
-
-impl<L: EncodeLabelSet> EncodeLabelSet for With<'_, L> {
-    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.0.encode(out)?;
-        label(out, self.1.0, self.1.1)
-    }
-}
-
-impl EncodeLabelSet for WorkloadLabels {
-    fn encode(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.write(out)
-    }
-}
-
-impl WorkloadLabels {
-    pub(super) fn write(&self, out: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        label(out, "namespace", &self.namespace)?;
-        label(out, "pod", &self.pod)?;
-        self.extra.iter().try_for_each(|(name, value)| label(out, name, value))
-    }
-}
-
 impl Tls {
     /// The proven identity of the peer, if any.
     pub const fn identity(&self) -> Option<&Identity> {
@@ -262,113 +175,4 @@ impl Tls {
             Self::Anonymous | Self::NoIdentity(_) | Self::Opaque { .. } => None,
         }
     }
-
-    pub(super) fn write(&self, out: &mut LabelSetEncoder<'_>, direction: Direction) -> fmt::Result {
-        let id = match direction {
-            Direction::Inbound => "client_id",
-            Direction::Outbound => "server_id",
-        };
-        match self {
-            Self::Established(identity) => {
-                label(out, "tls", "true")?;
-                label(out, id, identity.as_str())
-            }
-            Self::Anonymous => {
-                label(out, "tls", "true")?;
-                label(out, id, "")
-            }
-            Self::Local(identity) => {
-                label(out, "tls", "local")?;
-                label(out, id, identity.as_str())
-            }
-            Self::NoIdentity(why) => {
-                label(out, "tls", "no_identity")?;
-                label(out, "no_tls_reason", why)
-            }
-            Self::Opaque { sni } => {
-                label(out, "tls", "opaque")?;
-                sni.as_deref().map_or(Ok(()), |sni| label(out, "sni", sni))
-            }
-        }
-    }
 }
-
-/// Writes one label. The encoder escapes its value.
-pub(super) fn label(out: &mut LabelSetEncoder<'_>, name: &str, value: &str) -> fmt::Result {
-    (name, value).encode(out.encode_label())
-}
-
-pub(super) fn write_target(out: &mut LabelSetEncoder<'_>, target: SocketAddr) -> fmt::Result {
-    display(out, "target_addr", &target)?;
-    display(out, "target_ip", &target.ip())?;
-    display(out, "target_port", &target.port())
-}
-
-pub(super) fn write_server(out: &mut LabelSetEncoder<'_>, server: Option<&ServerLabels>) -> fmt::Result {
-    let Some(server) = server else { return Ok(()) };
-    label(out, "srv_group", &server.group)?;
-    label(out, "srv_kind", &server.kind)?;
-    label(out, "srv_name", &server.name)?;
-    display(out, "srv_port", &server.port)
-}
-
-pub(super) fn write_destination(
-    out: &mut LabelSetEncoder<'_>,
-    destination: Option<&BTreeMap<String, String>>,
-) -> fmt::Result {
-    let Some(destination) = destination else { return Ok(()) };
-    destination
-        .iter()
-        .filter(|(name, _)| name.starts_with("dst_") && is_label_name(name))
-        .try_for_each(|(name, value)| label(out, name, value))
-}
-
-/// Writes a value into the output without an intermediate string.
-pub(super) fn display(out: &mut LabelSetEncoder<'_>, name: &str, value: &dyn fmt::Display) -> fmt::Result {
-    let mut encoder = out.encode_label();
-    let mut key: LabelKeyEncoder<'_> = encoder.encode_label_key()?;
-    EncodeLabelKey::encode(&name, &mut key)?;
-    let mut writer: LabelValueEncoder<'_> = key.encode_label_value()?;
-    write!(writer, "{value}")?;
-    writer.finish()
-}
-
-fn is_label_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with("__")
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// Label names that the proxy writes itself.
-const RESERVED: [&str; 29] = [
-    "direction",
-    "peer",
-    "namespace",
-    "pod",
-    "target_addr",
-    "target_ip",
-    "target_port",
-    "tls",
-    "no_tls_reason",
-    "client_id",
-    "server_id",
-    "sni",
-    "srv_group",
-    "srv_kind",
-    "srv_name",
-    "srv_port",
-    "authz_group",
-    "authz_kind",
-    "authz_name",
-    "errno",
-    "error",
-    "le",
-    "status_code",
-    "classification",
-    "grpc_status",
-    "http_status",
-    "result",
-    "overflow",
-    "protocol",
-];

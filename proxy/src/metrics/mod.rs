@@ -40,7 +40,7 @@ pub use self::{
     },
     identity::IdentityMetrics,
     labels::{
-        AuthorizationLabels, AuthzLabels, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason,
+        AuthorizationLabels, DecisionLabels, ServerLabels, Tls, TransportLabels, WorkloadLabels, reason,
         sanitize,
     },
     metered::{ConnectionRecord, Metered},
@@ -125,7 +125,7 @@ impl Metrics {
     }
 
     /// Counts an authorization decision.
-    pub fn authz(&self, outcome: AuthzOutcome, labels: &AuthzLabels) {
+    pub fn authz(&self, outcome: AuthzOutcome, labels: &DecisionLabels) {
         self.0.events.authz(outcome, labels);
     }
 
@@ -145,7 +145,7 @@ impl Metrics {
     }
 
     /// The counters of decisions on requests. To be looked up once per connection and policy.
-    pub fn http_authz(&self, labels: &AuthzLabels) -> Arc<Authz> {
+    pub fn http_authz(&self, labels: &DecisionLabels) -> Arc<Authz> {
         self.0.events.http_authz(labels)
     }
 
@@ -163,6 +163,11 @@ impl Metrics {
         after: Duration,
     ) {
         self.0.http.detections.count(direction, workload, result, after);
+    }
+
+    /// Counts an outbound connection whose protocol is declared.
+    pub fn declared(&self, workload: &Arc<WorkloadLabels>, is_http2: bool) {
+        self.0.http.detections.declared(workload, is_http2);
     }
 
     /// The metrics of the identity store.

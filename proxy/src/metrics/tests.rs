@@ -136,7 +136,7 @@ fn security_labels_are_linkerds() {
             ..outbound()
         };
         drop(metrics.transport(&key).open());
-        let authz = AuthzLabels {
+        let authz = DecisionLabels {
             workload: key.workload.clone(),
             target: key.target,
             tls,
@@ -145,7 +145,7 @@ fn security_labels_are_linkerds() {
         };
         metrics.authz(AuthzOutcome::Allow, &authz);
         metrics.authz(AuthzOutcome::Deny, &authz);
-        let nameless = AuthzLabels { authz: None, ..authz };
+        let nameless = DecisionLabels { authz: None, ..authz };
         metrics.authz(AuthzOutcome::Deny, &nameless);
         let unlabelled = TransportLabels { destination: Some(Arc::default()), ..key };
         metrics.transport(&unlabelled);

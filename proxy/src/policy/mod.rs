@@ -55,6 +55,12 @@ pub enum DeclaredProtocol {
     Tls,
 }
 
+impl DeclaredProtocol {
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::Http1 | Self::Http2 | Self::Grpc)
+    }
+}
+
 /// What is known of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Client<'a> {

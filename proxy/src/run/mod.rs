@@ -1,9 +1,11 @@
 //! Runs the proxy: build the components, serve until told to stop, shut down.
 #![forbid(unsafe_code)]
 
+mod base;
 mod build;
 mod certificates;
 mod control_plane;
+mod data_path;
 mod describe;
 mod heartbeat;
 mod host;

@@ -1,4 +1,4 @@
-//! Who certifies in tests?
+//! A certificate authority for tests.
 
 use std::time::Duration;
 

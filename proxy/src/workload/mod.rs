@@ -3,7 +3,14 @@
 
 mod registry;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +53,13 @@ pub struct Workload {
     pub requests: Arc<RequestLimiter>,
     /// A listener of the proxy in the pod was destroyed.
     pub listener_lost: Notify,
+    pub enrolled_at: Instant,
+    /// It is about to leave the mesh.
+    pub leaving: AtomicBool,
 }
+
+/// How long peers may take to notice that a workload has joined or left the mesh.
+pub const PEERS_NOTICE: Duration = Duration::from_secs(3);
 
 /// The part of a workload's configuration that can change while it is served.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +136,11 @@ impl Workload {
         }
         let _ = tokio::time::timeout(limit, self.lease.usable()).await;
         self.lease.current()
+    }
+
+    /// Whether peers may take it for an unmeshed pod, although its connections still come to the proxy.
+    pub fn is_changing(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.enrolled_at.elapsed() < PEERS_NOTICE
     }
 
     /// Its address of the same family as `other`.

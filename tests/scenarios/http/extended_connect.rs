@@ -30,6 +30,12 @@ pub(crate) fn area() -> Area {
             reset,
         )
         .scenario(
+            "broken",
+            "A server that breaks the tunnel off, whatever code it gives, is no server that has said all: the client's \
+             side is reset, and the connection goes on.",
+            broken,
+        )
+        .scenario(
             "not_announced",
             "A server that does not announce extended CONNECT is not sent one: the client gets 501, and its connection \
              goes on.",
@@ -222,6 +228,32 @@ fn reset(mesh: &Mesh) -> Result<()> {
             end.recv().await.context("the server's side goes on")?;
             still_works(&mut client, &host).await
         })
+    })
+}
+
+fn broken(mesh: &Mesh) -> Result<()> {
+    each_path(mesh, |path| {
+        for reason in [h2::Reason::INTERNAL_ERROR, h2::Reason::CANCEL] {
+            let server = path.serve(server(true, move |mut sending, mut receiving| {
+                tokio::spawn(async move {
+                    let _ = send(&mut sending, Bytes::from_static(b"hi")).await;
+                    let _ = read(&mut receiving, 2).await;
+                    sending.send_reset(reason);
+                })
+            }))?;
+            let host = path.host(server.port());
+            run(async {
+                let mut client = client(open(path, &server)?).await?;
+                let (response, mut sending) = connect(&mut client, &host).await?;
+                let mut receiving = response.into_body();
+                ensure!(read(&mut receiving, 2).await? == b"hi", "the greeting is missing");
+                sending.send_data(Bytes::from_static(b"ho"), false)?;
+                let rest = read(&mut receiving, usize::MAX).await;
+                ensure!(rest.is_err(), "after {reason:?} the client received an end in order");
+                still_works(&mut client, &host).await
+            })?;
+        }
+        Ok(())
     })
 }
 

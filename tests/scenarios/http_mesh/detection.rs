@@ -1,14 +1,16 @@
 //! HTTP is recognized by a client's first bytes, however they arrive, and nothing else is mistaken for it.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use socket2::SockRef;
 use weft_tests::{
     backends,
     http::{Message, To},
@@ -46,6 +48,12 @@ pub(crate) fn area() -> Area {
             "server_first",
             "A server that speaks first is heard at once, also on a port that has carried HTTP before.",
             server_first,
+        )
+        .scenario(
+            "reset_at_first",
+            "A server that resets a connection on which neither side has sent a byte resets it at the client, meshed or \
+             not: no end in order.",
+            reset_at_first,
         )
         .scenario(
             "settings_first",
@@ -200,6 +208,23 @@ fn server_first(mesh: &Mesh) -> Result<()> {
             let echo = client.all()?;
             ensure!(echo.ends_with(b"l5d-client-id: mine\r\n\r\n"), "{:?}", String::from_utf8_lossy(&echo));
             server.no_failures()?;
+        }
+        Ok(())
+    })
+}
+
+fn reset_at_first(mesh: &Mesh) -> Result<()> {
+    each_way(mesh, |way| {
+        for client in ["client", "plain-client"] {
+            let server = way.serve(Arc::new(|accepted| {
+                // Both sides wait for each other's first byte meanwhile.
+                thread::sleep(Duration::from_millis(100));
+                Ok(SockRef::from(&accepted.stream).set_linger(Some(Duration::ZERO))?)
+            }))?;
+            let mut stream = mesh.pod(client).connect(way.server.at(server.port()))?;
+            let ended = stream.read(&mut [0]);
+            let is_reset = ended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+            ensure!(is_reset, "{client} sees {ended:?}");
         }
         Ok(())
     })

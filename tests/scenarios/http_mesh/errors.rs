@@ -5,7 +5,7 @@ use std::{io::Read, thread, time::Duration};
 use anyhow::{Result, ensure};
 use weft_tests::{
     dial::RetryingReader,
-    http::{Message, To, Wire},
+    http::{Message, Origin, To, Wire},
     http2::{self, Answer},
     mesh::Mesh,
     suite::Area,
@@ -32,6 +32,11 @@ pub(crate) fn area() -> Area {
             "A request with two hosts gets 400 on HTTP/1, 400 or INTERNAL on HTTP/2, never reaches the application, and \
              is counted and logged.",
             bad_request,
+        )
+        .scenario(
+            "endless_interims",
+            "An application that sends informational responses without end causes 502, and both sides count a failure.",
+            endless_interims,
         )
         .scenario(
             "own_errors_only",
@@ -161,6 +166,25 @@ fn strangers(mesh: &Mesh) -> Result<()> {
         let inside = named.iter().any(|name| name.starts_with("l5d-") || *name == "grpc-message");
         ensure!(!inside, "the call got {:?}", call.headers);
         Ok(())
+    })
+}
+
+fn endless_interims(mesh: &Mesh) -> Result<()> {
+    each_way(mesh, |way| {
+        let origin = Origin::start(&way.server, mesh.unused_port(), |session| {
+            session.request()?;
+            // Until the proxy has had enough.
+            while session.wire.send("HTTP/1.1 103 Early Hints\r\n\r\n").is_ok() {}
+            Ok(())
+        })?;
+        let (source, destination) = (mesh.proxy("a").watch()?, mesh.proxy(way.node).watch()?);
+        let response = ask(&mut way.connect(origin.port())?, "/", "")?;
+        ensure!(response.head.status() == 502, "{response:?}");
+        let failed = [("classification", "failure"), ("status_code", "502")];
+        let outbound = [&[("direction", "outbound"), ("dst_pod", way.server.name())][..], &failed].concat();
+        let inbound = [&[("direction", "inbound"), ("pod", way.server.name())][..], &failed].concat();
+        source.expect("response_total", &outbound, 1.0)?;
+        destination.expect("response_total", &inbound, 1.0)
     })
 }
 

@@ -68,7 +68,7 @@ fn takeover(mesh: &Mesh) -> Result<()> {
         }
     }
     keep_on(100)?;
-    for (protocol, load) in loads {
+    for ((protocol, load), server) in loads.into_iter().zip(servers) {
         let outcome = load.stop();
         println!(
             "{protocol:?}: {} responses on {} connections, {} sent again",
@@ -78,6 +78,12 @@ fn takeover(mesh: &Mesh) -> Result<()> {
         );
         outcome.no_failures()?;
         ensure!(outcome.connections > 3, "the clients have not moved");
+        // Nothing that was sent again had been processed.
+        ensure!(
+            server.requests() == outcome.total(),
+            "the server has processed {} requests",
+            server.requests()
+        );
     }
     mesh.until_enrolled()
 }

@@ -200,15 +200,24 @@ struct OverHttp2(Option<http2::Client>);
 
 impl Ask for OverHttp2 {
     fn ask(&mut self, shared: &Shared, number: u64) -> Result<String> {
-        let open = self.0.take().filter(http2::Client::is_open);
-        let client = match open {
-            Some(client) => client,
-            None => http2::Client::over(shared.connect()?)?,
-        };
-        let response = client.send(http2::get("origin.test", &format!("/{number}")))?;
-        ensure!(response.status == 200, "{} {:?}", response.status, response.headers);
-        self.0 = Some(client);
-        Ok(response.text())
+        loop {
+            let open = self.0.take().filter(http2::Client::is_open);
+            let reused = open.is_some();
+            let client = match open {
+                Some(client) => client,
+                None => http2::Client::over(shared.connect()?)?,
+            };
+            let response = match client.send(http2::get("origin.test", &format!("/{number}"))) {
+                Err(error) if reused && http2::is_unprocessed(&error) => {
+                    shared.note(|outcome| outcome.races += 1);
+                    continue;
+                }
+                response => response?,
+            };
+            ensure!(response.status == 200, "{} {:?}", response.status, response.headers);
+            self.0 = Some(client);
+            return Ok(response.text());
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`ways`] has the usual cluster; [`load`] the clients that keep sending while a scenario changes the cluster.
 
 mod access_log;
+mod app_protocol;
 mod balance;
 mod detection;
 mod errors;
@@ -25,7 +26,7 @@ mod zones;
 pub(crate) use self::ways::{ask, ok, until_status};
 use weft_tests::suite::Area;
 
-pub(crate) fn areas() -> [Area; 16] {
+pub(crate) fn areas() -> [Area; 17] {
     [
         access_log::area(),
         policy::area(),
@@ -39,6 +40,7 @@ pub(crate) fn areas() -> [Area; 16] {
         lifecycle::area(),
         errors::area(),
         detection::area(),
+        app_protocol::area(),
         shares::area(),
         silence::area(),
         stalled::area(),

@@ -12,8 +12,28 @@ use weft_tests::{
     backends,
     load::{Steady, Style},
     mesh::{Description, Mesh, Pod, mesh},
+    suite::Area,
     wait,
 };
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.alone(
+        "control_away_and_changed",
+        "While the control plane is away, known destinations are served, also to new connections, and an upgrade \
+         is postponed; when it is back, changed policies, endpoints and pods take effect, and no connection has \
+         failed.",
+        description,
+        changed_meanwhile,
+    )
+    .within(Duration::from_secs(600))
+    .alone(
+        "control_hangs",
+        "A control plane that hangs and continues affects no connection, and no pod is announced as unmeshed.",
+        description,
+        hangs,
+    )
+    .within(Duration::from_secs(600))
+}
 
 /// How long it is away: longer than proxies need to notice, and longer than a takeover waits for it.
 fn away() -> Duration {
@@ -21,7 +41,7 @@ fn away() -> Duration {
     Duration::from_secs(asked.unwrap_or(15))
 }
 
-pub(super) fn description() -> Description {
+fn description() -> Description {
     mesh("away")
         .pod("client", |pod| pod.node("a").meshed())
         .pod("near", |pod| pod.node("a").meshed())
@@ -61,7 +81,7 @@ fn choice(mesh: &Mesh) -> Result<String> {
     Ok(name)
 }
 
-pub(super) fn changed_meanwhile(mesh: &Mesh) -> Result<()> {
+fn changed_meanwhile(mesh: &Mesh) -> Result<()> {
     let _servers = ["web", "open", "near", "policy", "deleted"]
         .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))
         .into_iter()
@@ -114,7 +134,7 @@ pub(super) fn changed_meanwhile(mesh: &Mesh) -> Result<()> {
     mesh.proxy("a").take_over().context("a takeover with the control plane")
 }
 
-pub(super) fn hangs(mesh: &Mesh) -> Result<()> {
+fn hangs(mesh: &Mesh) -> Result<()> {
     let servers = ["web", "open", "near"]
         .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))
         .into_iter()

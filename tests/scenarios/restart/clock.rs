@@ -10,9 +10,20 @@ use weft_tests::{
     backends,
     load::{Steady, Style},
     mesh::{Description, Mesh, mesh},
+    suite::Area,
     texts::log,
     wait,
 };
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.alone(
+        "clock_jumps",
+        "When the clock is set forward, by less and by more than the lifetime of a certificate, and back to \
+         before it was issued, certificates are renewed; open connections go on, and later ones do not fail.",
+        description,
+        jumps,
+    )
+}
 
 const HOUR: i64 = 3600;
 
@@ -33,7 +44,7 @@ fn library() -> Option<PathBuf> {
     found.find(|library| library.is_file())
 }
 
-pub(super) fn description() -> Description {
+fn description() -> Description {
     let cluster = mesh("clock")
         .pod("client", |pod| pod.node("a").meshed())
         .pod("web", |pod| pod.node("b").meshed().policy("all-authenticated"))
@@ -57,7 +68,7 @@ fn expires(mesh: &Mesh, node: &str) -> Result<f64> {
 /// For each style.
 const CLIENTS: u64 = 4;
 
-pub(super) fn jumps(mesh: &Mesh) -> Result<()> {
+fn jumps(mesh: &Mesh) -> Result<()> {
     library().context("libfaketime: is the Debian package faketime installed?")?;
     let server = mesh.pod("web").serve(8080, backends::echo())?;
     let (client, target) = (mesh.pod("client"), mesh.service("web").at(80));

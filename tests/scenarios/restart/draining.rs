@@ -6,11 +6,21 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use weft_tests::{backends, mesh::Mesh, wait};
+use weft_tests::{backends, mesh::Mesh, suite::Area, wait};
 
-use super::{ping, request};
+use super::{ping, request, two_modes};
 
-pub(super) fn policies_and_pods(mesh: &Mesh) -> Result<()> {
+pub(super) fn scenarios(area: Area) -> Area {
+    area.alone(
+        "draining_follows_changes",
+        "A changed policy or a deleted pod ends the connections of a draining process at once, on the same and to \
+         another node; others go on.",
+        two_modes,
+        policies_and_pods,
+    )
+}
+
+fn policies_and_pods(mesh: &Mesh) -> Result<()> {
     let servers = ["closed-server", "closed-near", "open-server", "open-near"];
     let _servers = servers
         .map(|pod| mesh.pod(pod).serve(8080, backends::echo()))

@@ -12,10 +12,27 @@ use weft_tests::{
     capture::{Capture, Captured, tls_records},
     load::{Steady, Style},
     mesh::{Mesh, Pod},
+    suite::Area,
     wait,
 };
 
 use super::{ping, request};
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.scenario(
+        "fail_closed_under_load",
+        "While a node's proxy is dead, connections from and to its pods that fail closed are refused at once, \
+         under load; a capture shows nothing but TLS, and not one byte of new connections; a restarted proxy \
+         serves the pods again.",
+        under_load,
+    )
+    .scenario(
+        "hung_proxy_fails_closed",
+        "While a proxy hangs, connections from and to its pods that fail closed are refused, and the pods send no \
+         plaintext; open connections wait and go on.",
+        hung,
+    )
+}
 
 /// New and lasting connections.
 fn loads(client: &Pod, targets: &[SocketAddr]) -> Vec<Steady> {
@@ -83,7 +100,7 @@ fn all_tls(captured: &Captured) -> Result<usize> {
     Ok(records)
 }
 
-pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
+fn under_load(mesh: &Mesh) -> Result<()> {
     let _servers = [
         mesh.pod("closed-server").serve(8080, backends::echo())?,
         mesh.pod("closed-near").serve(8080, backends::echo())?,
@@ -145,7 +162,7 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn hung(mesh: &Mesh) -> Result<()> {
+fn hung(mesh: &Mesh) -> Result<()> {
     let servers = [
         mesh.pod("closed-server").serve(8080, backends::echo())?,
         mesh.pod("closed-near").serve(8080, backends::echo())?,

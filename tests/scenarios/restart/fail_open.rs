@@ -7,10 +7,26 @@ use weft_tests::{
     backends,
     load::{Steady, Style},
     mesh::{Mesh, Pod},
+    suite::Area,
     wait,
 };
 
 use super::request;
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.scenario(
+        "fail_open_under_load",
+        "While a node's proxy is dead, traffic from and to its pods that fail open goes on, also from meshed \
+         clients of other nodes, and is encrypted again afterwards; only connections that were open at the time \
+         fail.",
+        under_load,
+    )
+    .scenario(
+        "hung_proxy_fails_open",
+        "A proxy that hangs counts as dead: its pods that fail open are reached directly until it continues.",
+        hung,
+    )
+}
 
 const CLIENTS: usize = 4;
 
@@ -61,7 +77,7 @@ fn until_secured(mesh: &Mesh) -> Result<()> {
     })
 }
 
-pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
+fn under_load(mesh: &Mesh) -> Result<()> {
     let _servers = [
         mesh.pod("open-server").serve(8080, backends::echo())?,
         mesh.pod("open-near").serve(8080, backends::echo())?,
@@ -89,7 +105,7 @@ pub(super) fn under_load(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn hung(mesh: &Mesh) -> Result<()> {
+fn hung(mesh: &Mesh) -> Result<()> {
     let _server = mesh.pod("open-server").serve(8080, backends::echo())?;
     let target = mesh.pod("open-server").at(8080);
     request(mesh, "open-client", target)?;

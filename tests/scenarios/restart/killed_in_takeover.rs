@@ -14,18 +14,36 @@ use weft_tests::{
     capture::Capture,
     load::{Steady, Style},
     mesh::Mesh,
+    suite::Area,
     wait,
 };
 
 use super::{
     loads::{FRESH_CLIENTS, Loads, only_tls, serve, until_drained},
-    request,
+    request, two_modes,
 };
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.alone(
+        "successor_is_killed",
+        "A successor that is killed at any time of a takeover breaks only the connections that it has accepted \
+         itself; no connection is refused, and the next successor takes over.",
+        two_modes,
+        successor,
+    )
+    .alone(
+        "predecessor_is_killed",
+        "A proxy that is killed at any time of a takeover leaves a successor that serves, and not one byte of \
+         plaintext is sent.",
+        two_modes,
+        predecessor,
+    )
+}
 
 const KILLED_SUCCESSORS: usize = 24;
 const KILLED_PREDECESSORS: usize = 16;
 
-pub(super) fn successor(mesh: &Mesh) -> Result<()> {
+fn successor(mesh: &Mesh) -> Result<()> {
     let _servers = serve(mesh)?;
     let loads = Loads::start(mesh)?;
     for round in 0..KILLED_SUCCESSORS {
@@ -51,7 +69,7 @@ pub(super) fn successor(mesh: &Mesh) -> Result<()> {
     mesh.until_enrolled()
 }
 
-pub(super) fn predecessor(mesh: &Mesh) -> Result<()> {
+fn predecessor(mesh: &Mesh) -> Result<()> {
     let _servers = serve(mesh)?;
     let (target, server) = (mesh.service("closed-server").at(80), mesh.pod("closed-server"));
     let wire = Capture::start(&mesh.node("a"))?;

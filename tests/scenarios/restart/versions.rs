@@ -7,18 +7,35 @@ use weft_tests::{
     capture::Capture,
     load::{Steady, Style},
     mesh::Mesh,
+    suite::Area,
     wait,
 };
 
 use super::{
     loads::{Loads, only_tls, serve, until_drained},
-    request,
+    request, two_modes,
 };
+
+pub(super) fn scenarios(area: Area) -> Area {
+    area.alone(
+        "upgrade_to_another_version",
+        "A successor with other eBPF maps takes over under load and no connection fails.",
+        two_modes,
+        upgrade,
+    )
+    .alone(
+        "another_version_after_a_kill",
+        "A proxy with other eBPF maps that finds the programs of a killed one captures its pods before it detaches \
+         them: not one byte of plaintext is sent.",
+        two_modes,
+        after_kill,
+    )
+}
 
 /// How long a proxy may take to detach the programs of a dead one.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(super) fn upgrade(mesh: &Mesh) -> Result<()> {
+fn upgrade(mesh: &Mesh) -> Result<()> {
     let servers = serve(mesh)?;
     let loads = Loads::start(mesh)?;
     for proxy in mesh.proxies() {
@@ -33,7 +50,7 @@ pub(super) fn upgrade(mesh: &Mesh) -> Result<()> {
     mesh.until_enrolled()
 }
 
-pub(super) fn after_kill(mesh: &Mesh) -> Result<()> {
+fn after_kill(mesh: &Mesh) -> Result<()> {
     let _servers = serve(mesh)?;
     let wire = Capture::start(&mesh.node("a"))?;
     let target = mesh.service("closed-server").at(80);

@@ -1,4 +1,4 @@
-//! The client.
+//! A client of `weft.test.Bytes` inside a pod.
 
 use std::{
     net::SocketAddr,

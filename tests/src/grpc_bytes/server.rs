@@ -1,4 +1,4 @@
-//! The server.
+//! A server of `weft.test.Bytes` inside a pod.
 
 use std::{
     convert::Infallible,

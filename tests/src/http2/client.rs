@@ -119,6 +119,15 @@ impl Drop for Pending {
     }
 }
 
+/// Whether the server ended the connection in good order without having looked at this request: RFC 9113, section 6.8.
+/// It crossed the GOAWAY on the wire, and the client may send it again on another connection.
+pub fn is_unprocessed(error: &anyhow::Error) -> bool {
+    let error = error.root_cause().downcast_ref::<h2::Error>();
+    error.is_some_and(|error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
 async fn exchange(sender: SendRequest<Bytes>, request: Request<Vec<u8>>) -> Result<Response> {
     let mut sender = sender.ready().await.context("the connection takes no more requests")?;
     let (head, body) = request.into_parts();

@@ -15,7 +15,7 @@ use std::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use self::{
-    client::{Client, Pending},
+    client::{Client, Pending, is_unprocessed},
     message::{Answer, BreakOff, Received, Response, get, grpc, post},
     server::Server,
 };

@@ -100,11 +100,24 @@ pub fn run(settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// When a client uses its random numbers.
+#[derive(Clone, Copy)]
+enum Phase {
+    Once,
+    WarmUp,
+    Soak,
+}
+
+/// A seed that no other client has: equal ones would give requests of different clients the same number.
+fn own_seed(seed: u64, phase: Phase, client: u64) -> u64 {
+    seed ^ ((phase as u64 + 1) << 32 | client)
+}
+
 impl Soak {
     fn run(&self, settings: Settings) -> Result<()> {
         TEST_PODS.into_iter().try_for_each(|test_pod| self.pod_started(test_pod))?;
         let wires = NODES.map(|node| self.capture_plaintext(node));
-        // Listeners that are older than the enrolment are found in another way.
+        // Listeners that are older than the enrollment are found in another way.
         for test_pod in testbed::of(Role::Joining) {
             self.mesh.change_pod(test_pod.name, |pod| pod.unmeshed())?;
             self.mesh.until_enrolled()?;
@@ -115,15 +128,15 @@ impl Soak {
         thread::scope(|scope| {
             for (test_pod, number) in TEST_PODS.into_iter().zip(0..) {
                 scope.spawn(move || {
-                    traffic::use_everything_once(self, test_pod, settings.seed.wrapping_add(number))
+                    traffic::use_everything_once(self, test_pod, own_seed(settings.seed, Phase::Once, number))
                 });
             }
         });
-        self.run_traffic(WARM_UP, settings.seed, || ());
+        self.run_traffic(WARM_UP, settings.seed, Phase::WarmUp, || ());
         let before = ResourceCensus::settled(&self.mesh)?;
         self.log("warmed up");
         let mut events = Events::new(self, settings.seed)?;
-        self.run_traffic(settings.length, settings.seed ^ 1, || events.next());
+        self.run_traffic(settings.length, settings.seed, Phase::Soak, || events.next());
         self.log("traffic and events have stopped");
         events.undo()?;
         self.show(&mut events)?;
@@ -137,13 +150,13 @@ impl Soak {
     }
 
     /// Runs the traffic of all pods for `length` and repeats `meanwhile`.
-    fn run_traffic(&self, length: Duration, seed: u64, mut meanwhile: impl FnMut()) {
+    fn run_traffic(&self, length: Duration, seed: u64, phase: Phase, mut meanwhile: impl FnMut()) {
         self.over.store(false, Ordering::Relaxed);
         let end = Instant::now() + length;
         thread::scope(|scope| {
             for (test_pod, number) in TEST_PODS.into_iter().zip(0..) {
                 for client in 0..CLIENTS {
-                    let seed = seed.wrapping_add((number * CLIENTS + client).wrapping_mul(0x9e37_79b9));
+                    let seed = own_seed(seed, phase, number * CLIENTS + client);
                     scope.spawn(move || traffic::keep_talking(self, test_pod, seed));
                 }
             }

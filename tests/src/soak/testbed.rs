@@ -93,7 +93,9 @@ impl TestPod {
             Role::Guarded => pod.meshed().policy("all-authenticated"),
             Role::PolicyChanges => pod.meshed().fail_mode("closed"),
             Role::Shop => pod.meshed().app(SHOP),
-            Role::Stable | Role::Joining | Role::Replaced => pod.meshed(),
+            Role::Stable | Role::Replaced => pod.meshed(),
+            // Otherwise those of before it joined would be closed when they pause.
+            Role::Joining => pod.meshed().annotate("config.weft.dev/earlier-connections", "keep"),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What a call asks for, and for what time.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -20,6 +23,9 @@ use crate::{
 
 /// Beyond this number of rows, the small charts would be too much for the answer.
 const MAX_SPARKS: usize = 2000;
+
+/// What the question for how long there are figures may take.
+const HISTORY_LIMIT: Duration = Duration::from_secs(2);
 
 /// The parameters of all calls, as they are in the URL.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -49,6 +55,8 @@ pub(crate) struct Ask {
     pub(crate) params: Params,
     pub(crate) view: Arc<ClusterView>,
     pub(crate) figures: Figures,
+    /// For how many seconds there are figures, if that is known.
+    history: OnceLock<f64>,
     warnings: Mutex<Vec<Warning>>,
 }
 
@@ -62,13 +70,14 @@ impl Ask {
         };
         let figures = app.sources.current();
         // Without Prometheus there is only the last minute.
-        let window = if figures.source() == Source::Proxies { Window::Minute } else { window };
+        let window = if figures.source() == Source::Proxies { Window::MINUTE } else { window };
         Ok(Self {
             at: begin_of_step(clock::now() as u64, app.settings.scrape_interval.as_secs()),
             window,
             params,
             view: app.cluster.view(),
             figures,
+            history: OnceLock::new(),
             warnings: Mutex::default(),
         })
     }
@@ -91,8 +100,33 @@ impl Ask {
         self.figures.source() == Source::Prometheus
     }
 
+    /// The window.
     pub(crate) fn span(&self) -> Span {
-        Span::new(self.at, self.window.length().as_secs())
+        let seconds = self.window.length().as_secs();
+        Span::new(self.at, seconds).covering(self.covered(seconds as f64))
+    }
+
+    /// Finds out for how long there are figures. Problems are of a minute, also if the window is shorter.
+    pub(crate) async fn learn_history(&self, app: &App) {
+        let interval = app.settings.scrape_interval.as_secs_f64();
+        let seconds = self.window.max(Window::MINUTE).length().as_secs();
+        let known = self.figures.known_seconds(self.at, seconds, interval);
+        if let Ok(Some(known)) = tokio::time::timeout(HISTORY_LIMIT, known).await {
+            let _ = self.history.set(known);
+        }
+    }
+
+    /// For how many seconds there are figures. `None` if that is not known.
+    pub(crate) fn history(&self) -> Option<f64> {
+        self.history.get().copied()
+    }
+
+    /// Of how many of the last `seconds` there are figures. The proxies' own figures are scaled already.
+    pub(crate) fn covered(&self, seconds: f64) -> f64 {
+        match self.figures.source() {
+            Source::Prometheus => self.history().map_or(seconds, |known| known.clamp(1.0, seconds.max(1.0))),
+            Source::Proxies => seconds,
+        }
     }
 
     pub(crate) fn resolution(&self, app: &App, max_values: u64) -> Resolution {

@@ -1,18 +1,26 @@
-//! `/api/authz`: requests per server, route and authorization.
+//! `/api/authz`: requests and connections per server, route and authorization.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use weft_api::viz::{AuthzRow, Failure, HttpStats, LatencyMs, ResourceRef};
 
 use super::{App, Ask};
-use crate::query::{Kind, Labels, Query, get};
+use crate::{
+    figures::Span,
+    query::{Kind, Labels, Query, get},
+};
 
 const ALLOWED: &str = "inbound_http_authz_allow_total";
 const DENIED: &str = "inbound_http_authz_deny_total";
+/// Of connections that are not read as HTTP.
+const ALLOWED_CONNECTIONS: &str = "inbound_tcp_authz_allow_total";
 const DENIED_CONNECTIONS: &str = "inbound_tcp_authz_deny_total";
 const SERVER: [&str; 2] = ["srv_kind", "srv_name"];
 const ROUTE: &str = "route_name";
 const AUTHORIZATION: [&str; 2] = ["authz_kind", "authz_name"];
+
+/// By server, route and authorization.
+type Rows = BTreeMap<(String, String, Option<String>), AuthzRow>;
 
 pub(crate) async fn authz(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<AuthzRow>, Failure> {
     let resource = ask.resource()?;
@@ -22,7 +30,7 @@ pub(crate) async fn authz(_: Arc<App>, ask: Arc<Ask>) -> Result<Vec<AuthzRow>, F
 /// Of one resource, or of all.
 pub(super) async fn of(ask: &Ask, resource: Option<&ResourceRef>) -> Result<Vec<AuthzRow>, Failure> {
     let filters = resource.map(|resource| ask.own_filters(resource)).unwrap_or_default();
-    let seconds = ask.window.length().as_secs();
+    let Span { seconds, covered, .. } = ask.span();
     let run = |metric, kind, by: Vec<&'static str>| {
         let query = Query::new(metric, kind).filters(filters.iter().cloned()).by(by);
         async move { ask.figures.instant(&query, ask.at).await }
@@ -42,9 +50,10 @@ pub(super) async fn of(ask: &Ask, resource: Option<&ResourceRef>) -> Result<Vec<
             .by(SERVER);
         async move { ask.figures.instant(&query, ask.at).await }
     });
-    let (allowed, denied, denied_connections, responses, quantiles) = futures::try_join!(
+    let (allowed, denied, allowed_connections, denied_connections, responses, quantiles) = futures::try_join!(
         run(ALLOWED, increase, server.iter().copied().chain(AUTHORIZATION).collect()),
         run(DENIED, increase, server),
+        run(ALLOWED_CONNECTIONS, increase, SERVER.into_iter().chain(AUTHORIZATION).collect()),
         run(DENIED_CONNECTIONS, increase, SERVER.to_vec()),
         ask.figures.instant(&responses, ask.at),
         futures::future::try_join_all(quantiles),
@@ -69,34 +78,42 @@ pub(super) async fn of(ask: &Ask, resource: Option<&ResourceRef>) -> Result<Vec<
             }
         }
     }
-    let mut rows: BTreeMap<(String, String, Option<String>), AuthzRow> = BTreeMap::new();
-    let mut row = |labels: &Labels, authorization: Option<String>, requests: f64, denied: f64| {
-        let (server, route) = (server_of(labels), route_of(labels));
-        let (total, failures, latency) = servers.get(&server).copied().unwrap_or_default();
-        let key = (server.clone(), route.clone(), authorization.clone());
-        let row = rows.entry(key).or_insert_with(|| AuthzRow {
-            server,
-            route,
-            authorization,
-            denied_rps: 0.0,
-            http: None,
-        });
-        row.denied_rps += denied / seconds as f64;
-        if requests > 0.0 {
-            let share = if total > 0.0 { failures / total } else { 0.0 };
-            let before = row.http.as_ref().map_or(0.0, |http| http.requests);
-            let requests = before + requests;
-            row.http = Some(HttpStats::of(requests, requests * share, seconds as f64, latency));
-        }
-    };
+    let mut rows = Rows::new();
     for sample in allowed.iter().filter(|sample| sample.value > 0.0) {
-        let name = authorization_of(&sample.labels);
-        row(&sample.labels, Some(name), sample.value, 0.0);
+        let row = row_of(&mut rows, &sample.labels, Some(authorization_of(&sample.labels)));
+        let (total, failures, latency) = servers.get(&row.server).copied().unwrap_or_default();
+        let share = if total > 0.0 { failures / total } else { 0.0 };
+        let requests = row.http.as_ref().map_or(0.0, |http| http.requests) + sample.value;
+        row.http = Some(HttpStats::of(requests, requests * share, covered, latency));
     }
-    for sample in denied.iter().chain(denied_connections.iter()).filter(|sample| sample.value > 0.0) {
-        row(&sample.labels, None, 0.0, sample.value);
+    for sample in allowed_connections.iter().filter(|sample| sample.value > 0.0) {
+        let authorization = Some(authorization_of(&sample.labels));
+        row_of(&mut rows, &sample.labels, authorization).connections += sample.value;
     }
-    Ok(rows.into_values().collect())
+    for sample in denied.iter().filter(|sample| sample.value > 0.0) {
+        row_of(&mut rows, &sample.labels, None).denied_rps += sample.value / covered;
+    }
+    for sample in denied_connections.iter().filter(|sample| sample.value > 0.0) {
+        let row = row_of(&mut rows, &sample.labels, None);
+        row.denied_rps += sample.value / covered;
+        row.connections += sample.value;
+    }
+    let rounded = |row: AuthzRow| AuthzRow { connections: row.connections.round(), ..row };
+    Ok(rows.into_values().map(rounded).collect())
+}
+
+/// The row of what a server decided, which is empty at first.
+fn row_of<'a>(rows: &'a mut Rows, labels: &Labels, authorization: Option<String>) -> &'a mut AuthzRow {
+    let (server, route) = (server_of(labels), route_of(labels));
+    let key = (server.clone(), route.clone(), authorization.clone());
+    rows.entry(key).or_insert_with(|| AuthzRow {
+        server,
+        route,
+        authorization,
+        denied_rps: 0.0,
+        http: None,
+        connections: 0.0,
+    })
 }
 
 fn server_of(labels: &Labels) -> String {

@@ -82,7 +82,11 @@ async fn row(
         ask.figures.tcp(ask.span(), &flow, &by),
         ask.figures.sparks(ask.resolution(app, MAX_SPARK_VALUES), &flow, &by),
     )?;
-    Ok(RowFigures { http, tcp, sparks }.row(&ask.view, resource.clone()))
+    let mut figures = RowFigures { http, tcp, sparks };
+    if resource.kind == ResourceType::Service {
+        figures.reverse();
+    }
+    Ok(figures.row(&ask.view, resource.clone()))
 }
 
 /// The other ends of a flow, with the figures of the traffic between the two.

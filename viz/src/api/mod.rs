@@ -47,7 +47,7 @@ pub(crate) use self::{
     timeseries::timeseries,
     topology::topology,
     version::{extensions, gateways, version},
-    warnings::warn,
+    warnings::{prepare, warn},
 };
 use crate::{
     cluster::Cluster,

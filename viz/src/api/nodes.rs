@@ -112,7 +112,7 @@ pub(super) async fn proxy_metrics(ask: &Ask) -> Result<ProxyMetrics, Failure> {
         started,
         scraped,
         memory,
-        cpu: cpu.into_iter().map(|(node, seconds)| (node, seconds / window as f64)).collect(),
+        cpu: cpu.into_iter().map(|(node, seconds)| (node, seconds / ask.span().covered)).collect(),
         connections,
         limits,
         connected,

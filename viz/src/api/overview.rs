@@ -30,7 +30,7 @@ pub(crate) async fn overview(app: Arc<App>, ask: Arc<Ask>) -> Result<Overview, F
     let pods: Vec<_> = view.pods.values().cloned().collect();
     let with_proxy: BTreeSet<_> = app.proxies.addresses(view).into_keys().collect();
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let none = || HttpStats::of(0.0, 0.0, ask.window.length().as_secs_f64(), LatencyMs::default());
+    let none = || HttpStats::of(0.0, 0.0, ask.span().covered, LatencyMs::default());
     Ok(Overview {
         totals: Totals {
             namespaces: number(view.namespaces.len()),

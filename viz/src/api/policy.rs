@@ -8,10 +8,15 @@ use super::{
     App, Ask,
     ask::{bad_request, given},
 };
-use crate::query::{Direction, Filter, Kind, Labels, Query, Sample, get};
+use crate::{
+    figures::Span,
+    query::{Direction, Filter, Kind, Labels, Query, Sample, get},
+};
 
 const SERVER: [&str; 3] = ["namespace", "srv_kind", "srv_name"];
 const AUTHORIZATION: [&str; 2] = ["authz_kind", "authz_name"];
+/// Of connections that are not read as HTTP.
+const ALLOWED_CONNECTIONS: &str = "inbound_tcp_authz_allow_total";
 
 /// A Server, by namespace and name.
 type Key = (String, String);
@@ -23,6 +28,7 @@ struct Server {
     failures: f64,
     denied: f64,
     open: f64,
+    connections: f64,
     latency: LatencyMs,
 }
 
@@ -54,10 +60,11 @@ async fn servers(ask: &Ask) -> Result<BTreeMap<Key, Server>, Failure> {
     let from_clients = vec![Direction::Inbound.filter(), Direction::Inbound.peer()];
     let quantiles = [50, 95, 99]
         .map(|percent| run("response_latency_ms", Kind::Quantile(percent, seconds), inbound(), &[]));
-    let (responses, denied, denied_connections, open, quantiles) = futures::try_join!(
+    let (responses, denied, denied_connections, allowed_connections, open, quantiles) = futures::try_join!(
         run("response_total", increase, inbound(), &["classification"]),
         run("inbound_http_authz_deny_total", increase, Vec::new(), &[]),
         run("inbound_tcp_authz_deny_total", increase, Vec::new(), &[]),
+        run(ALLOWED_CONNECTIONS, increase, Vec::new(), &[]),
         run("tcp_open_connections", Kind::Sum, from_clients, &[]),
         futures::future::try_join_all(quantiles),
     )?;
@@ -74,6 +81,7 @@ async fn servers(ask: &Ask) -> Result<BTreeMap<Key, Server>, Failure> {
     });
     add(&denied, &|server, sample| server.denied += sample.value);
     add(&denied_connections, &|server, sample| server.denied += sample.value);
+    add(&allowed_connections, &|server, sample| server.connections += sample.value);
     add(&open, &|server, sample| server.open += sample.value);
     for (index, samples) in quantiles.iter().enumerate() {
         add(samples, &|server, sample| match index {
@@ -86,7 +94,7 @@ async fn servers(ask: &Ask) -> Result<BTreeMap<Key, Server>, Failure> {
 }
 
 fn of_server(ask: &Ask, (namespace, name): &Key, server: &Server) -> PolicyRow {
-    let seconds = ask.window.length().as_secs_f64();
+    let seconds = ask.span().covered;
     let has_requests = server.requests > 0.0;
     PolicyRow {
         kind: PolicyType::Server,
@@ -96,6 +104,7 @@ fn of_server(ask: &Ask, (namespace, name): &Key, server: &Server) -> PolicyRow {
         denied_rps: Some(server.denied / seconds),
         http: has_requests.then(|| HttpStats::of(server.requests, server.failures, seconds, server.latency)),
         open_connections: Some(server.open.round()),
+        connections: server.connections.round(),
     }
 }
 
@@ -105,15 +114,26 @@ async fn authorizations(
     kind: PolicyType,
     servers: &BTreeMap<Key, Server>,
 ) -> Result<Vec<PolicyRow>, Failure> {
-    let window = ask.window.length();
-    let query = Query::new("inbound_http_authz_allow_total", Kind::Increase(window.as_secs()))
-        .filters(filters(ask))
-        .filter(Filter::is("authz_kind", kind.as_str()))
-        .by(SERVER)
-        .by(AUTHORIZATION);
-    let allowed = ask.figures.instant(&query, ask.at).await?;
-    let row = |sample: &Sample| {
-        let key = key(&sample.labels);
+    let Span { seconds, covered, .. } = ask.span();
+    let run = |metric| {
+        let query = Query::new(metric, Kind::Increase(seconds))
+            .filters(filters(ask))
+            .filter(Filter::is("authz_kind", kind.as_str()))
+            .by(SERVER)
+            .by(AUTHORIZATION);
+        async move { ask.figures.instant(&query, ask.at).await }
+    };
+    let (requests, connections) =
+        futures::try_join!(run("inbound_http_authz_allow_total"), run(ALLOWED_CONNECTIONS))?;
+    // By Server and authorization: requests and connections.
+    let mut allowed = BTreeMap::<(Key, String), [f64; 2]>::new();
+    for (at, samples) in [requests, connections].iter().enumerate() {
+        for sample in samples.iter().filter(|sample| sample.value > 0.0) {
+            let name = get(&sample.labels, "authz_name").to_owned();
+            allowed.entry((key(&sample.labels), name)).or_default()[at] += sample.value;
+        }
+    }
+    let row = |((key, name), [requests, connections]): ((Key, String), [f64; 2])| {
         let failing = servers.get(&key).filter(|server| server.requests > 0.0);
         let (share, latency) = failing.map_or((0.0, LatencyMs::default()), |server| {
             (server.failures / server.requests, server.latency)
@@ -122,14 +142,15 @@ async fn authorizations(
         PolicyRow {
             kind,
             namespace,
-            name: get(&sample.labels, "authz_name").to_owned(),
+            name,
             server: Some(server),
             denied_rps: None,
-            http: Some(HttpStats::of(sample.value, sample.value * share, window.as_secs_f64(), latency)),
+            http: (requests > 0.0).then(|| HttpStats::of(requests, requests * share, covered, latency)),
             open_connections: None,
+            connections: connections.round(),
         }
     };
-    Ok(allowed.iter().filter(|sample| sample.value > 0.0).map(row).collect())
+    Ok(allowed.into_iter().map(row).collect())
 }
 
 /// Ports without a Server have a default policy, which is no resource.

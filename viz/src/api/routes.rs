@@ -53,7 +53,7 @@ async fn rows(app: Arc<App>, ask: &Ask) -> Result<Vec<RouteRow>, Failure> {
         Some(true) => route_sparks::of(&app, ask, &filters).await?,
         _ => BTreeMap::new(),
     };
-    let seconds = ask.window.length().as_secs_f64();
+    let seconds = ask.span().covered;
     let row = |(key, (requests, failures, latency)): ((String, String), _)| RouteRow {
         spark: sparks.remove(&key),
         service: service_of(ask, &resource, &key.1),

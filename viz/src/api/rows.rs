@@ -22,6 +22,13 @@ impl RowFigures {
         all
     }
 
+    /// Turns what clients of a service read and wrote into what the service wrote and read, as in rows of other resources.
+    pub(super) fn reverse(&mut self) {
+        for stats in self.tcp.values_mut() {
+            *stats = stats.reversed();
+        }
+    }
+
     pub(super) fn row(&self, view: &ClusterView, resource: ResourceRef) -> StatRow {
         let ends = vec![Some(resource.clone())];
         let (status, pods) = match resource.kind {

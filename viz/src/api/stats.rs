@@ -58,6 +58,9 @@ async fn table(
     let (http, tcp) =
         futures::try_join!(ask.figures.http(span, &flow, &by), ask.figures.tcp(span, &flow, &by))?;
     let mut figures = RowFigures { http, tcp, ..RowFigures::default() };
+    if level == Level::Service && from.is_none() {
+        figures.reverse();
+    }
     let resources = match (&to, &from) {
         (None, None) => existing(ask, level),
         _ => figures.resources(),

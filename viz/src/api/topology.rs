@@ -128,8 +128,7 @@ async fn traffic(ask: &Ask) -> Result<BTreeMap<Pair, Traffic>, Failure> {
     let (http, tcp, http_sent, tcp_sent) = outside;
     for (pair, traffic) in pairs.iter_mut().filter(|((source, _), _)| source.is_none()) {
         let ends = vec![pair.1.clone()];
-        let seconds = span.seconds as f64;
-        traffic.http = http.get(&ends).and_then(|all| http_without(all, http_sent.get(&ends), seconds));
+        traffic.http = http.get(&ends).and_then(|all| http_without(all, http_sent.get(&ends), span.covered));
         let sent = tcp_sent.get(&ends).copied().unwrap_or_default();
         traffic.tcp = tcp_without(tcp.get(&ends).copied().unwrap_or_default(), sent);
     }
@@ -145,12 +144,12 @@ fn http_without(all: &HttpStats, sent: Option<&HttpStats>, seconds: f64) -> Opti
     (requests >= 0.5).then(|| HttpStats::of(requests, failures, seconds, all.latency_ms))
 }
 
-/// What the destination reads is what sources write.
 fn tcp_without(all: TcpStats, sent: TcpStats) -> TcpStats {
+    let sent = sent.reversed();
     TcpStats {
         open_connections: (all.open_connections - sent.open_connections).max(0.0),
-        read_bytes_per_second: (all.read_bytes_per_second - sent.write_bytes_per_second).max(0.0),
-        write_bytes_per_second: (all.write_bytes_per_second - sent.read_bytes_per_second).max(0.0),
+        read_bytes_per_second: (all.read_bytes_per_second - sent.read_bytes_per_second).max(0.0),
+        write_bytes_per_second: (all.write_bytes_per_second - sent.write_bytes_per_second).max(0.0),
     }
 }
 

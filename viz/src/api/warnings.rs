@@ -8,7 +8,7 @@ use super::{
     App, Ask,
     nodes::{is_late, last_scrapes, not_scraped_text},
 };
-use crate::query::{Filter, Kind, Query};
+use crate::query::Kind;
 
 /// The calls whose answers have figures of the window.
 const WITH_FIGURES: [&str; 11] = [
@@ -33,6 +33,13 @@ const MAX_NODES: usize = 5;
 /// What each question for a warning may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// Finds out what warnings and rates of an answer depend on, before it is made.
+pub(crate) async fn prepare(app: &App, ask: &Ask, call: &str) {
+    if WITH_FIGURES.contains(&call) || WITH_STATES.contains(&call) {
+        ask.learn_history(app).await;
+    }
+}
+
 /// Adds them to an answer that took so long.
 pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
     if WITH_FIGURES.contains(&call) || WITH_STATES.contains(&call) {
@@ -52,10 +59,8 @@ pub(crate) async fn warn(app: &App, ask: &Ask, call: &str, took: Duration) {
     }
     // A failure to tell would be a failure of the answer, too.
     let _ = tokio::time::timeout(LIMIT, not_scraped(app, ask)).await;
-    let length = ask.window.length().as_secs();
-    let known = tokio::time::timeout(LIMIT, known(ask, length)).await.ok().flatten();
     let (window, interval) = (ask.window.length().as_secs_f64(), app.settings.scrape_interval.as_secs_f64());
-    if let Some(known) = known.filter(|known| is_too_short(*known, window, interval)) {
+    if let Some(known) = ask.history().filter(|known| is_too_short(*known, window, interval)) {
         let message = format!("The figures are of the last {}: {source} has none of before.", words(known));
         ask.warn("history_too_short", message);
     }
@@ -104,14 +109,6 @@ async fn not_scraped(app: &App, ask: &Ask) -> Option<()> {
         ask.warn("node_not_scraped", format!("Figures of {more} more nodes are missing."));
     }
     Some(())
-}
-
-/// For how many of the last `seconds` there are figures of the proxies.
-pub(super) async fn known(ask: &Ask, seconds: u64) -> Option<f64> {
-    let query = Query::new("process_start_time_seconds", Kind::FirstSeen(seconds))
-        .filter(Filter::is("job", "weft-proxy"));
-    let samples = ask.figures.instant(&query, ask.at).await.ok()?;
-    samples.iter().map(|sample| ask.at as f64 - sample.value).max_by(f64::total_cmp)
 }
 
 /// Two scrapes, and the steps in which the beginning is looked for, make no difference.

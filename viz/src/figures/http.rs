@@ -24,7 +24,7 @@ impl Figures {
         let with_latency = |(ends, (requests, failures)): (super::Ends, (f64, f64))| {
             let of = |index: usize| latencies.get(index).and_then(|found| found.get(&ends).copied());
             let latency = LatencyMs { p50: of(0), p95: of(1), p99: of(2) };
-            let stats = HttpStats::of(requests, failures, span.seconds as f64, latency);
+            let stats = HttpStats::of(requests, failures, span.covered, latency);
             (ends, stats)
         };
         Ok(counts.into_iter().map(with_latency).collect())

@@ -1,5 +1,6 @@
 //! Figures of traffic by resource, from Prometheus or from the proxies themselves.
 
+mod history;
 mod http;
 mod series;
 mod sources;
@@ -41,6 +42,8 @@ pub(crate) struct Span {
     /// Where they end.
     pub(crate) at: u64,
     pub(crate) seconds: u64,
+    /// Of how many of them there are figures. Rates are counts by these seconds.
+    pub(crate) covered: f64,
     /// How much earlier than `at` they end in truth.
     pub(crate) offset: u64,
 }
@@ -103,7 +106,17 @@ impl Flow {
 
 impl Span {
     pub(crate) fn new(at: u64, seconds: u64) -> Self {
-        Self { at, seconds, offset: 0 }
+        Self { at, seconds, covered: seconds as f64, offset: 0 }
+    }
+
+    #[must_use]
+    pub(crate) fn covering(self, covered: f64) -> Self {
+        Self { covered, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn before(self, offset: u64) -> Self {
+        Self { offset, ..self }
     }
 }
 

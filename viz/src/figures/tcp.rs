@@ -26,7 +26,7 @@ impl Figures {
             ask("tcp_write_bytes_total", Kind::Increase(span.seconds)),
         )?;
         let mut found = ByEnds::<TcpStats>::new();
-        let seconds = span.seconds as f64;
+        let seconds = span.covered;
         for sample in open.iter() {
             found.entry(ends_of(by, &sample.labels)).or_default().open_connections += sample.value;
         }

@@ -29,7 +29,7 @@ const HISTORY: Duration = Duration::from_secs(60);
 const MAX_SERIES: usize = 200_000;
 const MAX_CONCURRENT: usize = 8;
 /// What the API asks for. Everything else on the page is skipped.
-const FAMILIES: [&str; 21] = [
+const FAMILIES: [&str; 22] = [
     "response_total",
     "response_latency_ms_bucket",
     "tcp_open_total",
@@ -38,6 +38,7 @@ const FAMILIES: [&str; 21] = [
     "tcp_write_bytes_total",
     "inbound_http_authz_allow_total",
     "inbound_http_authz_deny_total",
+    "inbound_tcp_authz_allow_total",
     "inbound_tcp_authz_deny_total",
     "control_identity_cert_expiration_timestamp_seconds",
     "proxy_build_info",

@@ -74,7 +74,7 @@ pub(crate) struct Times {
 impl Kind {
     /// The seconds between two times at which a gauge is looked at, in a range.
     pub(crate) fn seen_step(range: u64) -> u64 {
-        (range / 60).max(15)
+        (range / 120).max(2)
     }
 }
 

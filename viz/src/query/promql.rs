@@ -22,7 +22,9 @@ impl Display for Query {
             }
             Kind::FirstSeen(seconds) => {
                 let step = Kind::seen_step(seconds);
-                format!("min_over_time(timestamp({metric}{filters}{offset})[{seconds}s:{step}s])")
+                // What is known for less than a step has a value at none of them.
+                let times = format!("timestamp({metric}{filters}{offset})");
+                format!("(min_over_time({times}[{seconds}s:{step}s]) or {times})")
             }
             Kind::Quantile(_, seconds) => {
                 increase(&format!("{metric}_bucket{filters}"), seconds, self.offset)

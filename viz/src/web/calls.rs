@@ -121,7 +121,10 @@ where
 {
     let params = params?;
     let ask = Arc::new(Ask::new(app, params.clone())?);
-    let asked = limited(name, run(app.clone(), ask.clone()));
+    let asked = async {
+        api::prepare(app, &ask, name).await;
+        limited(name, run(app.clone(), ask.clone())).await
+    };
     if !ask.needs_prometheus() {
         return asked.await.map(|data| (ask, data));
     }
@@ -135,6 +138,7 @@ where
         return result.map(|data| (ask, data));
     }
     let ask = Arc::new(Ask::new(app, params)?);
+    api::prepare(app, &ask, name).await;
     limited(name, run(app.clone(), ask.clone())).await.map(|data| (ask, data))
 }
 

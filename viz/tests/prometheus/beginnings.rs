@@ -22,6 +22,13 @@ const FAILED: &str = "response_total{direction=\"inbound\",namespace=\"shop\",po
 const DENIED: &str = "inbound_http_authz_deny_total{direction=\"inbound\",namespace=\"shop\",pod=\"web-1\",\
                       deployment=\"web\",srv_kind=\"server\",srv_name=\"web-http\"} 3\n";
 
+/// At a port that is not HTTP.
+const CONNECTIONS: &str = "inbound_tcp_authz_allow_total{direction=\"inbound\",namespace=\"shop\",pod=\"web-1\",\
+                           deployment=\"web\",srv_kind=\"server\",srv_name=\"web-tcp\",authz_kind=\"authorizationpolicy\",\
+                           authz_name=\"web-clients\"} 5\n\
+                           inbound_tcp_authz_deny_total{direction=\"inbound\",namespace=\"shop\",pod=\"web-1\",\
+                           deployment=\"web\",srv_kind=\"server\",srv_name=\"web-tcp\"} 2\n";
+
 fn viz_of(exporter: &Exporter, prometheus: &Prometheus) -> Viz {
     Viz::start(Options {
         manifests: shop::MANIFESTS,
@@ -45,13 +52,24 @@ fn requests(viz: &Viz, kind: &str, name: &str) -> Value {
 fn the_first_events_of_a_proxy_that_has_just_started_are_counted() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let exporter = Exporter::start();
-    exporter.set_metrics(started(now) + FAILED + DENIED + PLAINTEXT);
+    exporter.set_metrics(started(now) + FAILED + DENIED + CONNECTIONS + PLAINTEXT);
     let prometheus = Prometheus::start(exporter.address());
     let viz = viz_of(&exporter, &prometheus);
     wait_for("the failures", || !requests(&viz, "deployment", "web").is_null());
     assert_eq!(requests(&viz, "deployment", "web"), json!(3.0));
+    let age = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - now as f64;
+    let before = age();
     let rows = viz.data("/api/authz?namespace=shop&type=deployment&name=web");
-    assert_eq!((&rows[0]["server"], &rows[0]["deniedRps"]), (&json!("web-http"), &json!(0.05)), "{rows}");
+    let named =
+        |server: &'static str| rows.as_array().unwrap().iter().filter(move |row| row["server"] == server);
+    let denied = named("web-http").next().unwrap();
+    // Their rate is that of the time since the proxy has started, in full seconds, and of a minute at most.
+    let seconds = 3.0 / denied["deniedRps"].as_f64().unwrap();
+    assert!(seconds > (before - 2.0).min(58.0) && seconds < age().min(60.0) + 0.1, "{seconds} s: {denied}");
+    let connections: Vec<_> =
+        named("web-tcp").map(|row| (&row["authorization"], &row["connections"])).collect();
+    let expected = [(Value::Null, json!(2.0)), (json!("authorizationpolicy/web-clients"), json!(5.0))];
+    assert_eq!(connections, expected.iter().map(|(name, count)| (name, count)).collect::<Vec<_>>(), "{rows}");
     let problems = viz.data("/api/overview")["problems"].clone();
     let of = |kind: &str| problems.as_array().unwrap().iter().find(|problem| problem["kind"] == kind);
     assert!(of("denied").is_some(), "{problems}");

@@ -5,6 +5,7 @@
 mod accuracy;
 mod beginnings;
 mod broken;
+mod derived;
 mod exporter;
 mod grafana;
 mod hostile;

@@ -10,6 +10,10 @@ pub(crate) const WEB_RATE: f64 = 0.88;
 pub(crate) const STORE: (u64, u64) = (500, 0);
 /// Requests that `store` denied to `bot`.
 pub(crate) const DENIED: f64 = 30.0;
+/// Bytes that `bot` read from `web`, and wrote to it.
+pub(crate) const BYTES: (f64, f64) = (90_000.0, 6_000.0);
+/// Connections at a port of `store` that is not HTTP.
+pub(crate) const CONNECTIONS: f64 = 40.0;
 
 pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
@@ -131,6 +135,20 @@ pub(crate) fn page(share: f64) -> String {
     let denied = (DENIED * share).round();
     let client = format!("client_id=\"bot.shop.{ID}\"");
     writeln!(text, "inbound_http_authz_deny_total{{{},{client}}} {denied}", inbound(store)).unwrap();
+    for (read, written, labels) in [
+        (BYTES.0, BYTES.1, format!("{},peer=\"dst\"", to_web("web-1"))),
+        (BYTES.1, BYTES.0, format!("{},peer=\"src\"", inbound(&web("web-1")))),
+    ] {
+        writeln!(text, "tcp_read_bytes_total{{{labels}}} {}", read * share).unwrap();
+        writeln!(text, "tcp_write_bytes_total{{{labels}}} {}", written * share).unwrap();
+    }
+    let connections = (CONNECTIONS * share).round();
+    writeln!(
+        text,
+        "inbound_tcp_authz_allow_total{{direction=\"inbound\",{store},tls=\"true\",srv_kind=\"server\",srv_name=\"store-tcp\",\
+         srv_port=\"6379\",authz_kind=\"serverauthorization\",authz_name=\"store-from-web\"}} {connections}"
+    )
+    .unwrap();
     text.push_str("process_start_time_seconds 1700000000\nproxy_build_info{version=\"1.2.3\"} 1\n");
     text.push_str("weft_connections_open 7\nweft_connections_limit 100\n");
     text

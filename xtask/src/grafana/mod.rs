@@ -9,6 +9,8 @@ mod overview;
 mod query;
 mod route;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod series;
 mod service;
 mod workload;
@@ -81,49 +83,5 @@ mod tests {
         let count = fs::read_dir(folder()).unwrap().flatten();
         let json = count.filter(|entry| entry.file_name().to_string_lossy().ends_with(".json")).count();
         assert_eq!(json, files().len(), "deploy/grafana/dashboards has a file that nothing describes");
-    }
-
-    /// The rules of Grafana's dashboard-linter that concern the whole file.
-    #[test]
-    fn dashboards_are_not_edited_and_let_the_user_choose_the_data_source() {
-        for dashboard in dashboards() {
-            let json = dashboard.json();
-            assert_eq!(json["editable"], false, "{}", dashboard.name);
-            let variables = json["templating"]["list"].as_array().unwrap();
-            let [source, others @ ..] = variables.as_slice() else {
-                panic!("{}: no variable", dashboard.name)
-            };
-            assert_eq!((&source["type"], &source["query"]), (&"datasource".into(), &"prometheus".into()));
-            assert!(others.iter().all(|variable| variable["refresh"] == 2), "{}", dashboard.name);
-            let panels = json["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
-            for panel in panels {
-                let targets = panel["targets"].as_array().unwrap();
-                assert!(!targets.is_empty(), "{}: {} asks nothing", dashboard.name, panel["title"]);
-                let of_targets = targets.iter().map(|target| &target["datasource"]["uid"]);
-                for uid in of_targets.chain([&panel["datasource"]["uid"]]) {
-                    assert_eq!(uid, "${datasource}", "{}: {}", dashboard.name, panel["title"]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_panel_is_explained_and_has_a_unit() {
-        for dashboard in dashboards() {
-            for panel in dashboard.rows.iter().flat_map(|row| &row.panels) {
-                let at = format!("{}: {}", dashboard.name, panel.title);
-                assert!(panel.description.ends_with('.'), "{at}: a description is a sentence");
-                assert!(!panel.unit.is_empty() && !panel.title.is_empty(), "{at}");
-                for (query, _) in &panel.targets {
-                    let counts = query.matches("_total{").count() + query.matches("_bucket{").count();
-                    assert!(counts == 0 || query.contains("rate("), "{at}: a counter without rate: {query}");
-                    assert_eq!(
-                        query.matches("rate(").count(),
-                        query.matches("[$__rate_interval]").count(),
-                        "{at}: a rate over another time than Grafana's: {query}"
-                    );
-                }
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Checks the length of files.
+//! Finds the files of the checkout that people wrote, and checks their length.
 
 use std::{
     fs,
@@ -15,8 +15,7 @@ const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "generated"];
 const CODE: [&str; 6] = ["rs", "proto", "sh", "py", "c", "h"];
 
 pub(super) fn check() -> Result<()> {
-    let mut files = Vec::new();
-    walk(host::root(), &mut files)?;
+    let files = with_extensions(&CODE)?;
     let mut complaints = Vec::new();
     for file in &files {
         let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
@@ -33,7 +32,14 @@ pub(super) fn check() -> Result<()> {
     Ok(())
 }
 
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// All files with one of these extensions.
+pub(super) fn with_extensions(extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    walk(host::root(), extensions, &mut files)?;
+    Ok(files)
+}
+
+fn walk(folder: &Path, extensions: &[&str], files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let entry = entry?;
         let (kind, path, name) = (entry.file_type()?, entry.path(), entry.file_name());
@@ -41,8 +47,10 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let is_skipped =
             SKIPPED.iter().any(|skipped| name == *skipped) || path.join("CACHEDIR.TAG").is_file();
         if kind.is_dir() && !is_skipped {
-            walk(&path, files)?;
-        } else if kind.is_file() && path.extension().is_some_and(|e| CODE.iter().any(|code| e == *code)) {
+            walk(&path, extensions, files)?;
+        } else if kind.is_file()
+            && path.extension().is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
+        {
             files.push(path);
         }
     }

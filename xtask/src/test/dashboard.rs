@@ -1,10 +1,10 @@
 //! Runs the tests of the dashboard's front end, which are written in TypeScript.
 
-use std::{path::Path, process};
+use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Options, tally::Tally};
+use super::{Options, tally::Start};
 use crate::{debian, frontend};
 
 /// The filter that selects everything of weft-viz: its unit tests, its scenarios and its front end.
@@ -20,13 +20,13 @@ pub(super) fn is_selected(options: &Options) -> bool {
 }
 
 /// Types, lint and unit tests.
-pub(super) fn unit(tally: &mut Tally) -> Result<()> {
-    tally.run("dashboard: types and lint", frontend::npm(&["run", "check"])?)?;
-    tally.run("dashboard: unit tests", frontend::npm(&["run", "test:unit"])?)
+pub(super) fn unit() -> Result<[Start; 2]> {
+    let suite = |name: &str, script| anyhow::Ok((name.to_owned(), frontend::npm(&["run", script])?));
+    Ok([suite("dashboard: types and lint", "check")?, suite("dashboard: unit tests", "test:unit")?])
 }
 
 /// The built dashboard in a browser, against a simulated server.
-pub(super) fn journeys() -> Result<(String, process::Command)> {
+pub(super) fn journeys() -> Result<Start> {
     debian::ensure(&debian::BROWSER)?;
     Ok(("dashboard: journeys".to_owned(), frontend::npm(&["run", "test:journeys"])?))
 }

@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::failures::Failures;
 use crate::host;
+
+/// A suite's name, and what runs it.
+pub(super) type Start = (String, Command);
 
 #[derive(Default)]
 pub(super) struct Tally {
@@ -15,8 +19,8 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// Tests that this machine cannot run; each has said why.
     pub(super) skipped: u64,
-    /// Suites with a failure.
-    pub(super) broken: Vec<String>,
+    /// Suites with a failure, and what they said of it.
+    pub(super) broken: Vec<(String, Failures)>,
 }
 
 impl Tally {
@@ -26,12 +30,8 @@ impl Tally {
         self.follow(name, command, |line| println!("{line}"))
     }
 
-    /// Runs a suite as [`Tally::run`] does, and others one after the other at the same time. Their output is shown at the end.
-    pub(super) fn run_beside(
-        &mut self,
-        (name, command): (&str, Command),
-        others: Vec<(String, Command)>,
-    ) -> Result<()> {
+    /// Runs suites as [`Tally::run`] does, and others one after the other at the same time. Their output is shown at the end.
+    pub(super) fn run_beside(&mut self, suites: Vec<Start>, others: Vec<Start>) -> Result<()> {
         let beside = std::thread::spawn(move || {
             let (mut tally, mut shown) = (Self::default(), String::new());
             for (name, command) in others {
@@ -43,7 +43,7 @@ impl Tally {
             }
             anyhow::Ok((tally, shown))
         });
-        self.run(name, command)?;
+        suites.into_iter().try_for_each(|(name, command)| self.run(&name, command))?;
         let (other, shown) = match beside.join() {
             Ok(ended) => ended?,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -61,11 +61,13 @@ impl Tally {
         let mut child = start.with_context(|| format!("cannot start {}", host::shown(&command)))?;
         let output = child.stdout.take().context("a pipe was asked for")?;
         let failed_before = self.failed;
+        let mut failures = Failures::default();
         // Bytes, not strings: what a test prints may be anything.
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
             show(&line);
+            failures.read(&line);
             if let Some([passed, failed, skipped]) = result(&line) {
                 self.passed += passed;
                 self.failed += failed;
@@ -74,12 +76,14 @@ impl Tally {
         }
         let status = child.wait()?;
         if !status.success() && self.failed == failed_before {
-            show(&format!("{name} ended with {status}"));
+            let ended = format!("{name} ended with {status}");
+            show(&ended);
             // It ended before it could report a failed test.
+            failures.add(ended);
             self.failed += 1;
         }
         if self.failed > failed_before {
-            self.broken.push(name.to_owned());
+            self.broken.push((name.to_owned(), failures));
         }
         Ok(())
     }
@@ -128,10 +132,11 @@ mod tests {
             echo
         };
         let mut tally = Tally::default();
+        let suites = vec![("one".to_owned(), says("ok. 2 passed; 0 failed; 3 ignored"))];
         let others = vec![("other".to_owned(), says("FAILED. 1 passed; 1 failed; 0 ignored"))];
-        tally.run_beside(("one", says("ok. 2 passed; 0 failed; 3 ignored")), others).expect("started");
+        tally.run_beside(suites, others).expect("started");
         assert_eq!((tally.passed, tally.failed, tally.skipped), (3, 1, 3));
-        assert_eq!(tally.broken, ["other"]);
+        assert!(matches!(&tally.broken[..], [(name, _)] if name == "other"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod tap;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use kube::Client;
 use serde::de::DeserializeOwned;
 use tokio::{net::TcpStream, sync::Mutex};
@@ -42,13 +42,20 @@ pub(crate) struct Viz {
 
 /// Where weft-viz runs.
 pub(crate) enum Route {
-    Cluster { client: Client, streams: Client, viz_namespace: String },
+    Cluster {
+        client: Client,
+        streams: Client,
+        viz_namespace: String,
+    },
     Vm(VmContext),
+    /// At an address that the user gave.
+    Direct(String),
 }
 
 /// Whether commands are about a dev VM.
 pub(crate) fn on_vm(global: &Global, options: &VizOptions) -> bool {
-    options.vm.is_some() || (!names_a_cluster(global) && VmContext::only().is_some())
+    options.vm.is_some()
+        || (options.api_addr.is_none() && !names_a_cluster(global) && VmContext::only().is_some())
 }
 
 /// The name of the dev VM that runs, if there is no cluster.
@@ -59,6 +66,12 @@ pub(crate) fn vm_instead_of_cluster(global: &Global) -> Option<String> {
 impl Route {
     /// The one that the options choose. In a cluster, weft-viz has not been looked for yet.
     pub(crate) async fn choose(global: &Global, options: &VizOptions) -> Result<Self> {
+        if let Some(address) = &options.api_addr {
+            if options.vm.is_some() {
+                bail!("--api-addr and --vm (or $WEFT_VM) name two ways to weft-viz: leave one out");
+            }
+            return Ok(Self::Direct(address.clone()));
+        }
         let vm = match options.vm.as_deref() {
             Some(name) => Some(VmContext::named(name)?),
             None if on_vm(global, options) => VmContext::only(),
@@ -77,7 +90,7 @@ impl Route {
     fn default_namespace(&self) -> &str {
         match self {
             Self::Cluster { client, .. } => client.default_namespace(),
-            Self::Vm(_) => "default",
+            Self::Vm(_) | Self::Direct(_) => "default",
         }
     }
 }
@@ -145,6 +158,7 @@ impl Viz {
         let host = match &self.route {
             Route::Cluster { .. } => "localhost".to_owned(),
             Route::Vm(context) => request::host_of(&context.web_url)?,
+            Route::Direct(address) => address.clone(),
         };
         sender.ready().await.context("the connection to weft-viz broke off")?;
         let response =
@@ -163,6 +177,12 @@ impl Viz {
                     request::begin(pod.connect(streams).await?).await
                 }
                 Route::Vm(context) => request::begin(dial(&context.name, &context.web_url).await?).await,
+                Route::Direct(address) => {
+                    let stream = TcpStream::connect(address).await;
+                    let stream =
+                        stream.with_context(|| format!("nothing answers at {address} (--api-addr)"))?;
+                    request::begin(stream).await
+                }
             }
         };
         tokio::time::timeout(CONNECT_TIMEOUT, open)

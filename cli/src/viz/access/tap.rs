@@ -40,6 +40,10 @@ impl Viz {
                 let (parts, body) = response.into_parts();
                 (parts.status, body.map_err(|error| anyhow!("{error}")).boxed_unsync())
             }
+            Route::Direct(_) => bail!(
+                "live calls are not at --api-addr: they go through the cluster's API server, which asks whether you \
+                 may see them; leave the option out"
+            ),
             Route::Vm(context) => {
                 let token = context.tap_token()?;
                 let mut sender = begin(dial(&context.name, &context.tap_url).await?).await?;

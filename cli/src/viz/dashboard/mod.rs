@@ -76,6 +76,11 @@ pub(super) async fn dashboard(global: &Global, options: &VizOptions, args: &Dash
             announce(&url, grafana.as_ref(), args)?;
             return Ok(());
         }
+        Route::Direct(address) => {
+            let grafana = grafana(&viz, args).await?;
+            announce(&format!("http://{address}"), grafana.as_ref(), args)?;
+            return Ok(());
+        }
         Route::Cluster { client, streams, viz_namespace } => (client, streams, viz_namespace),
     };
     // Nothing is announced that does not work.

@@ -38,6 +38,7 @@ pub(crate) struct StatInboundArgs {
 
 pub(crate) async fn inbound(global: &Global, options: &VizOptions, args: &StatInboundArgs) -> Result<()> {
     let (window, output) = (args.side.window.window, args.side.output.output);
+    let range = window.to_string();
     let targets = Target::parse_all(&args.side.resources)?;
     let viz = Viz::connect(global, options).await?;
     let found = found(&viz, &targets).await?;
@@ -45,7 +46,7 @@ pub(crate) async fn inbound(global: &Global, options: &VizOptions, args: &StatIn
     let mut source = Source::Prometheus;
     for (at, ResourceRef { namespace, kind, name }) in found.iter().enumerate() {
         let path = format!("/api/resource/{namespace}/{kind}/{name}");
-        let answer = viz.get::<ResourceDetail>(&path, &[("window", window.as_str())]).await?;
+        let answer = viz.get::<ResourceDetail>(&path, &[("window", range.as_str())]).await?;
         if at == 0 {
             notes::about(&answer.meta);
             source = answer.meta.source;
@@ -160,6 +161,7 @@ mod tests {
             authorization: authorization.map(str::to_owned),
             denied_rps,
             http,
+            connections: 0.0,
         };
         ResourceDetail {
             row: row("web", http(120.0, 12.0)),

@@ -44,6 +44,7 @@ type Sent = (ResourceRef, Vec<OutboundRow>);
 
 pub(crate) async fn outbound(global: &Global, options: &VizOptions, args: &StatOutboundArgs) -> Result<()> {
     let (window, output) = (args.side.window.window, args.side.output.output);
+    let range = window.to_string();
     let targets = Target::parse_all(&args.side.resources)?;
     let is_service = |target: &Target| target.kind == Kind::One(ResourceType::Service);
     let (services, senders): (Vec<_>, Vec<_>) = targets.into_iter().partition(is_service);
@@ -55,7 +56,7 @@ pub(crate) async fn outbound(global: &Global, options: &VizOptions, args: &StatO
     let mut source = Source::Prometheus;
     for resource in found(&viz, &senders).await? {
         let query = [
-            ("window", window.as_str()),
+            ("window", range.as_str()),
             ("namespace", &resource.namespace),
             ("type", resource.kind.as_str()),
             ("name", &resource.name),

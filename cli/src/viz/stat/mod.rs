@@ -44,7 +44,8 @@ Examples:
 
 Types: deploy, sts, ds, rs, rc, job, cj, po, svc, ns, and `all`; of policies server, serverauthorization and
 authorizationpolicy.
-Figures are of what was received; with --to or --from, of what the source sent.
+Figures are of what was received; with --to or --from, of what the source sent. READ_BYTES and WRITE_BYTES of -o wide are
+what the resource read from its clients and wrote to them; with --to or --from, what the source read and wrote.
 Resources that are not in the mesh have no figures; --unmeshed lists them too.")]
 pub(crate) struct StatArgs {
     /// TYPE, TYPE/NAME or TYPE NAME; several are possible
@@ -150,8 +151,7 @@ async fn read(
     target: &Target,
     other: Option<&OtherEnd>,
 ) -> Result<(Meta, Vec<StatRow>)> {
-    let mut query =
-        vec![("window", args.window.window.as_str().to_owned()), ("type", target.api_type().to_owned())];
+    let mut query = vec![("window", args.window.window.to_string()), ("type", target.api_type().to_owned())];
     if target.kind == Kind::One(ResourceType::Namespace) {
         query.extend(target.name.clone().map(|name| ("namespace", name)));
     } else {

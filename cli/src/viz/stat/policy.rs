@@ -63,10 +63,11 @@ pub(super) async fn stat(viz: &Viz, args: &StatArgs, targets: &[PolicyTarget]) -
     if args.to.is_some() || args.from.is_some() || args.selector.is_some() {
         bail!("figures of policies are of all clients: leave out --to, --from and -l");
     }
+    let range = args.window.window.to_string();
     let mut all: Vec<PolicyRow> = Vec::new();
     let mut about = None;
     for PolicyTarget { kind, name } in targets {
-        let mut query = vec![("window", args.window.window.as_str()), ("type", kind.as_str())];
+        let mut query = vec![("window", range.as_str()), ("type", kind.as_str())];
         if !args.all_namespaces {
             query.push(("namespace", viz.namespace.as_str()));
         }
@@ -103,7 +104,7 @@ fn listing(viz: &Viz, targets: &[PolicyTarget]) -> String {
     kinds.dedup();
     let plurals: Vec<_> = kinds.into_iter().map(plural).collect();
     match viz.route {
-        Route::Cluster { .. } => format!("`kubectl get {} -A`", plurals.join(",")),
+        Route::Cluster { .. } | Route::Direct(_) => format!("`kubectl get {} -A`", plurals.join(",")),
         Route::Vm(_) => "`grep -r policy.linkerd.io` in the folder of the manifests".to_owned(),
     }
 }
@@ -132,6 +133,8 @@ fn table(rows: &[PolicyRow], namespaces: bool) -> Table {
     if is_server {
         columns.push(("TCP_CONN", Align::Right));
     }
+    let connections = rows.iter().any(|row| row.connections > 0.0);
+    columns.extend(connections.then_some(("CONNECTIONS", Align::Right)));
     let mut table = Table::new(&columns);
     for row in rows {
         let mut cells = Vec::new();
@@ -147,6 +150,7 @@ fn table(rows: &[PolicyRow], namespaces: bool) -> Table {
         if is_server {
             cells.push(row.open_connections.map_or_else(|| NONE.to_owned(), format::count));
         }
+        cells.extend(connections.then(|| format::count_or_none(row.connections)));
         table.row(cells);
     }
     table
@@ -167,6 +171,7 @@ fn json_text(rows: &[PolicyRow]) -> Result<String> {
             "latency_ms_p95": http.and_then(|http| http.latency_ms.p95),
             "latency_ms_p99": http.and_then(|http| http.latency_ms.p99),
             "tcp_open_connections": row.open_connections.map(count),
+            "tcp_connections": count(row.connections),
         })
     };
     Ok(format!("{}\n", serde_json::to_string_pretty(&rows.iter().map(row).collect::<Vec<_>>())?))
@@ -214,6 +219,7 @@ mod tests {
             denied_rps: server.is_none().then_some(0.5),
             http: Some(HttpStats::of(60.0, 6.0, 60.0, latency)),
             open_connections: server.is_none().then_some(3.0),
+            connections: 0.0,
         };
         assert_eq!(
             table(&[row(PolicyType::Server, "voting-grpc", None)], false).render(),
@@ -227,6 +233,15 @@ voting-grpc         0.5rps    90.00%   1.0rps           1ms           2ms       
             "\
 NAMESPACE   NAME   SERVER        UNAUTHORIZED   SUCCESS      RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99
 emojivoto   web    voting-grpc              -    90.00%   1.0rps           1ms           2ms           2ms
+"
+        );
+        let mut opaque = row(PolicyType::AuthorizationPolicy, "web", Some("redis"));
+        (opaque.http, opaque.connections) = (None, 12.0);
+        assert_eq!(
+            table(&[opaque], false).render(),
+            "\
+NAME   SERVER   UNAUTHORIZED   SUCCESS   RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99   CONNECTIONS
+web    redis               -         -     -             -             -             -            12
 "
         );
     }

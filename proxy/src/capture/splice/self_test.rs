@@ -17,7 +17,7 @@ use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 use weft_common::{SpliceRedirect, Workload};
 
-use super::{InstalledRedirect, State};
+use super::{InstalledRedirect, Splice, State};
 use crate::capture::{Capture, sys};
 
 const BYTES: usize = 4000;
@@ -41,70 +41,54 @@ pub(in crate::capture) fn run_once(capture: &Capture) {
 }
 
 fn self_test(capture: &Capture) -> Result<(), String> {
-    let step = |what: &'static str| {
-        move |error: std::io::Error| format!("the self-test of splicing: {what}: {error}")
-    };
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| step("a network namespace")(error.into()))?;
-    sys::loopback_up().map_err(step("its loopback"))?;
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).map_err(step("a socket"))?;
-    let netns = sys::netns_cookie(&socket).map_err(step("the namespace's cookie"))?;
-    let known = |result: Result<(), crate::capture::CaptureError>| result.map_err(|error| error.to_string());
-    known(capture.maps.lock().set_workload(netns, Workload::default()))?;
-    let result = exchange(capture, socket);
-    known(capture.maps.lock().forget(netns, &[]))?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| failed("a network namespace")(error.into()))?;
+    sys::loopback_up().map_err(failed("its loopback"))?;
+    let source = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).map_err(failed("a socket"))?;
+    let netns = sys::netns_cookie(&source).map_err(failed("the namespace's cookie"))?;
+    capture.maps.lock().set_workload(netns, Workload::default()).map_err(text)?;
+    let result = TestConnection::open(capture, source).and_then(|mut connection| {
+        connection.moves_every_byte()?;
+        connection.sees_a_sleeping_reader()
+    });
+    capture.maps.lock().forget(netns, &[]).map_err(text)?;
     result
 }
 
-/// The accepted socket sends, `source` receives.
-fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
-    let step = |what: &'static str| {
-        move |error: std::io::Error| format!("the self-test of splicing: {what}: {error}")
-    };
-    let splice = &capture.splice;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(step("listening"))?;
-    let addr = listener.local_addr().map_err(step("listening"))?;
-    capture.stand_for(&source, addr, true).map_err(|error| error.to_string())?;
-    source.connect(&addr.into()).map_err(step("connecting"))?;
-    let cookie = sys::socket_cookie(&source).map_err(step("a cookie"))?;
-    let (mut application, _) = listener.accept().map_err(step("accepting"))?;
-    let pair =
-        splice.pair(cookie).ok_or("the self-test of splicing: the kernel side did not see the connection")?;
-    splice.join(source.as_fd(), cookie).map_err(|error| error.to_string())?;
-    let to_source = SpliceRedirect {
-        sender: pair.app,
-        sender_sock: pair.app_sock,
-        target: cookie,
-        target_sock: pair.proxy_sock,
-        feeder: pair.app,
-        feeder_sock: pair.app_sock,
-        may_sleep: 1,
-        ..SpliceRedirect::default()
-    };
-    let back = SpliceRedirect {
-        sender: cookie,
-        sender_sock: pair.proxy_sock,
-        target: pair.app,
-        target_sock: pair.app_sock,
-        feeder: cookie,
-        feeder_sock: pair.proxy_sock,
-        may_sleep: 1,
-        ..SpliceRedirect::default()
-    };
-    let spliced = |check: &mut dyn FnMut(InstalledRedirect) -> Result<(), String>| {
-        let routed = splice.begin([to_source, back], [0; 2]).map_err(|error| error.to_string())?;
-        let result = check(routed[0]);
-        for routed in routed {
-            splice.end(routed);
-        }
-        result
-    };
-    let mut source = TcpStream::from(OwnedFd::from(source));
-    source.set_read_timeout(Some(TIMEOUT)).map_err(step("a time limit"))?;
-    let sent: Vec<u8> = (0..BYTES).map(|i| i as u8).collect();
-    spliced(&mut |routed| {
-        application.write_all(&sent).map_err(step("sending"))?;
-        let queued = sys::receive_queue(&source).map_err(step("the queue's length"))?;
-        let moved = splice.moved(routed);
+/// A connection within the namespace of the test: `application`, the accepted socket, sends, and `source` receives.
+struct TestConnection<'a> {
+    splice: &'a Splice,
+    application: TcpStream,
+    source: TcpStream,
+    redirects: [SpliceRedirect; 2],
+}
+
+impl<'a> TestConnection<'a> {
+    fn open(capture: &'a Capture, source: Socket) -> Result<Self, String> {
+        let splice = &capture.splice;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listening"))?;
+        let addr = listener.local_addr().map_err(failed("listening"))?;
+        capture.stand_for(&source, addr, true).map_err(text)?;
+        source.connect(&addr.into()).map_err(failed("connecting"))?;
+        let cookie = sys::socket_cookie(&source).map_err(failed("a cookie"))?;
+        let (application, _) = listener.accept().map_err(failed("accepting"))?;
+        let pair = splice
+            .pair(cookie)
+            .ok_or("the self-test of splicing: the kernel side did not see the connection")?;
+        splice.join(source.as_fd(), cookie).map_err(text)?;
+        let source = TcpStream::from(OwnedFd::from(source));
+        source.set_read_timeout(Some(TIMEOUT)).map_err(failed("a time limit"))?;
+        let (source_end, application_end) = ((cookie, pair.proxy_sock), (pair.app, pair.app_sock));
+        let redirects = [redirect(application_end, source_end), redirect(source_end, application_end)];
+        Ok(Self { splice, application, source, redirects })
+    }
+
+    /// Every byte is put into the reader's queue, in order, and the kernel counts it there.
+    fn moves_every_byte(&mut self) -> Result<(), String> {
+        let sent: Vec<u8> = (0..BYTES).map(|i| i as u8).collect();
+        let spliced = Spliced::begin(self.splice, self.redirects)?;
+        self.application.write_all(&sent).map_err(failed("sending"))?;
+        let queued = sys::receive_queue(&self.source).map_err(failed("the queue's length"))?;
+        let moved = spliced.moved();
         if moved != Some(BYTES as u64) {
             let moved = moved.unwrap_or(0);
             return Err(format!("the self-test of splicing: {moved} of {BYTES} bytes were moved"));
@@ -115,28 +99,79 @@ fn exchange(capture: &Capture, source: Socket) -> Result<(), String> {
             ));
         }
         let mut got = vec![0; BYTES];
-        source.read_exact(&mut got).map_err(step("receiving"))?;
+        self.source.read_exact(&mut got).map_err(failed("receiving"))?;
         if got == sent { Ok(()) } else { Err("the self-test of splicing: bytes arrived damaged".to_owned()) }
-    })?;
-    // Of these routes the program does not know that the sleeper waits for what is put into the queue, too.
-    spliced(&mut |routed| {
-        let source = &source;
+    }
+
+    /// A reader that sleeps gets its byte over TCP: the program cannot know whether it waits for what is put into the
+    /// queue, too.
+    fn sees_a_sleeping_reader(&mut self) -> Result<(), String> {
+        let spliced = Spliced::begin(self.splice, self.redirects)?;
+        let mut source = &self.source;
         std::thread::scope(|scope| {
             let (report, asleep) = mpsc::channel();
             let reader = scope.spawn(move || {
                 let _ = report.send(File::open("/proc/thread-self/stat"));
-                (&*source).read_exact(&mut [0])
+                source.read_exact(&mut [0])
             });
             let seen = asleep.recv().map_err(std::io::Error::other).flatten().and_then(until_asleep);
-            let sent = application.write_all(&sent[..1]);
+            let sent = self.application.write_all(&[0]);
             let read = reader.join().unwrap_or_else(|_| Err(std::io::Error::other("the reader panicked")));
-            seen.and(sent).and(read).map_err(step("a reader that sleeps"))?;
-            match splice.moved(routed) {
-                Some(0) => Ok(()),
-                _ => Err("the self-test of splicing: a reader that sleeps was not seen".to_owned()),
-            }
-        })
-    })
+            seen.and(sent).and(read).map_err(failed("a reader that sleeps"))
+        })?;
+        match spliced.moved() {
+            Some(0) => Ok(()),
+            _ => Err("the self-test of splicing: a reader that sleeps was not seen".to_owned()),
+        }
+    }
+}
+
+/// Both ways of the connection, spliced until this is dropped.
+struct Spliced<'a> {
+    splice: &'a Splice,
+    to_source: InstalledRedirect,
+    back: InstalledRedirect,
+}
+
+impl<'a> Spliced<'a> {
+    fn begin(splice: &'a Splice, redirects: [SpliceRedirect; 2]) -> Result<Self, String> {
+        let [to_source, back] = splice.begin(redirects, [0; 2]).map_err(text)?;
+        Ok(Self { splice, to_source, back })
+    }
+
+    /// How many bytes were put into the source's queue.
+    fn moved(&self) -> Option<u64> {
+        self.splice.moved(self.to_source)
+    }
+}
+
+impl Drop for Spliced<'_> {
+    fn drop(&mut self) {
+        self.splice.end(self.to_source);
+        self.splice.end(self.back);
+    }
+}
+
+/// The way from one end to the other, each a cookie and the address of the kernel's socket.
+fn redirect((sender, sender_sock): (u64, u64), (target, target_sock): (u64, u64)) -> SpliceRedirect {
+    SpliceRedirect {
+        sender,
+        sender_sock,
+        target,
+        target_sock,
+        feeder: sender,
+        feeder_sock: sender_sock,
+        may_sleep: 1,
+        ..SpliceRedirect::default()
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("the self-test of splicing: {what}: {error}")
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// Waits until the task whose status this is sleeps.

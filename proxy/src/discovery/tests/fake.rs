@@ -19,6 +19,12 @@ use weft_api::linkerd::{
         update,
     },
     net::TcpAddress,
+    outbound::{
+        OutboundPolicy, ProxyProtocol, TrafficSpec,
+        outbound_policies_server::{OutboundPolicies, OutboundPoliciesServer},
+        proxy_protocol::Kind,
+        traffic_spec::Target,
+    },
 };
 
 /// Runs until it is dropped, which breaks every connection to it.
@@ -35,6 +41,7 @@ struct Service(Arc<Mutex<State>>);
 struct State {
     profiles: Method<DestinationProfile>,
     endpoints: Method<Update>,
+    policies: Method<OutboundPolicy>,
     calls: Vec<String>,
     context_token: String,
 }
@@ -62,7 +69,9 @@ impl Fake {
         let listener = std::net::TcpListener::from(socket);
         let addr = listener.local_addr().unwrap();
         let service = Service::default();
-        let server = tonic::transport::Server::builder().add_service(DestinationServer::new(service.clone()));
+        let server = tonic::transport::Server::builder()
+            .add_service(DestinationServer::new(service.clone()))
+            .add_service(OutboundPoliciesServer::new(service.clone()));
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
@@ -81,6 +90,21 @@ impl Fake {
 
     pub(super) fn endpoints(&self, path: &str, answer: Result<Update, Status>) {
         self.state(|state| state.endpoints.answer(path, answer));
+    }
+
+    /// Without it, this control plane does not know declared protocols.
+    pub(super) fn policy(&self, path: &str, answer: Result<OutboundPolicy, Status>) {
+        self.state(|state| state.policies.answer(path, answer));
+    }
+
+    pub(super) async fn send_policy(&self, message: OutboundPolicy) {
+        for sender in self.state(|state| state.policies.senders()) {
+            sender.send(Ok(message.clone())).await.unwrap();
+        }
+    }
+
+    pub(super) fn policy_calls(&self) -> usize {
+        self.state(|state| state.policies.calls)
     }
 
     /// Sends another message on all open streams.
@@ -153,6 +177,30 @@ impl Destination for Service {
     }
 }
 
+#[tonic::async_trait]
+impl OutboundPolicies for Service {
+    type WatchStream = Messages<OutboundPolicy>;
+
+    async fn get(&self, _: Request<TrafficSpec>) -> Result<Response<OutboundPolicy>, Status> {
+        Err(Status::unimplemented("proxies watch"))
+    }
+
+    async fn watch(&self, request: Request<TrafficSpec>) -> Result<Response<Self::WatchStream>, Status> {
+        let TrafficSpec { source_workload, target: Some(Target::Addr(address)) } = request.into_inner()
+        else {
+            return Err(Status::invalid_argument("no address"));
+        };
+        assert_eq!(source_workload, "", "all pods of the node share the answer");
+        let path = SocketAddr::try_from(address).unwrap().to_string();
+        let mut state = self.0.lock().unwrap();
+        if !state.policies.answers.contains_key(&path) {
+            state.policies.calls += 1;
+            return Err(Status::unimplemented("unknown service io.linkerd.proxy.outbound.OutboundPolicies"));
+        }
+        state.policies.call(&path)
+    }
+}
+
 impl<T: Clone + Send + 'static> Method<T> {
     fn call(&mut self, path: &str) -> Result<Response<Messages<T>>, Status> {
         self.calls += 1;
@@ -184,6 +232,10 @@ impl<T> Default for Method<T> {
     fn default() -> Self {
         Self { answers: HashMap::new(), open: Vec::new(), calls: 0 }
     }
+}
+
+pub(super) fn outbound_policy(kind: Kind) -> OutboundPolicy {
+    OutboundPolicy { protocol: Some(ProxyProtocol { kind: Some(kind) }), metadata: None }
 }
 
 pub(super) fn service_profile(name: &str) -> DestinationProfile {

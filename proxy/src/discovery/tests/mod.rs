@@ -9,11 +9,14 @@ use std::{
 };
 
 use tonic::{Code, Status};
-use weft_api::linkerd::destination::{DestinationProfile, NoEndpoints, TlsIdentity, Update, update};
+use weft_api::linkerd::{
+    destination::{DestinationProfile, NoEndpoints, TlsIdentity, Update, update},
+    outbound::proxy_protocol::Kind,
+};
 
-use self::fake::{Fake, add, endpoint_profile, remove, service_profile};
+use self::fake::{Fake, add, endpoint_profile, outbound_policy, remove, service_profile};
 use super::*;
-use crate::{balance::Balancer, metrics::Metrics};
+use crate::{balance::Balancer, metrics::Metrics, policy::DeclaredProtocol};
 
 static SOURCE: LazyLock<SourceRef> =
     LazyLock::new(|| SourceRef { namespace: "demo".into(), pod: "client".into() });
@@ -104,6 +107,73 @@ async fn a_service_is_looked_up_once_and_followed() {
         _ => false,
     };
     until("it is opaque, with the same balancer", opaque).await;
+}
+
+fn declared(destination: &Destination) -> DeclaredProtocol {
+    match destination {
+        Destination::Service { declared, .. } => *declared,
+        other => panic!("not a service: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_first_connection_to_a_service_knows_its_declared_protocol_and_later_ones_its_changes() {
+    let fake = Fake::start();
+    web(&fake);
+    fake.policy("10.96.0.7:80", Ok(outbound_policy(Kind::Http1(Default::default()))));
+    let discovery = discovery(fake.addr(), short_timeouts());
+    let first = discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
+    assert_eq!(declared(&first), DeclaredProtocol::Http1);
+    for (kind, expected) in [
+        (Kind::Http2(Default::default()), DeclaredProtocol::Http2),
+        (Kind::Detect(Default::default()), DeclaredProtocol::Detect),
+        (Kind::Grpc(Default::default()), DeclaredProtocol::Grpc),
+        // The profile says whether the port is opaque.
+        (Kind::Opaque(Default::default()), DeclaredProtocol::Detect),
+    ] {
+        fake.send_policy(outbound_policy(kind)).await;
+        let known = || discovery.known(addr("10.96.0.7:80")).unwrap();
+        until("the change is seen", || declared(&known()) == expected).await;
+        assert!(Arc::ptr_eq(balancer(&first), balancer(&known())), "its endpoints stay as they are");
+    }
+    assert_eq!((fake.policy_calls(), fake.get_calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_cannot_tell_declared_protocols_keeps_no_connection_waiting() {
+    let fake = Fake::start();
+    let services = [
+        ("10.96.0.1:80", Some(Err(Status::not_found("gone")))),
+        ("10.96.0.2:80", Some(Err(Status::internal("broken")))),
+        ("10.96.0.3:80", None),
+    ];
+    for (path, policy) in &services {
+        fake.profile(path, Ok(service_profile("web.demo.svc.cluster.local")));
+        policy.iter().for_each(|policy| fake.policy(path, policy.clone()));
+    }
+    fake.endpoints("web.demo.svc.cluster.local:80", Ok(add(&["10.0.0.1:8080"])));
+    let discovery = discovery(fake.addr(), short_timeouts());
+    for (path, _) in &services {
+        let found = discovery.resolve(addr(path), &SOURCE).await.unwrap();
+        assert_eq!(declared(&found), DeclaredProtocol::Detect, "{path}");
+    }
+    // It is asked again.
+    fake.policy("10.96.0.1:80", Ok(outbound_policy(Kind::Http1(Default::default()))));
+    let known = || discovery.known(addr("10.96.0.1:80")).unwrap();
+    until("the answer has come", || declared(&known()) == DeclaredProtocol::Http1).await;
+}
+
+#[tokio::test]
+async fn a_declared_protocol_stays_while_the_control_plane_is_away() {
+    let fake = Fake::start();
+    web(&fake);
+    fake.policy("10.96.0.7:80", Ok(outbound_policy(Kind::Http2(Default::default()))));
+    let discovery = discovery(fake.addr(), short_timeouts());
+    discovery.resolve(addr("10.96.0.7:80"), &SOURCE).await.unwrap();
+    drop(fake);
+    until("the failure is seen", || discovery.control.is_away()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(declared(&discovery.known(addr("10.96.0.7:80")).unwrap()), DeclaredProtocol::Http2);
 }
 
 #[tokio::test]

@@ -46,6 +46,41 @@ fn leading(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
+/// How much of a head is looked at by [`check_start`].
+pub(super) const START: usize = 256;
+
+/// Checks the start of a head that may not be complete. Bytes of another protocol are refused at once: its client may wait
+/// for an answer, and would never complete a head.
+///
+/// # Errors
+/// What is wrong with the request line.
+pub(super) fn check_start(bytes: &[u8]) -> Result<(), &'static str> {
+    let bytes = &bytes[..bytes.len().min(START)];
+    let start = match leading(bytes) {
+        0 => 0,
+        2 if bytes.starts_with(b"\r\n") => 2,
+        // Of empty lines, the complete head decides.
+        _ => return Ok(()),
+    };
+    let line = &bytes[start..];
+    let method = line.iter().take_while(|byte| is_token(**byte)).count();
+    match line.get(method) {
+        None => return Ok(()),
+        Some(b' ' | b'\r' | b'\n') if method > 0 => {}
+        Some(_) => return Err("an invalid method"),
+    }
+    let end = line.iter().position(|byte| *byte == b'\n');
+    let text = &line[..end.unwrap_or(line.len())];
+    if text.iter().any(|byte| byte.is_ascii_control() && *byte != b'\r') {
+        return Err("an invalid request target");
+    }
+    if end.is_some() {
+        let line = (Lines { head: bytes, at: start }).next().ok_or("no request line")??;
+        check_request_line(&bytes[line])?;
+    }
+    Ok(())
+}
+
 /// Checks a complete head.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Two implementations that disagree about where a request ends let a client smuggle requests past a policy. So what
 //! RFC 9112 does not allow is refused, also where hyper would be lenient: lines that end with LF alone, repeated lengths,
-//! chunk sizes with junk. A head is passed on when it is complete. `Expect: 100-continue` is hidden from hyper, which
+//! chunk sizes with junk. A head is passed on when it is complete, and refused as soon as its first line is wrong. `Expect: 100-continue` is hidden from hyper, which
 //! would answer it itself; `super::interim` passes on the application's own answer.
 
 mod chunks;
@@ -148,12 +148,11 @@ impl Guard {
             let rest = &mut bytes[at..];
             match &mut self.state {
                 State::Head => {
-                    let Some(length) = head::end(rest, std::mem::take(&mut searched)) else {
-                        return Ok(if rest.len() > self.max_head {
-                            (at, Some("a request head that is too large"))
-                        } else {
-                            (at, None)
-                        });
+                    let known = std::mem::take(&mut searched);
+                    let Some(length) = head::end(rest, known) else {
+                        let too_large = "a request head that is too large";
+                        let wrong = if known < head::START { head::check_start(rest).err() } else { None };
+                        return Ok((at, wrong.or((rest.len() > self.max_head).then_some(too_large))));
                     };
                     match head::check(&rest[..length]) {
                         Ok(Head { follows, expect }) => {
@@ -163,7 +162,8 @@ impl Guard {
                             self.state = State::after(follows);
                             at += length;
                         }
-                        Err(why) => return Ok((at, Some(why))),
+                        // The reason must not depend on how the bytes arrive.
+                        Err(why) => return Ok((at, Some(head::check_start(rest).err().unwrap_or(why)))),
                     }
                 }
                 State::Body(left) => {

@@ -41,6 +41,31 @@ fn a_head_passes_only_when_it_is_complete() {
 }
 
 #[test]
+fn another_protocol_is_refused_before_its_head_is_complete() {
+    for bytes in [
+        &b"\x16\x03\x01\x02\0\x01\0"[..],
+        b"\0\0\0\x04PING",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"PING\r\n",
+        b"EHLO mail.example\r\n",
+        b"GET /\r\n",
+        b"GET /\0",
+        b"PRI * HTTP/2.0\r\n",
+        b"\r\n{}",
+        b" ",
+    ] {
+        for step in [1, 5, bytes.len()] {
+            let (read, refused) = pass(bytes, step).unwrap();
+            assert!(refused.is_some() && read == b"REFUSED\r\n\r\n", "{bytes:?} by {step}: {refused:?}");
+        }
+    }
+    for start in ["G", "GET ", "GET /x HTTP/1.1", "GET / HTTP/1.1\r\n", "\r", "\r\n", "\r\nGET", "frobnicate"]
+    {
+        assert_eq!(pass(start.as_bytes(), 1).unwrap(), (Vec::new(), None), "{start:?}");
+    }
+}
+
+#[test]
 fn an_expectation_is_hidden() {
     let request = b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\nx";
     for step in [1, 7, request.len()] {

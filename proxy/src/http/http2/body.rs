@@ -48,7 +48,7 @@ impl Http2Body {
                     self.release_upload();
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
-                Some(Err(error)) => return Poll::Ready(failed(error)),
+                Some(Err(error)) => return Poll::Ready(self.failed(error)),
                 None => self.data_done = true,
             }
         }
@@ -57,8 +57,15 @@ impl Http2Body {
                 self.upload.take().into_iter().for_each(Detached::release);
                 trailers.map(|trailers| Ok(Frame::trailers(trailers)))
             }
-            Err(error) => failed(error),
+            Err(error) => self.failed(error),
         })
+    }
+
+    fn failed<T>(&self, error: h2::Error) -> Option<Result<T, Broken>> {
+        // A server that does not want the rest of a request resets the stream so after its answer (RFC 9113, section
+        // 8.1). An answer of which something is missing is none.
+        let is_end = error.reason() == Some(Reason::NO_ERROR) && self.left.is_none_or(|left| left == 0);
+        (!is_end).then(|| Err(error.into()))
     }
 
     pub(in crate::http) fn is_end_stream(&self) -> bool {
@@ -79,7 +86,50 @@ impl Http2Body {
     }
 }
 
-fn failed<T>(error: h2::Error) -> Option<Result<T, Broken>> {
-    // A server that does not want the rest of a request resets the stream so after its answer (RFC 9113, section 8.1).
-    (error.reason() != Some(Reason::NO_ERROR)).then(|| Err(error.into()))
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use http::{Request, Response};
+
+    use super::*;
+
+    /// What is read of a response with five bytes, after which the server resets the stream with NO_ERROR.
+    async fn read(length: Option<u64>) -> (Vec<u8>, bool) {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let mut response = Response::new(());
+            if let Some(length) = length {
+                response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            }
+            let mut stream = respond.send_response(response, false).unwrap();
+            stream.send_data(Bytes::from_static(b"bytes"), false).unwrap();
+            // A reset takes back what has not been written.
+            let _ = tokio::time::timeout(Duration::from_millis(50), connection.accept()).await;
+            stream.send_reset(Reason::NO_ERROR);
+            let _ = connection.accept().await;
+        });
+        let (mut sender, connection) = h2::client::handshake(near).await.unwrap();
+        tokio::spawn(connection);
+        let (response, _upload) = sender.send_request(Request::new(()), false).unwrap();
+        let (head, stream) = response.await.unwrap().into_parts();
+        let mut body = Http2Body::new(stream, &head.headers, None);
+        let mut all = Vec::new();
+        loop {
+            match poll_fn(|cx| body.poll_frame(cx)).await {
+                Some(Ok(frame)) => all.extend_from_slice(&frame.into_data().unwrap()),
+                Some(Err(_)) => return (all, false),
+                None => return (all, true),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_complete_ends_in_order_and_one_that_is_cut_does_not() {
+        assert_eq!(read(Some(5)).await, (b"bytes".to_vec(), true));
+        assert!(!read(Some(6)).await.1, "a byte is missing");
+        assert!(read(None).await.1, "nobody can tell");
+    }
 }

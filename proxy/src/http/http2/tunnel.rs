@@ -37,8 +37,9 @@ impl AsyncRead for Http2Tunnel {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(data)) => self.unread = data,
                 Some(Err(error)) => {
+                    // CANCEL is what a tunnel that broke is reset with: no end of what the other side had to say.
                     return Poll::Ready(match error.reason() {
-                        Some(Reason::NO_ERROR | Reason::CANCEL) => Ok(()),
+                        Some(Reason::NO_ERROR) => Ok(()),
                         _ => Err(io::Error::other(error)),
                     });
                 }

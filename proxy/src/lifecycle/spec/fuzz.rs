@@ -56,7 +56,7 @@ fn any_workload_is_understood_or_a_clear_error() {
                 }
                 prop_assert_eq!(spec.config.fail_open, message.fail_mode() == api::FailMode::Open);
             }
-            Err(error) => prop_assert!(!error.field.is_empty() && !error.reason.is_empty()),
+            Err(error) => prop_assert!(!error.mistake.field.is_empty() && !error.mistake.reason.is_empty()),
         }
         Ok(())
     });

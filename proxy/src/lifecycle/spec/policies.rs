@@ -1,10 +1,11 @@
 //! Converts the inbound policies, authorizations and health checks of a workload, and says what is wrong with them.
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use weft_api::node::{self as api, authorization::Client};
 
+use super::Mistake;
 use crate::{
     metrics::AuthorizationLabels,
     policy::{
@@ -12,13 +13,6 @@ use crate::{
         PortSettings, Probe,
     },
 };
-
-/// A part of the message that cannot be understood.
-pub(super) struct Mistake {
-    pub(super) field: &'static str,
-    pub(super) value: Box<dyn Debug>,
-    pub(super) reason: &'static str,
-}
 
 /// The policies of all ports of a workload.
 ///
@@ -33,9 +27,9 @@ pub(super) fn of(workload: &api::Workload) -> Result<Policies, Mistake> {
 
 fn port(port: &api::PortPolicy) -> Result<(u16, PortSettings), Mistake> {
     let field = "port_policies";
-    let number = port_number(port.port).ok_or_else(|| mistake(field, port, "not a port"))?;
+    let number = port_number(port.port).ok_or_else(|| Mistake::new(field, port, "not a port"))?;
     let protocol =
-        declared_protocol(port.protocol).ok_or_else(|| mistake(field, port, "no such protocol"))?;
+        declared_protocol(port.protocol).ok_or_else(|| Mistake::new(field, port, "no such protocol"))?;
     let settings = PortSettings {
         policy: policy("port_policies.policy", port.policy)?,
         server: port.server.clone(),
@@ -48,13 +42,13 @@ fn port(port: &api::PortPolicy) -> Result<(u16, PortSettings), Mistake> {
 fn authorization(authorization: &api::Authorization) -> Result<ClientAuthorization, Mistake> {
     let field = "port_policies.authorizations";
     if authorization.kind.is_empty() || authorization.name.is_empty() {
-        return Err(mistake(field, authorization, "an authorization has a kind and a name"));
+        return Err(Mistake::new(field, authorization, "an authorization has a kind and a name"));
     }
     let clients = match &authorization.client {
         Some(Client::Unauthenticated(_)) => Clients::Unauthenticated,
         Some(Client::Authenticated(_)) => Clients::Authenticated,
         Some(Client::Identities(identities)) => Clients::Identities(named(identities)?),
-        None => return Err(mistake(field, authorization, "it does not say which clients it lets in")),
+        None => return Err(Mistake::new(field, authorization, "it does not say which clients it lets in")),
     };
     Ok(ClientAuthorization {
         labels: Arc::new(AuthorizationLabels {
@@ -70,19 +64,20 @@ fn authorization(authorization: &api::Authorization) -> Result<ClientAuthorizati
 fn named(identities: &api::Identities) -> Result<Identities, Mistake> {
     if let Some(name) = identities.names.iter().find(|name| name.is_empty()) {
         let field = "port_policies.authorizations.identities.names";
-        return Err(mistake(field, name, "an identity is not empty"));
+        return Err(Mistake::new(field, name, "an identity is not empty"));
     }
     // Without the dot, other names would have the same end; the dot alone is the end of none.
     let is_suffix = |suffix: &str| suffix.len() > 1 && suffix.starts_with('.');
     if let Some(suffix) = identities.suffixes.iter().find(|suffix| !is_suffix(suffix)) {
         let field = "port_policies.authorizations.identities.suffixes";
-        return Err(mistake(field, suffix, "the end of an identity begins with a dot"));
+        return Err(Mistake::new(field, suffix, "the end of an identity begins with a dot"));
     }
     Ok(Identities::new(identities.names.iter().cloned(), identities.suffixes.iter().cloned()))
 }
 
 fn network(network: &api::Network) -> Result<Network, Mistake> {
-    let cidr = |field, text: &String| text.parse::<IpNet>().map_err(|_| mistake(field, text, "not a CIDR"));
+    let cidr =
+        |field, text: &String| text.parse::<IpNet>().map_err(|_| Mistake::new(field, text, "not a CIDR"));
     let except =
         network.except.iter().map(|except| cidr("port_policies.authorizations.networks.except", except));
     Ok(Network {
@@ -93,7 +88,7 @@ fn network(network: &api::Network) -> Result<Network, Mistake> {
 
 /// `None`: a check of the TCP port, which sends nothing that could be authorized.
 fn probe(probe: &api::Probe) -> Result<Option<Probe>, Mistake> {
-    let port = port_number(probe.port).ok_or_else(|| mistake("probes", probe, "not a port"))?;
+    let port = port_number(probe.port).ok_or_else(|| Mistake::new("probes", probe, "not a port"))?;
     let is_request = !probe.path.is_empty();
     Ok(is_request.then(|| Probe { port, path: probe.path.clone(), tls: probe.tls }))
 }
@@ -105,7 +100,7 @@ fn port_number(number: u32) -> Option<u16> {
 fn policy(field: &'static str, number: i32) -> Result<InboundPolicy, Mistake> {
     let policy = match api::InboundPolicy::try_from(number) {
         Err(_) | Ok(api::InboundPolicy::Unspecified) => {
-            return Err(mistake(field, &number, "no such policy"));
+            return Err(Mistake::new(field, &number, "no such policy"));
         }
         Ok(api::InboundPolicy::AllUnauthenticated) => InboundPolicy::AllUnauthenticated,
         Ok(api::InboundPolicy::AllAuthenticated) => InboundPolicy::AllAuthenticated,
@@ -126,8 +121,4 @@ fn declared_protocol(number: i32) -> Option<DeclaredProtocol> {
         api::Protocol::Grpc => DeclaredProtocol::Grpc,
         api::Protocol::Tls => DeclaredProtocol::Tls,
     })
-}
-
-fn mistake<T: Debug + Clone + 'static>(field: &'static str, value: &T, reason: &'static str) -> Mistake {
-    Mistake { field, value: Box::new(value.clone()), reason }
 }

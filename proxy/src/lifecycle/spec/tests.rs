@@ -47,7 +47,7 @@ fn everything_is_understood() {
         assert_eq!(decision, Decision::Deny(reason), "{port}");
     }
     assert_eq!(spec.config.outbound_connect_timeout, Duration::from_millis(250));
-    assert_eq!(spec.config.inbound_connect_timeout, super::INBOUND_CONNECT_TIMEOUT);
+    assert_eq!(spec.config.inbound_connect_timeout, super::message::INBOUND_CONNECT_TIMEOUT);
     assert_eq!(spec.kernel.skip_inbound[0].end, 4568);
     assert_eq!(spec.config.access_log, Some(AccessLogFormat::Json));
     assert!(spec.config.outbound_detect_timeout_disabled && !spec.config.inbound_detect_timeout_disabled);

@@ -47,6 +47,8 @@ struct Labels {
 #[derive(Debug)]
 struct Counts {
     results: [AtomicU64; 5],
+    /// Connections that were not detected because a service declares HTTP/1, or HTTP/2.
+    declared: [AtomicU64; 2],
     duration: Histogram,
 }
 
@@ -81,17 +83,29 @@ impl Detections {
             }
         }
     }
+
+    pub(crate) fn declared(&self, workload: &Arc<WorkloadLabels>, is_http2: bool) {
+        let labels = Labels { direction: Direction::Outbound, workload: workload.clone() };
+        if let Some(counts) = self.0.get(&labels) {
+            counts.declared[usize::from(is_http2)].fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        Self { results: Default::default(), duration: Histogram::new(&DETECTION) }
+        Self {
+            results: Default::default(),
+            declared: Default::default(),
+            duration: Histogram::new(&DETECTION),
+        }
     }
 }
 
 impl Series for Counts {
     fn fingerprint(&self) -> u64 {
-        self.duration.count()
+        let declared = self.declared.iter().map(|count| count.load(Ordering::Relaxed));
+        self.duration.count() + declared.sum::<u64>()
     }
 }
 
@@ -141,7 +155,7 @@ impl Collector for Detections {
                 }
             }
             let mut family = describe(&mut encoder, duration, DURATION, MetricType::Histogram)?;
-            for (labels, counts) in of_direction() {
+            for (labels, counts) in of_direction().filter(|(_, counts)| counts.duration.count() > 0) {
                 counts.duration.encode(family.encode_family(&WithResult(labels, None))?)?;
             }
         }
@@ -156,9 +170,10 @@ impl Collector for Detections {
                     .sum::<u64>()
             };
             let opaque = count(DetectionResult::NotHttp) + count(DetectionResult::ReadTimeout);
+            let [http1, http2] = [0, 1].map(|at| counts.declared[at].load(Ordering::Relaxed));
             for (protocol, count) in [
-                ("http/1", count(DetectionResult::Http1)),
-                ("http/2", count(DetectionResult::Http2)),
+                ("http/1", count(DetectionResult::Http1) + http1),
+                ("http/2", count(DetectionResult::Http2) + http2),
                 ("opaq", opaque),
             ] {
                 if count > 0 {
@@ -182,6 +197,7 @@ impl EncodeLabelSet for WithProtocol<'_> {
     }
 }
 
-const PROTOCOLS: &str = "Outbound connections whose protocol was detected, by protocol.";
+const PROTOCOLS: &str =
+    "Outbound connections whose protocol was detected, or declared by the service, by protocol.";
 const DETECTED: &str = "Results of HTTP detection on accepted connections.";
 const DURATION: &str = "Time that HTTP detection took.";

@@ -1,4 +1,4 @@
-//! Byte streams arrive unchanged, and every kind of end is recognised.
+//! Byte streams arrive unchanged, and every kind of end is recognized.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 

@@ -2,7 +2,7 @@
 
 use crate::api::{
     App, Ask,
-    warnings::{is_too_short, known, words},
+    warnings::{is_too_short, words},
 };
 
 /// The seconds that are compared with the hour before.
@@ -12,7 +12,7 @@ pub(super) const HOUR: u64 = 3600;
 /// The seconds of the hour before the last minute of which there are figures.
 pub(super) async fn seconds_before(app: &App, ask: &Ask) -> f64 {
     let (all, interval) = (HOUR + WINDOW, app.settings.scrape_interval.as_secs_f64());
-    match known(ask, all).await {
+    match ask.figures.known_seconds(ask.at, all, interval).await {
         Some(known) if is_too_short(known, all as f64, interval) => (known - WINDOW as f64).max(0.0),
         _ => HOUR as f64,
     }

@@ -32,7 +32,7 @@ const SLOWER_MS: f64 = 10.0;
 pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> {
     let by = [ask.grouping(Side::Own, Level::Workload)];
     let flow = Flow::inbound(Vec::new());
-    let (now, before) = (Span::new(ask.at, WINDOW), Span { at: ask.at, seconds: HOUR, offset: WINDOW });
+    let (now, before) = (Span::new(ask.at, WINDOW), Span::new(ask.at, HOUR).before(WINDOW));
     let (counts, counts_before, p99, p99_before) = futures::try_join!(
         ask.figures.counts(now, &flow, &by),
         ask.figures.counts(before, &flow, &by),
@@ -50,7 +50,7 @@ pub(super) async fn rates_and_latencies(app: &App, ask: &Ask) -> Result<Vec<Foun
     let mut found = Vec::new();
     for (ends, total) in counts.iter().filter(|(_, total)| enough(Some(total))) {
         let Some(Some(resource)) = ends.first() else { continue };
-        let rps = total.0 / WINDOW as f64;
+        let rps = total.0 / ask.covered(WINDOW as f64);
         let rate = success(*total);
         if rate < GOOD {
             let baseline = counts_before.get(ends).filter(|total| total.0 > 0.0).map(|total| success(*total));
@@ -208,7 +208,7 @@ pub(super) async fn denied(app: &App, ask: &Ask) -> Result<Vec<Found>, Failure> 
             kind: ProblemKind::Denied {
                 source: client.as_deref().and_then(|client| source_of(app, ask, client)),
                 client_id: client,
-                rps: count / WINDOW as f64,
+                rps: count / ask.covered(WINDOW as f64),
                 resource,
             },
             since: None,

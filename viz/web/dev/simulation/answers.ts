@@ -134,9 +134,9 @@ export function authz(own: SimLink[], query: Query): AuthzRow[] {
   const denied = own.filter((l) => l.connections === 0);
   const rows: AuthzRow[] = [{
     server: "default:all-unauthenticated", route: "default", authorization: "default/all-unauthenticated", deniedRps: 0,
-    http: httpOf(own, query.at, SECONDS[query.window]),
+    http: httpOf(own, query.at, SECONDS[query.window]), connections: 0,
   }];
-  return denied.length === 0 ? rows : [...rows, { server: "safe", route: "default", authorization: null, deniedRps: 0.2, http: null }];
+  return denied.length === 0 ? rows : [...rows, { server: "safe", route: "default", authorization: null, deniedRps: 0.2, http: null, connections: 12 }];
 }
 
 export function resource(query: Query, ref: ResourceRef): ResourceDetail {

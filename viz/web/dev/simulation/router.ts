@@ -42,7 +42,7 @@ export async function handleApi(request: IncomingMessage, response: ServerRespon
   }
   if (fault.mode === "slow") await new Promise((resolve) => setTimeout(resolve, 3000));
   try {
-    if (fault.mode === "error") throw new answers.Refused(503, "prometheus_unavailable", "Prometheus does not answer", "Look at the pods of linkerd-viz: weft viz check");
+    if (fault.mode === "error") throw new answers.Refused(503, "prometheus_unavailable", "Prometheus does not answer", "Look at the pods of weft-viz: weft viz check");
     if (request.method !== "GET") throw new answers.Refused(405, "method_not_allowed", "Only GET is served");
     send(response, 200, dispatch(url));
   } catch (error) {

@@ -263,8 +263,11 @@ export interface AuthzRow {
   route: string;
   /** null in the row of what nothing allowed. */
   authorization: string | null;
+  /** Requests and connections. */
   deniedRps: number;
   http: HttpStats | null;
+  /** Within the window, not read as HTTP: how many were allowed, or in the row of what nothing allowed, denied. */
+  connections: number;
 }
 
 // === GET /api/policy-reports ===
@@ -280,6 +283,8 @@ export interface PolicyRow {
   http: HttpStats | null;
   /** null in the row of an authorization. */
   openConnections: number | null;
+  /** Let in within the window, and not read as HTTP. */
+  connections: number;
 }
 
 // === GET /api/resource/NAMESPACE/TYPE/NAME ===

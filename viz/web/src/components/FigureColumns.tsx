@@ -21,7 +21,7 @@ export function figureColumns<T extends WithFigures>(withAllLatencies: boolean):
   });
   return [
     {
-      id: "success", header: "Success", width: 11, narrowWidth: 6.2, numeric: true, sort: (row) => row.http?.successRate,
+      id: "success", header: "Success", width: 11, narrowWidth: 5.9, numeric: true, sort: (row) => row.http?.successRate,
       cell: (row) => (
         <span className={styles.figure}>
           <Sparkline values={row.spark?.successRate} min={0.9} max={1} tone={healthOf(row.http?.successRate)} />
@@ -30,12 +30,12 @@ export function figureColumns<T extends WithFigures>(withAllLatencies: boolean):
       ),
     },
     {
-      id: "rps", header: "RPS", width: 9, narrowWidth: 4, numeric: true, sort: (row) => row.http?.rps,
+      id: "rps", header: "RPS", width: 9, narrowWidth: 3.8, numeric: true, sort: (row) => row.http?.rps,
       cell: (row) => <span className={styles.figure}><Sparkline values={row.spark?.rps} />{rate(row.http?.rps)}</span>,
     },
     ...(withAllLatencies ? [plain("p50"), plain("p95")] : []),
     {
-      id: "p99", header: "P99", width: 9.5, narrowWidth: 4.6, numeric: true, sort: (row) => latency(row, "p99"),
+      id: "p99", header: "P99", width: 9.5, narrowWidth: 5.1, numeric: true, sort: (row) => latency(row, "p99"),
       cell: (row) => <span className={styles.figure}><Sparkline values={row.spark?.p99} />{millis(latency(row, "p99"))}</span>,
     },
   ];

@@ -10,7 +10,7 @@ const edge = (source: Edge["source"], destination: Edge["destination"], rest: Pa
 });
 const detail = (own: StatRow, edges: Edge[], inbound: StatRow[] = []): ResourceDetail => ({
   row: own, identities: [], labels: {}, inbound, outbound: [], split: [], pods: [], edges, worst: [], tap: "allowed",
-  authorizations: [{ server: "web", route: "default", authorization: null, deniedRps: 0.2, http: null }],
+  authorizations: [{ server: "web", route: "default", authorization: null, deniedRps: 0.2, http: null, connections: 0 }],
 });
 const names = (of: ReturnType<typeof peersOf>["inbound"]) => of.map((peer) => [peer.name, peer.connection]);
 

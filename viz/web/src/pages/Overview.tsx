@@ -10,11 +10,13 @@ import { ProblemList } from "../components/ProblemList";
 export function Overview() {
   const query = useApi<OverviewData>("overview");
   const problems = query.data?.data.problems;
+  // One error is enough.
+  const failed = query.isError && !query.data;
   const critical = problems?.filter((p) => p.severity === "critical").length ?? 0;
   return (
     <Page title="Problems" lead="What is wrong in the mesh now, the worst first." command={["problems"]}>
-      <Loaded query={query} rows={3}>{(data) => <Totals data={data} />}</Loaded>
-      <Section title={problems ? summary(problems.length, critical) : "Looking for problems"}>
+      {!failed && <Loaded query={query} rows={3}>{(data) => <Totals data={data} />}</Loaded>}
+      <Section title={problems ? summary(problems.length, critical) : failed ? "Problems are not known" : "Looking for problems"}>
         <Loaded query={query} rows={6}>
           {(data) => data.problems.length > 0
             ? <ProblemList problems={data.problems} now={query.data?.meta.at ?? 0} />

@@ -45,6 +45,8 @@ export function CallTable({ calls }: { calls: Call[] }) {
 function CallRow({ call, open, onToggle }: { call: Call; open: boolean; onToggle: () => void }) {
   const { request, response, end } = call;
   const bad = failed(call);
+  // On a narrow screen, which has no column for it, it stands in place of the 200.
+  const grpcFailed = bad && end?.grpcStatus != null && end.grpcStatus !== "OK";
   return (
     <tbody>
       <tr className={bad ? styles.failed : undefined}>
@@ -57,7 +59,11 @@ function CallRow({ call, open, onToggle }: { call: Call; open: boolean; onToggle
         <td className={styles.wide} title={request.source.pod ?? request.source.address}>{nameOf(request.source)}</td>
         <td className={styles.wide} title={request.destination.pod ?? request.destination.address}>{nameOf(request.destination)}</td>
         <td className={styles.number}>{millis(response?.latencyMs)}</td>
-        <td className={styles.status}>{response ? response.status : "–"}{bad && <span className="visually-hidden"> failed</span>}</td>
+        <td className={styles.status}>
+          <span className={grpcFailed ? styles.code : undefined}>{response ? response.status : "–"}</span>
+          {grpcFailed && <span className={styles.reason}>{end?.grpcStatus}</span>}
+          {bad && <span className="visually-hidden"> failed</span>}
+        </td>
         <td className={styles.grpc}>{end?.grpcStatus ?? "–"}</td>
       </tr>
       {open && <tr><td colSpan={7} className={styles.details}><CallDetails call={call} /></td></tr>}

@@ -21,7 +21,7 @@ const NODE_TYPES = { workload: WorkloadNode, "group-box": GroupBox };
 const EDGE_TYPES = { traffic: TrafficEdge };
 // The buttons at the left bottom cover nothing.
 type Fit = Required<Pick<FitViewOptions, "padding" | "maxZoom" | "duration">>;
-const FIT: Fit = { padding: { y: "7%", left: "64px", right: "4%" }, maxZoom: 1.1, duration: 0 };
+const FIT = { maxZoom: 1.1, duration: 0 };
 const FOUND: Fit = { padding: 0.3, maxZoom: 1, duration: 200 };
 const MIN_ZOOM = 0.05;
 /** Below these zooms, nodes show their name only, texts are written larger, and nodes show their mark only. */
@@ -29,6 +29,9 @@ const FAR = 0.55;
 const FARTHER = 0.38;
 const TINY = 0.24;
 const MINIMAP_FROM = 40;
+const MINIMAP = { width: 150, height: 90 };
+/** It covers nothing either. */
+const ABOVE_MINIMAP = "112px";
 
 interface Props {
   view: View;
@@ -55,26 +58,28 @@ function Map({ view, state, hidden, scope }: Props) {
   const known = state.select !== null && [...view.nodes, ...view.edges].some((item) => item.id === state.select);
   const distance = useStore((store) => distanceOf(store.transform[2]));
   const beside = !narrow && known;
-  useFit(busy ? null : layout, view, `${scope} ${state.grouping} ${[...state.open].join()} ${narrow}`, state.find, beside);
+  const minimap = !narrow && flow !== null && flow.nodes.length >= MINIMAP_FROM;
+  const fit = useMemo(() => fitOptions(beside, minimap), [beside, minimap]);
+  useFit(busy ? null : layout, view, `${scope} ${state.grouping} ${[...state.open].join()} ${narrow}`, state.find, fit);
   useShowSelected(layout, state.select, beside);
 
   return (
     <>
-    <div className={`${styles.frame} ${distance}`} style={layout ? frameSize(layout) : undefined} aria-busy={busy} onKeyDown={(event) => event.key === "Escape" && state.setSelect(null)}>
+    <div className={`${styles.frame} ${distance}`} style={layout ? frameSize(layout, minimap) : undefined} aria-busy={busy} onKeyDown={(event) => event.key === "Escape" && state.setSelect(null)}>
       {error && !layout && <p className={styles.message} role="alert">The map cannot be drawn: {error}. The list shows the same.</p>}
       {!flow && !error && <p className={styles.message} role="status">Placing {view.nodes.length} nodes…</p>}
       {flow && (
         <MapActions.Provider value={actions}>
           <ReactFlow nodes={flow.nodes} edges={flow.edges} nodeTypes={NODE_TYPES} edgeTypes={EDGE_TYPES} colorMode={dark ? "dark" : "light"}
-            minZoom={MIN_ZOOM} maxZoom={2} fitView fitViewOptions={fitOptions(beside)} onlyRenderVisibleElements={flow.nodes.length > 300}
+            minZoom={MIN_ZOOM} maxZoom={2} fitView fitViewOptions={fit} onlyRenderVisibleElements={flow.nodes.length > 300}
             nodesDraggable={false} nodesConnectable={false} nodesFocusable={false} edgesFocusable={false} elementsSelectable={false}
             preventScrolling={false} zoomOnScroll={false} panOnScroll={false} zoomActivationKeyCode={["Control", "Meta"]} zoomOnDoubleClick={false}
             onPaneClick={() => state.setSelect(null)} onEdgeClick={(_, edge) => state.setSelect(edge.id)}
             proOptions={{ hideAttribution: true }} aria-label="Topology">
             <Background variant={BackgroundVariant.Dots} gap={22} size={1} />
-            <MapControls fit={fitOptions(beside)} />
-            {flow.nodes.length >= MINIMAP_FROM && (
-              <MiniMap className={styles.minimap} pannable zoomable ariaLabel="Overview of the map" nodeClassName={(node) => minimapClass(node as FlowNode)} nodeBorderRadius={6} />
+            <MapControls fit={fit} />
+            {minimap && (
+              <MiniMap className={styles.minimap} style={MINIMAP} pannable zoomable ariaLabel="Overview of the map" nodeClassName={(node) => minimapClass(node as FlowNode)} nodeBorderRadius={6} />
             )}
           </ReactFlow>
           {beside && state.select && <Details view={view} id={state.select} onClose={() => state.setSelect(null)} />}
@@ -95,14 +100,15 @@ function distanceOf(zoom: number): string {
 }
 
 /** The shape of the map, but no higher than the window or than the map itself. */
-function frameSize({ width, height }: Layout): React.CSSProperties {
-  const shape = { aspectRatio: `${width} / ${height * 1.2}`, maxHeight: `min(72vh, 46rem, ${Math.round(height * 1.2 + 100)}px)` };
+function frameSize({ width, height }: Layout, minimap: boolean): React.CSSProperties {
+  const shape = { aspectRatio: `${width} / ${height * (minimap ? 1.45 : 1.2)}`, maxHeight: `min(72vh, 46rem, ${Math.round(height * 1.2 + 100)}px)` };
   return { height: "auto", ...shape };
 }
 
 /** Room for the details of what is selected, which lie over the right of the map. */
-function fitOptions(details: boolean): Fit {
-  return details ? { ...FIT, padding: { y: "7%", left: "64px", right: "340px" } } : FIT;
+function fitOptions(details: boolean, minimap: boolean): Fit {
+  const padding = { top: "7%", bottom: minimap ? ABOVE_MINIMAP : "7%", left: "64px", right: details ? "340px" : "4%" } as const;
+  return { ...FIT, padding };
 }
 
 function minimapClass(node: FlowNode): string {
@@ -114,7 +120,7 @@ function minimapClass(node: FlowNode): string {
  * Fits everything into the frame when the reader chooses something else, and what is found while a name is typed.
  * Nothing moves when the cluster changes, and nothing is fitted before it is laid out.
  */
-function useFit(layout: Layout | null, view: View, choice: string, find: string, details: boolean): void {
+function useFit(layout: Layout | null, view: View, choice: string, find: string, fit: Fit): void {
   const { setViewport, viewportInitialized } = useReactFlow();
   const store = useStoreApi();
   const text = find.trim().toLowerCase();
@@ -130,14 +136,14 @@ function useFit(layout: Layout | null, view: View, choice: string, find: string,
       fitted.current = { choice, text };
       const found = text === "" ? [] : latest.current.nodes.filter((node) => matches(node, text)).flatMap(({ id }) => layout.nodes.get(id) ?? []);
       if (found.length === 0 && !chosen) return;
-      const { padding, maxZoom, duration } = found.length > 0 ? FOUND : fitOptions(details);
+      const { padding, maxZoom, duration } = found.length > 0 ? FOUND : fit;
       // React Flow's own fitView waits until it has measured all nodes, and may never do it.
       const { width, height } = store.getState();
       void setViewport(getViewportForBounds(around(found.length > 0 ? found : [...layout.nodes.values(), ...layout.groups.values()]), width, height, MIN_ZOOM, maxZoom, padding), { duration });
       // A new layout is first drawn; a name is first typed to its end.
     }, chosen ? 60 : 250);
     return () => clearTimeout(timer);
-  }, [layout, viewportInitialized, choice, text, setViewport, store, details]);
+  }, [layout, viewportInitialized, choice, text, setViewport, store, fit]);
 }
 
 function around(boxes: Box[]): Box {

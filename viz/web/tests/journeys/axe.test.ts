@@ -17,7 +17,8 @@ afterAll(async () => {
 const LOOKS: { look: string; dark?: boolean; width?: number; height?: number }[] = [{ look: "light" }, { look: "dark and narrow", dark: true, width: 360, height: 760 }];
 
 describe.each(LOOKS)("$look", ({ dark, width, height }) => {
-  it.each(PAGES)("$name has nothing serious", async ({ name, path, ready }) => {
+  it.each(PAGES)("$name has nothing serious", async ({ name, path, ready, fault }) => {
+    await bed.fault(fault ?? "none");
     const { page, context, complaints } = await visit(bed, path, { dark, width, height });
     await page.waitForSelector(ready, { timeout: 30_000 });
     await page.evaluate(axe.source);

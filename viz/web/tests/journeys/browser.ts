@@ -13,9 +13,10 @@ export interface Site {
   browser: Browser;
   close: () => Promise<void>;
 }
+export type Fault = "none" | "down" | "error" | "slow" | "empty";
 export interface Testbed extends Site {
   /** Makes the simulated server misbehave. */
-  fault: (mode: "none" | "down" | "error" | "slow" | "empty") => Promise<void>;
+  fault: (mode: Fault) => Promise<void>;
 }
 
 export async function startTestbed(): Promise<Testbed> {

@@ -96,7 +96,7 @@ describe("errors", () => {
     await bed.fault("error");
     const { page, context } = await visit(bed, "/namespaces");
     await page.getByRole("alert").getByText("Prometheus does not answer").waitFor();
-    await page.getByText("Look at the pods of linkerd-viz: weft viz check").waitFor();
+    await page.getByText("Look at the pods of weft-viz: weft viz check").waitFor();
     await bed.fault("none");
     await page.getByRole("button", { name: "Try again" }).click();
     await page.locator("table").waitFor();

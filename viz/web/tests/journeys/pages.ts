@@ -1,5 +1,7 @@
 // Every page of the dashboard, for axe and for screenshots.
-export const PAGES: { name: string; path: string; ready: string }[] = [
+import type { Fault } from "./browser";
+
+export const PAGES: { name: string; path: string; ready: string; fault?: Fault }[] = [
   { name: "problems", path: "/", ready: "text=voting" },
   { name: "topology-folded", path: "/topology", ready: ".react-flow__node" },
   { name: "topology-open", path: "/topology?open=emojivoto,shop-payments&w=10m", ready: ".react-flow__node" },
@@ -20,5 +22,12 @@ export const PAGES: { name: string; path: string; ready: string }[] = [
   { name: "top", path: "/top?ns=emojivoto&res=deployment%2Fweb&run=1", ready: "text=VoteDoughnut" },
   { name: "routes", path: "/routes?ns=emojivoto&res=deployment%2Fvoting", ready: "text=VoteDoughnut" },
   { name: "extensions", path: "/extensions", ready: "text=Metrics, tap and this dashboard" },
+  { name: "resource-authz", path: "/namespaces/emojivoto/deployments/web?tab=authz", ready: "table >> text=all-unauthenticated" },
+  { name: "error", path: "/namespaces", ready: "[role=alert] >> text=Prometheus does not answer", fault: "error" },
+  { name: "error-problems", path: "/", ready: "[role=alert] >> text=Prometheus does not answer", fault: "error" },
+  { name: "error-resource", path: "/namespaces/emojivoto/deployments/voting", ready: "[role=alert] >> text=Prometheus does not answer", fault: "error" },
+  { name: "empty-problems", path: "/", ready: "text=Nothing is wrong", fault: "empty" },
+  { name: "empty-namespace", path: "/namespaces/emojivoto", ready: "text=Nobody talks to anybody yet", fault: "empty" },
+  { name: "loading", path: "/namespaces/emojivoto/deployments", ready: "h1", fault: "slow" },
   { name: "not-found", path: "/nothing/here", ready: "text=Nothing is here" },
 ];

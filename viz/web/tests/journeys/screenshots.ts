@@ -11,7 +11,8 @@ await mkdir(folder, { recursive: true });
 const bed = await startTestbed();
 const LOOKS = [{ look: "light" }, { look: "dark", dark: true }, { look: "narrow", width: 360, height: 760 }];
 for (const { look, ...options } of LOOKS.filter((l) => !looks || looks.includes(l.look))) {
-  for (const { name, path, ready } of PAGES.filter((page) => !only || page.name.startsWith(only))) {
+  for (const { name, path, ready, fault } of PAGES.filter((page) => !only || page.name.startsWith(only))) {
+    await bed.fault(fault ?? "none");
     const { page, context, complaints } = await visit(bed, path, options);
     await page.waitForSelector(ready, { timeout: 20_000 }).catch(() => complaints.push(`${ready} did not appear`));
     await page.waitForTimeout(700);

@@ -114,6 +114,21 @@ describe("looks", () => {
     expectQuiet(complaints);
     await context.close();
   });
+  it("at 360 px, a call that gRPC calls failed says so in place of its HTTP status", async () => {
+    const { page, context, complaints } = await visit(bed, "/tap?ns=emojivoto&res=deployment%2Fweb&run=1", { width: 360, height: 740 });
+    const row = page.getByRole("row").filter({ hasText: "VoteDoughnut" }).first();
+    await row.getByText("UNKNOWN").filter({ visible: true }).waitFor();
+    expect(await row.getByText("200", { exact: true }).isVisible()).toBe(false);
+    expectQuiet(complaints);
+    await context.close();
+  });
+  it("at 360 px, the ends of connections have their names", async () => {
+    const { page, context } = await visit(bed, "/namespaces/emojivoto/deployments/web?tab=edges", { width: 360, height: 740 });
+    const link = page.getByRole("table", { name: "Connections" }).getByRole("link", { name: "voting" }).first();
+    await link.waitFor();
+    expect(await link.evaluate((element) => element.scrollWidth <= element.clientWidth), "the name is cut").toBe(true);
+    await context.close();
+  });
   it("colours are the system's, or chosen and kept", async () => {
     const { page, context } = await visit(bed, "/extensions", { dark: true });
     const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);

@@ -1,7 +1,7 @@
-//! Enrols and unenrols a pod without losing a connection.
+//! Enrolls and unenrolls a pod without losing a connection.
 //!
-//! To enrol: open the proxy's listeners, let the programs record new listeners of applications, look up the existing
-//! ones, then redirect connections. To unenrol: stop redirecting, wait for connections that are being opened, remove all.
+//! To enroll: open the proxy's listeners, let the programs record new listeners of applications, look up the existing
+//! ones, then redirect connections. To unenroll: stop redirecting, wait for connections that are being opened, remove all.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -81,7 +81,7 @@ impl Enrolled {
             maps.set_workload(cookie, enrolled.workload)?;
             maps.set_addresses(cookie, &config.ips)?;
         }
-        enrolled.seed()?;
+        enrolled.find_preexisting_listeners()?;
         capture.programs.lock().attach_lookup(netns)?;
         Ok(enrolled)
     }
@@ -118,28 +118,31 @@ impl Enrolled {
         self.write().and(adopted)
     }
 
-    /// Looks up the applications' listeners that are older than the joining, or that were missed. Whether
-    /// there are such.
-    pub fn seed(&mut self) -> Result<bool, CaptureError> {
+    /// Lists the applications' listeners again: which of them are pre-existing or were missed. Returns whether there
+    /// are such listeners.
+    ///
+    /// # Errors
+    /// The sockets cannot be listed, or a map cannot be written.
+    pub fn find_preexisting_listeners(&mut self) -> Result<bool, CaptureError> {
         let netns = self.netns.cookie();
         // Before the listing: what begins to listen meanwhile is on the list.
-        self.capture.maps.lock().prune(netns)?;
+        self.capture.maps.lock().prune_listeners(netns)?;
         let listening = diag::listening(&self.netns).map_err(|source| CaptureError::Netns {
             what: "listing sockets (sock_diag)",
             netns,
             source,
         })?;
-        let seeded = self.capture.maps.lock().seed(netns, &listening)? > 0;
-        if seeded != self.workload.is(Workload::PREEXISTING) {
+        let found = self.capture.maps.lock().set_preexisting_listeners(netns, &listening)? > 0;
+        if found != self.workload.is(Workload::PREEXISTING) {
             self.workload.flags ^= Workload::PREEXISTING;
             self.write()?;
         }
-        Ok(seeded)
+        Ok(found)
     }
 
     /// Whether the pod has opened so many listeners that stale entries should be removed soon.
-    pub fn is_crowded(&self) -> bool {
-        self.capture.maps.lock().is_crowded(self.netns.cookie())
+    pub fn has_many_listeners(&self) -> bool {
+        self.capture.maps.lock().has_many_listeners(self.netns.cookie())
     }
 
     /// The same pod will be enrolled anew, with these addresses: it stays captured meanwhile, its other addresses
