@@ -148,16 +148,16 @@ fn split_preface(mesh: &Mesh) -> Result<()> {
 fn in_two_parts(far: TcpStream, at: usize, pause: Duration) -> Result<UnixStream> {
     let (near, inner) = UnixStream::pair()?;
     let (mut from, mut to) = (inner.try_clone()?, far.try_clone()?);
-    thread::spawn(move || -> std::io::Result<()> {
+    thread::spawn(move || -> io::Result<()> {
         let mut first = vec![0; at];
         from.read_exact(&mut first)?;
         to.write_all(&first)?;
         thread::sleep(pause);
-        std::io::copy(&mut from, &mut to)?;
+        io::copy(&mut from, &mut to)?;
         to.shutdown(Shutdown::Write)
     });
-    thread::spawn(move || -> std::io::Result<()> {
-        std::io::copy(&mut &far, &mut &inner)?;
+    thread::spawn(move || -> io::Result<()> {
+        io::copy(&mut &far, &mut &inner)?;
         inner.shutdown(Shutdown::Write)
     });
     Ok(near)
