@@ -100,7 +100,7 @@ impl Detector<'_> {
                 biased;
                 read = stream.read_buf(&mut bytes) => Event::Client(read),
                 meshed = &mut lookup, if looking_up => Event::MeshedClient(meshed),
-                sent = sends(application.as_ref()), if bytes.is_empty() => Event::ApplicationFirst(sent),
+                sent = application_speaks_first(application.as_ref()), if bytes.is_empty() => Event::ApplicationFirst(sent),
                 () = tokio::time::sleep_until(self.deadline) => Event::Deadline,
             };
             let protocol = match event {
@@ -182,14 +182,6 @@ impl Detector<'_> {
 impl DetectionFailed {
     fn by_application(stream: TcpStream, failure: ConnectFailure) -> Self {
         Self { stream, reason: Some(failure.reason()), error: Cause::Application(failure) }
-    }
-}
-
-/// Resolves when the application has sent something, closed or reset.
-async fn sends(application: Option<&TcpStream>) -> io::Result<()> {
-    match application {
-        Some(application) => application_speaks_first(application).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -91,11 +91,12 @@ pub(super) async fn speaks_first<S: AsyncRead + Unpin>(server: &mut Prefixed<S>)
     }
 }
 
-/// [`speaks_first`], for a socket whose bytes are to stay in it.
+/// [`speaks_first`], for a socket whose bytes are to stay in it. Never resolves if it is not connected (`None`).
 ///
 /// # Errors
 /// As [`speaks_first`].
-pub(super) async fn application_speaks_first(application: &TcpStream) -> io::Result<()> {
+pub(super) async fn application_speaks_first(application: Option<&TcpStream>) -> io::Result<()> {
+    let Some(application) = application else { return std::future::pending().await };
     let mut first = [0; 9];
     for _ in 0..FRAME_HEADER_READS {
         let read = application.peek(&mut first).await?;

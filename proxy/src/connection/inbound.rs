@@ -5,8 +5,6 @@
 
 use std::{
     fmt::Display,
-    future::pending,
-    io,
     pin::pin,
     sync::{
         Arc,
@@ -236,7 +234,7 @@ async fn detect_http<S: OverTcp>(
                     may_connect = false;
                     application = Some(reached(components, accepted, tls, connected)?);
                 }
-                spoken = speaks(application.as_ref()) => {
+                spoken = application_speaks_first(application.as_ref()) => {
                     reached(components, accepted, tls, spoken.map_err(ConnectFailure::from))?;
                     break Ok(FirstBytes::Opaque);
                 }
@@ -288,14 +286,6 @@ fn reached<T>(
     connected: Result<T, ConnectFailure>,
 ) -> Option<T> {
     connected.inspect_err(|failure| refuse(components, accepted, tls.clone(), failure.reason(), failure)).ok()
-}
-
-/// Resolves when the application has sent something, closed or reset.
-async fn speaks(application: Option<&TcpStream>) -> io::Result<()> {
-    match application {
-        Some(application) => application_speaks_first(application).await,
-        None => pending().await,
-    }
 }
 
 type Terminated = (tls::TlsStream<Prefixed<TcpStream>>, Tls, Option<Inner>);

@@ -219,7 +219,7 @@ fn reset_at_first(mesh: &Mesh) -> Result<()> {
             let server = way.serve(Arc::new(|accepted| {
                 // Both sides wait for each other's first byte meanwhile.
                 thread::sleep(Duration::from_millis(100));
-                Ok(SockRef::from(&accepted.stream).set_linger(Some(Duration::ZERO))?)
+                SockRef::from(&accepted.stream).set_linger(Some(Duration::ZERO))
             }))?;
             let mut stream = mesh.pod(client).connect(way.server.at(server.port()))?;
             let ended = stream.read(&mut [0]);
