@@ -7,12 +7,12 @@ use weft_tests::{
     backends,
     http::{Message, Origin, To, curl},
     http2::{self, Answer},
-    mesh::{Description, Mesh, NAMESPACE, mesh},
+    mesh::{Description, Mesh, mesh},
     suite::Area,
     wait,
 };
 
-use super::ways::{Way, ask, each_way, ok, only_l5d};
+use super::ways::{Way, ask, declaring, each_way, ok, only_l5d};
 
 pub(crate) fn area() -> Area {
     Area::new("http_app_protocol", description)
@@ -80,28 +80,7 @@ fn file(service: &str) -> String {
 
 /// A service whose port [`CHANGED`] declares this.
 fn service(name: &str, changed: &str) -> String {
-    let ports: String = PORTS
-        .iter()
-        .map(|(port, declared)| {
-            let declared = if *port == CHANGED { changed } else { declared };
-            let declared =
-                if declared.is_empty() { String::new() } else { format!("      appProtocol: {declared}\n") };
-            format!("    - name: p{port}\n      port: {port}\n      targetPort: {port}\n{declared}")
-        })
-        .collect();
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata:
-  name: {name}
-  namespace: {NAMESPACE}
-spec:
-  ipFamilyPolicy: PreferDualStack
-  selector:
-    app: {name}
-  ports:
-{ports}"
-    )
+    declaring(name, PORTS.map(|(port, declared)| (port, if port == CHANGED { changed } else { declared })))
 }
 
 fn url(way: &Way<'_>, port: u16, path: &str) -> String {

@@ -4,10 +4,10 @@ use anyhow::{Context, Result, ensure};
 use weft_tests::{
     http::{Origin, Wire},
     http2::{self, Answer},
-    mesh::{Description, Mesh, NAMESPACE, mesh, server},
+    mesh::{Description, Mesh, mesh, server},
 };
 
-use super::ways::{ask, ok, only_l5d, servers};
+use super::ways::{ask, declaring, ok, only_l5d, servers};
 
 /// The ports of all servers: for HTTP/1 and for HTTP/2.
 const PORTS: [u16; 2] = [8050, 8051];
@@ -67,29 +67,8 @@ pub(super) fn description() -> Description {
     cluster
 }
 
-/// A service with `appProtocol`, which other scenarios do not need.
 fn opaque_service(name: &str) -> String {
-    let ports: String = PORTS
-        .iter()
-        .map(|port| {
-            format!(
-                "    - name: p{port}\n      port: {port}\n      targetPort: {port}\n      appProtocol: linkerd.io/opaque\n"
-            )
-        })
-        .collect();
-    format!(
-        "apiVersion: v1
-kind: Service
-metadata:
-  name: {name}
-  namespace: {NAMESPACE}
-spec:
-  ipFamilyPolicy: PreferDualStack
-  selector:
-    app: {name}
-  ports:
-{ports}"
-    )
+    declaring(name, PORTS.map(|port| (port, "linkerd.io/opaque")))
 }
 
 pub(super) fn nothing_is_interpreted(mesh: &Mesh) -> Result<()> {

@@ -6,7 +6,7 @@ use weft_tests::{
     backends::Server,
     http::{Head, Message, Origin, To, Wire},
     http2,
-    mesh::{Description, Mesh, Pod, mesh, server},
+    mesh::{Description, Mesh, NAMESPACE, Pod, mesh, server},
     wait,
 };
 
@@ -25,6 +25,28 @@ pub(crate) fn servers(cluster: Description, pods: &[(&'static str, &'static str)
     pods.iter().fold(cluster, |cluster, (name, node)| {
         cluster.pod(name, |pod| pod.node(node).meshed()).service(name, all_ports)
     })
+}
+
+/// The manifest of a pod's service whose ports declare an `appProtocol`, or an empty one.
+pub(crate) fn declaring<'a>(name: &str, ports: impl IntoIterator<Item = (u16, &'a str)>) -> String {
+    let port = |(port, declared): (u16, &str)| {
+        let declared = if declared.is_empty() { "" } else { &format!("      appProtocol: {declared}\n") };
+        format!("    - name: p{port}\n      port: {port}\n      targetPort: {port}\n{declared}")
+    };
+    let ports: String = ports.into_iter().map(port).collect();
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+spec:
+  ipFamilyPolicy: PreferDualStack
+  selector:
+    app: {name}
+  ports:
+{ports}"
+    )
 }
 
 /// A service that forwards every port of scenarios.
