@@ -159,16 +159,16 @@ fn go(options: &Options, steps: &mut Steps, tally: &mut Tally) -> Result<()> {
         let what = "real sockets, programs and kernel, as root; Kubernetes";
         steps.step("scenarios", what, || {
             let suite = scenarios_of(&scenarios)?;
-            let mut suites = vec![(suite.name.clone(), scenario_command(suite, options)?)];
+            let mut start = scenario_command(suite, options)?;
             if is_whole {
-                // Both halves take as long, and each mostly waits. What runs beside the first is shown when that has ended.
-                suites[0].1.args(["--skip", HTTP]);
-                suites.push(part_of(suite, HOSTILE_HTTP, None, options)?);
+                // Both halves take about as long, and each mostly waits. The second is shown when the first has ended.
+                start.args(["--skip", HTTP]);
+                let suites = vec![(suite.name.clone(), start), part_of(suite, HOSTILE_HTTP, None, options)?];
                 beside.push(part_of(suite, HTTP, Some(HOSTILE_HTTP), options)?);
                 tally.run_beside(suites, beside)?;
             } else {
-                suites.extend(beside);
-                tally.run_beside(suites, Vec::new())?;
+                tally.run(&suite.name, start)?;
+                beside.into_iter().try_for_each(|(name, start)| tally.run(&name, start))?;
             }
             give_back_logs()
         })?;
@@ -208,15 +208,15 @@ fn scenarios_of(suites: &[Suite]) -> Result<&Suite> {
 /// These unit tests mostly wait until a Prometheus has scraped.
 const WAITING: &str = "prometheus";
 
-/// Scenarios with this in their name run beside the others, after those on Kubernetes,
+/// In the names of the scenarios that follow those on Kubernetes.
 const HTTP: &str = "http";
-/// except for these.
+/// In the names of those among them that follow the scenarios without HTTP instead.
 const HOSTILE_HTTP: &str = "http_hostile";
 
-/// The scenarios with `filter` in their name, and without `other`.
-fn part_of(suite: &Suite, filter: &str, other: Option<&str>, options: &Options) -> Result<tally::Start> {
+/// The scenarios with `filter` in their name, and without `skipped`.
+fn part_of(suite: &Suite, filter: &str, skipped: Option<&str>, options: &Options) -> Result<tally::Start> {
     let mut start = scenario_command(suite, options)?;
-    start.arg(filter).args(other.iter().flat_map(|other| ["--skip", other]));
+    start.arg(filter).args(skipped.iter().flat_map(|skipped| ["--skip", skipped]));
     Ok((format!("{} of {filter}", suite.name), start))
 }
 

@@ -53,6 +53,7 @@ pub struct Workload {
     pub requests: Arc<RequestLimiter>,
     /// A listener of the proxy in the pod was destroyed.
     pub listener_lost: Notify,
+    /// When this process began to serve it.
     pub enrolled_at: Instant,
     /// It is about to leave the mesh.
     pub leaving: AtomicBool,
